@@ -1,0 +1,1 @@
+//! Belay: bcapJson, CapServer, grants, HTTP endpoint.

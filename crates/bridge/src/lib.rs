@@ -1,0 +1,1 @@
+//! The bridge of Buswire: routes from buses to sinks.

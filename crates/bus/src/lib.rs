@@ -1,0 +1,1 @@
+//! Buses of Buswire: publish, read, subscribe, retention, waiting readers.

@@ -1,0 +1,1 @@
+//! Majordomo (MDP): codec, broker core, ZeroMQ driver, client and worker.

@@ -1,0 +1,1 @@
+//! The message model of Buswire: names, ids, scopes, retention, versions, secrets.

@@ -1,0 +1,1 @@
+//! SimplePush: session core, registry, HTTP endpoint.

@@ -1,0 +1,1 @@
+//! Test tools of Buswire: virtual clock, seeded randomness, faulty links and stores.

@@ -1,0 +1,1 @@
+//! The Buswire gateway: one process that composes the doors.

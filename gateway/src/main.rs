@@ -1,0 +1,2 @@
+//! The buswire command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Generated types of the buswire.admin.v1 gRPC interface.
