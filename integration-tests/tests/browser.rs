@@ -10,9 +10,10 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use buswire_integration_tests::{binary, until};
+use buswire_integration_tests::{DEADLINE, binary, until};
 use thirtyfour::prelude::*;
 
 /// A program that prints a line with something we need, killed when dropped.
@@ -82,14 +83,21 @@ async fn browser() -> (Running, WebDriver) {
 
 /// The text of an element as soon as `accept` takes it.
 async fn text_when(page: &WebDriver, css: &str, accept: impl Fn(&str) -> bool) -> String {
-    let query = page.query(By::Css(css)).with_filter(move |element| {
-        let text = element.text();
-        let accept = &accept;
-        async move { Ok(text.await.is_ok_and(|text| accept(&text))) }
-    });
-    let found =
-        query.wait(std::time::Duration::from_secs(20), std::time::Duration::from_millis(50));
-    found.first().await.unwrap_or_else(|error| panic!("{css}: {error}")).text().await.unwrap()
+    let look = async {
+        loop {
+            if let Ok(element) = page.find(By::Css(css)).await
+                && let Ok(text) = element.text().await
+                && accept(&text)
+            {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, look).await {
+        Ok(text) => text,
+        Err(_) => panic!("{css} did not become so; the page: {:?}", page.source().await),
+    }
 }
 
 fn screenshot(name: &str) -> PathBuf {
