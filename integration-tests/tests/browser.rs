@@ -96,7 +96,7 @@ async fn text_when(page: &WebDriver, css: &str, accept: impl Fn(&str) -> bool) -
     };
     match tokio::time::timeout(DEADLINE, look).await {
         Ok(text) => text,
-        Err(_) => panic!("{css} did not become so; the page: {:?}", page.source().await),
+        Err(late) => panic!("{css} ({late}); the page: {:?}", page.source().await),
     }
 }
 
