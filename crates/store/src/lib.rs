@@ -28,9 +28,12 @@
 
 mod batch;
 mod error;
+mod hints;
 pub mod memory;
 mod names;
 mod read;
+#[allow(dead_code, reason = "parts of it serve the embedded engine alone")]
+mod state;
 mod store;
 pub mod system;
 

@@ -76,6 +76,13 @@ impl Key {
     }
 }
 
+/// So that a map of keys can be asked for a range of bytes; both are ordered bytewise.
+impl std::borrow::Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Key {
     /// Shows the length only: keys may hold hashes of credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
