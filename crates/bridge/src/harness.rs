@@ -109,7 +109,7 @@ impl World {
 
     fn publish(&mut self, channel: u8, looped: bool) {
         let last = self.bus.last().map_or(Sequence::ZERO, |(sequence, ..)| *sequence);
-        let sequence = last.next(self.now).expect("the range does not end");
+        let sequence = last.next(self.now).unwrap_or(last);
         self.bus.push((sequence, channel, looped));
     }
 
@@ -144,7 +144,7 @@ impl World {
     }
 
     fn channel(&self, sequence: Sequence) -> u8 {
-        self.bus.iter().find(|(s, ..)| *s == sequence).map(|(_, channel, _)| *channel).unwrap_or(0)
+        self.bus.iter().find(|(s, ..)| *s == sequence).map_or(0, |(_, channel, _)| *channel)
     }
 
     fn store(&mut self, record: Record<Sequence>) {

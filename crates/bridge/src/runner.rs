@@ -312,18 +312,20 @@ async fn publish_reply(
     answer.headers.in_reply_to = Some(message.id);
     answer.headers.dedupe_key = Some(delivery.dedupe_key.clone());
     answer.headers.content_type = reply.content_type;
-    shared.buses.publish(&message.bus, answer).await.map(|_| ()).map_err(publish_failure)
+    match shared.buses.publish(&message.bus, answer).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(publish_failure(&error)),
+    }
 }
 
-fn publish_failure(error: PublishError) -> SinkError {
+fn publish_failure(error: &PublishError) -> SinkError {
     let text = format!("the answer could not be published: {error}");
-    if is_lasting(&error) { SinkError::Reject(text) } else { SinkError::Retry(text) }
-}
-
-/// Whether publishing the same again can't work.
-pub(crate) const fn is_lasting(error: &PublishError) -> bool {
-    matches!(
-        error,
-        PublishError::Expiry(_) | PublishError::PayloadTooLarge { .. } | PublishError::TooManyHops
-    )
+    match error {
+        PublishError::Expiry(_)
+        | PublishError::PayloadTooLarge { .. }
+        | PublishError::ListTooLarge { .. }
+        | PublishError::TooManyHops => SinkError::Reject(text),
+        // The bus may be made, or have room again, before the message is given up.
+        _ => SinkError::Retry(text),
+    }
 }

@@ -161,8 +161,9 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
 
     /// How many more messages it takes; 0 asks the driver not to read.
     pub(crate) fn room(&self) -> usize {
-        if self.paused || self.ahead.len() >= self.limits.ahead_max || self.dead.len() >= RECORD_MAX
-        {
+        // With nothing unsettled, reading on is what lets the position pass what is ahead of it.
+        let is_held_up = self.ahead.len() >= self.limits.ahead_max && !self.unsettled.is_empty();
+        if self.paused || is_held_up || self.dead.len() >= RECORD_MAX {
             return 0;
         }
         self.limits.pending_max.saturating_sub(self.unsettled.len())
