@@ -155,6 +155,7 @@ impl World {
             assert!(self.stored_ahead.remove(&passed), "only what was stored is forgotten");
         }
         self.dead.extend(record.dead.into_iter().map(|dead| dead.sequence));
+        self.core.handle_recorded(self.now);
     }
 
     fn crash(&mut self, stored: bool) {

@@ -111,7 +111,10 @@ impl Runner {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(is_paused) = paused.recv() => self.core.set_paused(is_paused),
-                () = finished(&mut self.recording) => self.recording = None,
+                () = finished(&mut self.recording) => {
+                    self.recording = None;
+                    self.core.handle_recorded(self.shared.clock.now());
+                }
                 Some(done) = self.attempts.next() => self.settle(done),
                 () = sleep(due) => {}
                 page = read => self.take(page).await,

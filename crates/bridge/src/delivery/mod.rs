@@ -118,7 +118,8 @@ pub(crate) struct Core<L, M> {
     paused: bool,
     /// Up to where messages were taken from the bus.
     read_to: Cursor,
-    /// Messages of each channel, oldest first; the first is the one that is tried. No lane is empty.
+    /// Messages of each channel, oldest first; the first is the one that is tried. Only a lane that
+    /// is held may be empty.
     lanes: BTreeMap<L, VecDeque<Waiting<M>>>,
     /// The lane of every message that is not settled.
     unsettled: BTreeMap<Sequence, L>,
@@ -129,6 +130,11 @@ pub(crate) struct Core<L, M> {
     ahead: BTreeMap<Sequence, bool>,
     stored_position: Cursor,
     dead: VecDeque<Dead<M>>,
+    /// Lanes whose first message was given up. The next one waits until the dead letter is stored:
+    /// after a crash before that, the one given up would be tried again, behind its successor.
+    held: BTreeSet<L>,
+    /// Lanes that go on when the record under way is stored.
+    releasing: BTreeSet<L>,
 }
 
 impl<L: Ord + Clone, M: Clone> Core<L, M> {
@@ -151,6 +157,8 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             ahead: ahead.into_iter().map(|sequence| (sequence, true)).collect(),
             stored_position: position,
             dead: VecDeque::new(),
+            held: BTreeSet::new(),
+            releasing: BTreeSet::new(),
         }
     }
 
@@ -217,8 +225,9 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
 
     fn enqueue(&mut self, now: Timestamp, sequence: Sequence, lane: L, message: M) {
         self.unsettled.insert(sequence, lane.clone());
+        let is_held = self.held.contains(&lane) || self.releasing.contains(&lane);
         let waiting = self.lanes.entry(lane).or_default();
-        if waiting.is_empty() {
+        if waiting.is_empty() && !is_held {
             self.due.insert((now, sequence));
         }
         waiting.push_back(Waiting { sequence, message, attempts: 0 });
@@ -267,14 +276,19 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         }
         let Some(attempts) = self.attempts(sequence) else { return };
         match result {
-            Attempted::Delivered => drop(self.settle_first(now, sequence)),
+            Attempted::Delivered => {
+                if let Some((lane, _)) = self.settle_first(sequence) {
+                    self.go_on(now, &lane);
+                }
+            }
             Attempted::Retry(_) if attempts < self.policy.attempts_max => {
                 let due = now.saturating_add(self.policy.delay(attempts, random));
                 self.due.insert((due, sequence));
             }
             Attempted::Retry(error) | Attempted::Reject(error) => {
-                if let Some(Waiting { message, .. }) = self.settle_first(now, sequence) {
+                if let Some((lane, Waiting { message, .. })) = self.settle_first(sequence) {
                     self.dead.push_back(Dead { sequence, message, attempts, error, at: now });
+                    self.held.insert(lane);
                 }
             }
         }
@@ -286,22 +300,34 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         Some(first.attempts)
     }
 
-    /// Takes the first message of a lane out and makes the next one due.
-    fn settle_first(&mut self, now: Timestamp, sequence: Sequence) -> Option<Waiting<M>> {
+    /// Takes the first message of a lane out.
+    fn settle_first(&mut self, sequence: Sequence) -> Option<(L, Waiting<M>)> {
         let lane = self.unsettled.remove(&sequence)?;
         self.settle_ahead(sequence);
-        let waiting = self.lanes.get_mut(&lane)?;
-        let settled = waiting.pop_front();
-        match waiting.front() {
-            Some(next) => drop(self.due.insert((now, next.sequence))),
-            None => drop(self.lanes.remove(&lane)),
+        let settled = self.lanes.get_mut(&lane)?.pop_front()?;
+        Some((lane, settled))
+    }
+
+    /// Makes the next message of a lane due, or forgets the lane.
+    fn go_on(&mut self, now: Timestamp, lane: &L) {
+        match self.lanes.get(lane).map(VecDeque::front) {
+            Some(Some(next)) => drop(self.due.insert((now, next.sequence))),
+            Some(None) => drop(self.lanes.remove(lane)),
+            None => {}
         }
-        settled
+    }
+
+    /// The record that was taken is stored: channels whose message was given up go on.
+    pub(crate) fn handle_recorded(&mut self, now: Timestamp) {
+        for lane in std::mem::take(&mut self.releasing) {
+            self.go_on(now, &lane);
+        }
     }
 
     /// What is to be stored and was not yet; `None` if the store knows everything. What is handed
     /// out counts as stored: a driver that fails to store it tries the same record again before it
-    /// asks for another, or gives the whole core up.
+    /// asks for another, or gives the whole core up. Once it is stored, call
+    /// [`handle_recorded`](Self::handle_recorded).
     pub(crate) fn take_record(&mut self) -> Option<Record<M>> {
         let position = self.position();
         let is_passed = |sequence: &Sequence| position.after().is_some_and(|at| *sequence <= at);
@@ -329,6 +355,9 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             return None;
         }
         self.stored_position = position;
+        if self.dead.is_empty() {
+            self.releasing.append(&mut self.held);
+        }
         Some(Record { position, ahead, passed, dead })
     }
 }
