@@ -1,0 +1,120 @@
+//! The composition root: which doors there are, and what each is given.
+//!
+//! The only place that makes the configuration of a protocol crate of ours. A door is added in
+//! [`App::build`]: make it, spawn what it must run, push a [`Door`]. Never here: a socket, a signal.
+
+use std::{fmt, sync::Arc};
+
+use axum::Router;
+use buswire_message::{Clock, Entropy, Secret};
+use buswire_store::Store;
+use futures::future::BoxFuture;
+use url::Url;
+
+use crate::{config::Config, tasks::Tasks};
+
+/// What every door is made of.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// Where state is kept.
+    pub store: Arc<dyn Store>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where unpredictable bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The token of administrators.
+    pub admin_token: Arc<Secret<String>>,
+    /// How the world reaches the public listener; its path is `/`.
+    pub public_url: Url,
+}
+
+/// How a door closes its long conversations. Called once, when no further requests come in; what has
+/// not ended within `shutdown_grace` is cut off.
+pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
+/// One front door.
+pub struct Door {
+    /// What it is called in the log.
+    pub name: &'static str,
+    /// Its paths on the public listener.
+    pub routes: Router,
+    /// How it closes its long conversations, if it has any.
+    pub drain: Option<Drain>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why the doors could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct BuildError {
+    /// What could not be made.
+    pub what: &'static str,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Everything that is served.
+#[derive(Debug, Default)]
+pub struct App {
+    doors: Vec<Door>,
+    admin: Option<Router>,
+    mdp_endpoints: Vec<String>,
+}
+
+impl App {
+    /// Makes the doors that `config` asks for, over `platform`. What must run in the background goes
+    /// to `tasks`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if a door can't be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the tasks that were spawned end when `tasks` shuts down.
+    #[expect(clippy::unused_async, reason = "doors read the store while they are made")]
+    pub async fn build(
+        config: &Config,
+        platform: &Platform,
+        tasks: &Tasks,
+    ) -> Result<Self, BuildError> {
+        let _ = (config, platform, tasks);
+        Ok(Self::default())
+    }
+
+    /// Adds a door.
+    pub fn add(&mut self, door: Door) {
+        self.doors.push(door);
+    }
+
+    /// What the public listener serves.
+    pub fn public(&self) -> Router {
+        self.doors.iter().fold(Router::new(), |all, door| all.merge(door.routes.clone()))
+    }
+
+    /// What the admin listener serves; `None` if there is nothing to administer.
+    pub fn admin(&self) -> Option<Router> {
+        self.admin.clone()
+    }
+
+    /// The names of the doors.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.doors.iter().map(|door| door.name).collect()
+    }
+
+    /// Where the MDP broker is bound.
+    pub fn mdp_endpoints(&self) -> &[String] {
+        &self.mdp_endpoints
+    }
+
+    /// How the doors close their long conversations.
+    pub fn drains(&mut self) -> Vec<Drain> {
+        self.doors.iter_mut().filter_map(|door| door.drain.take()).collect()
+    }
+}

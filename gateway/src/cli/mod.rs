@@ -1,0 +1,134 @@
+//! The command line: what can be asked for, and how a failure is said.
+//!
+//! Exit codes: 0 done, 1 it failed, 2 bad usage, 64 bad configuration. Never here: the work.
+
+mod check_config;
+mod options;
+mod serve;
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+pub use self::options::{CheckConfigArgs, ConfigArgs, ServeArgs};
+use crate::config::ConfigError;
+
+/// One process that speaks Backplane, SimplePush, Majordomo (MDP) and Belay, and moves messages
+/// between all of them.
+#[derive(Debug, Parser)]
+#[command(name = "buswire", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Print the configuration in force, without secrets, or every problem at once.
+    CheckConfig(CheckConfigArgs),
+}
+
+/// The environment as the process found it, read once in `main`.
+#[derive(Clone, Default)]
+pub struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// Takes the variables of the process. What is not UTF-8 is none of ours.
+    pub fn new(
+        variables: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(variables.into_iter().filter_map(text).collect())
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Environment(…)")
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// It failed: one line, which may end with what to do.
+    Failed(String),
+    /// The configuration is wrong.
+    Configuration(ConfigError),
+}
+
+impl Failure {
+    /// A failure with its causes, and what to do about it.
+    pub fn new(error: &(dyn Error + 'static), hint: Option<&str>) -> Self {
+        let why = chain(error);
+        Self::Failed(hint.map_or_else(|| why.clone(), |hint| format!("{why}; {hint}")))
+    }
+
+    /// Says it on standard error. Returns the exit code.
+    fn report(&self) -> ExitCode {
+        let mut out = io::stderr().lock();
+        // There is nobody left to tell when standard error is closed.
+        match self {
+            Self::Failed(line) => {
+                let _written = writeln!(out, "buswire: {line}");
+                ExitCode::FAILURE
+            }
+            Self::Configuration(error) => {
+                for problem in error.problems() {
+                    let _written = writeln!(out, "buswire: {problem}");
+                }
+                let _written = writeln!(out, "buswire: {error}");
+                ExitCode::from(64)
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Configuration(error)
+    }
+}
+
+/// An error and its causes in one line: `what: why: why`.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Transparent errors say what their source says.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line.replace('\n', ", ")
+}
+
+/// Does what `cli` asks for.
+pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&args, environment),
+        Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
