@@ -1,0 +1,234 @@
+//! Making grants, roots and children.
+//!
+//! The indexes are written first and the grant last, so that a grant is there whole or not at all; an
+//! index that leads nowhere is a 404. Never here: what may be granted to whom.
+
+use buswire_message::{SecretHash, Timestamp};
+use buswire_store::{Ack, Batch, Expectation, Key, Operation, Partition, StoreError};
+use bytes::Bytes;
+use futures::future::try_join_all;
+
+use crate::{
+    grants::{
+        ATTEMPTS, Chain, Grants, contended, keys,
+        record::{
+            Count, Designated, Grant, Link, Role, decode_count, encode_count, encode_grant,
+            encode_index,
+        },
+        unchanged,
+    },
+    names::Handle,
+};
+
+/// Why a grant was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InsertError {
+    /// The one above is not alive.
+    #[error("the capability is not alive")]
+    Gone,
+    /// The chain would be too deep, or the parent or the tree is full.
+    #[error("no more grants fit there")]
+    Full,
+    /// Children are made too fast.
+    #[error("children are made too fast")]
+    TooFast { retry_after_secs: u32 },
+    /// The store did not do it.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+/// What to make a child from.
+#[derive(Clone, Debug)]
+pub(crate) struct Derivation {
+    /// The child.
+    pub(crate) grant: Grant,
+    /// The grant that a regrant with this fingerprint replaces.
+    pub(crate) rotate: Option<SecretHash>,
+}
+
+impl Grants {
+    /// Makes the root of a new tree.
+    pub(crate) async fn insert_root(
+        &self,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<(), InsertError> {
+        let expires = self.keep_until(grant);
+        let listed = (keys::roots(), keys::root(grant.created, &grant.handle), Bytes::new());
+        self.index(grant, vec![listed]).await?;
+        let key = keys::grant(&grant.handle);
+        let value = encode_grant(grant)?;
+        let batch = Batch::new(keys::tree(&grant.handle))
+            .expect(Expectation::Absent(key.clone()))
+            .then(Operation::Put { key, value, expires });
+        for _ in 0..ATTEMPTS {
+            if self.commit(batch.clone(), Ack::Safe, now).await? {
+                return Ok(());
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// Makes a child, if the one above is still alive.
+    ///
+    /// Answers the handle that it replaced, if it replaced one.
+    pub(crate) async fn insert_child(
+        &self,
+        child: &Derivation,
+        now: Timestamp,
+    ) -> Result<Option<Handle>, InsertError> {
+        let grant = &child.grant;
+        let (Some(parent), tree) = (grant.parent(), grant.root()) else {
+            return Err(InsertError::Gone);
+        };
+        if grant.ancestors.len() >= self.chain_depth_max {
+            return Err(InsertError::Full);
+        }
+        let (partition, key) = keys::handles(&grant.handle);
+        self.index(grant, vec![(partition, key, Bytes::from(tree.to_string()))]).await?;
+        for _ in 0..ATTEMPTS {
+            let above = self.chain(tree, parent, now).await?;
+            let above = above.filter(|chain| chain.is_current(now)).ok_or(InsertError::Gone)?;
+            let (batch, replaced) = self.child_batch(child, &above, now).await?;
+            if self.commit(batch, Ack::Safe, now).await? {
+                return Ok(replaced);
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn index(
+        &self,
+        grant: &Grant,
+        more: Vec<(Partition, Key, Bytes)>,
+    ) -> Result<(), StoreError> {
+        let row = |role| {
+            let (tree, handle) = (grant.root().clone(), grant.handle.clone());
+            encode_index(&Designated { tree, handle, role })
+        };
+        let (partition, key) = keys::ids(&grant.id_hash);
+        let mut rows = vec![(partition, key, row(Role::Cap)?)];
+        let (partition, key) = keys::ids(&grant.control_hash);
+        rows.push((partition, key, row(Role::Control)?));
+        rows.extend(more);
+        let expires = self.keep_until(grant);
+        let commits = rows.into_iter().map(|(partition, key, value)| {
+            let batch = Batch::new(partition).then(Operation::Put { key, value, expires });
+            async move {
+                for _ in 0..ATTEMPTS {
+                    if self.commit(batch.clone(), Ack::Safe, grant.created).await? {
+                        return Ok(());
+                    }
+                }
+                Err(contended())
+            }
+        });
+        try_join_all(commits).await.map(drop)
+    }
+
+    async fn child_batch(
+        &self,
+        child: &Derivation,
+        above: &Chain,
+        now: Timestamp,
+    ) -> Result<(Batch, Option<Handle>), InsertError> {
+        let grant = &child.grant;
+        let (parent, tree) = (&above.grant().handle, grant.root());
+        let partition = keys::tree(tree);
+        let expires = self.keep_until(grant);
+        let mut batch = Batch::new(partition.clone())
+            .expect(Expectation::Absent(keys::grant(&grant.handle)))
+            .expect(Expectation::Unchanged(keys::grant(parent), above.leaf.revision));
+        let replaced = match child.rotate {
+            Some(digest) => self.rotate(&mut batch, grant, &digest, now).await?,
+            None => None,
+        };
+        let most = if grant.link == Link::Granted { self.granted_max } else { self.children_max };
+        let children =
+            Tally { key: keys::child_count(parent), prefix: keys::children(parent), most };
+        self.tally(&mut batch, children, None, now).await?;
+        let whole = Tally {
+            key: keys::tree_count(),
+            prefix: keys::GRANTS.to_vec(),
+            most: self.tree_grants_max,
+        };
+        self.tally(&mut batch, whole, Some(self.derive_rate), now).await?;
+        let batch = batch
+            .then(Operation::Put {
+                key: keys::grant(&grant.handle),
+                value: encode_grant(grant)?,
+                expires,
+            })
+            .then(Operation::Put {
+                key: keys::child(parent, &grant.handle),
+                value: Bytes::new(),
+                expires: grant.bounds.expires(),
+            });
+        Ok((batch, replaced))
+    }
+
+    // One more below something: refuses it if there is no room, recounting only then, since grants
+    // that expired are not taken off the count when they do.
+    async fn tally(
+        &self,
+        batch: &mut Batch,
+        tally: Tally,
+        rate: Option<crate::limits::Rate>,
+        now: Timestamp,
+    ) -> Result<(), InsertError> {
+        let row = self.store.get(&batch.partition, &tally.key, now).await?;
+        let bytes = row.as_ref().and_then(|row| row.value.as_bytes());
+        let mut count = match bytes {
+            Some(bytes) => decode_count(bytes)?,
+            None => Count { grants: 0, bucket: None },
+        };
+        if count.grants >= tally.most {
+            count.grants = self.count(&batch.partition, &tally.prefix, now).await?;
+            if count.grants >= tally.most {
+                return Err(InsertError::Full);
+            }
+        }
+        count.grants += 1;
+        if let Some(rate) = rate {
+            let bucket = count.bucket.unwrap_or_else(|| rate.full(now));
+            let taken = rate.take(bucket, now);
+            count.bucket =
+                Some(taken.map_err(|retry_after_secs| InsertError::TooFast { retry_after_secs })?);
+        }
+        batch.expectations.push(unchanged(tally.key.clone(), row.as_ref()));
+        let value = encode_count(count)?;
+        batch.operations.push(Operation::Put { key: tally.key, value, expires: None });
+        Ok(())
+    }
+
+    // The grant that a regrant replaces dies in the commit that makes the new one (Belay §20.7).
+    async fn rotate(
+        &self,
+        batch: &mut Batch,
+        grant: &Grant,
+        digest: &SecretHash,
+        now: Timestamp,
+    ) -> Result<Option<Handle>, InsertError> {
+        let key = keys::fingerprint(digest);
+        let row = self.store.get(&batch.partition, &key, now).await?;
+        batch.expectations.push(unchanged(key.clone(), row.as_ref()));
+        let text = row.as_ref().and_then(|row| row.value.as_bytes());
+        let old = text.and_then(|text| std::str::from_utf8(text).ok()?.parse::<Handle>().ok());
+        let mut replaced = None;
+        if let Some(old) = old
+            && let Some(loaded) = self.load(grant.root(), &old, now).await?
+        {
+            batch.operations.extend(self.burial(&loaded.grant, now)?);
+            replaced = Some(old);
+        }
+        let value = Bytes::from(grant.handle.to_string());
+        batch.operations.push(Operation::Put { key, value, expires: self.keep_until(grant) });
+        Ok(replaced)
+    }
+}
+
+struct Tally {
+    key: Key,
+    prefix: Vec<u8>,
+    most: u32,
+}
