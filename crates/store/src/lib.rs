@@ -27,12 +27,17 @@
 //! connection for state.
 
 mod batch;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod hints;
 pub mod memory;
 mod names;
 mod read;
-#[allow(dead_code, reason = "parts of it serve the embedded engine alone")]
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(dead_code, unused_imports, reason = "parts of it serve the embedded engine alone")
+)]
 mod state;
 mod store;
 pub mod system;
