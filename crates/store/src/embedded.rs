@@ -22,6 +22,7 @@ mod format;
 mod open;
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -31,7 +32,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use buswire_message::Timestamp;
+use buswire_message::{Sequence, Timestamp};
+use bytes::Bytes;
 use redb::StorageBackend;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -47,7 +49,7 @@ use crate::{
     hints::Hinter,
     names::{Key, LogName, Partition},
     read::{Direction, Entry, KeyRange, Page, Position, Row, RowPage},
-    state::{State, StoredPage},
+    state::{Body, Place, State, StoredPage},
     store::{BoxFuture, HintFilter, Hints, Store, StoreStatus, Swept},
 };
 
@@ -227,26 +229,42 @@ impl Shared {
     }
 
     /// Fetches the contents that are not in memory.
-    async fn complete(&self, page: StoredPage) -> Result<Page, StoreError> {
-        if page.entries.iter().all(|(_, body, _)| body.resident.is_some()) {
-            return Ok(assemble(page, |_| None));
+    async fn complete(
+        &self,
+        partition: &Partition,
+        log: &LogName,
+        mut page: StoredPage,
+    ) -> Result<Page, StoreError> {
+        let mut missing: Vec<_> = absent(&page).map(|body| body.place.segment).collect();
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            missing.dedup();
+            let segments = self.fetch(missing).await?;
+            for (_, body, _) in &mut page.entries {
+                body.resident = body.resident.take().or_else(|| slice(&segments, body.place));
+            }
+            // An entry without content was swept in the meantime, or its content is lost.
+            let state = self.read();
+            let is_lost = |(sequence, body, _): &(Sequence, Body, Timestamp)| {
+                body.resident.is_none() && state.has_entry(partition, log, *sequence)
+            };
+            if page.entries.iter().any(is_lost) {
+                return Err(StoreError::Corrupt("the content of an entry is missing".to_owned()));
+            }
         }
+        let entries = page.entries.into_iter().filter_map(|(sequence, body, expires)| {
+            Some(Entry { sequence, body: body.resident?, expires })
+        });
+        Ok(Page { entries: entries.collect(), next: page.next, more: page.more, gap: page.gap })
+    }
+
+    /// Reads segments from the file, on a thread that may block.
+    async fn fetch(&self, wanted: Vec<Sequence>) -> Result<HashMap<Sequence, Bytes>, StoreError> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
         let database = lock(&self.database).clone().ok_or_else(closed)?;
         let read = tokio::task::spawn_blocking(move || {
-            let result = guarded(|| {
-                let missing = page.entries.iter().filter(|(_, body, _)| body.resident.is_none());
-                let mut wanted: Vec<_> = missing.map(|(_, body, _)| body.place.segment).collect();
-                wanted.sort_unstable();
-                wanted.dedup();
-                let segments = disk::read_segments(&database.database, wanted.into_iter())?;
-                Ok(assemble(page, |place| {
-                    let segment = segments.get(&place.segment)?;
-                    let start = place.offset as usize;
-                    let end = start.checked_add(place.length as usize)?;
-                    segment.get(start..end).map(bytes::Bytes::copy_from_slice)
-                }))
-            });
+            let result = guarded(|| disk::read_segments(&database.database, wanted.into_iter()));
+            // Whoever holds all permits knows that nobody reads.
             drop(database);
             drop(permit);
             result
@@ -257,6 +275,18 @@ impl Shared {
             other => StoreError::Corrupt(other.to_string()),
         })
     }
+}
+
+/// The contents that are not in memory.
+fn absent(page: &StoredPage) -> impl Iterator<Item = &Body> {
+    page.entries.iter().map(|(_, body, _)| body).filter(|body| body.resident.is_none())
+}
+
+/// The content at `place`, copied so that it does not keep the rest of its segment in memory.
+fn slice(segments: &HashMap<Sequence, Bytes>, place: Place) -> Option<Bytes> {
+    let start = place.offset as usize;
+    let end = start.checked_add(place.length as usize)?;
+    segments.get(&place.segment)?.get(start..end).map(Bytes::copy_from_slice)
 }
 
 impl Store for EmbeddedStore {
@@ -311,7 +341,7 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             self.shared.usable()?;
             let page = self.shared.read().read_log(partition, log, after, limit, now);
-            self.shared.complete(page).await
+            self.shared.complete(partition, log, page).await
         })
     }
 
@@ -365,15 +395,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn closed() -> StoreError {
     StoreError::Unavailable("closed".to_owned())
-}
-
-/// The page with the contents that are in memory or that `fetch` finds. An entry without content was
-/// swept while it was being read, so it had expired.
-fn assemble(page: StoredPage, fetch: impl Fn(crate::state::Place) -> Option<bytes::Bytes>) -> Page {
-    let StoredPage { entries, next, more, gap } = page;
-    let entries = entries.into_iter().filter_map(|(sequence, body, expires)| {
-        let body = body.resident.or_else(|| fetch(body.place))?;
-        Some(Entry { sequence, body, expires })
-    });
-    Page { entries: entries.collect(), next, more, gap }
 }

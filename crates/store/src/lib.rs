@@ -21,12 +21,16 @@
 //! | [`memory`] | – | tests, and crates used alone |
 //! | `embedded` | `embedded` (default) | one gateway, one data directory |
 //!
+//! An engine from outside shows that it does all this with the cases of `conformance` (a feature).
+//!
 //! [`system`] holds the operating system's clock and randomness, which programs hand to the cores.
 //!
 //! Never here: what rows and entries mean. Nothing else in the workspace opens a file or a
 //! connection for state.
 
 mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;

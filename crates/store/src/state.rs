@@ -192,6 +192,16 @@ impl State {
         page
     }
 
+    /// Whether an entry is there, live or not.
+    pub(crate) fn has_entry(
+        &self,
+        partition: &Partition,
+        log: &LogName,
+        sequence: Sequence,
+    ) -> bool {
+        self.log(partition, log).is_some_and(|log| log.entries.contains_key(&sequence))
+    }
+
     /// Carries out what was planned against this very state. Gives back the entries that it added.
     pub(crate) fn apply(&mut self, planned: Planned) -> Vec<Added> {
         self.last = planned.last;

@@ -36,9 +36,13 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The CRC-32C of `bytes`.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
+/// The CRC-32C of `key`, little-endian, and `bytes` after it.
+pub(super) fn keyed_crc32c(key: u64, bytes: &[u8]) -> u32 {
+    continued(step(u32::MAX, key.to_le_bytes()), bytes)
+}
+
+/// The CRC-32C of `bytes` after what made the register `crc`.
+fn continued(mut crc: u32, bytes: &[u8]) -> u32 {
     let (blocks, rest) = bytes.as_chunks::<8>();
     for block in blocks {
         crc = step(crc, *block);
@@ -72,6 +76,15 @@ fn look_up(table: usize, byte: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn crc32c(bytes: &[u8]) -> u32 {
+        continued(u32::MAX, bytes)
+    }
+
+    #[test]
+    fn a_key_counts_as_the_bytes_before() {
+        assert_eq!(keyed_crc32c(u64::from_le_bytes(*b"12345678"), b"9"), crc32c(b"123456789"));
+    }
 
     #[test]
     fn known_texts_have_their_known_sums() {

@@ -10,7 +10,10 @@ use std::{
 
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    WriteTransaction,
+};
 
 use super::format::{
     FORMAT, Malformed, SegmentRecords, SegmentWriter, decode_bodies, decode_index, decode_row,
@@ -142,7 +145,10 @@ pub(super) fn load(database: &Database) -> Result<Loaded, DiskError> {
     let epoch = Epoch(number(&meta, "epoch")?);
     let last = Sequence::from_u64(number(&meta, "last")?).ok_or(Malformed)?;
     let mut state = State::new(epoch, last);
-    for row in transaction.open_table(ROWS)?.iter()? {
+    let rows = transaction.open_table(ROWS)?;
+    let mut found = 0;
+    for row in rows.iter()? {
+        found += 1;
         let (id, record) = row?;
         let (partition, key, stored) = decode_row(id.value(), record.value())?;
         if stored.row.revision.0 > last.as_u64() {
@@ -151,7 +157,8 @@ pub(super) fn load(database: &Database) -> Result<Loaded, DiskError> {
         state.insert_row(&partition, &key, stored);
     }
     let mut segments = Segments::default();
-    for segment in transaction.open_table(INDEX)?.iter()? {
+    let index = transaction.open_table(INDEX)?;
+    for segment in index.iter()? {
         let (first, record) = segment?;
         let first = Sequence::from_u64(first.value()).ok_or(Malformed)?;
         let mut newest = first;
@@ -163,6 +170,14 @@ pub(super) fn load(database: &Database) -> Result<Loaded, DiskError> {
             return Err(Malformed.into());
         }
         segments.0.insert(first, count);
+    }
+    let counts = [
+        (found, rows.len()?),
+        (segments.0.len() as u64, index.len()?),
+        (segments.0.len() as u64, transaction.open_table(BODIES)?.len()?),
+    ];
+    if counts.iter().any(|(found, expected)| found != expected) {
+        return Err(DiskError::Damaged("records are missing".to_owned()));
     }
     // Entries that were swept from a segment that others keep come back here and are swept again.
     Ok(Loaded { state, segments })
@@ -201,7 +216,7 @@ fn write_rows(transaction: &WriteTransaction, planned: &Planned) -> Result<(), D
     for change in &planned.changes {
         match change {
             Change::Write { partition, key, row } => {
-                rows.insert(row.id, encode_row(partition, key, &row.row).as_slice())?;
+                rows.insert(row.id, encode_row(partition, key, row).as_slice())?;
             }
             Change::Remove { id, .. } => {
                 rows.remove(id)?;
@@ -286,7 +301,7 @@ pub(super) fn read_segments(
     let mut found = HashMap::new();
     for segment in wanted {
         if let Some(record) = bodies.get(segment.as_u64())? {
-            found.insert(segment, Bytes::copy_from_slice(decode_bodies(record.value())?));
+            found.insert(segment, Bytes::copy_from_slice(decode_bodies(segment, record.value())?));
         }
     }
     Ok(found)

@@ -1,12 +1,12 @@
 //! The bytes of records in the file.
 //!
-//! Every number is little-endian; every record begins with the CRC-32C of its other bytes, so that
-//! damage is noticed wherever the file is read. Never here: tables and transactions.
+//! Every number is little-endian; every record begins with the CRC-32C of its key and its other bytes,
+//! so that damage is noticed wherever the file is read. Never here: tables and transactions.
 
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
 
-use super::crc::crc32c;
+use super::crc::keyed_crc32c;
 use crate::{
     batch::DedupeId,
     names::{Key, LogName, Partition},
@@ -33,7 +33,8 @@ const NAMES_LOOKED_AT: usize = 16;
 const NEVER: u64 = u64::MAX;
 
 /// The record of a row: kind, revision, expiry, partition, key, content.
-pub(super) fn encode_row(partition: &Partition, key: &Key, row: &Row) -> Vec<u8> {
+pub(super) fn encode_row(partition: &Partition, key: &Key, stored: &StoredRow) -> Vec<u8> {
+    let row = &stored.row;
     let mut out = begin(64 + partition.as_str().len() + key.as_bytes().len());
     let (kind, content): (u8, &[u8]) = match &row.value {
         RowValue::Bytes(bytes) => (KIND_BYTES, bytes),
@@ -46,12 +47,12 @@ pub(super) fn encode_row(partition: &Partition, key: &Key, row: &Row) -> Vec<u8>
     put_short(&mut out, partition.as_str().as_bytes());
     put_short(&mut out, key.as_bytes());
     out.extend_from_slice(content);
-    seal(out)
+    seal(stored.id, out)
 }
 
 /// Reads what [`encode_row`] wrote; `id` is the key of the record.
 pub(super) fn decode_row(id: u64, record: &[u8]) -> Result<(Partition, Key, StoredRow), Malformed> {
-    let mut input = Input(unseal(record)?);
+    let mut input = Input(unseal(id, record)?);
     let kind = input.u8()?;
     let revision = Revision(input.u64()?);
     let expires = match input.u64()? {
@@ -143,8 +144,8 @@ impl SegmentWriter {
         SegmentRecords {
             first: self.first,
             count: self.count,
-            index: seal(index),
-            bodies: seal(self.bodies),
+            index: seal(self.first.as_u64(), index),
+            bodies: seal(self.first.as_u64(), self.bodies),
         }
     }
 }
@@ -156,7 +157,7 @@ pub(super) fn decode_index(
     mut each: impl FnMut(&Partition, &LogName, Sequence, StoredEntry),
 ) -> Result<u32, Malformed> {
     // Dedupe ids are slices of this one copy.
-    let owned = Bytes::copy_from_slice(unseal(record)?);
+    let owned = Bytes::copy_from_slice(unseal(segment.as_u64(), record)?);
     let mut input = Input(&owned);
     let names = input.u32()?;
     let count = input.u32()?;
@@ -188,8 +189,8 @@ pub(super) fn decode_index(
 }
 
 /// The contents of a segment without their checksum.
-pub(super) fn decode_bodies(record: &[u8]) -> Result<&[u8], Malformed> {
-    unseal(record)
+pub(super) fn decode_bodies(segment: Sequence, record: &[u8]) -> Result<&[u8], Malformed> {
+    unseal(segment.as_u64(), record)
 }
 
 /// Room for the checksum, then for `capacity` bytes.
@@ -199,16 +200,17 @@ fn begin(capacity: usize) -> Vec<u8> {
     out
 }
 
-fn seal(mut record: Vec<u8>) -> Vec<u8> {
+fn seal(key: u64, mut record: Vec<u8>) -> Vec<u8> {
     if let Some((head, content)) = record.split_first_chunk_mut::<4>() {
-        *head = crc32c(content).to_le_bytes();
+        *head = keyed_crc32c(key, content).to_le_bytes();
     }
     record
 }
 
-fn unseal(record: &[u8]) -> Result<&[u8], Malformed> {
+fn unseal(key: u64, record: &[u8]) -> Result<&[u8], Malformed> {
     let (head, content) = record.split_first_chunk::<4>().ok_or(Malformed)?;
-    if u32::from_le_bytes(*head) == crc32c(content) { Ok(content) } else { Err(Malformed) }
+    let is_whole = u32::from_le_bytes(*head) == keyed_crc32c(key, content);
+    if is_whole { Ok(content) } else { Err(Malformed) }
 }
 
 fn put_u32(out: &mut Vec<u8>, number: u32) {
@@ -288,7 +290,8 @@ mod tests {
         #[test]
         fn a_row_survives_its_record(row in a_row(), flipped in any::<prop::sample::Index>()) {
             let (partition, key) = (Partition::new("a/b").unwrap(), Key::new("k").unwrap());
-            let mut record = encode_row(&partition, &key, &row);
+            let mut record = encode_row(&partition, &key, &StoredRow { row: row.clone(), id: 7 });
+            prop_assert!(decode_row(8, &record).is_err());
             let (p, k, stored) = decode_row(7, &record).unwrap();
             prop_assert_eq!((p, k, stored.row, stored.id), (partition, key, row, 7));
             let at = flipped.index(record.len());
@@ -301,9 +304,9 @@ mod tests {
             prop_assert!(decode_row(1, &record).is_err());
             prop_assert!(decode_index(Sequence::ZERO, &record, |_, _, _, _| ()).is_err());
             // The same with a checksum that matches.
-            let record = seal(record);
+            let record = seal(1, record);
             decode_row(1, &record).ok();
-            decode_index(Sequence::ZERO, &record, |_, _, _, _| ()).ok();
+            decode_index(Sequence::from_u64(1).unwrap(), &record, |_, _, _, _| ()).ok();
         }
 
         #[test]
@@ -331,7 +334,7 @@ mod tests {
                 expected.push((partition.clone(), log.clone(), sequence, entry, body));
             }
             let records = writer.finish();
-            let bodies = decode_bodies(&records.bodies).unwrap();
+            let bodies = decode_bodies(first, &records.bodies).unwrap();
             let mut expected = expected.into_iter();
             let count = decode_index(first, &records.index, |partition, log, sequence, entry| {
                 let (p, l, s, e, body) = expected.next().unwrap();

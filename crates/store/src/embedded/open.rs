@@ -47,13 +47,21 @@ pub(super) fn open_directory(
     if !exists {
         create(directory, config)?;
     }
-    let database = guarded(|| Ok(open_file(&path, config)?)).map_err(|e| explain(&path, e))?;
     let marker = directory.join(RESTORED);
-    if marker.exists() {
-        guarded(|| disk::begin_epoch(&database, fresh_epoch())).map_err(|e| explain(&path, e))?;
+    let restored = marker.try_exists().map_err(|source| io_error(&marker, source))?;
+    // Closing a file that is damaged may panic too, so all of it is guarded.
+    let (database, loaded) = guarded(|| {
+        let database = open_file(&path, config)?;
+        if restored {
+            disk::begin_epoch(&database, fresh_epoch())?;
+        }
+        let loaded = disk::load(&database)?;
+        Ok((database, loaded))
+    })
+    .map_err(|error| explain(&path, error))?;
+    if restored {
         fs::remove_file(&marker).map_err(|source| io_error(&marker, source))?;
     }
-    let loaded = guarded(|| disk::load(&database)).map_err(|e| explain(&path, e))?;
     Ok((OpenDatabase { database, path: Some(path), _lock: Some(lock) }, loaded))
 }
 
