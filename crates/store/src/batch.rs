@@ -89,6 +89,7 @@ impl Batch {
     }
 }
 
+#[cfg(feature = "embedded")]
 impl Batch {
     /// How many bytes its bodies and values have together.
     pub(crate) fn value_bytes(&self) -> usize {

@@ -245,7 +245,9 @@ impl State {
             dedupe: HashMap::new(),
         });
         if let Some(dedupe) = &entry.dedupe {
-            log.dedupe.insert(dedupe.clone(), sequence);
+            // Entries that are loaded do not all come in order; the newest is the one that counts.
+            let newest = log.dedupe.entry(dedupe.clone()).or_insert(sequence);
+            *newest = sequence.max(*newest);
         }
         self.bytes += entry.body.len() as u64 + OVERHEAD_BYTES;
         self.expiry.insert((entry.expires, sequence.as_u64()), Victim::Entry(id));
