@@ -1,17 +1,27 @@
 //! The composition root: which doors there are, and what each is given.
 //!
-//! The only place that makes the configuration of a protocol crate of ours. A door is added in
-//! [`App::build`]: make it, spawn what it must run, push a [`Door`]. Never here: a socket, a signal.
+//! | module | does |
+//! |---|---|
+//! | `compose` | makes the doors and joins them: a new door is added there |
+//! | `settings` | the configuration of each crate, made of the gateway's own |
+//! | `keys` | keys that are made once and kept in the store |
+//!
+//! Never here: a socket, a signal.
 
-use std::{fmt, sync::Arc};
+mod compose;
+mod keys;
+mod settings;
+
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use buswire_message::{Clock, Entropy, Secret};
 use buswire_store::Store;
 use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{config::Config, tasks::Tasks};
+use crate::{admin::ports::ListenerView, config::Config, tasks::Tasks};
 
 /// What every door is made of.
 #[derive(Clone, Debug)]
@@ -26,6 +36,17 @@ pub struct Platform {
     pub admin_token: Arc<Secret<String>>,
     /// How the world reaches the public listener; its path is `/`.
     pub public_url: Url,
+    /// The gateway's own listeners, by name.
+    pub bound: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Platform {
+    /// Every address that the gateway listens on.
+    fn listeners(&self, mdp: &[String]) -> Vec<ListenerView> {
+        let own = self.bound.iter().map(|(name, address)| (*name, address.to_string()));
+        let mdp = mdp.iter().map(|endpoint| ("mdp", endpoint.clone()));
+        own.chain(mdp).map(|(name, address)| ListenerView { name, address }).collect()
+    }
 }
 
 /// How a door closes its long conversations. Called once, when no further requests come in; what has
@@ -65,6 +86,8 @@ pub struct App {
     doors: Vec<Door>,
     admin: Option<Router>,
     mdp_endpoints: Vec<String>,
+    /// Cancelled when draining begins: streams of administrators end.
+    draining: CancellationToken,
 }
 
 impl App {
@@ -78,14 +101,12 @@ impl App {
     /// # Cancel safety
     ///
     /// Safe to drop; the tasks that were spawned end when `tasks` shuts down.
-    #[expect(clippy::unused_async, reason = "doors read the store while they are made")]
     pub async fn build(
         config: &Config,
         platform: &Platform,
         tasks: &Tasks,
     ) -> Result<Self, BuildError> {
-        let _ = (config, platform, tasks);
-        Ok(Self::default())
+        compose::compose(config, platform, tasks).await
     }
 
     /// Adds a door.

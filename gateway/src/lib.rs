@@ -9,16 +9,23 @@
 //! | [`ops`] | health, readiness, metrics |
 //! | [`tasks`] | tasks that live as long as the process |
 //! | [`log`] | log lines |
+//! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
+//! | `sinks`, `operations`, `administration` | what joins two doors: short adapters |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
 
+pub mod admin;
+mod administration;
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod listen;
 pub mod log;
+mod operations;
 pub mod ops;
 pub mod serve;
+mod sinks;
 pub mod tasks;
+mod translate;

@@ -1,10 +1,11 @@
 //! One running gateway, with its one shutdown sequence.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use buswire_store::{
     Store,
+    embedded::{EmbeddedConfig, EmbeddedStore},
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
@@ -138,7 +139,10 @@ impl Gateway {
         let http = bind("http.listen", &config.http.listen).await?;
         let admin = bind("admin.listen", &config.admin.listen).await?;
         let ops = bind("ops.listen", &config.ops.listen).await?;
-        let platform = platform.reached_at(public_url(&config.http, &http)?);
+        let platform = platform.reached_at(
+            public_url(&config.http, &http)?,
+            vec![("http", http.address), ("admin", admin.address), ("ops", ops.address)],
+        );
 
         let tasks = Tasks::new();
         let mut app = App::build(config, &platform, &tasks).await?;
@@ -339,13 +343,14 @@ impl Opened {
         Ok(Self { store, admin_token })
     }
 
-    fn reached_at(self, public_url: Url) -> Platform {
+    fn reached_at(self, public_url: Url, bound: Vec<(&'static str, SocketAddr)>) -> Platform {
         Platform {
             store: self.store,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             admin_token: Arc::new(self.admin_token),
             public_url,
+            bound,
         }
     }
 }
@@ -353,9 +358,13 @@ impl Opened {
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
     match &config.store {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
-        StoreUrl::Embedded(_) => Err(ServeError::Store(
-            "this build has no embedded engine; use --set store.url=memory:".to_owned(),
-        )),
+        StoreUrl::Embedded(directory) => {
+            let directory = directory.as_ref().unwrap_or(&config.data_dir);
+            match EmbeddedStore::open(directory, EmbeddedConfig::default()) {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error) => Err(ServeError::Store(crate::cli::chain(&error))),
+            }
+        }
     }
 }
 
