@@ -9,6 +9,7 @@
 //! | [`ops`] | health, readiness, metrics |
 //! | [`tasks`] | tasks that live as long as the process |
 //! | [`log`] | log lines |
+//! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
 //! | `sinks`, `operations`, `administration` | what joins two doors: short adapters |
@@ -21,6 +22,7 @@ mod administration;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod listen;
 pub mod log;
 mod operations;

@@ -7,10 +7,8 @@ use buswire_mdp::{Broker, BrokerConfig, Client, Frames, Worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config = BrokerConfig {
-        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
-        ..BrokerConfig::default()
-    };
+    let config =
+        BrokerConfig { endpoints: vec!["tcp://127.0.0.1:0".to_owned()], ..BrokerConfig::default() };
     let broker = Broker::start(config)?;
     let endpoint = broker.endpoints().remove(0);
     println!("broker listens on {endpoint}");
@@ -22,9 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A request waits at the broker until a worker has registered.
     let client = Client::builder().endpoint(&endpoint).connect()?;
-    let reply = client
-        .request("echo", ["Hello", "World"], Duration::from_secs(10))
-        .await?;
+    let reply = client.request("echo", ["Hello", "World"], Duration::from_secs(10)).await?;
     for frame in &reply {
         println!("{}", String::from_utf8_lossy(frame));
     }

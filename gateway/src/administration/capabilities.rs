@@ -1,12 +1,12 @@
 //! The capabilities of Belay.
 
 use buswire_belay::{
-    AdminError as BelayError, BcapValue, CapServer, GrantError, GrantInfo, GrantRequest, GrantState,
-    Handle, Members,
+    AdminError as BelayError, CapServer, GrantError, GrantInfo, GrantRequest, GrantState,
+    Handle,
 };
 use buswire_message::Secret;
 use futures::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::admin::ports::{
     AdminError, CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability,
@@ -36,8 +36,8 @@ impl CapabilityAdmin for CapabilityPort {
             let handle: Handle = handle.parse().map_err(|_| unknown())?;
             match self.0.revoke(&handle).await {
                 Ok(buswire_belay::Revoked::Now) => Ok(Revoked::Newly),
-                Ok(buswire_belay::Revoked::Before) => Ok(Revoked::Before),
-                Err(BelayError::Unknown(_)) => Err(unknown()),
+                Ok(buswire_belay::Revoked::Already) => Ok(Revoked::Before),
+                Err(BelayError::NotFound) => Err(unknown()),
                 Err(error) => Err(failure(error)),
             }
         })
@@ -52,16 +52,10 @@ impl CapabilityAdmin for CapabilityPort {
 }
 
 fn request(new: NewCapability) -> Result<GrantRequest, AdminError> {
-    let value = |members: Map<String, Value>| BcapValue::from_json(Value::Object(members));
-    let invalid = |error: &dyn std::fmt::Display| AdminError::Invalid(error.to_string());
-    let mut members = Members::new()
-        .with("kind", new.kind)
-        .with("target", value(new.target).map_err(|error| invalid(&error))?)
-        .with("limits", value(new.limits).map_err(|error| invalid(&error))?);
-    if let Some(label) = new.label {
-        members.set("label", label);
-    }
-    GrantRequest::parse(&members.into()).map_err(|error| invalid(&error))
+    let [target, limits] = [new.target, new.limits].map(|members| Value::Object(members).to_string());
+    let label = new.label.unwrap_or_default();
+    GrantRequest::parse(&new.kind, &target, &limits, &label)
+        .map_err(|error| AdminError::Invalid(crate::cli::chain(&error)))
 }
 
 fn view(info: &GrantInfo) -> CapabilityView {
@@ -72,6 +66,7 @@ fn view(info: &GrantInfo) -> CapabilityView {
         label: (!label.is_empty()).then_some(label),
         state: match info.state {
             GrantState::Live => CapabilityState::Live,
+            GrantState::Pending => CapabilityState::Suspended,
             GrantState::Suspended => CapabilityState::Suspended,
             GrantState::Expired => CapabilityState::Expired,
             GrantState::Exhausted => CapabilityState::Exhausted,
@@ -94,6 +89,6 @@ fn refusal(error: &GrantError) -> AdminError {
 fn failure(error: BelayError) -> AdminError {
     match error {
         BelayError::Store(store) => AdminError::from(store),
-        other => AdminError::NotFound(other.to_string()),
+        other => AdminError::Invalid(other.to_string()),
     }
 }

@@ -30,6 +30,6 @@ fn failure(error: &NotifyError) -> AdminError {
     match error {
         NotifyError::NotAnEndpoint => AdminError::Invalid(text),
         NotifyError::Gone => AdminError::NotFound(text),
-        NotifyError::Unavailable => AdminError::Unavailable(text),
+        _ => AdminError::Unavailable(text),
     }
 }

@@ -11,7 +11,7 @@ use buswire_belay::CapServer;
 use buswire_bridge::{Route, RouteError, Routes};
 use buswire_bus::Buses;
 use buswire_mdp::{Broker, BrokerHandle};
-use buswire_message::{Cursor, MessageId, SourceUrl};
+use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, keys, settings};

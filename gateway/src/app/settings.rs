@@ -97,12 +97,12 @@ pub(super) fn simplepush(
         },
         timing: simplepush::Timing {
             hello_timeout: config.hello_timeout,
-            ping_interval_min: config.ping_interval_min,
-            probe_interval: config.probe_interval,
+            ping_gap_min: config.ping_interval_min,
+            probe_after: config.probe_interval,
             probe_timeout: config.probe_timeout,
             resend_interval: config.resend_interval,
             write_timeout: config.write_timeout,
-            ua_lifetime: config.ua_lifetime,
+            forget_after: config.ua_lifetime,
             ..simplepush::Timing::default()
         },
         subprotocol: if config.require_subprotocol {

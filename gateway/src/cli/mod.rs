@@ -2,7 +2,10 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 bad usage, 64 bad configuration. Never here: the work.
 
+pub mod admin;
 mod check_config;
+mod demo;
+mod mdp;
 mod options;
 mod serve;
 
@@ -14,7 +17,12 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-pub use self::options::{CheckConfigArgs, ConfigArgs, ServeArgs};
+pub use self::{
+    admin::AdminCommand,
+    demo::DemoArgs,
+    mdp::MdpCommand,
+    options::{CheckConfigArgs, ConfigArgs, ServeArgs},
+};
 use crate::config::ConfigError;
 
 /// One process that speaks Backplane, SimplePush, Majordomo (MDP) and Belay, and moves messages
@@ -34,6 +42,14 @@ pub enum Command {
     Serve(ServeArgs),
     /// Print the configuration in force, without secrets, or every problem at once.
     CheckConfig(CheckConfigArgs),
+    /// Send one message through all four doors, then serve a page that shows it.
+    Demo(DemoArgs),
+    /// Run, call and offer Majordomo services.
+    #[command(subcommand)]
+    Mdp(MdpCommand),
+    /// Everything that an administrator asks of a running gateway.
+    #[command(flatten)]
+    Admin(AdminCommand),
 }
 
 /// The environment as the process found it, read once in `main`.
@@ -126,9 +142,21 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
+        Command::Demo(args) => demo::run(&args, environment),
+        Command::Mdp(command) => mdp::run(command),
+        Command::Admin(command) => return administer(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+fn administer(command: AdminCommand) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            runtime.block_on(command.execute(&mut io::stdout().lock(), &mut io::stderr().lock()))
+        }
+        Err(error) => Failure::new(&error, None).report(),
     }
 }

@@ -84,7 +84,7 @@ fn version_of(data: Option<&BcapValue>) -> Result<Option<Version>, BcapError> {
 
 fn failure(error: &NotifyError) -> BcapError {
     match error {
-        NotifyError::UnknownEndpoint => BcapError::NotFound,
+        NotifyError::NotAnEndpoint | NotifyError::Gone => BcapError::NotFound,
         _ => BcapError::unavailable(),
     }
 }

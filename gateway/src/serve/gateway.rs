@@ -19,7 +19,7 @@ use super::{
     ready::{self, Addresses, ReadyFileError},
 };
 use crate::{
-    app::{App, BuildError, Drain, Platform},
+    app::{App, BuildError, Door, Drain, Platform},
     config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
     listen::{
         BindError, Bound, Certificates, Connections, Server, TlsError, TransportPolicy, bind,
@@ -117,8 +117,8 @@ impl std::fmt::Debug for DrainHook {
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 impl Gateway {
-    /// Opens the store, binds every listener, makes the doors and serves them; then writes the ready
-    /// file, if one is asked for.
+    /// Opens the store, binds every listener, makes the doors and serves them beside `extra`; then
+    /// writes the ready file, if one is asked for.
     ///
     /// # Errors
     ///
@@ -127,7 +127,11 @@ impl Gateway {
     /// # Cancel safety
     ///
     /// Not safe: what was spawned goes on until the runtime ends.
-    pub async fn start(config: &Config, metrics: Metrics) -> Result<Self, ServeError> {
+    pub async fn start(
+        config: &Config,
+        metrics: Metrics,
+        extra: Vec<Door>,
+    ) -> Result<Self, ServeError> {
         if let Some(path) = &config.ready_file {
             ready::clear(path)?;
         }
@@ -146,6 +150,7 @@ impl Gateway {
 
         let tasks = Tasks::new();
         let mut app = App::build(config, &platform, &tasks).await?;
+        extra.into_iter().for_each(|door| app.add(door));
         let addresses = Addresses {
             http: http.address,
             admin: app.admin().is_some().then_some(admin.address),

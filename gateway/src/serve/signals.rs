@@ -35,7 +35,7 @@ pub async fn run(loaded: Loaded, inputs: &Inputs, metrics: Metrics) -> Result<En
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    let gateway = Gateway::start(&loaded.config, metrics).await?;
+    let gateway = Gateway::start(&loaded.config, metrics, Vec::new()).await?;
     let ended = loop {
         select! {
             () = asked_to_end(&mut terminate, &mut interrupt) => break Ended::Asked,

@@ -31,5 +31,9 @@ impl Sink for PushSink {
 }
 
 fn failure(error: &NotifyError) -> SinkError {
-    SinkError::Retry(error.to_string())
+    let text = error.to_string();
+    match error {
+        NotifyError::NotAnEndpoint | NotifyError::Gone => SinkError::Reject(text),
+        _ => SinkError::Retry(text),
+    }
 }

@@ -49,10 +49,7 @@ pub struct ServicePolicy {
 
 impl Default for ServicePolicy {
     fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(900),
-            attempts_max: 2,
-        }
+        Self { busy_timeout: Duration::from_secs(900), attempts_max: 2 }
     }
 }
 
@@ -123,9 +120,6 @@ impl Default for CoreConfig {
 
 impl CoreConfig {
     pub(super) fn policy(&self, service: &ServiceName) -> ServicePolicy {
-        self.services
-            .get(service)
-            .copied()
-            .unwrap_or(self.default_policy)
+        self.services.get(service).copied().unwrap_or(self.default_policy)
     }
 }

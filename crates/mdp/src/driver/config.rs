@@ -121,12 +121,7 @@ impl Sockets {
             }
             endpoints.push(bind(&router, endpoint)?);
         }
-        Ok(Self {
-            router,
-            zap,
-            endpoints,
-            _context: context,
-        })
+        Ok(Self { router, zap, endpoints, _context: context })
     }
 }
 
@@ -140,12 +135,7 @@ fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(),
     router.set_rcvhwm(config.queue_per_peer)?;
     router.set_maxmsgsize(config.frame_bytes_max)?;
     router.set_backlog(1024)?;
-    router.set_ipv6(
-        config
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.contains('[')),
-    )?;
+    router.set_ipv6(config.endpoints.iter().any(|endpoint| endpoint.contains('[')))?;
     router.set_linger(i32::try_from(config.linger.as_millis()).unwrap_or(i32::MAX))
 }
 
@@ -154,10 +144,7 @@ fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
         Ok(()) => {}
         Err(zmq::Error::EADDRINUSE) => return Err(StartError::InUse(endpoint.to_owned())),
         Err(source) => {
-            return Err(StartError::Bind {
-                endpoint: endpoint.to_owned(),
-                source,
-            });
+            return Err(StartError::Bind { endpoint: endpoint.to_owned(), source });
         }
     }
     match router.get_last_endpoint() {
@@ -172,9 +159,7 @@ fn is_private(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
         return true;
     };
-    ["127.", "localhost:", "[::1]:", "lo:"]
-        .iter()
-        .any(|prefix| address.starts_with(prefix))
+    ["127.", "localhost:", "[::1]:", "lo:"].iter().any(|prefix| address.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -183,20 +168,12 @@ mod tests {
 
     #[test]
     fn only_loopback_is_private() {
-        for endpoint in [
-            "tcp://127.0.0.1:5555",
-            "tcp://[::1]:1",
-            "tcp://localhost:0",
-            "ipc:///x",
-        ] {
+        for endpoint in ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://localhost:0", "ipc:///x"] {
             assert!(is_private(endpoint), "{endpoint}");
         }
-        for endpoint in [
-            "tcp://*:5555",
-            "tcp://0.0.0.0:5555",
-            "tcp://10.0.0.1:5555",
-            "tcp://[::]:1",
-        ] {
+        for endpoint in
+            ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://10.0.0.1:5555", "tcp://[::]:1"]
+        {
             assert!(!is_private(endpoint), "{endpoint}");
         }
     }
