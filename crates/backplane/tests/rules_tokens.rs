@@ -409,13 +409,13 @@ async fn changing_or_deleting_a_client_kills_its_tokens() {
 async fn owners_own_buses() {
     let door = Door::start().await;
     let owner = "nobody".parse().unwrap();
-    let owned = buswire_backplane::OwnedBus {
+    let unowned = buswire_backplane::OwnedBus {
         name: bus("x.example"),
         owner,
         retention: Retention::default(),
     };
     // Rule: backplane §13.3 — the owner of a bus must exist
-    let refused = door.backplane.put_bus(owned).await.unwrap_err();
+    let refused = door.backplane.put_bus(unowned).await.unwrap_err();
     assert_eq!(refused.to_string(), "Invalid bus owner: nobody");
     assert_eq!(door.backplane.buses().await.unwrap().len(), 1);
     let wrong = door.backplane.delete_bus(&bus("v1/gazette.example")).await.unwrap_err();
