@@ -392,3 +392,28 @@ async fn other_methods_are_refused() {
     let answer = door.get("/v2/message").await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
 }
+
+#[tokio::test]
+async fn a_failing_store_is_said_to_fail() {
+    let door = Door::start().await;
+    let (visit, (token, _)) = (door.visit().await, door.client_tokens().await);
+    door.store.close().await;
+    // Rule: backplane §10.1 — a storage failure is server_error, padded
+    let answer = door.get("/v2/token?callback=f&bus=gazette.example").await;
+    assert_eq!(
+        (answer.status, answer.unpadded()["error_description"].as_str()),
+        (200, Some("error processing anonymous token request"))
+    );
+    // Rule: backplane §10.2 — a storage failure is 500 server_error
+    let answer = door.token_request("grant_type=client_credentials").await;
+    assert_eq!((answer.status, &answer.json()["error"]), (500, &"server_error".into()));
+    let answer = post(&door, &token, &visit, "t", "").await;
+    assert_eq!((answer.status, &answer.json()["error"]), (503, &"server_error".into()));
+    // Rule: backplane §6.7 — a storage failure on 1.x is 503
+    let message = r#"[{"source":"https://s.example/","type":"t","payload":1}]"#;
+    let answer = door.post_v1("c", message).await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (503, r#"{"ERR_MSG":"Service unavailable"}"#)
+    );
+}
