@@ -187,7 +187,7 @@ pub struct Limits {
     /// Password checks that wait for their turn, default 64; more get 503.
     pub password_checks_waiting_max: usize,
     /// Verified passwords, tokens, channels and accounts that are remembered, each, default 65 536.
-    /// The oldest go first; a forgotten one is read again.
+    /// The oldest go first; a forgotten one is read again. About half a KiB of memory each.
     pub cached_max: usize,
     /// How long something remembered may be used without looking at the store, default 5 s. Changes
     /// made in this process count at once; this bounds how long a lost hint about another process's

@@ -21,6 +21,8 @@ mod admin;
 mod backplane;
 mod config;
 mod error;
+#[cfg(test)]
+mod harness;
 mod http;
 mod rules;
 mod state;

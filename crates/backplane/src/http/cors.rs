@@ -1,7 +1,7 @@
 //! Cross-origin reading (Backplane §3.7).
 
 use axum::{extract::Request, response::Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::response;
 use crate::{
@@ -14,9 +14,10 @@ use crate::{
 pub(crate) fn allow_origin(
     state: &State,
     endpoint: &Endpoint<'_>,
-    parts: &Parts,
+    request: &Request,
 ) -> Option<HeaderValue> {
-    allowed(&state.config.cors, endpoint, &parts.headers)
+    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    allowed(&state.config.cors, endpoint, request.headers()).filter(|_| is_reading)
 }
 
 fn allowed(cors: &Cors, endpoint: &Endpoint<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -40,8 +41,8 @@ pub(crate) fn preflight(
     request: &Request,
 ) -> Option<Response> {
     let headers = request.headers();
-    let asks_for_get =
-        headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).is_some_and(|method| method == "GET");
+    let asks_for_get = request.method() == Method::OPTIONS
+        && headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).is_some_and(|method| method == "GET");
     let origin = allowed(&state.config.cors, endpoint, headers).filter(|_| asks_for_get)?;
     let mut response = with_origin(response::empty(StatusCode::NO_CONTENT), origin);
     let headers = response.headers_mut();

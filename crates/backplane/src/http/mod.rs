@@ -11,7 +11,11 @@ mod v2_messages;
 mod v2_post;
 mod v2_token;
 
-use std::sync::Arc;
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -52,18 +56,41 @@ pub(crate) fn unknown_url() -> Response {
     response::text(StatusCode::NOT_FOUND, "Invalid Request URL")
 }
 
-async fn serve(Shared(state): Shared<Arc<State>>, request: Request) -> Response {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let endpoint = served(Endpoint::parse(&path), state.config.generations);
+/// Answers a request.
+///
+/// Not an `async fn`: the future of one keeps a place for the whole request until it ends, and a read
+/// that waits must be small. So everything is decided here, and what waits is boxed by itself.
+fn serve(
+    Shared(state): Shared<Arc<State>>,
+    request: Request,
+) -> impl Future<Output = Response> + Send + use<> {
+    let endpoint = endpoint(&state, request.uri().path());
     let label = endpoint.label();
-    let preflight =
-        if method == Method::OPTIONS { cors::preflight(&state, &endpoint, &request) } else { None };
-    let response = match preflight {
-        Some(preflight) => preflight,
-        None => dispatch(state, endpoint, request).await,
+    let is_head = request.method() == Method::HEAD;
+    let preflight = cors::preflight(&state, &endpoint, &request);
+    let allow_origin = cors::allow_origin(&state, &endpoint, &request);
+    let answer: Answering = match (&endpoint, reading(request.method()), preflight) {
+        (_, _, Some(preflight)) => Box::pin(ready(preflight)),
+        (Endpoint::Messages, Some(reading), None) => {
+            v2_messages::messages(state, request.into_parts().0, reading)
+        }
+        (_, _, None) => Box::pin(dispatch(state, request)),
     };
-    let class = match response.status().as_u16() {
+    async move {
+        let mut response = answer.await;
+        if let Some(origin) = allow_origin {
+            response = cors::with_origin(response, origin);
+        }
+        count(label, response.status());
+        if is_head { response::without_body(response) } else { response }
+    }
+}
+
+/// An answer that is being made.
+type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+fn count(label: &'static str, status: StatusCode) {
+    let class = match status.as_u16() {
         ..300 => "2xx",
         300..400 => "3xx",
         400..500 => "4xx",
@@ -71,7 +98,19 @@ async fn serve(Shared(state): Shared<Arc<State>>, request: Request) -> Response 
     };
     metrics::counter!("buswire_backplane_requests_total", "endpoint" => label, "class" => class)
         .increment(1);
-    if method == Method::HEAD { response::without_body(response) } else { response }
+}
+
+fn reading(method: &Method) -> Option<Reading> {
+    match *method {
+        Method::GET => Some(Reading::Get),
+        Method::HEAD => Some(Reading::Head),
+        _ => None,
+    }
+}
+
+/// The endpoint that a path names, if its generation is served.
+fn endpoint<'a>(state: &State, path: &'a str) -> Endpoint<'a> {
+    served(Endpoint::parse(path), state.config.generations)
 }
 
 fn served(endpoint: Endpoint<'_>, generations: Generations) -> Endpoint<'_> {
@@ -84,48 +123,29 @@ fn served(endpoint: Endpoint<'_>, generations: Generations) -> Endpoint<'_> {
     if is_served { endpoint } else { Endpoint::Unknown(family) }
 }
 
-/// Calls the endpoint. Everything but the long poll is boxed, so that a waiting read is not as large
-/// as the largest of the others.
-async fn dispatch(state: Arc<State>, endpoint: Endpoint<'_>, request: Request) -> Response {
+/// Calls the endpoint; all but the long poll.
+async fn dispatch(state: Arc<State>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let reading = match parts.method {
-        Method::GET => Some(Reading::Get),
-        Method::HEAD => Some(Reading::Head),
-        _ => None,
-    };
+    let endpoint = endpoint(&state, parts.uri.path());
     let is_post = parts.method == Method::POST;
-    let allow_origin = reading.and_then(|_| cors::allow_origin(&state, &endpoint, &parts));
-    let response = match (&endpoint, reading) {
-        (Endpoint::Messages, Some(reading)) => v2_messages::messages(&state, parts, reading).await,
-        (Endpoint::Message { id }, Some(_)) => {
-            Box::pin(v2_messages::message(&state, parts, id)).await
-        }
-        (Endpoint::Token, Some(reading)) => {
-            Box::pin(v2_token::anonymous(&state, parts, reading)).await
-        }
-        (Endpoint::Token, None) if is_post => {
-            Box::pin(v2_token::privileged(&state, parts, body)).await
-        }
-        (Endpoint::Post, None) if is_post => Box::pin(v2_post::post(&state, parts, body)).await,
+    match (&endpoint, reading(&parts.method)) {
+        (Endpoint::Message { id }, Some(_)) => v2_messages::message(&state, &parts, id).await,
+        (Endpoint::Token, Some(reading)) => v2_token::anonymous(&state, &parts, reading).await,
+        (Endpoint::Token, None) if is_post => v2_token::privileged(&state, &parts, body).await,
+        (Endpoint::Post, None) if is_post => v2_post::post(&state, &parts, body).await,
         (Endpoint::NewChannel { .. }, Some(reading)) => v1::new_channel(&state, &parts, reading),
         (Endpoint::Channel { form, bus, channel }, Some(_)) => {
-            Box::pin(v1::channel(&state, &parts, *form, bus, channel)).await
+            v1::channel(&state, &parts, *form, bus, channel).await
         }
         (Endpoint::Channel { bus, channel, .. }, None) if is_post => {
-            Box::pin(v1::post(&state, &parts, body, bus, channel)).await
+            v1::post(&state, &parts, body, bus, channel).await
         }
         (Endpoint::NewChannel { bus }, None) if is_post => {
-            Box::pin(v1::post(&state, &parts, body, bus, "new")).await
+            v1::post(&state, &parts, body, bus, "new").await
         }
-        (Endpoint::Bus { form, bus }, Some(_)) => {
-            Box::pin(v1::bus(&state, &parts, *form, bus)).await
-        }
+        (Endpoint::Bus { form, bus }, Some(_)) => v1::bus(&state, &parts, *form, bus).await,
         (Endpoint::Unknown(family), _) => unknown(*family),
         (known, _) => method_not_allowed(known),
-    };
-    match allow_origin {
-        Some(origin) => cors::with_origin(response, origin),
-        None => response,
     }
 }
 
@@ -151,5 +171,42 @@ fn is_secure(state: &State, parts: &Parts) -> bool {
     match state.config.tls {
         TlsPolicy::Optional => true,
         TlsPolicy::Required => parts.extensions.get::<SecureTransport>().is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use buswire_bus::{BusConfig, BusLimits, Buses};
+    use buswire_message::{Cursor, Scope, Timestamp};
+    use buswire_store::{Store, memory::MemoryStore};
+    use buswire_testkit::{SeededEntropy, VirtualClock};
+
+    use super::*;
+    use crate::{Config, PublicUrl};
+
+    #[tokio::test]
+    async fn a_waiting_read_is_small() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let clock = Arc::new(VirtualClock::default());
+        let config = Config::new(PublicUrl::parse("https://bp.example.net").unwrap());
+        let bus_config = BusConfig {
+            message_url_prefix: config.public_url.message_url_prefix(),
+            limits: BusLimits::default(),
+        };
+        let buses = Buses::open(Arc::clone(&store), clock.clone(), bus_config).await.unwrap();
+        let state = State::new(buses, store, clock, Arc::new(SeededEntropy::new(1)), config);
+        let state = Arc::new(state);
+        let request = || Request::new(Body::empty());
+        let scope = Scope::all();
+        let of_the_bus =
+            size_of_val(&state.buses.read_wait(&scope, Cursor::Start, 1, Timestamp::MAX));
+        let outer = size_of_val(&serve(Shared(Arc::clone(&state)), request()));
+        let inner = v2_messages::messages(state, request().into_parts().0, Reading::Get);
+        let ours = outer + size_of_val(&*inner) - of_the_bus + v2_messages::POLL_BYTES;
+        // A wait costs at most 1 KiB besides its connection; half of that is left to the bus.
+        assert!(ours <= 512, "{ours} bytes, and {of_the_bus} of the bus");
     }
 }

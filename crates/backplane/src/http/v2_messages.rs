@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{StatusCode, request::Parts};
 
 use super::{
-    Reading, is_secure,
+    Answering, Reading, is_secure,
     request::authorization,
     response,
     v2_error::{V2Error, echo, refuse},
@@ -55,38 +55,47 @@ struct Poll {
     block: Duration,
 }
 
+#[cfg(test)]
+pub(super) const POLL_BYTES: usize = size_of::<Poll>();
+
 /// `GET /v2/messages`.
 ///
-/// A waiting read holds what it needs to answer and nothing of its request.
-pub(crate) async fn messages(state: &Arc<State>, parts: Parts, reading: Reading) -> Response {
-    let prepared = Box::pin(prepare(state, parts, reading)).await;
-    let (callback, poll) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return refuse(&error),
-    };
-    let result = match poll {
-        Ok(poll) => answer(state, poll).await,
-        Err(error) => Err(error),
-    };
-    respond(state, callback.as_ref(), result)
+/// A read that waits holds what it needs to answer and nothing of its request: the request is in a
+/// future of its own, which is gone before the wait.
+pub(crate) fn messages(state: Arc<State>, parts: Parts, reading: Reading) -> Answering {
+    let preparing = Box::pin(prepare(Arc::clone(&state), parts, reading));
+    Box::pin(async move {
+        let (callback, poll) = match preparing.await {
+            Ok(prepared) => prepared,
+            Err(error) => return refuse(&error),
+        };
+        let poll = match poll {
+            Ok(poll) => poll,
+            Err(error) => return respond(&state, callback.as_ref(), Err(error)),
+        };
+        let result = answer(&state, &poll).await;
+        respond(&state, callback.as_ref(), result)
+    })
 }
 
-type Prepared = (Option<Callback>, Result<Poll, V2Error>);
+/// The poll is boxed, since it is handed on several times while a waiting read must stay small.
+type Prepared = (Option<Callback>, Result<Box<Poll>, V2Error>);
 
 /// The outer error is one that must not be padded.
-async fn prepare(state: &State, parts: Parts, reading: Reading) -> Result<Prepared, V2Error> {
+async fn prepare(state: Arc<State>, parts: Parts, reading: Reading) -> Result<Prepared, V2Error> {
     let params = params(&parts);
     let callback = Callback::from_param(params.first("callback")).map_err(|_| V2Error::Callback)?;
-    if !is_secure(state, &parts) {
+    if !is_secure(&state, &parts) {
         return Ok((callback, Err(V2Error::Insecure)));
     }
     let poll = async {
-        let verified = access_token(state, &parts, &params).await?;
+        let verified = access_token(&state, &parts, &params).await?;
         let block = match reading {
             Reading::Get => block(&params, state.config.limits.block_seconds_max)?,
             Reading::Head => Duration::ZERO,
         };
-        Ok(Poll { verified, since: Since::from_param(params.first("since")), block })
+        let since = Since::from_param(params.first("since"));
+        Ok(Box::new(Poll { verified, since, block }))
     };
     let poll = poll.await;
     Ok((callback, poll))
@@ -100,13 +109,13 @@ fn block(params: &Params<'_>, max: u32) -> Result<Duration, V2Error> {
     }
 }
 
-async fn answer(state: &State, poll: Poll) -> Result<Vec<u8>, V2Error> {
-    let page = read(state, &poll).await.map_err(|error| V2Error::unavailable(&error))?;
+async fn answer(state: &State, poll: &Poll) -> Result<Vec<u8>, V2Error> {
+    let page = read(state, poll).await.map_err(|error| V2Error::unavailable(&error))?;
     if !poll.block.is_zero() {
         // It may have been revoked during the wait (§17).
         Box::pin(state.verify_again(&poll.verified)).await.map_err(V2Error::of_access)?;
     }
-    Ok(body(state, &poll, &page))
+    Ok(body(state, poll, &page))
 }
 
 async fn read(state: &State, poll: &Poll) -> Result<ReadPage, BusError> {
@@ -163,13 +172,13 @@ fn shown(state: &State, message: &StoredMessage, access: Access) -> Bytes {
 }
 
 /// `GET /v2/message/{id}`.
-pub(crate) async fn message(state: &State, parts: Parts, id: &str) -> Response {
-    let params = params(&parts);
+pub(crate) async fn message(state: &State, parts: &Parts, id: &str) -> Response {
+    let params = params(parts);
     let Ok(callback) = Callback::from_param(params.first("callback")) else {
         return refuse(&V2Error::Callback);
     };
-    let result = if is_secure(state, &parts) {
-        one_message(state, &parts, &params, id).await
+    let result = if is_secure(state, parts) {
+        one_message(state, parts, &params, id).await
     } else {
         Err(V2Error::Insecure)
     };

@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// `POST /v2/message`.
-pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
-    match publish(state, &parts, body).await {
+pub(crate) async fn post(state: &State, parts: &Parts, body: Body) -> Response {
+    match publish(state, parts, body).await {
         Ok(()) => response::empty(StatusCode::CREATED),
         Err(error) => refuse(&error),
     }

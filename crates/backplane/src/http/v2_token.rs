@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// `GET /v2/token`: a token for a visit.
-pub(crate) async fn anonymous(state: &State, parts: Parts, reading: Reading) -> Response {
-    let params = params(&parts);
-    let secure = is_secure(state, &parts);
+pub(crate) async fn anonymous(state: &State, parts: &Parts, reading: Reading) -> Response {
+    let params = params(parts);
+    let secure = is_secure(state, parts);
     let callback = match Callback::from_param(params.first("callback")) {
         _ if !secure => return refuse(&V2Error::Insecure),
         Ok(Some(callback)) => callback,
@@ -99,8 +99,8 @@ fn told(issued: &Issued) -> Vec<u8> {
 }
 
 /// `POST /v2/token`: a token for a client.
-pub(crate) async fn privileged(state: &State, parts: Parts, body: Body) -> Response {
-    match privileged_pair(state, &parts, body).await {
+pub(crate) async fn privileged(state: &State, parts: &Parts, body: Body) -> Response {
+    match privileged_pair(state, parts, body).await {
         Ok(issued) => response::with_pragma(response::json(StatusCode::OK, told(&issued))),
         Err(error) => refuse(&error),
     }

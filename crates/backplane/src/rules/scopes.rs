@@ -28,24 +28,33 @@ pub(crate) fn privileged(granted: &[BusName], requested: &Scope) -> Result<Scope
     if requested.has(Field::Bus) {
         let mut asked = requested.values(Field::Bus).map(str::parse::<BusName>);
         if asked.all(|bus| bus.is_ok_and(|bus| granted.contains(&bus))) {
-            return Ok(requested.clone());
+            return storable(requested.clone());
         }
         return Err(ScopeRefusal::Unauthorized(requested.to_string()));
     }
     let buses =
         granted.iter().fold(Scope::all(), |scope, bus| scope.with(Field::Bus, &bus.to_string()));
     // A field that one of both lacks is added as it is, so this never finds nothing.
-    buses.narrow(requested).map_err(|_| ScopeRefusal::Unauthorized(requested.to_string()))
+    let narrowed = buses.narrow(requested);
+    storable(narrowed.map_err(|_| ScopeRefusal::Unauthorized(requested.to_string()))?)
+}
+
+/// The same scope, if it is within the bounds of one when it is written down: what two scopes within
+/// them add up to need not be, and a token whose scope can't be read back is of no use.
+fn storable(scope: Scope) -> Result<Scope, ScopeRefusal> {
+    let text = scope.to_string();
+    text.parse::<Scope>().map(|_| scope).map_err(ScopeRefusal::Syntax)
 }
 
 /// The scope of a refreshed privileged token: it only narrows (§8.5).
 pub(crate) fn refreshed(old: &Scope, requested: &Scope) -> Result<Scope, ScopeRefusal> {
-    old.narrow(requested).map_err(|field| match field {
+    let narrowed = old.narrow(requested).map_err(|field| match field {
         Field::Bus => ScopeRefusal::Unauthorized(requested.to_string()),
         Field::Source | Field::Type | Field::Channel | Field::Sticky | Field::MessageUrl => {
             ScopeRefusal::Wider
         }
-    })
+    });
+    storable(narrowed?)
 }
 
 /// The scope of an anonymous token: the filters asked for, then the bus, then the channel last,
@@ -58,7 +67,8 @@ pub(crate) fn anonymous(
     if filters.has(Field::Bus) || filters.has(Field::Channel) {
         return Err(ScopeRefusal::BusOrChannel);
     }
-    Ok(filters.clone().with(Field::Bus, &bus.to_string()).with(Field::Channel, channel.as_str()))
+    let scope = filters.clone().with(Field::Bus, &bus.to_string());
+    storable(scope.with(Field::Channel, channel.as_str()))
 }
 
 /// The scope of a refreshed anonymous token; `old` is the whole scope of the token before.
@@ -71,7 +81,7 @@ pub(crate) fn anonymous_refreshed(old: &Scope, requested: &Scope) -> Result<Scop
         values.iter().fold(scope.without(field), |scope, value| scope.with(field, value))
     };
     let narrowed = old.narrow(requested).map_err(|_| ScopeRefusal::Wider)?;
-    Ok(last(last(narrowed, Field::Bus), Field::Channel))
+    storable(last(last(narrowed, Field::Bus), Field::Channel))
 }
 
 #[cfg(test)]
@@ -147,6 +157,18 @@ mod tests {
             anonymous_refreshed(&issued, &scope("sticky:true")).unwrap().to_string(),
             "type:identity/login sticky:true bus:g.example channel:0a92"
         );
+    }
+
+    #[test]
+    fn an_issued_scope_can_be_read_back() {
+        let (bus, channel) = ("g.example".parse().unwrap(), "0a92".parse().unwrap());
+        // Rule: backplane §5.4 — a scope has at most 1000 entries and 16 KiB, also when it is issued
+        let entries: Vec<String> = (0..1000).map(|n| format!("type:t{n}")).collect();
+        let full = scope(&entries.join(" "));
+        assert!(matches!(anonymous(&full, &bus, &channel), Err(ScopeRefusal::Syntax(_))));
+        let many: Vec<BusName> =
+            (0..100).map(|n| format!("{n}{}", "x".repeat(250)).parse().unwrap()).collect();
+        assert!(matches!(privileged(&many, &Scope::all()), Err(ScopeRefusal::Syntax(_))));
     }
 
     fn any_scope() -> impl Strategy<Value = Scope> {

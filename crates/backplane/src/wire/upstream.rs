@@ -179,6 +179,8 @@ fn expire(value: &RawValue) -> Result<Timestamp, FieldError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn list(body: &str) -> Result<Vec<NewMessage>, ListError> {
@@ -316,5 +318,22 @@ mod tests {
             content(r#""type":"a b","bus":"b","channel":"c","payload":1"#),
             Err(FieldError::Invalid("type"))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _list = parse_list(&bytes, &"c".parse().unwrap());
+            let _content = Upstream::parse(&bytes).map(|upstream| upstream.content());
+        }
+
+        #[test]
+        fn almost_json_is_taken_or_refused(text in r#"[\[\]{}":,a-z0-9\\ ]{0,60}"#) {
+            let body = format!("[{{{GOOD},{text}}}]");
+            if let Ok(messages) = parse_list(body.as_bytes(), &"c".parse().unwrap()) {
+                prop_assert_eq!(messages.len(), 1);
+            }
+            let _refused = Upstream::parse(format!("{{\"message\":{text}}}").as_bytes());
+        }
     }
 }

@@ -19,20 +19,20 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// `commentsco:quiet-harbor-7`.
-pub const USER: &str = "Y29tbWVudHNjbzpxdWlldC1oYXJib3ItNw==";
+pub(crate) const USER: &str = "Y29tbWVudHNjbzpxdWlldC1oYXJib3ItNw==";
 /// `comments-svc:tangled-kelp-4`.
-pub const CLIENT: &str = "Y29tbWVudHMtc3ZjOnRhbmdsZWQta2VscC00";
+pub(crate) const CLIENT: &str = "Y29tbWVudHMtc3ZjOnRhbmdsZWQta2VscC00";
 
 /// How long a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Door {
-    pub backplane: Backplane,
-    pub buses: Buses,
-    pub store: Arc<dyn Store>,
-    pub clock: VirtualClock,
-    pub address: SocketAddr,
-    pub grant: GrantId,
+pub(crate) struct Door {
+    pub(crate) backplane: Backplane,
+    pub(crate) buses: Buses,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: VirtualClock,
+    pub(crate) address: SocketAddr,
+    pub(crate) grant: GrantId,
     shutdown: CancellationToken,
     _tasks: TaskTracker,
 }
@@ -44,7 +44,7 @@ impl Drop for Door {
 }
 
 /// The settings of the tests: those of the worked examples, with cheap password hashes.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         tls: TlsPolicy::Optional,
         password_cost: PasswordCost { memory_kib: 8, iterations: 1 },
@@ -54,11 +54,11 @@ pub fn config() -> Config {
 
 impl Door {
     /// The installation of the worked examples (Backplane §18).
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(config(), Retention::default()).await
     }
 
-    pub async fn start_with(config: Config, retention: Retention) -> Self {
+    pub(crate) async fn start_with(config: Config, retention: Retention) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = VirtualClock::default();
         let bus_config = BusConfig {
@@ -90,33 +90,33 @@ impl Door {
         Self { backplane, buses, store, clock, address, grant, shutdown, _tasks: tasks }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Moves the clock and ends the waits that are over.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.buses.tick();
     }
 
     /// Sends bytes, with lines ended by CRLF, and reads one answer.
-    pub async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> Answer {
         exchange(self.address, request).await
     }
 
-    pub async fn get(&self, target: &str) -> Answer {
+    pub(crate) async fn get(&self, target: &str) -> Answer {
         self.send(&format!("GET {target} HTTP/1.1\nHost: bp.example.net\n\n")).await
     }
 
-    pub async fn get_as(&self, target: &str, authorization: &str) -> Answer {
+    pub(crate) async fn get_as(&self, target: &str, authorization: &str) -> Answer {
         let request = format!(
             "GET {target} HTTP/1.1\nHost: bp.example.net\nAuthorization: {authorization}\n\n"
         );
         self.send(&request).await
     }
 
-    pub async fn post(
+    pub(crate) async fn post(
         &self,
         target: &str,
         authorization: &str,
@@ -132,19 +132,19 @@ impl Door {
     }
 
     /// Posts JSON to a 1.x channel as the user of the examples.
-    pub async fn post_v1(&self, channel: &str, body: &str) -> Answer {
+    pub(crate) async fn post_v1(&self, channel: &str, body: &str) -> Answer {
         let target = format!("/v1.2/bus/gazette.example/channel/{channel}");
         self.post(&target, &format!("Basic {USER}"), "application/json", body).await
     }
 
     /// A token for a visit: access token, refresh token, channel.
-    pub async fn visit(&self) -> Visit {
+    pub(crate) async fn visit(&self) -> Visit {
         let answer = self.get("/v2/token?callback=f&bus=gazette.example").await;
         Visit::read(&answer)
     }
 
     /// A privileged access and refresh token of the client of the examples.
-    pub async fn client_tokens(&self) -> (String, String) {
+    pub(crate) async fn client_tokens(&self) -> (String, String) {
         let answer = self.token_request("grant_type=client_credentials").await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let json = answer.json();
@@ -152,27 +152,27 @@ impl Door {
         (text("access_token"), text("refresh_token"))
     }
 
-    pub async fn token_request(&self, form: &str) -> Answer {
+    pub(crate) async fn token_request(&self, form: &str) -> Answer {
         let kind = "application/x-www-form-urlencoded";
         self.post("/v2/token", &format!("Basic {CLIENT}"), kind, form).await
     }
 
-    pub async fn post_message(&self, token: &str, body: &str) -> Answer {
+    pub(crate) async fn post_message(&self, token: &str, body: &str) -> Answer {
         self.post("/v2/message", &format!("Bearer {token}"), "application/json", body).await
     }
 }
 
 /// The tokens and the channel of one visit.
 #[derive(Debug, Clone)]
-pub struct Visit {
-    pub access: String,
-    pub refresh: String,
-    pub scope: String,
-    pub channel: String,
+pub(crate) struct Visit {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+    pub(crate) scope: String,
+    pub(crate) channel: String,
 }
 
 impl Visit {
-    pub fn read(answer: &Answer) -> Self {
+    pub(crate) fn read(answer: &Answer) -> Self {
         let json = answer.unpadded();
         let text = |name: &str| {
             json[name].as_str().unwrap_or_else(|| panic!("no {name} in {json}")).to_owned()
@@ -198,12 +198,12 @@ async fn set_up(backplane: &Backplane, retention: Retention) -> GrantId {
     backplane.grant(&created.client_id, &[bus("gazette.example")]).await.unwrap()
 }
 
-pub async fn put_bus(backplane: &Backplane, name: &str, retention: Retention) {
+pub(crate) async fn put_bus(backplane: &Backplane, name: &str, retention: Retention) {
     let owner = "gazette-owner".parse().unwrap();
     backplane.put_bus(OwnedBus { name: bus(name), owner, retention }).await.unwrap();
 }
 
-pub async fn put_client(backplane: &Backplane, id: &str, secret: &str) -> CreatedClient {
+pub(crate) async fn put_client(backplane: &Backplane, id: &str, secret: &str) -> CreatedClient {
     let client = NewClient {
         client_id: Some(id.parse().unwrap()),
         secret: Some(Secret::new(secret.to_owned())),
@@ -213,12 +213,12 @@ pub async fn put_client(backplane: &Backplane, id: &str, secret: &str) -> Create
     backplane.put_client(client).await.unwrap()
 }
 
-pub fn bus(name: &str) -> BusName {
+pub(crate) fn bus(name: &str) -> BusName {
     name.parse().unwrap()
 }
 
 /// Sends bytes to an address and reads one answer.
-pub async fn exchange(address: SocketAddr, request: &str) -> Answer {
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
     let (head, body) = request.split_once("\n\n").unwrap();
     let bytes = format!("{}\r\n\r\n{body}", head.replace('\n', "\r\n"));
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -228,7 +228,7 @@ pub async fn exchange(address: SocketAddr, request: &str) -> Answer {
 }
 
 /// Reads one answer, its body by its `Content-Length`.
-pub async fn read_answer(stream: &mut TcpStream, is_head: bool) -> Answer {
+pub(crate) async fn read_answer(stream: &mut TcpStream, is_head: bool) -> Answer {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -262,24 +262,24 @@ pub async fn read_answer(stream: &mut TcpStream, is_head: bool) -> Answer {
 }
 
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub status_line: String,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) status_line: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 
     /// The JSON within the padding: the name, a parenthesis, JSON, `);`.
-    pub fn unpadded(&self) -> serde_json::Value {
+    pub(crate) fn unpadded(&self) -> serde_json::Value {
         let (_, rest) = self.body.split_once('(').unwrap();
         serde_json::from_str(rest.strip_suffix(");").unwrap()).unwrap()
     }
@@ -287,7 +287,7 @@ impl Answer {
     /// Checks an answer against one of the worked examples. Its first lines are the status line and
     /// the headers that it lists; in its body `<name>` stands for letters, digits and `-:.` that
     /// differ from run to run, the same for the same name. Gives what the names stood for.
-    pub fn expect(&self, example: &str) -> BTreeMap<String, String> {
+    pub(crate) fn expect(&self, example: &str) -> BTreeMap<String, String> {
         let (head, body) = example.split_once("\n\n").unwrap_or((example, ""));
         let mut lines = head.lines();
         assert_eq!(self.status_line, lines.next().unwrap(), "{}", self.body);
@@ -320,7 +320,7 @@ fn capture(pattern: &str, text: &str) -> BTreeMap<String, String> {
 }
 
 /// Waits until `condition` holds.
-pub async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::task::yield_now().await;
