@@ -3,9 +3,10 @@
 //! The only place that makes the configuration of a protocol crate of ours. A door is added in
 //! [`App::build`]: make it, spawn what it must run, push a [`Door`]. Never here: a socket, a signal.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use axum::Router;
+use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{Clock, Entropy, Secret};
 use buswire_store::Store;
 use futures::future::BoxFuture;
@@ -52,40 +53,50 @@ impl fmt::Debug for Door {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct BuildError {
-    /// What could not be made.
-    pub what: &'static str,
-    /// Why.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
+    what: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl BuildError {
+    /// `what` could not be made, because of `source`.
+    pub fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: source.into() }
+    }
 }
 
 /// Everything that is served.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct App {
+    buses: Buses,
     doors: Vec<Door>,
     admin: Option<Router>,
     mdp_endpoints: Vec<String>,
 }
 
 impl App {
-    /// Makes the doors that `config` asks for, over `platform`. What must run in the background goes
-    /// to `tasks`.
+    /// Makes the buses and the doors that `config` asks for, over `platform`. What must run in the
+    /// background goes to `tasks`.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a door can't be made.
+    /// [`BuildError`] if something can't be made.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; the tasks that were spawned end when `tasks` shuts down.
-    #[expect(clippy::unused_async, reason = "doors read the store while they are made")]
     pub async fn build(
         config: &Config,
         platform: &Platform,
         tasks: &Tasks,
     ) -> Result<Self, BuildError> {
-        let _ = (config, platform, tasks);
-        Ok(Self::default())
+        let buses = open_buses(platform, tasks).await?;
+        declare_buses(config, &buses).await?;
+        Ok(Self { buses, doors: Vec::new(), admin: None, mdp_endpoints: Vec::new() })
+    }
+
+    /// The buses that everything goes through.
+    pub const fn buses(&self) -> &Buses {
+        &self.buses
     }
 
     /// Adds a door.
@@ -116,5 +127,75 @@ impl App {
     /// How the doors close their long conversations.
     pub fn drains(&mut self) -> Vec<Drain> {
         self.doors.iter_mut().filter_map(|door| door.drain.take()).collect()
+    }
+}
+
+async fn open_buses(platform: &Platform, tasks: &Tasks) -> Result<Buses, BuildError> {
+    let message_url = platform
+        .public_url
+        .join("v2/message/")
+        .map_err(|error| BuildError::new("the URL of messages can't be made", error))?;
+    let config =
+        BusConfig { message_url_prefix: message_url.as_str().into(), limits: BusLimits::default() };
+    let buses = Buses::open(platform.store.clone(), platform.clock.clone(), config)
+        .await
+        .map_err(|error| BuildError::new("the buses can't be opened", error))?;
+    // Long polls and subscriptions end with it, so it ends when the draining begins.
+    tasks.spawn("buses", buses.run(tasks.draining()));
+    Ok(buses)
+}
+
+/// Makes the buses that the configuration declares. One that exists keeps the settings it has.
+async fn declare_buses(config: &Config, buses: &Buses) -> Result<(), BuildError> {
+    for declared in &config.buses {
+        let created = buses
+            .create(&declared.name, declared.retention)
+            .await
+            .map_err(|error| BuildError::new("a declared bus can't be made", error))?;
+        tracing::debug!(bus = %declared.name, ?created, "a bus is declared");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buswire_message::Retention;
+    use buswire_store::memory::MemoryStore;
+    use buswire_testkit::{SeededEntropy, VirtualClock};
+
+    use super::*;
+    use crate::config::{Inputs, load};
+
+    fn config(buses: &str) -> Config {
+        let arguments = vec![("buses".to_owned(), buses.to_owned())];
+        load(&Inputs { arguments, ..Inputs::default() }).unwrap().config
+    }
+
+    #[tokio::test]
+    async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let platform = Platform {
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(VirtualClock::default()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            admin_token: Arc::new(Secret::new("t".to_owned())),
+            public_url: Url::parse("http://127.0.0.1:1").unwrap(),
+        };
+        for (declaration, expect) in [
+            (r#"[{name = "a", retention = "5m"}]"#, Duration::from_secs(300)),
+            (r#"[{name = "a", retention = "9m"}, {name = "b"}]"#, Duration::from_secs(300)),
+        ] {
+            let tasks = Tasks::new();
+            let app = App::build(&config(declaration), &platform, &tasks).await.unwrap();
+            let bus = app.buses().get(&"a".parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(bus.retention.default_time(), expect);
+            assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+        }
+        let tasks = Tasks::new();
+        let app = App::build(&config("[]"), &platform, &tasks).await.unwrap();
+        let bus = app.buses().get(&"b".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(bus.retention, Retention::default());
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
 }

@@ -8,6 +8,8 @@ mod serve;
 
 use std::{
     error::Error,
+    ffi::OsString,
+    fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -41,12 +43,11 @@ pub enum Command {
 pub struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Takes the variables of the process. What is not UTF-8 is none of ours.
-    pub fn new(
-        variables: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-    ) -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let text = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("BUSWIRE_"))?;
+            Some((name, value.into_string().ok()?))
         };
         Self(variables.into_iter().filter_map(text).collect())
     }
@@ -57,8 +58,8 @@ impl Environment {
     }
 }
 
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Environment(…)")
     }
 }

@@ -47,11 +47,6 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether they drain.
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
-    }
-
     /// Stops accepting, and lets every connection finish the requests it has begun.
     pub fn drain(&self) {
         self.drain.cancel();
