@@ -1,7 +1,8 @@
 //! The composition root: which doors there are, and what each is given.
 //!
 //! The only place that makes the configuration of a protocol crate of ours. A door is added in
-//! [`App::build`]: make it, spawn what it must run, push a [`Door`]. Never here: a socket, a signal.
+//! [`App::build`]: make it, spawn what it must run with [`Tasks::spawn`], [`App::add`] a [`Door`].
+//! Never here: a socket, a signal.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -102,6 +103,16 @@ impl App {
     /// Adds a door.
     pub fn add(&mut self, door: Door) {
         self.doors.push(door);
+    }
+
+    /// Serves `admin` on the admin listener.
+    pub fn administer(&mut self, admin: Router) {
+        self.admin = Some(admin);
+    }
+
+    /// Says that the MDP broker is bound to `endpoints`.
+    pub fn announce_mdp(&mut self, endpoints: Vec<String>) {
+        self.mdp_endpoints = endpoints;
     }
 
     /// What the public listener serves.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tokio::runtime;
 
 pub use self::options::{CheckConfigArgs, ConfigArgs, ServeArgs};
 use crate::config::ConfigError;
@@ -120,6 +121,23 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     line.replace('\n', ", ")
+}
+
+/// Runs the one future of a short command.
+///
+/// # Errors
+///
+/// [`Failure`] if the operating system gives no event queue, or what the future fails with.
+pub fn block_on<F, E>(future: F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<Failure>,
+{
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(&error, None))?;
+    runtime.block_on(future).map_err(Into::into)
 }
 
 /// Does what `cli` asks for.

@@ -63,6 +63,9 @@ impl Connections {
     }
 
     /// Closes what is open at once. Returns how many that were.
+    ///
+    /// A connection that was upgraded is counted, but belongs to its door: the door closes it when it
+    /// drains, or it ends with the process.
     pub fn abort(&self) -> usize {
         self.drain();
         let left = self.open();
