@@ -26,8 +26,8 @@ pub(crate) enum Change {
     Write { partition: Partition, key: Key, row: StoredRow },
     /// A row that goes; `id` names it on disk.
     Remove { partition: Partition, key: Key, id: u64 },
-    /// An expired entry that goes.
-    Drop { log: LogId, sequence: Sequence },
+    /// An expired entry that goes, and the segment that it is in.
+    Drop { log: LogId, sequence: Sequence, segment: Sequence },
 }
 
 /// What [`State::apply`] has to do.
@@ -82,7 +82,9 @@ impl<'a> Plan<'a> {
             match victim {
                 Victim::Entry(log) => {
                     let sequence = Sequence::from_u64(number).unwrap_or(Sequence::MAX);
-                    self.planned.changes.push(Change::Drop { log: *log, sequence });
+                    let segment = self.state.segment(*log, sequence).unwrap_or(sequence);
+                    let change = Change::Drop { log: *log, sequence, segment };
+                    self.planned.changes.push(change);
                 }
                 Victim::Row(at) => {
                     let (partition, key) = &**at;
@@ -198,7 +200,7 @@ impl<'a> Plan<'a> {
             partition: partition.clone(),
             log,
             sequence,
-            entry: StoredEntry { body: Body::Resident(body), expires, dedupe },
+            entry: StoredEntry { body: Body::resident(sequence, body), expires, dedupe },
         });
         Applied::Appended(Position { epoch, sequence })
     }
