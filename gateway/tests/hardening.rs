@@ -88,7 +88,7 @@ fn further_connections_wait_for_room() {
 
 #[test]
 fn a_great_head_is_refused() {
-    // Belay §21.6: the header section has at most 16 KiB.
+    // Rule: belay §21.6 — the header section of a request has at most 16 KiB
     let gateway = Gateway::start(&[]);
     let head =
         |bytes: usize| format!("GET / HTTP/1.1\r\nHost: t\r\nX: {}\r\n\r\n", "y".repeat(bytes));

@@ -165,6 +165,7 @@ fn the_log_can_be_json() {
 
 #[test]
 fn the_access_log_has_no_path() {
+    // Rule: belay §21.7 — access logs have the template of the route, never the path with the id
     let gateway = Gateway::start(&[]);
     gateway.get("http", "/cap/open-sesame?token=sesame");
     let log = gateway.terminate();

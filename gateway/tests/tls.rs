@@ -65,6 +65,7 @@ fn get(gateway: &Gateway, name: &str) -> Result<String, String> {
 
 #[test]
 fn requests_over_tls_are_served_and_told_to_stay() {
+    // Rule: belay §21.7 — plain HTTP is refused unless the listener is loopback, and TLS answers carry HSTS
     let (gateway, _directory) = start(&["http.require_tls=true"]);
     let answer = get(&gateway, "first").unwrap();
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");

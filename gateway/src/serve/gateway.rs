@@ -5,11 +5,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use axum::{Router, middleware};
 use buswire_store::{
     Store,
+    embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
 use futures::future;
-use tokio::time::{self, Instant};
+use tokio::{
+    task,
+    time::{self, Instant},
+};
 use url::Url;
 
 use super::{
@@ -38,9 +42,12 @@ pub enum ServeError {
     /// There is no admin token.
     #[error(transparent)]
     AdminToken(#[from] AdminTokenError),
-    /// The store can't be opened.
-    #[error("store.url: {0}")]
-    Store(String),
+    /// The store can't be opened. The engine says what to do.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The thread that opened the store broke.
+    #[error("store.url: the store could not be opened")]
+    StoreThread,
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -70,6 +77,7 @@ impl ServeError {
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Store(_)
+            | Self::StoreThread
             | Self::Tls(_)
             | Self::Build(_)
             | Self::ReadyFile(_)
@@ -131,7 +139,7 @@ impl Gateway {
         if let Some(path) = &config.ready_file {
             ready::clear(path)?;
         }
-        let platform = Opened::open(config)?;
+        let platform = Opened::open(config).await?;
         let certificates = [
             load_certificates("http", config.http.tls.as_ref())?,
             load_certificates("admin", config.admin.tls.as_ref())?,
@@ -318,11 +326,11 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(config: &Config) -> Result<Self, ServeError> {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
         let token = config.admin.token.clone();
         let needs_directory = token.is_none() || config.store == StoreUrl::Embedded(None);
         let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
-        let store = open_store(config)?;
+        let store = open_store(config).await?;
         let admin_token = match (token, &directory) {
             (Some(token), _) => token,
             (None, Some(directory)) => {
@@ -344,12 +352,18 @@ impl Opened {
     }
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
-    match &config.store {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
-        StoreUrl::Embedded(_) => Err(ServeError::Store(
-            "this build has no embedded engine; use --set store.url=memory:".to_owned(),
-        )),
+/// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    let directory = match &config.store {
+        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::new())),
+        StoreUrl::Embedded(elsewhere) => {
+            elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
+        }
+    };
+    let open = move || EmbeddedStore::open(directory, EmbeddedConfig::default());
+    match task::spawn_blocking(open).await {
+        Ok(opened) => Ok(Arc::new(opened?)),
+        Err(_) => Err(ServeError::StoreThread),
     }
 }
 
