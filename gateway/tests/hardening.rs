@@ -34,9 +34,8 @@ fn slow_heads_are_cut_off() {
         read_to_end(&mut stream);
         assert!(started.elapsed() < Duration::from_secs(10), "{bytes:?}");
     }
-    let metrics = gateway.get("ops", "/metrics");
     let line = "buswire_connection_faults_total{listener=\"http\",fault=\"head_slow\"} 5";
-    assert!(metrics.contains(line), "{metrics}");
+    wait_for("the count", || gateway.get("ops", "/metrics").contains(line).then_some(()));
     gateway.terminate();
 }
 
