@@ -12,13 +12,13 @@ mod compose;
 mod keys;
 mod settings;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 
 use axum::Router;
+use buswire_bus::Buses;
 use buswire_message::{Clock, Entropy, Secret};
 use buswire_store::Store;
 use futures::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{admin::ports::ListenerView, config::Config, tasks::Tasks};
@@ -73,30 +73,33 @@ impl fmt::Debug for Door {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct BuildError {
-    /// What could not be made.
-    pub what: &'static str,
-    /// Why.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
+    what: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl BuildError {
+    /// `what` could not be made, because of `source`.
+    pub fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: source.into() }
+    }
 }
 
 /// Everything that is served.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct App {
+    buses: Buses,
     doors: Vec<Door>,
     admin: Option<Router>,
     mdp_endpoints: Vec<String>,
-    /// Cancelled when draining begins: streams of administrators end.
-    draining: CancellationToken,
 }
 
 impl App {
-    /// Makes the doors that `config` asks for, over `platform`. What must run in the background goes
-    /// to `tasks`.
+    /// Makes the buses and the doors that `config` asks for, over `platform`. What must run in the
+    /// background goes to `tasks`.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a door can't be made.
+    /// [`BuildError`] if something can't be made.
     ///
     /// # Cancel safety
     ///
@@ -107,6 +110,11 @@ impl App {
         tasks: &Tasks,
     ) -> Result<Self, BuildError> {
         compose::compose(config, platform, tasks).await
+    }
+
+    /// The buses that everything goes through.
+    pub const fn buses(&self) -> &Buses {
+        &self.buses
     }
 
     /// Adds a door.
@@ -137,5 +145,51 @@ impl App {
     /// How the doors close their long conversations.
     pub fn drains(&mut self) -> Vec<Drain> {
         self.doors.iter_mut().filter_map(|door| door.drain.take()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buswire_message::Retention;
+    use buswire_store::memory::MemoryStore;
+    use buswire_testkit::{SeededEntropy, VirtualClock};
+
+    use super::*;
+    use crate::config::{Inputs, load};
+
+    fn config(buses: &str) -> Config {
+        let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let free = r#"["tcp://127.0.0.1:0"]"#;
+        let arguments = vec![set("buses", buses), set("mdp.listen", free)];
+        load(&Inputs { arguments, ..Inputs::default() }).unwrap().config
+    }
+
+    #[tokio::test]
+    async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let platform = Platform {
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(VirtualClock::default()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            admin_token: Arc::new(Secret::new("t".to_owned())),
+            public_url: Url::parse("http://127.0.0.1:1").unwrap(),
+            bound: Vec::new(),
+        };
+        for (declaration, expect) in [
+            (r#"[{name = "a", retention = "5m"}]"#, Duration::from_secs(300)),
+            (r#"[{name = "a", retention = "9m"}, {name = "b"}]"#, Duration::from_secs(300)),
+        ] {
+            let tasks = Tasks::new();
+            let app = App::build(&config(declaration), &platform, &tasks).await.unwrap();
+            let bus = app.buses().get(&"a".parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(bus.retention.default_time(), expect);
+            assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+        }
+        let tasks = Tasks::new();
+        let app = App::build(&config("[]"), &platform, &tasks).await.unwrap();
+        let bus = app.buses().get(&"b".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(bus.retention, Retention::default());
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
 }

@@ -14,12 +14,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Owns the tasks of the process.
 ///
-/// Each is expected to run until [`stop`](Self::stop) is cancelled. One that ends before that, or
-/// panics, is logged and counted, and [`failed`](Self::failed) returns its name: the process then shuts
-/// down, since it can't do what it promises.
+/// The end has two steps. From [`draining`](Self::draining) on nothing new is begun and nobody waits
+/// any longer; from [`stop`](Self::stop) on there is nothing left to do. A task that ends before the
+/// first step, or panics, is logged and counted, and [`failed`](Self::failed) returns its name: the
+/// process then shuts down, since it can't do what it promises.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
+    draining: CancellationToken,
     stop: CancellationToken,
     failure: Arc<Failure>,
 }
@@ -36,7 +38,17 @@ impl Tasks {
         Self::default()
     }
 
-    /// Is cancelled when the tasks shall end.
+    /// Is cancelled when the process begins to shut down: long polls and streams end then.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Begins the end.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Is cancelled when all tasks shall end.
     pub fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
@@ -46,10 +58,10 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (stop, failure) = (self.stop.clone(), self.failure.clone());
+        let (draining, failure) = (self.draining.clone(), self.failure.clone());
         self.tracker.spawn(async move {
             let ended = AssertUnwindSafe(task).catch_unwind().await;
-            let early = !stop.is_cancelled();
+            let early = !draining.is_cancelled();
             if ended.is_err() {
                 tracing::error!(task = name, "a task panicked");
             } else if early {
@@ -87,6 +99,7 @@ impl Tasks {
     ///
     /// Safe to drop; the tasks stay asked.
     pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.drain();
         self.stop.cancel();
         self.tracker.close();
         match time::timeout(grace, self.tracker.wait()).await {

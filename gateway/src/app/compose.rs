@@ -41,7 +41,7 @@ struct Doors {
 fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     what: &'static str,
 ) -> impl FnOnce(E) -> BuildError {
-    move |source| BuildError { what, source: source.into() }
+    move |source| BuildError::new(what, source)
 }
 
 pub(super) async fn compose(
@@ -56,9 +56,13 @@ pub(super) async fn compose(
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
     let routes = routes(config, platform, &doors).await?;
-    let mut app = App::default();
-    app.mdp_endpoints = doors.broker.endpoints();
-    app.admin = Some(administration(config, platform, tasks, &doors, &routes, &app).await?);
+    let admin = administration(config, platform, tasks, &doors, &routes).await?;
+    let mut app = App {
+        buses: doors.buses.clone(),
+        doors: Vec::new(),
+        admin: Some(admin),
+        mdp_endpoints: doors.broker.endpoints(),
+    };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
 }
@@ -69,7 +73,8 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let buses = Buses::open(Arc::clone(store), Arc::clone(clock), bus_config)
         .await
         .map_err(failed("the buses"))?;
-    tasks.spawn("buses", buses.run(tasks.stop()));
+    // Long polls and subscriptions end with it, so it ends when draining begins.
+    tasks.spawn("buses", buses.run(tasks.draining()));
 
     let backplane = settings::backplane(&config.backplane, public_url)
         .map_err(failed("the settings of backplane"))?;
@@ -157,7 +162,6 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
-    app: &App,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -167,7 +171,7 @@ async fn administration(
         push: doors.push.clone(),
         routes: routes.clone(),
         started_at: platform.clock.now(),
-        listeners: platform.listeners(&app.mdp_endpoints),
+        listeners: platform.listeners(&doors.broker.endpoints()),
     };
     let retry = settings::retry(&config.bridge);
     let ports = Ports {
@@ -187,7 +191,7 @@ async fn administration(
         ports,
         source: doors.source.clone(),
         limits: AdminLimits::default(),
-        shutdown: app.draining.clone(),
+        shutdown: tasks.draining(),
     };
     let auth = Authenticator::new(&platform.admin_token);
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
@@ -235,9 +239,4 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
         })
     });
     app.add(Door { name: "mdp", routes: Router::new(), drain: Some(drain) });
-    let draining = app.draining.clone();
-    let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
-        Box::pin(async move { draining.cancel() })
-    });
-    app.add(Door { name: "administration", routes: Router::new(), drain: Some(drain) });
 }

@@ -11,11 +11,14 @@ mod serve;
 
 use std::{
     error::Error,
+    ffi::OsString,
+    fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
+use tokio::runtime;
 
 pub use self::{
     admin::AdminCommand,
@@ -57,12 +60,11 @@ pub enum Command {
 pub struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Takes the variables of the process. What is not UTF-8 is none of ours.
-    pub fn new(
-        variables: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-    ) -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let text = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("BUSWIRE_"))?;
+            Some((name, value.into_string().ok()?))
         };
         Self(variables.into_iter().filter_map(text).collect())
     }
@@ -73,8 +75,8 @@ impl Environment {
     }
 }
 
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Environment(…)")
     }
 }
@@ -135,6 +137,23 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     line.replace('\n', ", ")
+}
+
+/// Runs the one future of a short command.
+///
+/// # Errors
+///
+/// [`Failure`] if the operating system gives no event queue, or what the future fails with.
+pub fn block_on<F, E>(future: F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<Failure>,
+{
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(&error, None))?;
+    runtime.block_on(future).map_err(Into::into)
 }
 
 /// Does what `cli` asks for.

@@ -319,6 +319,8 @@ fn interpret(kind: Kind, text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -359,6 +361,24 @@ mod tests {
         assert_eq!(source, Source::Environment("BUSWIRE_HTTP__LISTEN".to_owned()));
         let (text, source) = value(merged(file, &environment, &arguments));
         assert_eq!((text.as_str(), source), ("127.0.0.1:5", Source::Argument));
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_layer_that_has_a_value_wins(layers in proptest::collection::vec(any::<bool>(), 3)) {
+            let has = |layer: usize| layers.get(layer).copied().unwrap_or_default();
+            let file = if has(0) { "mdp.max_attempts = 11" } else { "" };
+            let environment = [("BUSWIRE_MDP__MAX_ATTEMPTS", "12")];
+            let arguments = [("mdp.max_attempts", "13")];
+            let (raw, problems) = merged(
+                file,
+                environment.get(..usize::from(has(1))).unwrap_or_default(),
+                arguments.get(..usize::from(has(2))).unwrap_or_default(),
+            );
+            prop_assert_eq!(problems, []);
+            let expect = (0..3).rev().find(|layer| has(*layer)).map_or(2, |layer| [11, 12, 13][layer]);
+            prop_assert_eq!(raw.values["mdp.max_attempts"].value.as_integer(), Some(expect));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! tokens and names. It is logged at `debug`, so that by default nothing is formatted per request;
 //! the filter `info,buswire::access=debug` turns it on.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use axum::{
     extract::{ConnectInfo, MatchedPath, Request},
@@ -12,13 +12,14 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
 /// Logs a request when its answer begins. A middleware for `axum::middleware::from_fn`, on a router
 /// that is complete.
 pub async fn log_requests(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = method(request.method());
+    let method = label(request.method());
     let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
@@ -34,33 +35,46 @@ pub async fn log_requests(request: Request, next: Next) -> Response {
         took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "request"
     );
-    let class = class(status);
-    metrics::counter!("buswire_http_requests_total", "method" => method, "status" => class)
-        .increment(1);
-    metrics::histogram!("buswire_http_request_seconds", "method" => method).record(took);
+    MEASURES.record(method, status, took);
     response
 }
 
-/// The method as a label: one of a closed set, whatever a client invents.
-fn method(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
+/// The methods that are told apart; whatever else a client invents is the last one.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "other"];
+
+/// The classes of statuses.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The method as a label.
+fn label(method: &Method) -> &'static str {
+    METHODS.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
-/// The class of a status as a label.
-const fn class(status: u16) -> &'static str {
-    match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
+/// Counters and histograms, looked up once: a request finds its own by place.
+struct Measures {
+    requests: [[Counter; CLASSES.len()]; METHODS.len()],
+    seconds: [Histogram; METHODS.len()],
+}
+
+// Made at the first request, when the recorder of the process is there.
+static MEASURES: LazyLock<Measures> = LazyLock::new(|| Measures {
+    requests: METHODS.map(|method| {
+        CLASSES.map(
+            |class| counter!("buswire_http_requests_total", "method" => method, "status" => class),
+        )
+    }),
+    seconds: METHODS.map(|method| histogram!("buswire_http_request_seconds", "method" => method)),
+});
+
+impl Measures {
+    fn record(&self, method: &str, status: u16, took: Duration) {
+        let row = METHODS.iter().position(|name| *name == method).unwrap_or(METHODS.len() - 1);
+        let column = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.requests.get(row).and_then(|classes| classes.get(column)) {
+            counter.increment(1);
+        }
+        if let Some(histogram) = self.seconds.get(row) {
+            histogram.record(took);
+        }
     }
 }

@@ -25,6 +25,9 @@ mod stream;
 mod tls;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},

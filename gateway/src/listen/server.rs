@@ -47,11 +47,6 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether they drain.
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
-    }
-
     /// Stops accepting, and lets every connection finish the requests it has begun.
     pub fn drain(&self) {
         self.drain.cancel();
@@ -68,6 +63,9 @@ impl Connections {
     }
 
     /// Closes what is open at once. Returns how many that were.
+    ///
+    /// A connection that was upgraded is counted, but belongs to its door: the door closes it when it
+    /// drains, or it ends with the process.
     pub fn abort(&self) -> usize {
         self.drain();
         let left = self.open();

@@ -5,17 +5,21 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use axum::{Router, middleware};
 use buswire_store::{
     Store,
-    embedded::{EmbeddedConfig, EmbeddedStore},
+    embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
 use futures::future;
-use tokio::time::{self, Instant};
+use tokio::{
+    task,
+    time::{self, Instant},
+};
 use url::Url;
 
 use super::{
     admin_token::{self, AdminTokenError},
     data_dir::{DataDir, DataDirError},
+    descriptors,
     ready::{self, Addresses, ReadyFileError},
 };
 use crate::{
@@ -38,9 +42,12 @@ pub enum ServeError {
     /// There is no admin token.
     #[error(transparent)]
     AdminToken(#[from] AdminTokenError),
-    /// The store can't be opened.
-    #[error("store.url: {0}")]
-    Store(String),
+    /// The store can't be opened. The engine says what to do.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The thread that opened the store broke.
+    #[error("store.url: the store could not be opened")]
+    StoreThread,
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -70,6 +77,7 @@ impl ServeError {
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Store(_)
+            | Self::StoreThread
             | Self::Tls(_)
             | Self::Build(_)
             | Self::ReadyFile(_)
@@ -112,8 +120,8 @@ impl std::fmt::Debug for DrainHook {
     }
 }
 
-/// How long the tasks and the store may take to end after the connections, beyond what is left of the
-/// grace: they only write down what they have.
+/// How long the tasks and the store may take to end after the connections: they only write down what
+/// they have.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 impl Gateway {
@@ -135,7 +143,7 @@ impl Gateway {
         if let Some(path) = &config.ready_file {
             ready::clear(path)?;
         }
-        let platform = Opened::open(config)?;
+        let platform = Opened::open(config).await?;
         let certificates = [
             load_certificates("http", config.http.tls.as_ref())?,
             load_certificates("admin", config.admin.tls.as_ref())?,
@@ -178,7 +186,8 @@ impl Gateway {
         if let Some(path) = &config.ready_file {
             gateway.announce(path).await?;
         }
-        warn_of_settings(config);
+        descriptors::make_room(config);
+        warn_of_settings(config, &gateway.addresses);
         tracing::info!(
             http = %gateway.addresses.http,
             admin = gateway.addresses.admin.map(tracing::field::display),
@@ -194,7 +203,7 @@ impl Gateway {
     async fn announce(&mut self, path: &Path) -> Result<(), ServeError> {
         let written = ready::announce(path, &self.addresses);
         if written.is_err() {
-            self.close(Duration::ZERO).await;
+            self.close().await;
         }
         Ok(written?)
     }
@@ -217,7 +226,7 @@ impl Gateway {
         let limits = config.http.limits.clone();
         let server =
             Server::new("http", bound, certificates, limits, router, self.connections.clone());
-        self.spawn_server("http listener", server, &self.connections);
+        self.tasks.spawn("http listener", server.run());
     }
 
     fn serve_admin(
@@ -227,13 +236,14 @@ impl Gateway {
         bound: Bound,
         certificates: Option<Arc<Certificates>>,
     ) {
+        let router = router.layer(middleware::from_fn(log_requests));
         let limits = ConnectionLimits {
             connections_max: config.admin.connections_max,
             ..config.http.limits.clone()
         };
         let server =
             Server::new("admin", bound, certificates, limits, router, self.connections.clone());
-        self.spawn_server("admin listener", server, &self.connections);
+        self.tasks.spawn("admin listener", server.run());
     }
 
     fn serve_ops(&self, config: &Config, metrics: Metrics, bound: Bound) {
@@ -244,18 +254,7 @@ impl Gateway {
             ..config.http.limits.clone()
         };
         let server = Server::new("ops", bound, None, limits, router, self.ops_connections.clone());
-        self.spawn_server("ops listener", server, &self.ops_connections);
-    }
-
-    /// Runs an accept loop. It ends at the drain, which comes before the end of the other tasks.
-    fn spawn_server(&self, name: &'static str, server: Server, connections: &Connections) {
-        let (connections, stop) = (connections.clone(), self.tasks.stop());
-        self.tasks.spawn(name, async move {
-            server.run().await;
-            if connections.is_draining() {
-                stop.cancelled().await;
-            }
-        });
+        self.tasks.spawn("ops listener", server.run());
     }
 
     /// Where the listeners are bound.
@@ -287,8 +286,8 @@ impl Gateway {
         }
     }
 
-    /// Shuts down: not ready, no further connections, doors drain, and what is left after
-    /// `shutdown_grace`, or once `hurry` is ready, is closed.
+    /// Shuts down: not ready, no further connections, doors drain, and what is left shortly before
+    /// `shutdown_grace` ends, or once `hurry` is ready, is closed.
     ///
     /// # Cancel safety
     ///
@@ -296,16 +295,16 @@ impl Gateway {
     pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) -> ShutdownReport {
         self.health.enter(Phase::Draining);
         tracing::info!(connections = self.connections.open(), grace = ?self.grace, "draining");
-        let deadline =
-            Instant::now() + self.grace.saturating_sub(CLOSING_TIME.min(self.grace / 10));
+        let end = Instant::now() + self.grace;
+        self.tasks.drain();
         self.connections.drain();
         let doors = future::join_all(self.drains.drain(..).map(|DrainHook(drain)| drain()));
         let drained = future::join(doors, self.connections.closed());
         tokio::select! {
-            _ended = time::timeout_at(deadline, drained) => (),
+            _ended = time::timeout_at(end - CLOSING_TIME.min(self.grace / 10), drained) => (),
             () = hurry => tracing::warn!("no longer waiting"),
         }
-        let report = self.close(CLOSING_TIME).await;
+        let report = self.close().await;
         tracing::info!(
             connections_left = report.connections_left,
             tasks_left = report.tasks_left,
@@ -315,12 +314,14 @@ impl Gateway {
     }
 
     /// Closes what is open, then the tasks, then the store.
-    async fn close(&self, grace: Duration) -> ShutdownReport {
+    async fn close(&self) -> ShutdownReport {
         let connections_left = self.connections.abort();
         self.ops_connections.drain();
-        let tasks_left = self.tasks.shutdown(grace).await;
-        // What was accepted is committed by now or its client was told nothing.
-        let _late = time::timeout(grace, self.store.close()).await;
+        let tasks_left = self.tasks.shutdown(CLOSING_TIME / 2).await;
+        // What was accepted is committed by now, or its client was told nothing.
+        if time::timeout(CLOSING_TIME / 2, self.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
         self.ops_connections.abort();
         ShutdownReport { connections_left, tasks_left }
     }
@@ -333,11 +334,11 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(config: &Config) -> Result<Self, ServeError> {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
         let token = config.admin.token.clone();
         let needs_directory = token.is_none() || config.store == StoreUrl::Embedded(None);
         let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
-        let store = open_store(config)?;
+        let store = open_store(config).await?;
         let admin_token = match (token, &directory) {
             (Some(token), _) => token,
             (None, Some(directory)) => {
@@ -360,16 +361,18 @@ impl Opened {
     }
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
-    match &config.store {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new())),
-        StoreUrl::Embedded(directory) => {
-            let directory = directory.as_ref().unwrap_or(&config.data_dir);
-            match EmbeddedStore::open(directory, EmbeddedConfig::default()) {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error) => Err(ServeError::Store(crate::cli::chain(&error))),
-            }
+/// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    let directory = match &config.store {
+        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::new())),
+        StoreUrl::Embedded(elsewhere) => {
+            elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
         }
+    };
+    let open = move || EmbeddedStore::open(directory, EmbeddedConfig::default());
+    match task::spawn_blocking(open).await {
+        Ok(opened) => Ok(Arc::new(opened?)),
+        Err(_) => Err(ServeError::StoreThread),
     }
 }
 
@@ -389,8 +392,11 @@ fn public_url(config: &HttpConfig, bound: &Bound) -> Result<Url, url::ParseError
 }
 
 /// Says what will surprise an operator, although it is no mistake.
-fn warn_of_settings(config: &Config) {
+fn warn_of_settings(config: &Config, addresses: &Addresses) {
     let http = &config.http;
+    if http.public_url.is_none() && addresses.http.ip().is_unspecified() {
+        tracing::warn!("URLs that are handed out only work on this machine: set http.public_url");
+    }
     if http.require_tls && http.tls.is_none() && http.trusted_proxies.is_empty() {
         tracing::warn!(
             "http.require_tls is on, but there is no http.tls.cert and no http.trusted_proxies: \

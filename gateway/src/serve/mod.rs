@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `data_dir` | the directory of everything that must not be forgotten |
 //! | `admin_token` | the token of administrators, generated at first start |
+//! | `descriptors` | room for as many connections as are allowed |
 //! | `ready` | the file that says where the listeners are bound |
 //! | `gateway` | one running gateway, with its one shutdown sequence |
 //! | `signals` | SIGTERM, SIGINT, SIGHUP |
@@ -12,6 +13,7 @@
 
 mod admin_token;
 mod data_dir;
+mod descriptors;
 mod gateway;
 mod ready;
 mod signals;

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    mem,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -146,11 +147,17 @@ impl Gateway {
     }
 
     /// Waits for its end.
-    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
-        let child = self.child.as_mut().unwrap();
+    pub(crate) fn ended(self) -> (ExitStatus, String) {
+        let (status, log, _directory) = self.ended_keeping_files();
+        (status, log)
+    }
+
+    /// Waits for its end and keeps its files.
+    pub(crate) fn ended_keeping_files(mut self) -> (ExitStatus, String, TempDir) {
+        let mut child = self.child.take().unwrap();
         let status = wait_for("the end of the gateway", || child.try_wait().unwrap());
-        self.child = None;
-        (status, self.log())
+        let log = self.log();
+        (status, log, mem::replace(&mut self.directory, tempfile::tempdir().unwrap()))
     }
 
     /// Sends SIGTERM and waits for a clean end.
