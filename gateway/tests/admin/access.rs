@@ -158,3 +158,11 @@ async fn what_is_not_there_says_so() {
     let answer = grpc_web(&server, "/buswire.admin.v1.Nothing/Do", "", b"").await;
     assert!(contains(&answer, b"grpc-status: 12\r\n"));
 }
+
+#[tokio::test]
+async fn a_verified_certificate_gets_in_without_a_token() {
+    let server = Server::verified().await;
+    let path = "/buswire.admin.v1.BusService/ListBuses";
+    let answer = grpc_web(&server, path, "", b"").await;
+    assert!(contains(&answer, b"grpc-status:0\r\n"));
+}

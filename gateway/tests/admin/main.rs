@@ -15,3 +15,4 @@ mod doors;
 mod fakes;
 mod messages;
 mod support;
+mod tls;

@@ -1,8 +1,9 @@
 //! An admin interface on a TCP port, over the memory store and doors that only remember.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use buswire::admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports};
+use axum::{Extension, Router, serve::Listener};
+use buswire::admin::{self, AdminLimits, AdminState, Authenticator, VerifiedPeer, ports::Ports};
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
 use buswire_store::memory::MemoryStore;
@@ -55,6 +56,31 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: AdminLimits, has_doors: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::on(listener, address, limits, has_doors, |router| router).await
+    }
+
+    /// Serves everybody as the listener does who has verified their certificate.
+    pub(crate) async fn verified() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let verified = |router: Router| router.layer(Extension(VerifiedPeer));
+        Self::on(listener, address, AdminLimits::default(), true, verified).await
+    }
+
+    /// Serves on `listener`, which takes whom it takes.
+    pub(crate) async fn on<L>(
+        listener: L,
+        address: SocketAddr,
+        limits: AdminLimits,
+        has_doors: bool,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug,
+    {
         let clock = Arc::new(VirtualClock::default());
         let config = BusConfig {
             message_url_prefix: "https://gateway.example/v2/message/".into(),
@@ -73,13 +99,11 @@ impl Server {
         };
         let auth = Authenticator::new(&Secret::new(TOKEN.to_owned()));
         let admin = admin::server(state, auth).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(buses.run(closed.clone()));
         tasks.spawn(admin.run());
         let closing = closed.clone().cancelled_owned();
-        let serving = axum::serve(listener, admin.router).with_graceful_shutdown(closing);
+        let serving = axum::serve(listener, wrap(admin.router)).with_graceful_shutdown(closing);
         tasks.spawn(async move { serving.await.unwrap() });
         Self { address, buses, shutdown, closed, tasks }
     }

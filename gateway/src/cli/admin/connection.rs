@@ -12,7 +12,7 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::{error::CliError, output::Output};
@@ -49,6 +49,15 @@ pub struct Connection {
     /// if it can be read]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The certificates to trust when the URL is https, PEM: the gateway's own or its authority's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show to the gateway, PEM; needs no token then
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of the certificate, PEM
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// How to write what was found
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
     output: Output,
@@ -62,13 +71,15 @@ fn secret(text: &str) -> Result<Secret<String>, String> {
 /// A connection to a gateway that sends the token with each call.
 pub(super) type Gateway = InterceptedService<Channel, Bearer>;
 
-/// Adds the token to each call.
+/// Adds the token to each call, if there is one.
 #[derive(Clone, Debug)]
-pub(super) struct Bearer(MetadataValue<Ascii>);
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
         Ok(request)
     }
 }
@@ -91,21 +102,41 @@ impl Connection {
     }
 
     fn endpoint(&self) -> Result<Endpoint, CliError> {
-        let url = match self.admin.split_once("://") {
-            Some(("http", rest)) if !rest.is_empty() => self.admin.clone(),
-            None if !self.admin.is_empty() => format!("http://{}", self.admin),
+        let (url, is_tls) = match self.admin.split_once("://") {
+            Some(("http", rest)) if !rest.is_empty() => (self.admin.clone(), false),
+            Some(("https", rest)) if !rest.is_empty() => (self.admin.clone(), true),
+            None if !self.admin.is_empty() => (format!("http://{}", self.admin), false),
             Some(_) | None => return Err(CliError::Url(self.admin.clone())),
         };
-        let endpoint = Endpoint::from_shared(url).map_err(|_| CliError::Url(self.admin.clone()))?;
+        let problem = |_| CliError::Url(self.admin.clone());
         let agent = concat!("buswire/", env!("CARGO_PKG_VERSION"));
-        endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(agent)
-            .map_err(|_| CliError::Url(self.admin.clone()))
+        let endpoint = Endpoint::from_shared(url)
+            .and_then(|endpoint| endpoint.connect_timeout(CONNECT_TIMEOUT).user_agent(agent))
+            .map_err(problem)?;
+        if is_tls {
+            endpoint.tls_config(self.tls()?).map_err(CliError::Certificates)
+        } else {
+            Ok(endpoint)
+        }
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+        let read = |path: &PathBuf| fs::read(path).map_err(|source| CliError::file(path, source));
+        let ca = self.ca.as_ref().ok_or(CliError::NoAuthority)?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                Ok(tls.identity(Identity::from_pem(read(cert)?, read(key)?)))
+            }
+            (Some(_), None) | (None, _) => Ok(tls),
+        }
     }
 
     fn bearer(&self, default_file: &Path) -> Result<Bearer, CliError> {
-        let token = self.token(default_file)?;
+        let token = match self.token(default_file) {
+            Err(CliError::NoToken) if self.cert.is_some() => return Ok(Bearer(None)),
+            token => token?,
+        };
         let token = token.expose().trim();
         if token.is_empty() {
             return Err(CliError::Token);
@@ -113,20 +144,20 @@ impl Connection {
         let mut value: MetadataValue<Ascii> =
             format!("Bearer {token}").parse().map_err(|_| CliError::Token)?;
         value.set_sensitive(true);
-        Ok(Bearer(value))
+        Ok(Bearer(Some(value)))
     }
 
     fn token(&self, default_file: &Path) -> Result<Secret<String>, CliError> {
         let read = |path: &Path| fs::read_to_string(path).map(Secret::new);
         if let Some(path) = &self.token_file {
-            return read(path).map_err(|source| CliError::File { path: path.clone(), source });
+            return read(path).map_err(|source| CliError::file(path, source));
         }
         if let Some(token) = &self.token {
             return Ok(token.clone());
         }
         read(default_file).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => CliError::NoToken,
-            _ => CliError::File { path: default_file.to_owned(), source },
+            _ => CliError::file(default_file, source),
         })
     }
 }
@@ -160,7 +191,15 @@ mod tests {
 
     fn connection(admin: &str, token: Option<&str>, token_file: Option<PathBuf>) -> Connection {
         let token = token.map(|token| Secret::new(token.to_owned()));
-        Connection { admin: admin.to_owned(), token, token_file, output: Output::Table }
+        Connection {
+            admin: admin.to_owned(),
+            token,
+            token_file,
+            ca: None,
+            cert: None,
+            key: None,
+            output: Output::Table,
+        }
     }
 
     #[test]
@@ -169,7 +208,7 @@ mod tests {
         let (named, default) = (dir.path().join("named"), dir.path().join("default"));
         fs::write(&named, "from-file\n").unwrap();
         let taken = |token, file: Option<&PathBuf>| {
-            connection("x", token, file.cloned()).bearer(&default).map(|bearer| bearer.0)
+            connection("x", token, file.cloned()).bearer(&default).map(|bearer| bearer.0.unwrap())
         };
         assert!(matches!(taken(None, None), Err(CliError::NoToken)));
         fs::write(&default, "default").unwrap();
@@ -191,6 +230,21 @@ mod tests {
             let problem = connection(bad, None, None).endpoint();
             assert!(matches!(problem, Err(CliError::Url(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn https_needs_to_know_whom_to_trust() {
+        let mut connection = connection("https://localhost:1", None, None);
+        assert!(matches!(connection.endpoint(), Err(CliError::NoAuthority)));
+        connection.ca = Some("absent.pem".into());
+        assert!(matches!(connection.endpoint(), Err(CliError::File { .. })));
+    }
+
+    #[test]
+    fn a_certificate_needs_no_token() {
+        let mut connection = connection("https://localhost:1", None, None);
+        connection.cert = Some("client.pem".into());
+        assert!(connection.bearer(Path::new("none")).unwrap().0.is_none());
     }
 
     #[test]

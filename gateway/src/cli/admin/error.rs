@@ -1,6 +1,10 @@
 //! Why an admin command failed, and what to do about it, in one line.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
 use tonic::{Code, Status};
 
@@ -27,6 +31,12 @@ pub enum CliError {
     /// The URL of the gateway is not one.
     #[error("--admin: {0} is not a URL such as http://127.0.0.1:50051")]
     Url(String),
+    /// An https URL without certificates to trust.
+    #[error("--admin is https: give --ca with the certificate of the gateway or of its authority")]
+    NoAuthority,
+    /// The certificates can't be used.
+    #[error("--ca, --cert or --key holds no certificate or key that can be used")]
+    Certificates(#[source] tonic::transport::Error),
     /// Nobody answers at the URL.
     #[error("can't reach the gateway at {url}; is `buswire serve` running? --admin names another")]
     Connect {
@@ -80,6 +90,11 @@ impl CliError {
     /// Whether the reader of the output has gone away.
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// That a file can't be read.
+    pub(super) fn file(path: &Path, source: io::Error) -> Self {
+        Self::File { path: path.to_owned(), source }
     }
 
     /// That there is nothing of this name, unless it `existed`.

@@ -47,7 +47,7 @@ pub(super) fn read(path: &PathBuf) -> Result<Secret<String>, CliError> {
     } else {
         fs::read_to_string(path)
     };
-    let text = text.map_err(|source| CliError::File { path: path.clone(), source })?;
+    let text = text.map_err(|source| CliError::file(path, source))?;
     let text = Secret::new(text);
     Ok(Secret::new(text.expose().trim_end_matches(['\r', '\n']).to_owned()))
 }
