@@ -180,8 +180,8 @@ async fn a_worker_stays_registered_while_its_handler_works() {
     // Rule: mdp §11.5 — a worker heartbeats from its own thread while the handler blocks
     let mut config = config();
     config.core = CoreConfig {
-        heartbeat_interval: Duration::from_millis(20),
-        worker_expiry: Duration::from_millis(200),
+        heartbeat_interval: Duration::from_millis(50),
+        worker_expiry: Duration::from_millis(1500),
         ..CoreConfig::default()
     };
     let broker = Broker::start(config).unwrap();
@@ -189,7 +189,7 @@ async fn a_worker_stays_registered_while_its_handler_works() {
     let inside = Arc::clone(&gate);
     let worker = Worker::builder(name("slow"))
         .endpoint(&broker.endpoints()[0])
-        .heartbeat_interval(Duration::from_millis(20))
+        .heartbeat_interval(Duration::from_millis(50))
         .handler(move |request: Frames| {
             inside.wait();
             request
@@ -426,6 +426,31 @@ async fn an_occupied_or_wrong_endpoint_is_named() {
         ..config()
     };
     assert!(Broker::start(insecure).is_ok());
+}
+
+#[tokio::test]
+async fn a_socket_file_in_use_is_not_stolen() {
+    // Rule: mdp §15.1 — a second broker does not take the path of a first one
+    let directory = std::env::temp_dir();
+    let path = directory.join(format!("buswire-mdp-{}.sock", std::process::id()));
+    let endpoints = vec![format!("ipc://{}", path.display())];
+    let with = |endpoints: &[String]| {
+        Broker::start(BrokerConfig {
+            endpoints: endpoints.to_vec(),
+            ..BrokerConfig::default()
+        })
+    };
+    let broker = with(&endpoints).unwrap();
+    assert!(matches!(with(&endpoints), Err(StartError::InUse(_))));
+    let _worker = echo_worker(&endpoints[0]);
+    assert!(
+        broker
+            .request(&name("echo"), ["a"].into(), PATIENCE)
+            .await
+            .is_ok()
+    );
+    broker.shutdown(Duration::ZERO).await;
+    assert!(with(&endpoints).is_ok());
 }
 
 #[tokio::test]

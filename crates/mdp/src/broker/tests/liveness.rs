@@ -109,6 +109,25 @@ fn a_stall_of_the_broker_expires_nobody() {
 }
 
 #[test]
+fn times_out_of_range_are_brought_into_it() {
+    let policy = ServicePolicy {
+        busy_timeout: Duration::MAX,
+        ..ServicePolicy::default()
+    };
+    let mut it = busy(CoreConfig {
+        heartbeat_interval: Duration::ZERO,
+        worker_expiry: Duration::MAX,
+        request_ttl: Duration::MAX,
+        service_idle: Duration::MAX,
+        default_policy: policy,
+        ..CoreConfig::default()
+    });
+    assert_eq!(it.pass(ms(5)).len(), 5);
+    it.gets(DONE);
+    it.says(REPLY);
+}
+
+#[test]
 fn a_queued_request_expires_and_is_never_delivered() {
     // Rule: mdp §8.8 — a request waits at most its TTL from arrival; silence is the answer
     let mut it = stage();

@@ -38,7 +38,7 @@ fn tight() -> CoreConfig {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn replies_reach_their_request_once_and_as_long_as_a_worker_lives_always(ops in ops()) {
