@@ -1,1 +1,43 @@
-//! The message model of Buswire: names, ids, scopes, retention, versions, secrets.
+//! The message model of Buswire: what every door, bus and store agrees on.
+//!
+//! Everything that enters Buswire becomes a [`Message`] on a bus; everything that leaves is delivered
+//! from a bus. This crate holds the words of that sentence: [names](BusName), [ids](MessageId),
+//! [scopes](Scope), [retention](Retention), [versions](Version), [secrets](Secret) and the two things
+//! that a core must be given instead of taking them itself: [time](Clock) and
+//! [randomness](Entropy).
+//!
+//! | module | holds |
+//! |---|---|
+//! | `time` | [`Timestamp`], [`Rfc3339`] forms, the [`Clock`] trait |
+//! | `id` | [`Sequence`], [`MessageId`], [`Cursor`] |
+//! | `name` | [`BusName`], [`ChannelName`], [`MessageType`], [`SourceUrl`], [`RouteName`] |
+//! | `payload` | [`Payload`]: JSON text, validated once, never re-serialised |
+//! | `message` | [`Message`], [`NewMessage`], [`Headers`] |
+//! | `scope` | [`Scope`], the one filter language |
+//! | `retention` | [`Retention`], how long a message is kept |
+//! | `version` | [`Version`], a SimplePush version |
+//! | `secret` | [`Secret`], [`SecretHash`], the [`Entropy`] trait |
+//!
+//! Never here: I/O, a clock, a source of randomness, serialisation for a protocol or a store.
+
+mod id;
+mod message;
+mod name;
+mod payload;
+mod retention;
+mod scope;
+mod secret;
+mod time;
+mod version;
+
+pub use id::{Cursor, MessageId, MessageIdError, Sequence};
+pub use message::{
+    ContentType, DedupeKey, HOP_LIMIT, HeaderError, Headers, Message, NewMessage, TraceParent,
+};
+pub use name::{BusName, ChannelName, MessageType, NameError, Realm, RouteName, SourceUrl};
+pub use payload::{Payload, PayloadError};
+pub use retention::{Retention, RetentionError};
+pub use scope::{Field, Scope, ScopeError, ScopeParseErrorKind, Subject};
+pub use secret::{Entropy, Secret, SecretHash, mint_alphanumeric, mint_base64url, mint_hex};
+pub use time::{Clock, Rfc3339, TimeError, Timestamp};
+pub use version::{Version, VersionError};

@@ -1,0 +1,262 @@
+//! Messages and what travels with them.
+//!
+//! Never here: how a protocol shows a message or a store keeps it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use smallvec::SmallVec;
+
+use crate::{
+    id::MessageId,
+    name::{BusName, ChannelName, MessageType, RouteName, SourceUrl},
+    payload::Payload,
+    scope::Subject,
+    time::Timestamp,
+};
+
+/// How many routes a message may have taken (architecture §6).
+pub const HOP_LIMIT: usize = 8;
+
+/// A message on a bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its name and its place on the bus.
+    pub id: MessageId,
+    /// The bus it is on.
+    pub bus: BusName,
+    /// Its channel within the bus.
+    pub channel: ChannelName,
+    /// Who it is from.
+    pub source: SourceUrl,
+    /// Its type.
+    pub kind: MessageType,
+    /// Whether it is kept for late readers.
+    pub sticky: bool,
+    /// It is delivered as long as the time is before this.
+    pub expires_at: Timestamp,
+    /// Its content.
+    pub payload: Payload,
+    /// What is Buswire's own about it.
+    pub headers: Headers,
+}
+
+impl Message {
+    /// The message as a [`Scope`](crate::Scope) sees it. `message_url_prefix` is the public URL of
+    /// messages without the id, `https://host/v2/message/`.
+    pub fn subject<'a>(&'a self, message_url_prefix: &'a str) -> Subject<'a> {
+        Subject {
+            bus: &self.bus,
+            channel: self.channel.as_str(),
+            kind: self.kind.as_str(),
+            source: self.source.as_str(),
+            sticky: self.sticky,
+            message_url: Some((message_url_prefix, self.id)),
+        }
+    }
+}
+
+/// A message before a bus has given it its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Its channel within the bus it is published on.
+    pub channel: ChannelName,
+    /// Who it is from.
+    pub source: SourceUrl,
+    /// Its type.
+    pub kind: MessageType,
+    /// Whether it is kept for late readers.
+    pub sticky: bool,
+    /// When it is to expire; `None` leaves it to the bus.
+    pub expires_at: Option<Timestamp>,
+    /// Its content.
+    pub payload: Payload,
+    /// What is Buswire's own about it.
+    pub headers: Headers,
+}
+
+/// What is Buswire's own about a message and not the protocol's that carried it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Headers {
+    /// The trace that the message belongs to.
+    pub traceparent: Option<TraceParent>,
+    /// The routes it has taken, first to last; at most [`HOP_LIMIT`].
+    pub via: SmallVec<[RouteName; 2]>,
+    /// The message that this one answers.
+    pub in_reply_to: Option<MessageId>,
+    /// Makes publishing repeatable: a bus keeps one message for each key.
+    pub dedupe_key: Option<DedupeKey>,
+    /// The type of the body where it was not JSON; the payload is then base64 in a JSON string.
+    pub content_type: Option<ContentType>,
+}
+
+/// Why a text is not a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Not a W3C trace context.
+    #[error("not a traceparent of version 00")]
+    TraceParent,
+    /// Not a dedupe key.
+    #[error("a dedupe key has 1 to 256 bytes")]
+    DedupeKey,
+    /// Not a media type.
+    #[error("a content type has the form type/subtype and at most 256 bytes")]
+    ContentType,
+}
+
+/// A W3C `traceparent`, version 00: the trace and the span that a message comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceParent {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    /// Makes one from random ids; zero ids, which the W3C form forbids, become 1.
+    pub fn new(trace_id: u128, span_id: u64, sampled: bool) -> Self {
+        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), flags: u8::from(sampled) }
+    }
+
+    /// The trace.
+    pub const fn trace_id(self) -> u128 {
+        self.trace_id
+    }
+
+    /// The span in the trace.
+    pub const fn span_id(self) -> u64 {
+        self.span_id
+    }
+
+    /// The same trace, seen from the span `span_id`.
+    #[must_use]
+    pub fn with_span(self, span_id: u64) -> Self {
+        Self { span_id: span_id.max(1), ..self }
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = HeaderError;
+
+    fn from_str(text: &str) -> Result<Self, HeaderError> {
+        let mut fields = text.split('-');
+        let mut field = |width: usize| {
+            fields
+                .next()
+                .filter(|f| f.len() == width)
+                .filter(|f| f.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+                .and_then(|f| u128::from_str_radix(f, 16).ok())
+                .ok_or(HeaderError::TraceParent)
+        };
+        let (version, trace_id, span_id, flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
+        if version != 0 || trace_id == 0 || span_id == 0 || fields.next().is_some() {
+            return Err(HeaderError::TraceParent);
+        }
+        Ok(Self {
+            trace_id,
+            span_id: u64::try_from(span_id).map_err(|_| HeaderError::TraceParent)?,
+            flags: u8::try_from(flags).map_err(|_| HeaderError::TraceParent)?,
+        })
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+impl fmt::Debug for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A key under which a bus keeps one message, however often it is published: 1 to 256 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DedupeKey(Arc<str>);
+
+impl DedupeKey {
+    /// The text of the key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DedupeKey {
+    type Err = HeaderError;
+
+    fn from_str(text: &str) -> Result<Self, HeaderError> {
+        if (1..=256).contains(&text.len()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(HeaderError::DedupeKey)
+        }
+    }
+}
+
+/// The media type of a body that was not JSON, such as `application/octet-stream`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContentType(Arc<str>);
+
+impl ContentType {
+    /// The text of the media type.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContentType {
+    type Err = HeaderError;
+
+    fn from_str(text: &str) -> Result<Self, HeaderError> {
+        let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        let has_both = text.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+        if text.len() <= 256 && printable && has_both {
+            Ok(Self(text.into()))
+        } else {
+            Err(HeaderError::ContentType)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_taken_in_the_w3c_form_only() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(text.parse::<TraceParent>().unwrap().to_string(), text);
+        for text in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(text.parse::<TraceParent>(), Err(HeaderError::TraceParent), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_headers_have_bounds() {
+        assert!("a".repeat(256).parse::<DedupeKey>().is_ok());
+        assert!("a".repeat(257).parse::<DedupeKey>().is_err());
+        assert!("application/octet-stream".parse::<ContentType>().is_ok());
+        for text in ["", "text", "/x", "text/", "text/ü", "a/b\r\n"] {
+            assert!(text.parse::<ContentType>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parse_undoes_print(trace_id in 1_u128.., span_id in 1_u64.., sampled: bool) {
+            let context = TraceParent::new(trace_id, span_id, sampled);
+            prop_assert_eq!(context.to_string().parse(), Ok(context));
+        }
+    }
+}
