@@ -124,7 +124,7 @@ fn parts_kept_for_a_01_client_are_capped() {
 
 #[test]
 fn refused_peers_are_remembered_within_a_bound() {
-    // Rule: mdp §8.2 note 3 — the memory of whom a DISCONNECT was sent is bounded
+    // Rule: mdp §8.2 — the memory of whom a DISCONNECT was sent is bounded
     let mut it = stage_with(CoreConfig {
         refusals_max: 2,
         ..CoreConfig::default()

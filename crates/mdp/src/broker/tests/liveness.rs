@@ -28,7 +28,7 @@ fn sending_something_else_defers_the_heartbeat() {
 #[test]
 fn a_silent_idle_worker_expires_and_is_told() {
     // Rule: mdp §8.6 — an idle worker is gone after the expiry without traffic
-    // Rule: mdp §8.2 note 4 — on expiry DISCONNECT is sent
+    // Rule: mdp §8.2 — on expiry DISCONNECT is sent
     let mut it = stage();
     it.gets(READY);
     assert_eq!(it.pass(ms(7499)), vec![frames(BEAT); 7]);

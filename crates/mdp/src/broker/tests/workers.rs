@@ -180,7 +180,7 @@ fn a_second_ready_is_a_violation_unless_configured() {
     it.gets(READY);
     it.says(BYE);
     it.registered("echo", "404");
-    // Rule: mdp §8.2 note 1 — a switch makes the same service again a sign of life
+    // Rule: mdp §8.2 — a switch makes the same service again a sign of life
     let config = CoreConfig {
         duplicate_ready: DuplicateReady::Refresh,
         ..CoreConfig::default()
