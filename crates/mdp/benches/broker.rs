@@ -1,8 +1,5 @@
 //! The broker core without sockets: requests through decode, dispatch, reply and encode.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros write undocumented functions"
-)]
+#![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -23,11 +20,7 @@ struct Bench {
 impl Bench {
     fn new(workers: u8) -> Self {
         let core = BrokerCore::new(CoreConfig::default(), [7; 8]);
-        let mut bench = Self {
-            core,
-            limits: WireLimits::default(),
-            parts: Vec::new(),
-        };
+        let mut bench = Self { core, limits: WireLimits::default(), parts: Vec::new() };
         for worker in 0..workers {
             bench.receive(&[&[0, 1, 2, 3, worker], b"", b"MDPW01", b"\x01", b"echo"]);
         }
@@ -36,10 +29,7 @@ impl Bench {
 
     fn receive(&mut self, frames: &[&[u8]]) {
         let input = match decode(frames, &self.limits) {
-            Ok(message) => Input::Received {
-                message,
-                user: None,
-            },
+            Ok(message) => Input::Received { message, user: None },
             Err(reason) => Input::Invalid(reason),
         };
         self.core.handle(Duration::from_millis(1), input);
@@ -74,11 +64,9 @@ impl Bench {
 
 fn requests(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("core");
-    for (name, workers, requests) in [
-        ("lock_step", 1, 1),
-        ("in_flight_256", 4, 256),
-        ("backlog_4096", 4, 4096),
-    ] {
+    for (name, workers, requests) in
+        [("lock_step", 1, 1), ("in_flight_256", 4, 256), ("backlog_4096", 4, 4096)]
+    {
         group.throughput(Throughput::Elements(u64::from(requests)));
         let mut bench = Bench::new(workers);
         group.bench_function(name, |bencher| bencher.iter(|| bench.round(requests)));

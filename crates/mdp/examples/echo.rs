@@ -16,10 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Sends two frames through the three of them and returns what came back.
 pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
     let endpoints = vec!["tcp://127.0.0.1:0".to_owned()];
-    let broker = Broker::start(BrokerConfig {
-        endpoints,
-        ..BrokerConfig::default()
-    })?;
+    let broker = Broker::start(BrokerConfig { endpoints, ..BrokerConfig::default() })?;
     let endpoint = broker.endpoints().remove(0);
 
     let worker = Worker::builder("echo".parse()?)
@@ -29,9 +26,7 @@ pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
 
     // A request waits at the broker until a worker has registered.
     let client = Client::builder().endpoint(&endpoint).connect()?;
-    let reply = client
-        .request("echo", ["Hello", "World"], Duration::from_secs(10))
-        .await?;
+    let reply = client.request("echo", ["Hello", "World"], Duration::from_secs(10)).await?;
 
     worker.stop().await;
     broker.shutdown(Duration::from_secs(5)).await;

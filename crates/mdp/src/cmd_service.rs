@@ -71,11 +71,7 @@ pub struct CmdService {
 impl CmdService {
     /// Describes the service `service` that runs `command`, a program and its first arguments.
     pub fn new(service: ServiceName, command: Vec<OsString>, options: CmdOptions) -> Self {
-        Self {
-            service,
-            command,
-            options,
-        }
+        Self { service, command, options }
     }
 
     /// Serves until `stop` is ready; then finishes the commands that run and signs off.
@@ -88,20 +84,14 @@ impl CmdService {
     ///
     /// Dropping the future stops the service in the background.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
-        let Self {
-            service,
-            command,
-            options,
-        } = self;
+        let Self { service, command, options } = self;
         let mut builder = Worker::builder(service)
             .endpoint(options.endpoint.clone())
             .concurrency(options.concurrency);
         if let Some(curve) = options.curve.clone() {
             builder = builder.curve(curve);
         }
-        let worker = builder
-            .handler(move |body| answer(&command, &options, &body))
-            .start()?;
+        let worker = builder.handler(move |body| answer(&command, &options, &body)).start()?;
         stop.await;
         worker.stop().await;
         Ok(())
@@ -126,9 +116,7 @@ enum Failure {
 /// Runs the command once, blocking the handler's thread.
 fn answer(command: &[OsString], options: &CmdOptions, body: &Frames) -> Frames {
     // The handler's thread has no runtime; one run needs one for a moment.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run_once(command, options, body)),
         Err(error) => Err(Failure::Io(error)),
@@ -159,10 +147,7 @@ async fn run_once(
     let result = tokio::time::timeout(options.time_max, collect(&mut child, options))
         .await
         .unwrap_or(Err(Failure::TooLong(options.time_max)));
-    if matches!(
-        result,
-        Err(Failure::TooLong(_) | Failure::TooMuch(_) | Failure::Io(_))
-    ) {
+    if matches!(result, Err(Failure::TooLong(_) | Failure::TooMuch(_) | Failure::Io(_))) {
         kill_group(group);
         // Reaped, so that no dead process is left behind.
         child.wait().await?;
@@ -193,22 +178,15 @@ async fn collect(child: &mut Child, options: &CmdOptions) -> Result<Bytes, Failu
         }
         Ok(bytes)
     };
-    let complaint = async {
-        read_and_drain(stderr, ERROR_TEXT_BYTES_MAX)
-            .await
-            .map_err(Failure::Io)
-    };
+    let complaint =
+        async { read_and_drain(stderr, ERROR_TEXT_BYTES_MAX).await.map_err(Failure::Io) };
     let (output, complaint) = tokio::try_join!(output, complaint)?;
     let status = child.wait().await?;
     if status.success() {
         return Ok(Bytes::from(output));
     }
     let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
-    Err(Failure::Failed(if complaint.is_empty() {
-        status.to_string()
-    } else {
-        complaint
-    }))
+    Err(Failure::Failed(if complaint.is_empty() { status.to_string() } else { complaint }))
 }
 
 async fn read_up_to(pipe: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
@@ -233,9 +211,8 @@ async fn read_and_drain(
 }
 
 fn kill_group(group: Option<u32>) {
-    let pid = group
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(rustix::process::Pid::from_raw);
+    let pid =
+        group.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // It fails only when the group is gone already.
         match rustix::process::kill_process_group(pid, rustix::process::Signal::KILL) {
@@ -250,68 +227,42 @@ mod tests {
 
     fn run(command: &[&str], options: &CmdOptions, body: &[&'static str]) -> Vec<String> {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        let body: Frames = body
-            .iter()
-            .map(|frame| frame.as_bytes())
-            .map(Bytes::from_static)
-            .collect();
+        let body: Frames =
+            body.iter().map(|frame| frame.as_bytes()).map(Bytes::from_static).collect();
         let reply = answer(&command, options, &body);
-        reply
-            .iter()
-            .map(|frame| String::from_utf8_lossy(frame).into_owned())
-            .collect()
+        reply.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect()
     }
 
     #[test]
     fn each_frame_is_one_argument_and_no_shell_sees_it() {
         // Rule: mdp §18 — a command service runs no shell and takes each request frame as one argument
         let options = CmdOptions::default();
-        let reply = run(
-            &["printf", "[%s]"],
-            &options,
-            &["a b", "$(id)", ";ls", "", "*"],
-        );
+        let reply = run(&["printf", "[%s]"], &options, &["a b", "$(id)", ";ls", "", "*"]);
         assert_eq!(reply, ["[a b][$(id)][;ls][][*]"]);
     }
 
     #[test]
     fn frames_are_split_at_spaces_on_request() {
-        let options = CmdOptions {
-            arguments: Arguments::SplitAtSpaces,
-            ..CmdOptions::default()
-        };
-        assert_eq!(
-            run(&["printf", "[%s]"], &options, &["a b", "c"]),
-            ["[a][b][c]"]
-        );
+        let options = CmdOptions { arguments: Arguments::SplitAtSpaces, ..CmdOptions::default() };
+        assert_eq!(run(&["printf", "[%s]"], &options, &["a b", "c"]), ["[a][b][c]"]);
     }
 
     #[test]
     fn failure_is_two_frames() {
         // Rule: mdp §18 — the failure reply of a command service is two frames, Error and a text
         let options = CmdOptions::default();
-        let reply = run(
-            &["sh", "-c", "echo out; echo no good >&2; exit 3"],
-            &options,
-            &[],
-        );
+        let reply = run(&["sh", "-c", "echo out; echo no good >&2; exit 3"], &options, &[]);
         assert_eq!(reply, ["Error", "no good"]);
         assert_eq!(run(&["false"], &options, &[])[0], "Error");
         assert_eq!(run(&["/no/such/program"], &options, &[])[0], "Error");
         assert_eq!(run(&["echo"], &options, &["a\0b"])[0], "Error");
-        assert_eq!(
-            run(&[], &options, &[]),
-            ["Error", "no command is configured"]
-        );
+        assert_eq!(run(&[], &options, &[]), ["Error", "no command is configured"]);
     }
 
     #[test]
     fn a_command_that_never_ends_is_killed_with_its_children() {
         // Rule: mdp §18 — a command service never hangs: the process group is killed at the time limit
-        let options = CmdOptions {
-            time_max: Duration::from_millis(100),
-            ..CmdOptions::default()
-        };
+        let options = CmdOptions { time_max: Duration::from_millis(100), ..CmdOptions::default() };
         let reply = run(&["sh", "-c", "sleep 1000 & sleep 1000"], &options, &[]);
         assert_eq!(reply, ["Error", "the command took longer than 100ms"]);
     }
@@ -319,10 +270,7 @@ mod tests {
     #[test]
     fn output_is_bounded() {
         // Rule: mdp §18 — the output of a command is bounded
-        let options = CmdOptions {
-            output_bytes_max: 1000,
-            ..CmdOptions::default()
-        };
+        let options = CmdOptions { output_bytes_max: 1000, ..CmdOptions::default() };
         assert_eq!(
             run(&["yes"], &options, &[]),
             ["Error", "the command wrote more than 1000 bytes"]

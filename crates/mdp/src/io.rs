@@ -16,10 +16,7 @@ use crate::wire::Part;
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a driver is where the clock is read"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a driver is where the clock is read")]
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
@@ -100,13 +97,7 @@ pub(crate) fn wake_pair() -> std::io::Result<(Waker, WakeSource)> {
     reader.set_nonblocking(true)?;
     writer.set_nonblocking(true)?;
     let raised = Arc::new(AtomicBool::new(false));
-    Ok((
-        Waker {
-            writer,
-            raised: Arc::clone(&raised),
-        },
-        WakeSource { reader, raised },
-    ))
+    Ok((Waker { writer, raised: Arc::clone(&raised) }, WakeSource { reader, raised }))
 }
 
 /// Keeps the frames of one received message, reusing their places.
@@ -164,11 +155,7 @@ impl Inbox {
                 self.used += 1;
             }
             if !more {
-                return Ok(if surplus {
-                    Received::TooManyFrames
-                } else {
-                    Received::Message
-                });
+                return Ok(if surplus { Received::TooManyFrames } else { Received::Message });
             }
         }
     }
@@ -180,10 +167,7 @@ impl Inbox {
 
     /// Returns who the security mechanism says sent the message last received.
     pub(crate) fn user(&mut self) -> Option<Arc<str>> {
-        self.frames
-            .get_mut(self.used.checked_sub(1)?)?
-            .gets("User-Id")
-            .map(Arc::from)
+        self.frames.get_mut(self.used.checked_sub(1)?)?.gets("User-Id").map(Arc::from)
     }
 }
 

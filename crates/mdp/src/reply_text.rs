@@ -33,10 +33,7 @@ pub fn render_reply(reply: &Frames, format: ReplyFormat) -> Vec<u8> {
             bytes
         }
         ReplyFormat::Json => json(reply).into_bytes(),
-        ReplyFormat::Raw => reply
-            .iter()
-            .flat_map(|frame| frame.iter().copied())
-            .collect(),
+        ReplyFormat::Raw => reply.iter().flat_map(|frame| frame.iter().copied()).collect(),
         ReplyFormat::Hex => {
             let lines = reply.iter().map(|frame| hex(frame) + "\n");
             lines.collect::<String>().into_bytes()
@@ -45,14 +42,10 @@ pub fn render_reply(reply: &Frames, format: ReplyFormat) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('?');
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn json(reply: &Frames) -> String {
@@ -102,10 +95,7 @@ mod tests {
     fn each_format_prints_as_documented() {
         // Rule: mdp §18 — a reply frame is followed by a newline; a single one is not doubled
         let text = |frames: &Frames| render_reply(frames, ReplyFormat::Text);
-        assert_eq!(
-            text(&Frames::from(["README.md\nclient\n"])),
-            b"README.md\nclient\n"
-        );
+        assert_eq!(text(&Frames::from(["README.md\nclient\n"])), b"README.md\nclient\n");
         assert_eq!(text(&Frames::from(["a\n", "b"])), b"a\n\nb\n");
         assert_eq!(text(&Frames::new()), b"");
         let odd = Frames::from([b"a\"\n\x01".to_vec(), vec![0xFF, 0x0A]]);

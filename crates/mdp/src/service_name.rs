@@ -103,18 +103,10 @@ mod tests {
         // Rule: mdp §7 — a service name is 1..255 bytes of UTF-8 without control characters
         assert_eq!(ServiceName::parse(b""), Err(ServiceNameError::Empty));
         assert!(ServiceName::parse(&[b'a'; 255]).is_ok());
-        assert_eq!(
-            ServiceName::parse(&[b'a'; 256]),
-            Err(ServiceNameError::TooLong(256))
-        );
+        assert_eq!(ServiceName::parse(&[b'a'; 256]), Err(ServiceNameError::TooLong(256)));
         assert_eq!(ServiceName::parse(b"a\0b"), Err(ServiceNameError::Control));
         assert_eq!(ServiceName::parse(&[0xFF]), Err(ServiceNameError::NotUtf8));
-        assert_eq!(
-            ServiceName::parse("zürich bahn".as_bytes())
-                .unwrap()
-                .as_str(),
-            "zürich bahn"
-        );
+        assert_eq!(ServiceName::parse("zürich bahn".as_bytes()).unwrap().as_str(), "zürich bahn");
         assert_ne!(ServiceName::parse(b"Echo"), ServiceName::parse(b"echo"));
     }
 

@@ -27,10 +27,7 @@ const SILENCE: Duration = Duration::from_millis(500);
 fn start(allowed: AllowedKeys) -> Result<BrokerHandle, StartError> {
     Broker::start(BrokerConfig {
         endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
-        curve: Some(CurveConfig {
-            secret: CurveSecret::from_z85(SERVER_SECRET).unwrap(),
-            allowed,
-        }),
+        curve: Some(CurveConfig { secret: CurveSecret::from_z85(SERVER_SECRET).unwrap(), allowed }),
         ..BrokerConfig::default()
     })
 }
@@ -49,11 +46,7 @@ fn keys() -> ClientCurve {
 }
 
 fn client(broker: &BrokerHandle) -> Client {
-    Client::builder()
-        .endpoint(&broker.endpoints()[0])
-        .curve(keys())
-        .connect()
-        .unwrap()
+    Client::builder().endpoint(&broker.endpoints()[0]).curve(keys()).connect().unwrap()
 }
 
 /// Answers with the key of the caller.
@@ -61,10 +54,7 @@ struct WhoAmI;
 
 impl LocalService for WhoAmI {
     fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
-        let user = request
-            .user
-            .map(|user| user.to_string())
-            .unwrap_or_default();
+        let user = request.user.map(|user| user.to_string()).unwrap_or_default();
         Box::pin(async move { Frames::from([user]) })
     }
 }
@@ -76,15 +66,9 @@ async fn keys_let_in_and_name_the_caller() {
     let Some(broker) = start_if_possible(only) else {
         return;
     };
-    broker
-        .register(&"who-am-i".parse().unwrap(), Arc::new(WhoAmI))
-        .await
-        .unwrap();
+    broker.register(&"who-am-i".parse().unwrap(), Arc::new(WhoAmI)).await.unwrap();
     let client = client(&broker);
-    let reply = client
-        .request("who-am-i", Frames::new(), PATIENCE)
-        .await
-        .unwrap();
+    let reply = client.request("who-am-i", Frames::new(), PATIENCE).await.unwrap();
     assert_eq!(reply.single().unwrap(), CLIENT_PUBLIC);
     let _worker = Worker::builder("echo".parse().unwrap())
         .endpoint(&broker.endpoints()[0])
@@ -92,10 +76,7 @@ async fn keys_let_in_and_name_the_caller() {
         .handler(|request: Frames| request)
         .start()
         .unwrap();
-    assert_eq!(
-        client.request("echo", ["a"], PATIENCE).await.unwrap(),
-        Frames::from(["a"])
-    );
+    assert_eq!(client.request("echo", ["a"], PATIENCE).await.unwrap(), Frames::from(["a"]));
 }
 
 #[tokio::test]
@@ -108,17 +89,9 @@ async fn others_are_kept_out_until_they_are_allowed() {
     let refused = client(&broker).request("mmi.service", ["x"], SILENCE).await;
     assert!(matches!(refused, Err(ClientError::Timeout)));
     broker.allow(AllowedKeys::Any).await;
-    assert!(
-        client(&broker)
-            .request("mmi.service", ["x"], PATIENCE)
-            .await
-            .is_ok()
-    );
+    assert!(client(&broker).request("mmi.service", ["x"], PATIENCE).await.is_ok());
     // Rule: mdp §14.1 — a peer without keys never gets through to a broker with them
-    let plain = Client::builder()
-        .endpoint(&broker.endpoints()[0])
-        .connect()
-        .unwrap();
+    let plain = Client::builder().endpoint(&broker.endpoints()[0]).connect().unwrap();
     let refused = plain.request("mmi.service", ["x"], SILENCE).await;
     assert!(matches!(refused, Err(ClientError::Timeout)));
 }
@@ -129,8 +102,5 @@ fn keys_are_checked_and_never_printed() {
     assert!(AllowedKeys::from_z85([CLIENT_PUBLIC, "short"]).is_none());
     assert!(ClientCurve::from_z85(SERVER_PUBLIC, CLIENT_PUBLIC, "é").is_none());
     let secret = CurveSecret::from_z85(SERVER_SECRET).unwrap();
-    assert_eq!(
-        format!("{secret:?} {:?}", keys()),
-        "CurveSecret(…) ClientCurve(…)"
-    );
+    assert_eq!(format!("{secret:?} {:?}", keys()), "CurveSecret(…) ClientCurve(…)");
 }

@@ -28,10 +28,7 @@ mod echo_example;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config() -> BrokerConfig {
-    BrokerConfig {
-        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
-        ..BrokerConfig::default()
-    }
+    BrokerConfig { endpoints: vec!["tcp://127.0.0.1:0".to_owned()], ..BrokerConfig::default() }
 }
 
 fn start() -> (BrokerHandle, String) {
@@ -56,15 +53,11 @@ async fn until(broker: &BrokerHandle, wished: impl Fn(&[ServiceInfo]) -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, look)
-        .await
-        .expect("the services never look as wished");
+    tokio::time::timeout(PATIENCE, look).await.expect("the services never look as wished");
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("takes too long")
+    tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
 }
 
 #[tokio::test]
@@ -79,24 +72,14 @@ async fn many_requests_over_one_client_find_their_answers() {
     let (broker, endpoint) = start();
     let workers: Vec<Worker> = (0..3).map(|_| echo_worker(&endpoint)).collect();
     for version in [Version::V01, Version::V02] {
-        let client = Client::builder()
-            .endpoint(&endpoint)
-            .version(version)
-            .connect()
-            .unwrap();
+        let client = Client::builder().endpoint(&endpoint).version(version).connect().unwrap();
         assert_eq!(client.endpoint(), endpoint);
         let mut requests = tokio::task::JoinSet::new();
         for number in 0..300 {
             let client = client.clone();
             requests.spawn(async move {
                 let body = Frames::from([number.to_string()]);
-                assert_eq!(
-                    client
-                        .request("echo", body.clone(), PATIENCE)
-                        .await
-                        .unwrap(),
-                    body
-                );
+                assert_eq!(client.request("echo", body.clone(), PATIENCE).await.unwrap(), body);
             });
         }
         assert_eq!(in_time(requests.join_all()).await.len(), 300);
@@ -110,9 +93,7 @@ async fn a_plain_client_waits_for_its_turn() {
     // Rule: mdp §11.1 — plain mode works with brokers that do not return stacks
     let (_broker, endpoint) = start();
     let _worker = echo_worker(&endpoint);
-    let builder = Client::builder()
-        .endpoint(&endpoint)
-        .correlation(Correlation::Plain);
+    let builder = Client::builder().endpoint(&endpoint).correlation(Correlation::Plain);
     let client = builder.connect().unwrap();
     let nobody = client.request("nobody", ["x"], Duration::from_millis(50));
     let echoes = client.request("echo", ["a"], PATIENCE);
@@ -128,9 +109,7 @@ fn a_client_blocks_where_there_is_no_runtime() {
     let client = Client::builder().endpoint(&endpoint).connect().unwrap();
     let reply = client.request_blocking("echo", ["a"], PATIENCE).unwrap();
     assert_eq!(reply.single().unwrap(), "a");
-    let reply = client
-        .request_blocking("mmi.service", ["echo"], PATIENCE)
-        .unwrap();
+    let reply = client.request_blocking("mmi.service", ["echo"], PATIENCE).unwrap();
     assert_eq!(reply.single().unwrap(), "200");
     let refused = client.request_blocking("", ["a"], PATIENCE);
     assert!(matches!(refused, Err(ClientError::ServiceName(_))));
@@ -143,20 +122,8 @@ async fn large_and_many_frames_arrive_whole() {
     let mut body: Frames = (0..500).map(|number| vec![b'x'; number % 40]).collect();
     body.push(vec![7; 3_000_000]);
     let client = Client::builder().endpoint(&endpoint).connect().unwrap();
-    assert_eq!(
-        client
-            .request("echo", body.clone(), PATIENCE)
-            .await
-            .unwrap(),
-        body
-    );
-    assert_eq!(
-        broker
-            .request(&name("echo"), body.clone(), PATIENCE)
-            .await
-            .unwrap(),
-        body
-    );
+    assert_eq!(client.request("echo", body.clone(), PATIENCE).await.unwrap(), body);
+    assert_eq!(broker.request(&name("echo"), body.clone(), PATIENCE).await.unwrap(), body);
 }
 
 #[tokio::test]
@@ -165,9 +132,7 @@ async fn a_worker_speaks_02_in_both_shapes() {
     let (broker, endpoint) = start();
     for shape in [Shape::Bare, Shape::Delimited] {
         let builder = Worker::builder(name("echo")).endpoint(&endpoint);
-        let builder = builder
-            .dialect(Version::V02, shape)
-            .handler(|request: Frames| request);
+        let builder = builder.dialect(Version::V02, shape).handler(|request: Frames| request);
         let worker = builder.start().unwrap();
         let reply = broker.request(&name("echo"), ["a"].into(), PATIENCE).await;
         assert_eq!(reply, Ok(Frames::from(["a"])));
@@ -204,9 +169,7 @@ async fn a_worker_stays_registered_while_its_handler_works() {
         while !many(broker.counters().await) {
             tokio::task::yield_now().await;
         }
-        tokio::task::spawn_blocking(move || gate.wait())
-            .await
-            .unwrap();
+        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
     };
     let (reply, ()) = in_time(async { tokio::join!(request, later) }).await;
     assert_eq!(reply, Ok(Frames::from(["a"])));
@@ -228,20 +191,14 @@ async fn concurrent_requests_run_at_once() {
         })
         .start()
         .unwrap();
-    until(&broker, |services| {
-        services.iter().any(|info| info.idle == 3)
-    })
-    .await;
+    until(&broker, |services| services.iter().any(|info| info.idle == 3)).await;
     let meet = name("meet");
     let ask = || broker.request(&meet, ["a"].into(), PATIENCE);
     let (a, b, c) = tokio::join!(ask(), ask(), ask());
     assert!(a.is_ok() && b.is_ok() && c.is_ok());
     // Rule: mdp §8.10 — a stopped worker signs off, so the broker knows at once
     in_time(worker.stop()).await;
-    until(&broker, |services| {
-        services.iter().all(|info| info.workers == 0)
-    })
-    .await;
+    until(&broker, |services| services.iter().all(|info| info.workers == 0)).await;
 }
 
 #[tokio::test]
@@ -258,10 +215,7 @@ async fn a_rejected_or_panicking_request_goes_to_another_worker() {
         })
         .start()
         .unwrap();
-    until(&broker, |services| {
-        services.iter().any(|info| info.idle == 1)
-    })
-    .await;
+    until(&broker, |services| services.iter().any(|info| info.idle == 1)).await;
     let work = name("work");
     let request = broker.request(&work, ["a"].into(), PATIENCE);
     let helper = async {
@@ -278,61 +232,37 @@ async fn a_rejected_or_panicking_request_goes_to_another_worker() {
 #[tokio::test]
 async fn errors_tell_a_caller_in_this_process_what_happened() {
     let (broker, endpoint) = start();
-    let nobody = broker
-        .request(&name("nobody"), Frames::new(), Duration::from_millis(20))
-        .await;
+    let nobody = broker.request(&name("nobody"), Frames::new(), Duration::from_millis(20)).await;
     assert_eq!(nobody, Err(RequestError::NoWorker));
     let gate = Arc::new(Barrier::new(2));
     let inside = Arc::clone(&gate);
     let worker =
-        Worker::builder(name("slow"))
-            .endpoint(&endpoint)
-            .handler(move |request: Frames| {
-                inside.wait();
-                request
-            });
+        Worker::builder(name("slow")).endpoint(&endpoint).handler(move |request: Frames| {
+            inside.wait();
+            request
+        });
     let worker = worker.start().unwrap();
-    until(&broker, |services| {
-        services.iter().any(|info| info.idle == 1)
-    })
-    .await;
-    let slow = broker
-        .request(&name("slow"), Frames::new(), Duration::from_millis(50))
-        .await;
+    until(&broker, |services| services.iter().any(|info| info.idle == 1)).await;
+    let slow = broker.request(&name("slow"), Frames::new(), Duration::from_millis(50)).await;
     assert_eq!(slow, Err(RequestError::Timeout));
     gate.wait();
     in_time(worker.stop()).await;
 
     let nobody = name("nobody");
     let dropped = broker.request(&nobody, Frames::new(), PATIENCE);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(20), dropped)
-            .await
-            .is_err()
-    );
-    until(&broker, |services| {
-        services.iter().all(|info| info.queued == 0)
-    })
-    .await;
+    assert!(tokio::time::timeout(Duration::from_millis(20), dropped).await.is_err());
+    until(&broker, |services| services.iter().all(|info| info.queued == 0)).await;
     assert_eq!(broker.counters().await.cancelled, 1);
 
     let waiting = {
         let broker = broker.clone();
         tokio::task::JoinSet::from_iter([async move {
-            broker
-                .request(&name("nobody"), Frames::new(), PATIENCE)
-                .await
+            broker.request(&name("nobody"), Frames::new(), PATIENCE).await
         }])
     };
-    until(&broker, |services| {
-        services.iter().any(|info| info.queued == 1)
-    })
-    .await;
+    until(&broker, |services| services.iter().any(|info| info.queued == 1)).await;
     broker.shutdown(Duration::ZERO).await;
-    assert_eq!(
-        in_time(waiting.join_all()).await,
-        [Err(RequestError::Stopped)]
-    );
+    assert_eq!(in_time(waiting.join_all()).await, [Err(RequestError::Stopped)]);
     let late = broker.request(&name("echo"), Frames::new(), PATIENCE).await;
     assert_eq!(late, Err(RequestError::Stopped));
     assert!(broker.services().await.is_empty());
@@ -357,10 +287,7 @@ impl LocalService for Upper {
 #[tokio::test]
 async fn a_service_of_this_process_answers_everybody() {
     let (broker, endpoint) = start();
-    broker
-        .register(&name("upper"), Arc::new(Upper))
-        .await
-        .unwrap();
+    broker.register(&name("upper"), Arc::new(Upper)).await.unwrap();
     let refused = broker.register(&name("mmi.upper"), Arc::new(Upper)).await;
     assert_eq!(refused, Err(RegisterError::Reserved));
     let client = Client::builder().endpoint(&endpoint).connect().unwrap();
@@ -368,23 +295,16 @@ async fn a_service_of_this_process_answers_everybody() {
     assert_eq!(reply, Frames::from(["A", "B"]));
     let reply = broker.request(&name("upper"), ["c"].into(), PATIENCE).await;
     assert_eq!(reply, Ok(Frames::from(["C"])));
-    let lost = broker
-        .request(&name("upper"), ["panic"].into(), PATIENCE)
-        .await;
+    let lost = broker.request(&name("upper"), ["panic"].into(), PATIENCE).await;
     assert_eq!(lost, Err(RequestError::Lost));
     let info = broker.services().await.remove(0);
-    assert_eq!(
-        (info.kind, info.idle, info.busy),
-        (ServiceKind::Local, 64, 0)
-    );
+    assert_eq!((info.kind, info.idle, info.busy), (ServiceKind::Local, 64, 0));
 }
 
 #[test]
 fn without_a_runtime_no_service_of_this_process_runs() {
     let (broker, _) = start();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let refused = runtime.block_on(broker.register(&name("upper"), Arc::new(Upper)));
     assert_eq!(refused, Err(RegisterError::NoRuntime));
 }
@@ -392,39 +312,19 @@ fn without_a_runtime_no_service_of_this_process_runs() {
 #[tokio::test]
 async fn an_occupied_or_wrong_endpoint_is_named() {
     let (_broker, endpoint) = start();
-    let again = BrokerConfig {
-        endpoints: vec![endpoint.clone()],
-        ..BrokerConfig::default()
-    };
+    let again = BrokerConfig { endpoints: vec![endpoint.clone()], ..BrokerConfig::default() };
     let error = Broker::start(again).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("endpoint {endpoint} is already in use")
-    );
-    let odd = BrokerConfig {
-        endpoints: vec!["tcp:/x".to_owned()],
-        ..BrokerConfig::default()
-    };
+    assert_eq!(error.to_string(), format!("endpoint {endpoint} is already in use"));
+    let odd = BrokerConfig { endpoints: vec!["tcp:/x".to_owned()], ..BrokerConfig::default() };
     let error = Broker::start(odd).unwrap_err();
     assert_eq!(error.to_string(), "cannot listen on tcp:/x");
-    let none = BrokerConfig {
-        endpoints: Vec::new(),
-        ..BrokerConfig::default()
-    };
+    let none = BrokerConfig { endpoints: Vec::new(), ..BrokerConfig::default() };
     assert!(matches!(Broker::start(none), Err(StartError::NoEndpoint)));
     // Rule: mdp §14.2 — listening publicly without CURVE must be asked for
     let public = vec!["tcp://0.0.0.0:0".to_owned()];
-    let error = Broker::start(BrokerConfig {
-        endpoints: public.clone(),
-        ..config()
-    })
-    .unwrap_err();
+    let error = Broker::start(BrokerConfig { endpoints: public.clone(), ..config() }).unwrap_err();
     assert!(matches!(error, StartError::PublicWithoutCurve(_)));
-    let insecure = BrokerConfig {
-        endpoints: public,
-        insecure_public: true,
-        ..config()
-    };
+    let insecure = BrokerConfig { endpoints: public, insecure_public: true, ..config() };
     assert!(Broker::start(insecure).is_ok());
 }
 
@@ -435,35 +335,20 @@ async fn a_socket_file_in_use_is_not_stolen() {
     let path = directory.join(format!("buswire-mdp-{}.sock", std::process::id()));
     let endpoints = vec![format!("ipc://{}", path.display())];
     let with = |endpoints: &[String]| {
-        Broker::start(BrokerConfig {
-            endpoints: endpoints.to_vec(),
-            ..BrokerConfig::default()
-        })
+        Broker::start(BrokerConfig { endpoints: endpoints.to_vec(), ..BrokerConfig::default() })
     };
     let broker = with(&endpoints).unwrap();
     assert!(matches!(with(&endpoints), Err(StartError::InUse(_))));
     let _worker = echo_worker(&endpoints[0]);
-    assert!(
-        broker
-            .request(&name("echo"), ["a"].into(), PATIENCE)
-            .await
-            .is_ok()
-    );
+    assert!(broker.request(&name("echo"), ["a"].into(), PATIENCE).await.is_ok());
     broker.shutdown(Duration::ZERO).await;
     assert!(with(&endpoints).is_ok());
 }
 
 #[tokio::test]
 async fn several_endpoints_are_one_broker() {
-    let endpoints = vec![
-        "tcp://127.0.0.1:0".to_owned(),
-        "tcp://127.0.0.1:*".to_owned(),
-    ];
-    let broker = Broker::start(BrokerConfig {
-        endpoints,
-        ..BrokerConfig::default()
-    })
-    .unwrap();
+    let endpoints = vec!["tcp://127.0.0.1:0".to_owned(), "tcp://127.0.0.1:*".to_owned()];
+    let broker = Broker::start(BrokerConfig { endpoints, ..BrokerConfig::default() }).unwrap();
     let bound = broker.endpoints();
     assert_eq!(bound.iter().collect::<BTreeSet<_>>().len(), 2);
     let _worker = echo_worker(&bound[0]);
@@ -480,10 +365,7 @@ async fn a_port_is_free_when_its_last_handle_is_dropped() {
     let again = async {
         loop {
             let endpoints = vec![endpoint.clone()];
-            let config = BrokerConfig {
-                endpoints,
-                ..BrokerConfig::default()
-            };
+            let config = BrokerConfig { endpoints, ..BrokerConfig::default() };
             match Broker::start(config) {
                 Ok(broker) => return broker,
                 Err(StartError::InUse(_)) => tokio::task::yield_now().await,
@@ -510,9 +392,7 @@ async fn shutdown_waits_for_what_is_in_hand() {
     let client = Client::builder().endpoint(&endpoint).connect().unwrap();
     let request = client.request("slow", ["a"], PATIENCE);
     let shutdown = async {
-        tokio::task::spawn_blocking(move || entered.wait())
-            .await
-            .unwrap();
+        tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
         let opening = tokio::task::spawn_blocking(move || gate.wait());
         broker.shutdown(PATIENCE).await;
         opening.await.unwrap();
@@ -536,11 +416,7 @@ async fn our_worker_registers_again_with_a_restarted_broker() {
     assert!(client.request("echo", ["a"], PATIENCE).await.is_ok());
     broker.shutdown(Duration::ZERO).await;
     let endpoints = vec![endpoint];
-    let _again = Broker::start(BrokerConfig {
-        endpoints,
-        ..BrokerConfig::default()
-    })
-    .unwrap();
+    let _again = Broker::start(BrokerConfig { endpoints, ..BrokerConfig::default() }).unwrap();
     assert!(client.request("echo", ["a"], PATIENCE).await.is_ok());
 }
 
@@ -548,10 +424,7 @@ async fn our_worker_registers_again_with_a_restarted_broker() {
 async fn a_command_service_serves_until_it_is_stopped() {
     // Rule: mdp §9.5 — the reply of a command service is its standard output as one frame
     let (broker, endpoint) = start();
-    let options = CmdOptions {
-        endpoint,
-        ..CmdOptions::default()
-    };
+    let options = CmdOptions { endpoint, ..CmdOptions::default() };
     let command = vec!["printf".into(), "[%s]".into()];
     let service = CmdService::new(name("ls-service"), command, options);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -560,33 +433,22 @@ async fn a_command_service_serves_until_it_is_stopped() {
     });
     let asking = async {
         let body = Frames::from(["a b", "c"]);
-        let reply = broker
-            .request(&name("ls-service"), body, PATIENCE)
-            .await
-            .unwrap();
+        let reply = broker.request(&name("ls-service"), body, PATIENCE).await.unwrap();
         assert_eq!(reply, Frames::from(["[a b][c]"]));
         stop.send(()).unwrap();
     };
     let (served, ()) = in_time(async { tokio::join!(serving, asking) }).await;
     served.unwrap();
-    until(&broker, |services| {
-        services.iter().all(|info| info.workers == 0)
-    })
-    .await;
+    until(&broker, |services| services.iter().all(|info| info.workers == 0)).await;
 }
 
 #[test]
 fn a_worker_is_told_what_is_missing() {
     let no_handler = Worker::builder(name("echo")).start();
     assert!(matches!(no_handler, Err(WorkerError::NoHandler)));
-    let reserved = Worker::builder(name("mmi.x"))
-        .handler(|request: Frames| request)
-        .start();
+    let reserved = Worker::builder(name("mmi.x")).handler(|request: Frames| request).start();
     assert!(matches!(reserved, Err(WorkerError::Reserved)));
     let builder = Worker::builder(name("echo")).endpoint("nonsense");
-    let error = builder
-        .handler(|request: Frames| request)
-        .start()
-        .unwrap_err();
+    let error = builder.handler(|request: Frames| request).start().unwrap_err();
     assert_eq!(error.to_string(), "cannot connect to nonsense");
 }

@@ -40,18 +40,11 @@ fn quick() -> CoreConfig {
 
 fn python(script: &str, arguments: &[&str]) -> Command {
     let interpreter = std::env::var("BUSWIRE_PYTHON").unwrap_or("/usr/bin/python3".to_owned());
-    let probe = Command::new(&interpreter)
-        .args(["-c", "import zmq"])
-        .output();
+    let probe = Command::new(&interpreter).args(["-c", "import zmq"]).output();
     let usable = probe.is_ok_and(|probe| probe.status.success());
-    assert!(
-        usable,
-        "{interpreter} cannot import zmq: install the Debian package python3-zmq"
-    );
+    assert!(usable, "{interpreter} cannot import zmq: install the Debian package python3-zmq");
     let mut command = Command::new(interpreter);
-    command
-        .arg(format!("{}/tests/py/{script}", env!("CARGO_MANIFEST_DIR")))
-        .args(arguments);
+    command.arg(format!("{}/tests/py/{script}", env!("CARGO_MANIFEST_DIR"))).args(arguments);
     command
 }
 
@@ -70,12 +63,7 @@ struct Running(Child);
 
 impl Running {
     fn start(script: &str, arguments: &[&str]) -> Self {
-        Self(
-            python(script, arguments)
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        )
+        Self(python(script, arguments).stdout(Stdio::piped()).spawn().unwrap())
     }
 
     async fn wait_for_line(&mut self) -> String {
@@ -85,10 +73,7 @@ impl Running {
             BufReader::new(stdout).read_line(&mut line).unwrap();
             line
         });
-        tokio::time::timeout(PATIENCE, read)
-            .await
-            .expect("no line in time")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, read).await.expect("no line in time").unwrap()
     }
 }
 
@@ -107,10 +92,7 @@ async fn req_client_and_worker() {
     let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("req_echo.py", &endpoint).await;
     let counters = broker.counters().await;
-    assert_eq!(
-        (counters.accepted, counters.completed, counters.mmi),
-        (4, 4, 4)
-    );
+    assert_eq!((counters.accepted, counters.completed, counters.mmi), (4, 4, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,14 +163,8 @@ async fn a_worker_registers_again_after_a_restart() {
     let _worker = Running::start("guide_worker.py", &[&endpoint, "echo"]);
     let echo = "echo".parse().unwrap();
     let body = Frames::from(["a"]);
-    assert_eq!(
-        broker.request(&echo, body.clone(), PATIENCE).await,
-        Ok(body.clone())
-    );
+    assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body.clone()));
     broker.shutdown(Duration::ZERO).await;
     let (broker, _) = start(CoreConfig::default(), &endpoint);
-    assert_eq!(
-        broker.request(&echo, body.clone(), PATIENCE).await,
-        Ok(body)
-    );
+    assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
 }

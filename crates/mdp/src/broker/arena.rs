@@ -64,10 +64,7 @@ pub(crate) struct Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,41 +76,22 @@ impl<T> Arena<T> {
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
             slot.value = Some(value);
-            return Key {
-                index,
-                generation: slot.generation,
-                kind: PhantomData,
-            };
+            return Key { index, generation: slot.generation, kind: PhantomData };
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         assert!(index < u32::MAX, "an arena holds fewer than 2^32 entries");
-        self.slots.push(Slot {
-            generation: 0,
-            value: Some(value),
-        });
-        Key {
-            index,
-            generation: 0,
-            kind: PhantomData,
-        }
+        self.slots.push(Slot { generation: 0, value: Some(value) });
+        Key { index, generation: 0, kind: PhantomData }
     }
 
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
-        if slot.generation == key.generation {
-            slot.value.as_ref()
-        } else {
-            None
-        }
+        if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation {
-            slot.value.as_mut()
-        } else {
-            None
-        }
+        if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
@@ -132,14 +110,7 @@ impl<T> Arena<T> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).ok()?;
             let value = slot.value.as_ref()?;
-            Some((
-                Key {
-                    index,
-                    generation: slot.generation,
-                    kind: PhantomData,
-                },
-                value,
-            ))
+            Some((Key { index, generation: slot.generation, kind: PhantomData }, value))
         })
     }
 }

@@ -49,10 +49,7 @@ pub struct ServicePolicy {
 
 impl Default for ServicePolicy {
     fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(900),
-            attempts_max: 2,
-        }
+        Self { busy_timeout: Duration::from_secs(900), attempts_max: 2 }
     }
 }
 
@@ -130,11 +127,7 @@ impl CoreConfig {
     pub(super) fn bounded(mut self) -> Self {
         let least = Duration::from_millis(1);
         self.heartbeat_interval = self.heartbeat_interval.clamp(least, TIME_MAX);
-        for time in [
-            &mut self.worker_expiry,
-            &mut self.request_ttl,
-            &mut self.service_idle,
-        ] {
+        for time in [&mut self.worker_expiry, &mut self.request_ttl, &mut self.service_idle] {
             *time = (*time).clamp(least, TIME_MAX);
         }
         for policy in self.services.values_mut().chain([&mut self.default_policy]) {
@@ -144,9 +137,6 @@ impl CoreConfig {
     }
 
     pub(super) fn policy(&self, service: &ServiceName) -> ServicePolicy {
-        self.services
-            .get(service)
-            .copied()
-            .unwrap_or(self.default_policy)
+        self.services.get(service).copied().unwrap_or(self.default_policy)
     }
 }

@@ -122,10 +122,7 @@ impl World {
             calls: Vec::new(),
             dead: BTreeSet::new(),
         };
-        world.input(Input::Offer {
-            service: service(OWN),
-            slots: 2,
-        });
+        world.input(Input::Offer { service: service(OWN), slots: 2 });
         world
     }
 
@@ -158,20 +155,13 @@ impl World {
             }
             Op::Crash { worker } => self.crash(*worker),
             Op::Hang { client } => self.hang_up(*client),
-            Op::AskHere {
-                service,
-                timeout_ms,
-            } => self.ask_here(*service, *timeout_ms),
+            Op::AskHere { service, timeout_ms } => self.ask_here(*service, *timeout_ms),
             Op::Cancel => self.cancel(),
             Op::CallEnds { fails } => {
                 if !self.calls.is_empty() {
                     let (call, body) = self.calls.remove(0);
                     let done = Input::CallDone(call, body);
-                    self.input(if *fails {
-                        Input::CallFailed(call)
-                    } else {
-                        done
-                    });
+                    self.input(if *fails { Input::CallFailed(call) } else { done });
                 }
             }
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
@@ -205,11 +195,7 @@ impl World {
     }
 
     fn worker_says(&mut self, worker: u8, rest: &[Vec<u8>]) {
-        let header = if worker % 2 == 1 {
-            b"MDPW02"
-        } else {
-            b"MDPW01"
-        };
+        let header = if worker % 2 == 1 { b"MDPW02" } else { b"MDPW01" };
         let life = self.workers[usize::from(worker)].life;
         let mut frames = vec![vec![2, worker, life]];
         if worker.is_multiple_of(2) {
@@ -258,20 +244,11 @@ impl World {
         self.here.insert(id, false);
         let body = Frames::from([format!("here.{}", self.next)]);
         let timeout = Duration::from_millis(u64::from(timeout_ms));
-        self.input(Input::Request {
-            id,
-            service: service(which),
-            body,
-            timeout,
-        });
+        self.input(Input::Request { id, service: service(which), body, timeout });
     }
 
     fn cancel(&mut self) {
-        let open = self
-            .here
-            .iter()
-            .find(|(_, answered)| !**answered)
-            .map(|(id, _)| *id);
+        let open = self.here.iter().find(|(_, answered)| !**answered).map(|(id, _)| *id);
         if let Some(id) = open {
             self.here.remove(&id);
             self.input(Input::Cancel(id));
@@ -291,10 +268,7 @@ impl World {
 
     fn receive(&mut self, frames: &[Vec<u8>]) {
         let input = match decode(frames, &WireLimits::default()) {
-            Ok(message) => Input::Received {
-                message,
-                user: None,
-            },
+            Ok(message) => Input::Received { message, user: None },
             Err(reason) => Input::Invalid(reason),
         };
         self.input(input);
@@ -324,12 +298,7 @@ impl World {
                     let answered = self.here.insert(id, true);
                     assert_eq!(answered, Some(false), "one answer for {id:?}");
                 }
-                Output::Call {
-                    call,
-                    service: name,
-                    body,
-                    ..
-                } => {
+                Output::Call { call, service: name, body, .. } => {
                     assert_eq!(name, service(OWN));
                     self.calls.push((call, body));
                     assert!(self.calls.len() <= 2, "no more calls than slots");
@@ -361,11 +330,7 @@ impl World {
             assert!(tag.starts_with(&owner), "{tag} reached {owner}");
             if client.is_multiple_of(2) {
                 let number: u32 = tag.rsplit('.').next().unwrap().parse().unwrap();
-                assert_eq!(
-                    frames[1],
-                    number.to_be_bytes(),
-                    "the reply of another request"
-                );
+                assert_eq!(frames[1], number.to_be_bytes(), "the reply of another request");
             }
         }
         let tag = String::from_utf8(body[body.len() - 1].clone()).unwrap();
@@ -375,19 +340,13 @@ impl World {
     }
 
     fn deliver_to_worker(&mut self, worker: u8, frames: &[Vec<u8>]) {
-        let rest = if worker % 2 == 1 {
-            &frames[2..]
-        } else {
-            &frames[3..]
-        };
+        let rest = if worker % 2 == 1 { &frames[2..] } else { &frames[3..] };
         let view = &mut self.workers[usize::from(worker)];
         match (&rest[0][..], rest) {
             (b"\x02", [_, address, empty, body @ ..]) => {
                 assert!(empty.is_empty() && !address.is_empty());
                 assert!(view.hand.is_empty(), "one request at a time");
-                let tag = body
-                    .first()
-                    .map(|tag| String::from_utf8_lossy(tag).into_owned());
+                let tag = body.first().map(|tag| String::from_utf8_lossy(tag).into_owned());
                 view.hand.push((address.clone(), tag.unwrap_or_default()));
             }
             ([code], [_]) if *code == 5 + worker % 2 => view.hand.clear(),
@@ -405,14 +364,8 @@ impl World {
         self.dead.insert(vec![9; 5]);
         // The dead workers are found out by heartbeats.
         self.pass(Duration::from_secs(2));
-        self.apply(&Op::Ready {
-            worker: 5,
-            service: 0,
-        });
-        self.apply(&Op::Ready {
-            worker: 6,
-            service: 1,
-        });
+        self.apply(&Op::Ready { worker: 5, service: 0 });
+        self.apply(&Op::Ready { worker: 6, service: 1 });
         while self.core.served() > 0 {
             let before = (self.core.served(), self.calls.len());
             for worker in [5, 6] {
@@ -427,10 +380,7 @@ impl World {
         for (id, answered) in &self.here {
             assert!(answered, "{id:?} waits for ever");
         }
-        self.asked
-            .values()
-            .filter(|asked| asked.finals == 0 && !asked.hung_up)
-            .count()
+        self.asked.values().filter(|asked| asked.finals == 0 && !asked.hung_up).count()
     }
 }
 
@@ -441,10 +391,7 @@ fn service(number: u8) -> ServiceName {
 impl BrokerCore {
     /// Returns how many requests are in hand for services that have a worker.
     fn served(&self) -> usize {
-        let served = self
-            .services
-            .iter()
-            .filter(|(_, service)| service.workers > 0);
+        let served = self.services.iter().filter(|(_, service)| service.workers > 0);
         served.map(|(_, service)| service.held).sum()
     }
 
@@ -455,10 +402,7 @@ impl BrokerCore {
         for (key, service) in self.services.iter() {
             assert_eq!(self.names.get(&service.name), Some(&key));
             assert!(service.queued <= self.config.queue_max + self.workers.len());
-            assert!(
-                service.waiting.is_empty() || service.queued == 0,
-                "work and a worker wait"
-            );
+            assert!(service.waiting.is_empty() || service.queued == 0, "work and a worker wait");
             let in_queues: usize = service.queues.values().map(VecDeque::len).sum();
             assert_eq!(in_queues, service.queued);
             assert_eq!(service.queues.len(), service.turn.len());
@@ -479,11 +423,8 @@ impl BrokerCore {
         }
         assert_eq!(workers, self.workers.len());
         assert_eq!(held, self.requests.len());
-        let assigned: usize = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.assignment.is_some())
-            .count();
+        let assigned: usize =
+            self.workers.iter().filter(|(_, worker)| worker.assignment.is_some()).count();
         assert_eq!(assigned + queued, held);
         let bytes: usize = self.requests.iter().map(|(_, request)| request.cost).sum();
         assert_eq!(bytes, self.held_bytes);
@@ -492,16 +433,8 @@ impl BrokerCore {
         assert_eq!(clients, held);
         assert_eq!(self.clients.len(), self.routes.len());
         assert!(self.services.len() <= self.config.services_max);
-        let timers = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.timer_at.is_some())
-            .count()
-            + self
-                .requests
-                .iter()
-                .filter(|(_, request)| request.timer_at.is_some())
-                .count();
+        let timers = self.workers.iter().filter(|(_, worker)| worker.timer_at.is_some()).count()
+            + self.requests.iter().filter(|(_, request)| request.timer_at.is_some()).count();
         assert_eq!(timers, self.timers.len());
     }
 }

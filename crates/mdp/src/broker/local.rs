@@ -28,8 +28,7 @@ impl BrokerCore {
             Ok(key) => key,
             Err(NoService::Full | NoService::Invalid(_)) => {
                 self.counters.overflow += 1;
-                self.outputs
-                    .push_back(Output::Answer(id, Err(RequestError::QueueFull)));
+                self.outputs.push_back(Output::Answer(id, Err(RequestError::QueueFull)));
                 return;
             }
         };

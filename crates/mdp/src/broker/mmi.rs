@@ -12,10 +12,7 @@ impl BrokerCore {
             return self.counters.count_invalid(Invalid::ServiceName);
         };
         let body = self.mmi_reply(service, body);
-        let message = ToPeer::Reply {
-            service: name,
-            body,
-        };
+        let message = ToPeer::Reply { service: name, body };
         self.send(Tag::Nothing, Outgoing { to, message });
     }
 

@@ -247,12 +247,7 @@ impl BrokerCore {
             Input::Received { message, user } => self.on_received(message, user),
             Input::Invalid(reason) => self.counters.count_invalid(reason),
             Input::Undeliverable(tag, failure) => self.on_undeliverable(tag, failure),
-            Input::Request {
-                id,
-                service,
-                body,
-                timeout,
-            } => {
+            Input::Request { id, service, body, timeout } => {
                 self.on_local_request(id, &service, body, timeout);
             }
             Input::Cancel(id) => self.on_cancel(id),
@@ -276,10 +271,7 @@ impl BrokerCore {
     /// Returns when [`Self::handle_timeout`] is due if nothing else happens first.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let unused = self
-            .unused
-            .first()
-            .map(|(since, _)| *since + self.config.service_idle);
+        let unused = self.unused.first().map(|(since, _)| *since + self.config.service_idle);
         [timer, unused].into_iter().flatten().min()
     }
 
@@ -324,10 +316,7 @@ impl BrokerCore {
         }
         match tag.0 {
             Tag::Assignment(worker) => {
-                let held = self
-                    .workers
-                    .get(worker)
-                    .and_then(|worker| worker.assignment.as_ref());
+                let held = self.workers.get(worker).and_then(|worker| worker.assignment.as_ref());
                 if let Some(request) = held.map(|assignment| assignment.request)
                     && let Some(request) = self.requests.get_mut(request)
                 {

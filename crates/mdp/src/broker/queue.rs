@@ -70,10 +70,7 @@ impl BrokerCore {
             .get(&arrival.route)
             .and_then(|client| self.clients.get(*client))
             .map_or(0, |client| client.held);
-        let record = self
-            .services
-            .get_mut(service)
-            .ok_or(RequestError::QueueFull)?;
+        let record = self.services.get_mut(service).ok_or(RequestError::QueueFull)?;
         if (record.waiting.is_empty() && record.queued >= self.config.queue_max)
             || self.held_bytes + cost > self.config.held_bytes_max
             || client_held >= self.config.per_client_max
@@ -110,10 +107,7 @@ impl BrokerCore {
             client.held += 1;
             return *key;
         }
-        let key = self.clients.insert(super::Client {
-            route: route.clone(),
-            held: 1,
-        });
+        let key = self.clients.insert(super::Client { route: route.clone(), held: 1 });
         self.routes.insert(route, key);
         key
     }
@@ -184,9 +178,7 @@ impl BrokerCore {
         request.attempts += 1;
         request.worker = Some(worker_key);
         let waiting_timer = matches!(request.from, Origin::Remote(_)) && request.timer_at.is_some();
-        self.counters
-            .queue_wait
-            .record(self.now.saturating_sub(request.arrived));
+        self.counters.queue_wait.record(self.now.saturating_sub(request.arrived));
         let address = match (&request.from, self.config.address_mode) {
             (Origin::Remote(envelope), AddressMode::Identity) => envelope.route.clone(),
             _ => token(self.incarnation, number),
@@ -206,10 +198,7 @@ impl BrokerCore {
         match &worker.party {
             WorkerParty::Remote(envelope) => {
                 let message = ToPeer::Request { address, body };
-                let message = Outgoing {
-                    to: envelope.clone(),
-                    message,
-                };
+                let message = Outgoing { to: envelope.clone(), message };
                 self.send(Tag::Assignment(worker_key), message);
             }
             WorkerParty::Local => {
@@ -217,16 +206,8 @@ impl BrokerCore {
                     return;
                 };
                 let service = service.name.clone();
-                let call = CallId {
-                    worker: worker_key,
-                    number,
-                };
-                self.outputs.push_back(Output::Call {
-                    call,
-                    service,
-                    body,
-                    user,
-                });
+                let call = CallId { worker: worker_key, number };
+                self.outputs.push_back(Output::Call { call, service, body, user });
             }
         }
         if waiting_timer {
@@ -241,10 +222,8 @@ impl BrokerCore {
             return;
         };
         request.worker = None;
-        let attempts_max = self
-            .services
-            .get(request.service)
-            .map_or(0, |service| service.policy.attempts_max);
+        let attempts_max =
+            self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
         let streamed = match &mut request.partials {
             Partials::Forwarded => true,
             Partials::Kept(frames, bytes) => {
@@ -286,16 +265,11 @@ impl BrokerCore {
         self.note_use(request.service);
         if result.is_ok() && !matches!(request.from, Origin::Gone) {
             self.counters.completed += 1;
-            self.counters
-                .round_trip
-                .record(self.now.saturating_sub(request.arrived));
+            self.counters.round_trip.record(self.now.saturating_sub(request.arrived));
         }
         match (request.from, result) {
             (Origin::Remote(to), Ok(body)) => {
-                let message = ToPeer::Reply {
-                    service: name,
-                    body,
-                };
+                let message = ToPeer::Reply { service: name, body };
                 self.send(Tag::Nothing, Outgoing { to, message });
             }
             (Origin::Local(id), result) => {
@@ -313,15 +287,8 @@ impl BrokerCore {
             return;
         };
         request.timer_at = None;
-        let workers = self
-            .services
-            .get(request.service)
-            .map_or(0, |service| service.workers);
-        let failure = if workers == 0 {
-            RequestError::NoWorker
-        } else {
-            RequestError::Timeout
-        };
+        let workers = self.services.get(request.service).map_or(0, |service| service.workers);
+        let failure = if workers == 0 { RequestError::NoWorker } else { RequestError::Timeout };
         self.counters.expired += 1;
         if request.worker.is_none() {
             self.finish(key, Err(failure));

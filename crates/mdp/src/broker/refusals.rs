@@ -14,11 +14,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max: max.max(1),
-            told: HashMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { max: max.max(1), told: HashMap::new(), order: VecDeque::new() }
     }
 
     /// Says whether the peer may be told, and remembers that it was.

@@ -90,23 +90,15 @@ impl BrokerCore {
 
     /// Returns what is held for each service, by name.
     pub fn services(&self, now: Duration) -> Vec<ServiceInfo> {
-        let mut infos: Vec<ServiceInfo> = self
-            .services
-            .iter()
-            .map(|(_, service)| self.info(service, now))
-            .collect();
+        let mut infos: Vec<ServiceInfo> =
+            self.services.iter().map(|(_, service)| self.info(service, now)).collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
     }
 
     fn info(&self, service: &Service, now: Duration) -> ServiceInfo {
-        let heads = service
-            .turn
-            .iter()
-            .filter_map(|client| service.queues.get(client)?.front());
-        let oldest = heads
-            .filter_map(|key| Some(self.requests.get(*key)?.arrived))
-            .min();
+        let heads = service.turn.iter().filter_map(|client| service.queues.get(client)?.front());
+        let oldest = heads.filter_map(|key| Some(self.requests.get(*key)?.arrived)).min();
         ServiceInfo {
             name: service.name.clone(),
             kind: service.kind,

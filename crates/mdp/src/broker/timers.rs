@@ -71,17 +71,10 @@ impl BrokerCore {
         let Some(assignment) = &worker.assignment else {
             return Some(silence);
         };
-        let policy = self
-            .services
-            .get(worker.service)
-            .map(|service| service.policy);
+        let policy = self.services.get(worker.service).map(|service| service.policy);
         let busy = assignment.since + policy.unwrap_or_default().busy_timeout;
         // mdp.md §8.6: silence of a busy worker means nothing unless it once spoke while busy.
-        Some(if worker.heartbeats_while_busy {
-            busy.min(silence)
-        } else {
-            busy
-        })
+        Some(if worker.heartbeats_while_busy { busy.min(silence) } else { busy })
     }
 
     fn on_worker_timer(&mut self, key: Key<Worker>) {
@@ -96,11 +89,8 @@ impl BrokerCore {
         if end.is_some_and(|end| end <= self.now) {
             let counters = &mut self.counters;
             let timed_out = worker.assignment.is_some() && !worker.heartbeats_while_busy;
-            let count = if timed_out {
-                &mut counters.busy_timeouts
-            } else {
-                &mut counters.expiries
-            };
+            let count =
+                if timed_out { &mut counters.busy_timeouts } else { &mut counters.expiries };
             *count += 1;
             self.lose_worker(key, Farewell::Disconnect);
             return;
@@ -120,10 +110,7 @@ impl BrokerCore {
             return;
         }
         worker.last_tx = self.now;
-        let message = Outgoing {
-            to: envelope.clone(),
-            message: ToPeer::Heartbeat,
-        };
+        let message = Outgoing { to: envelope.clone(), message: ToPeer::Heartbeat };
         self.send(super::Tag::Worker(key), message);
     }
 
@@ -139,9 +126,7 @@ impl BrokerCore {
         };
         let due = [end, heartbeat].into_iter().flatten().min();
         // An armed timer that rings earlier looks again by itself.
-        let earlier = worker
-            .timer_at
-            .is_some_and(|armed| due.is_some_and(|due| armed <= due));
+        let earlier = worker.timer_at.is_some_and(|armed| due.is_some_and(|due| armed <= due));
         if !earlier {
             self.set_worker_timer(key, due);
         }

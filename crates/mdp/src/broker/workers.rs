@@ -61,10 +61,7 @@ impl BrokerCore {
             Ok(key) => key,
             Err(NoService::Invalid(_) | NoService::Full) => return self.refuse(envelope, peer),
         };
-        let local = self
-            .services
-            .get(key)
-            .is_none_or(|it| it.kind == ServiceKind::Local);
+        let local = self.services.get(key).is_none_or(|it| it.kind == ServiceKind::Local);
         if local {
             return self.refuse(envelope, peer);
         }
@@ -145,10 +142,7 @@ impl BrokerCore {
         };
         worker.last_rx = self.now;
         let body = match self.requests.get_mut(request) {
-            Some(Request {
-                partials: Partials::Kept(kept, _),
-                ..
-            }) if !kept.is_empty() => {
+            Some(Request { partials: Partials::Kept(kept, _), .. }) if !kept.is_empty() => {
                 let mut whole = std::mem::take(kept);
                 whole.extend(body);
                 whole
@@ -188,10 +182,7 @@ impl BrokerCore {
                 let Some(service) = self.services.get(request.service) else {
                     return;
                 };
-                let message = ToPeer::Partial {
-                    service: service.name.clone(),
-                    body,
-                };
+                let message = ToPeer::Partial { service: service.name.clone(), body };
                 self.send(Tag::Partial(request_key), Outgoing { to, message });
             }
             Origin::Remote(_) | Origin::Local(_) => self.keep_partial(request_key, body),
@@ -239,10 +230,7 @@ impl BrokerCore {
             if farewell == Farewell::Disconnect {
                 self.counters.disconnects += 1;
                 self.refusals.note(self.now, peer);
-                let message = Outgoing {
-                    to: envelope,
-                    message: ToPeer::Disconnect,
-                };
+                let message = Outgoing { to: envelope, message: ToPeer::Disconnect };
                 self.send(Tag::Nothing, message);
             }
         }
@@ -258,15 +246,9 @@ impl BrokerCore {
 
     /// Sends a peer away that is not registered, at most once per heartbeat interval.
     fn refuse(&mut self, envelope: Envelope, peer: PeerKey) {
-        if self
-            .refusals
-            .admit(self.now, self.config.heartbeat_interval, peer)
-        {
+        if self.refusals.admit(self.now, self.config.heartbeat_interval, peer) {
             self.counters.refusals += 1;
-            let message = Outgoing {
-                to: envelope,
-                message: ToPeer::Disconnect,
-            };
+            let message = Outgoing { to: envelope, message: ToPeer::Disconnect };
             self.send(Tag::Nothing, message);
         }
     }

@@ -27,12 +27,7 @@ pub enum Correlation {
 #[derive(Debug)]
 pub(super) enum Output {
     /// Send a request.
-    Send {
-        ticket: u32,
-        id: Option<[u8; 4]>,
-        service: ServiceName,
-        body: Frames,
-    },
+    Send { ticket: u32, id: Option<[u8; 4]>, service: ServiceName, body: Frames },
     /// Tell the caller.
     Done(u32, Result<Frames, ClientError>),
     /// Go on with a new socket: a late answer must not be taken for the next one's.
@@ -100,12 +95,7 @@ impl Conversation {
         }
         let ticket = self.free_ticket();
         let deadline = now + timeout.min(PATIENCE_MAX);
-        let pending = Pending {
-            service,
-            body: Some(body),
-            deadline,
-            parts: Frames::new(),
-        };
+        let pending = Pending { service, body: Some(body), deadline, parts: Frames::new() };
         self.pending.insert(ticket, pending);
         self.deadlines.insert((deadline, ticket));
         match self.correlation {
@@ -139,12 +129,7 @@ impl Conversation {
             Correlation::Plain => None,
         };
         let service = pending.service.clone();
-        self.outputs.push_back(Output::Send {
-            ticket,
-            id,
-            service,
-            body,
-        });
+        self.outputs.push_back(Output::Send { ticket, id, service, body });
     }
 
     fn send_next(&mut self) {
@@ -238,12 +223,7 @@ mod tests {
 
     fn reply(id: Option<u32>, service: &[u8], body: &'static str) -> Reply {
         let id = id.map(|id| Hop::from(id.to_be_bytes().as_slice()));
-        Reply {
-            id,
-            kind: ReplyKind::Final,
-            service: service.into(),
-            body: Frames::from([body]),
-        }
+        Reply { id, kind: ReplyKind::Final, service: service.into(), body: Frames::from([body]) }
     }
 
     fn echo() -> ServiceName {
@@ -262,12 +242,8 @@ mod tests {
     fn answers_are_matched_by_their_frame_and_not_by_order() {
         // Rule: mdp §11.1 — a late answer never reaches another request
         let mut it = conversation(Correlation::Correlated);
-        let a = it
-            .submit(second(0), echo(), Frames::new(), second(1))
-            .unwrap();
-        let b = it
-            .submit(second(0), echo(), Frames::new(), second(9))
-            .unwrap();
+        let a = it.submit(second(0), echo(), Frames::new(), second(1)).unwrap();
+        let b = it.submit(second(0), echo(), Frames::new(), second(9)).unwrap();
         while it.poll_output().is_some() {}
         it.handle_timeout(second(1));
         assert!(
@@ -278,9 +254,7 @@ mod tests {
         it.on_reply(reply(Some(b), b"other", "wrong service"));
         assert!(it.poll_output().is_none());
         it.on_reply(reply(Some(b), b"echo", "B"));
-        let Some(Output::Done(t, Ok(body))) = it.poll_output() else {
-            panic!("no answer")
-        };
+        let Some(Output::Done(t, Ok(body))) = it.poll_output() else { panic!("no answer") };
         assert_eq!((t, body), (b, Frames::from(["B"])));
     }
 
@@ -288,12 +262,8 @@ mod tests {
     fn a_plain_client_has_one_request_in_flight_and_drops_the_socket_after_silence() {
         // Rule: mdp §11.1 — plain mode keeps one request in flight and discards the socket on timeout
         let mut it = conversation(Correlation::Plain);
-        let a = it
-            .submit(second(0), echo(), Frames::new(), second(1))
-            .unwrap();
-        let b = it
-            .submit(second(0), echo(), Frames::new(), second(9))
-            .unwrap();
+        let a = it.submit(second(0), echo(), Frames::new(), second(1)).unwrap();
+        let b = it.submit(second(0), echo(), Frames::new(), second(9)).unwrap();
         assert!(
             matches!(it.poll_output(), Some(Output::Send { ticket, id: None, .. }) if ticket == a)
         );
@@ -310,8 +280,7 @@ mod tests {
     fn requests_in_flight_are_bounded() {
         let mut it = conversation(Correlation::Correlated);
         for _ in 0..3 {
-            it.submit(second(0), echo(), Frames::new(), second(1))
-                .unwrap();
+            it.submit(second(0), echo(), Frames::new(), second(1)).unwrap();
         }
         let refused = it.submit(second(0), echo(), Frames::new(), second(1));
         assert!(matches!(refused, Err(ClientError::QueueFull)));
@@ -320,26 +289,14 @@ mod tests {
     #[test]
     fn parts_come_before_the_final_frames_within_a_bound() {
         let mut it = conversation(Correlation::Correlated);
-        let ticket = it
-            .submit(second(0), echo(), Frames::new(), second(1))
-            .unwrap();
-        let large = it
-            .submit(second(0), echo(), Frames::new(), second(1))
-            .unwrap();
+        let ticket = it.submit(second(0), echo(), Frames::new(), second(1)).unwrap();
+        let large = it.submit(second(0), echo(), Frames::new(), second(1)).unwrap();
         while it.poll_output().is_some() {}
-        it.on_reply(Reply {
-            kind: ReplyKind::Partial,
-            ..reply(Some(ticket), b"echo", "1")
-        });
+        it.on_reply(Reply { kind: ReplyKind::Partial, ..reply(Some(ticket), b"echo", "1") });
         it.on_reply(reply(Some(ticket), b"echo", "2"));
-        let Some(Output::Done(_, Ok(body))) = it.poll_output() else {
-            panic!("no answer")
-        };
+        let Some(Output::Done(_, Ok(body))) = it.poll_output() else { panic!("no answer") };
         assert_eq!(body, Frames::from(["1", "2"]));
-        let mut part = Reply {
-            kind: ReplyKind::Partial,
-            ..reply(Some(large), b"echo", "")
-        };
+        let mut part = Reply { kind: ReplyKind::Partial, ..reply(Some(large), b"echo", "") };
         part.body = Frames::from([vec![0; 101]]);
         it.on_reply(part);
         assert!(matches!(

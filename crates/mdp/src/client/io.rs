@@ -42,12 +42,7 @@ impl Line {
         curve: Option<ClientCurve>,
     ) -> Result<Self, zmq::Error> {
         let socket = dial(&context, &endpoint, curve.as_ref())?;
-        Ok(Self {
-            socket,
-            endpoint,
-            curve,
-            context,
-        })
+        Ok(Self { socket, endpoint, curve, context })
     }
 
     fn reopen(&mut self) -> Result<(), zmq::Error> {
@@ -95,15 +90,7 @@ impl IoThread {
         queue: mpsc::Receiver<Command>,
     ) -> Self {
         let (callers, inbox) = (HashMap::new(), Inbox::default());
-        Self {
-            line,
-            conversation,
-            clock,
-            wakes,
-            queue,
-            callers,
-            inbox,
-        }
+        Self { line, conversation, clock, wakes, queue, callers, inbox }
     }
 
     /// Runs until the last client is dropped; callers then learn it by their dropped senders.
@@ -146,17 +133,14 @@ impl IoThread {
     fn take_commands(&mut self, now: Duration) -> bool {
         loop {
             match self.queue.try_recv() {
-                Ok(Command {
-                    service,
-                    body,
-                    timeout,
-                    reply,
-                }) => match self.conversation.submit(now, service, body, timeout) {
-                    Ok(ticket) => {
-                        self.callers.insert(ticket, reply);
+                Ok(Command { service, body, timeout, reply }) => {
+                    match self.conversation.submit(now, service, body, timeout) {
+                        Ok(ticket) => {
+                            self.callers.insert(ticket, reply);
+                        }
+                        Err(error) => tell(reply, Err(error)),
                     }
-                    Err(error) => tell(reply, Err(error)),
-                },
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -182,12 +166,7 @@ impl IoThread {
         let mut parts = Vec::new();
         while let Some(output) = self.conversation.poll_output() {
             match output {
-                Output::Send {
-                    ticket,
-                    id,
-                    service,
-                    body,
-                } => {
+                Output::Send { ticket, id, service, body } => {
                     let id = id.as_ref().map(<[u8; 4]>::as_slice);
                     encode_request(self.conversation.version(), id, &service, body, &mut parts);
                     if send_parts(&self.line.socket, &mut parts).is_err() {

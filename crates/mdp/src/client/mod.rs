@@ -129,14 +129,8 @@ impl ClientBuilder {
             .spawn(move || thread.run())
             .map_err(ClientError::Thread)?;
         let waker = WakeOnDrop(Arc::new(waker));
-        let shared = Shared {
-            commands,
-            endpoint: self.endpoint,
-            waker,
-        };
-        Ok(Client {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { commands, endpoint: self.endpoint, waker };
+        Ok(Client { shared: Arc::new(shared) })
     }
 }
 
@@ -212,9 +206,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<Frames, ClientError> {
         let answer = self.submit(service, body.into(), timeout)?;
-        answer
-            .blocking_recv()
-            .unwrap_or(Err(ClientError::Disconnected))
+        answer.blocking_recv().unwrap_or(Err(ClientError::Disconnected))
     }
 
     fn submit(
@@ -225,12 +217,7 @@ impl Client {
     ) -> Result<oneshot::Receiver<Result<Frames, ClientError>>, ClientError> {
         let service = ServiceName::parse(service.as_bytes()).map_err(ClientError::ServiceName)?;
         let (reply, answer) = oneshot::channel();
-        match self.shared.commands.try_send(Command {
-            service,
-            body,
-            timeout,
-            reply,
-        }) {
+        match self.shared.commands.try_send(Command { service, body, timeout, reply }) {
             Ok(()) => {
                 self.shared.waker.0.wake();
                 Ok(answer)

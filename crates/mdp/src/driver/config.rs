@@ -122,12 +122,7 @@ impl Sockets {
             }
             endpoints.push(bind(&router, endpoint)?);
         }
-        Ok(Self {
-            router,
-            zap,
-            endpoints,
-            _context: context,
-        })
+        Ok(Self { router, zap, endpoints, _context: context })
     }
 }
 
@@ -141,31 +136,20 @@ fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(),
     router.set_rcvhwm(config.queue_per_peer)?;
     router.set_maxmsgsize(config.frame_bytes_max)?;
     router.set_backlog(1024)?;
-    router.set_ipv6(
-        config
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.contains('[')),
-    )?;
+    router.set_ipv6(config.endpoints.iter().any(|endpoint| endpoint.contains('[')))?;
     router.set_linger(i32::try_from(config.linger.as_millis()).unwrap_or(i32::MAX))
 }
 
 fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
     // libzmq would replace the socket file of another broker without a word (mdp.md §15.1).
-    if endpoint
-        .strip_prefix("ipc://")
-        .is_some_and(|path| UnixStream::connect(path).is_ok())
-    {
+    if endpoint.strip_prefix("ipc://").is_some_and(|path| UnixStream::connect(path).is_ok()) {
         return Err(StartError::InUse(endpoint.to_owned()));
     }
     match router.bind(endpoint) {
         Ok(()) => {}
         Err(zmq::Error::EADDRINUSE) => return Err(StartError::InUse(endpoint.to_owned())),
         Err(source) => {
-            return Err(StartError::Bind {
-                endpoint: endpoint.to_owned(),
-                source,
-            });
+            return Err(StartError::Bind { endpoint: endpoint.to_owned(), source });
         }
     }
     match router.get_last_endpoint() {
@@ -180,9 +164,7 @@ fn is_private(endpoint: &str) -> bool {
     let Some(address) = endpoint.strip_prefix("tcp://") else {
         return true;
     };
-    ["127.", "localhost:", "[::1]:", "lo:"]
-        .iter()
-        .any(|prefix| address.starts_with(prefix))
+    ["127.", "localhost:", "[::1]:", "lo:"].iter().any(|prefix| address.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -191,20 +173,12 @@ mod tests {
 
     #[test]
     fn only_loopback_is_private() {
-        for endpoint in [
-            "tcp://127.0.0.1:5555",
-            "tcp://[::1]:1",
-            "tcp://localhost:0",
-            "ipc:///x",
-        ] {
+        for endpoint in ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://localhost:0", "ipc:///x"] {
             assert!(is_private(endpoint), "{endpoint}");
         }
-        for endpoint in [
-            "tcp://*:5555",
-            "tcp://0.0.0.0:5555",
-            "tcp://10.0.0.1:5555",
-            "tcp://[::]:1",
-        ] {
+        for endpoint in
+            ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://10.0.0.1:5555", "tcp://[::]:1"]
+        {
             assert!(!is_private(endpoint), "{endpoint}");
         }
     }

@@ -50,10 +50,7 @@ pub enum AllowedKeys {
 impl AllowedKeys {
     /// Parses public keys of 40 characters of Z85 each; `None` when one of them is no key.
     pub fn from_z85<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        keys.into_iter()
-            .map(key_from_z85)
-            .collect::<Option<_>>()
-            .map(Self::Only)
+        keys.into_iter().map(key_from_z85).collect::<Option<_>>().map(Self::Only)
     }
 
     fn admits(&self, key: &[u8]) -> bool {
@@ -119,17 +116,8 @@ pub(super) fn answer_zap(zap: &zmq::Socket, allowed: &AllowedKeys, inbox: &mut I
 }
 
 fn zap_reply(frames: &[zmq::Message], allowed: &AllowedKeys) -> Option<Vec<Vec<u8>>> {
-    let [
-        route,
-        empty,
-        version,
-        id,
-        _domain,
-        _address,
-        _identity,
-        mechanism,
-        credentials @ ..,
-    ] = frames
+    let [route, empty, version, id, _domain, _address, _identity, mechanism, credentials @ ..] =
+        frames
     else {
         return None;
     };
@@ -140,17 +128,8 @@ fn zap_reply(frames: &[zmq::Message], allowed: &AllowedKeys) -> Option<Vec<Vec<u
         [key] if **mechanism == *b"CURVE" && allowed.admits(key) => zmq::z85_encode(key).ok(),
         _ => None,
     };
-    let (status, text) = if key.is_some() {
-        ("200", "OK")
-    } else {
-        ("400", "No access")
-    };
+    let (status, text) = if key.is_some() { ("200", "OK") } else { ("400", "No access") };
     let mut reply = vec![route.to_vec(), Vec::new(), b"1.0".to_vec(), id.to_vec()];
-    reply.extend([
-        status.into(),
-        text.into(),
-        key.unwrap_or_default().into_bytes(),
-        Vec::new(),
-    ]);
+    reply.extend([status.into(), text.into(), key.unwrap_or_default().into_bytes(), Vec::new()]);
     Some(reply)
 }

@@ -70,19 +70,11 @@ impl Shared {
         endpoints: Vec<String>,
         waker: WakeOnDrop,
     ) -> Self {
-        Self {
-            commands,
-            endpoints,
-            next_id: AtomicU64::new(0),
-            waker,
-        }
+        Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
     }
 
     async fn put(&self, command: Command) -> Result<(), RequestError> {
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| RequestError::Stopped)?;
+        self.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
         self.waker.0.wake();
         Ok(())
     }
@@ -107,9 +99,7 @@ pub struct BrokerHandle {
 
 impl BrokerHandle {
     pub(super) fn new(shared: Shared) -> Self {
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Returns the bound endpoints in the order they were configured, with actual ports.
@@ -142,17 +132,8 @@ impl BrokerHandle {
         let id = LocalId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         let service = service.clone();
-        self.shared.try_put(Command::Request {
-            id,
-            service,
-            body,
-            timeout,
-            reply,
-        })?;
-        let mut withdrawal = Withdrawal {
-            shared: &self.shared,
-            id: Some(id),
-        };
+        self.shared.try_put(Command::Request { id, service, body, timeout, reply })?;
+        let mut withdrawal = Withdrawal { shared: &self.shared, id: Some(id) };
         let result = answer.await;
         withdrawal.id = None;
         result.unwrap_or(Err(RequestError::Stopped))
@@ -178,15 +159,8 @@ impl BrokerHandle {
             return Err(RegisterError::Reserved);
         }
         let (done, registered) = oneshot::channel();
-        let command = Command::Register {
-            service: service.clone(),
-            handler,
-            done,
-        };
-        self.shared
-            .put(command)
-            .await
-            .map_err(|_| RegisterError::Stopped)?;
+        let command = Command::Register { service: service.clone(), handler, done };
+        self.shared.put(command).await.map_err(|_| RegisterError::Stopped)?;
         registered.await.map_err(|_| RegisterError::NoRuntime)
     }
 
@@ -237,12 +211,7 @@ impl BrokerHandle {
     /// Safe to drop; the broker stops all the same.
     pub async fn shutdown(&self, grace: Duration) {
         let (done, ended) = oneshot::channel();
-        if self
-            .shared
-            .put(Command::Shutdown { grace, done })
-            .await
-            .is_ok()
-        {
+        if self.shared.put(Command::Shutdown { grace, done }).await.is_ok() {
             // The sender drops at the very end of the thread, used or not.
             match ended.await {
                 Ok(()) | Err(_) => {}

@@ -120,10 +120,7 @@ impl IoThread {
     /// Waits for a socket, a command or a timer; says whether commands wait.
     fn wait(&self, turn: &mut Turn) -> Result<bool, zmq::Error> {
         let ending = turn.ending.as_ref().map(|ending| ending.at);
-        let due = [self.core.poll_timeout(), ending]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [self.core.poll_timeout(), ending].into_iter().flatten().min();
         let timeout = due.map_or(METERING_INTERVAL, |due| due.saturating_sub(turn.now));
         let mut items = smallvec::SmallVec::<[zmq::PollItem<'_>; 3]>::new();
         items.push(self.sockets.router.as_poll_item(zmq::POLLIN));
@@ -153,33 +150,15 @@ impl IoThread {
     fn take(&mut self, command: Command, turn: &mut Turn) {
         let now = turn.now;
         match command {
-            Command::Request {
-                id,
-                service,
-                body,
-                timeout,
-                reply,
-            } => {
+            Command::Request { id, service, body, timeout, reply } => {
                 self.callers.wait(id, reply);
-                self.core.handle(
-                    now,
-                    Input::Request {
-                        id,
-                        service,
-                        body,
-                        timeout,
-                    },
-                );
+                self.core.handle(now, Input::Request { id, service, body, timeout });
             }
             Command::Cancel(id) => {
                 self.callers.forget(id);
                 self.core.handle(now, Input::Cancel(id));
             }
-            Command::Register {
-                service,
-                handler,
-                done,
-            } => {
+            Command::Register { service, handler, done } => {
                 if self.callers.add(service.clone(), handler) {
                     let slots = self.callers.slots;
                     self.core.handle(now, Input::Offer { service, slots });
@@ -200,10 +179,7 @@ impl IoThread {
             Command::Shutdown { grace, done } => {
                 self.core.handle(now, Input::Drain);
                 let at = now.saturating_add(grace);
-                let ending = turn.ending.get_or_insert(Ending {
-                    at,
-                    done: Vec::new(),
-                });
+                let ending = turn.ending.get_or_insert(Ending { at, done: Vec::new() });
                 ending.at = ending.at.min(at);
                 ending.done.push(done);
             }
@@ -214,10 +190,7 @@ impl IoThread {
     fn receive(&mut self, turn: &mut Turn) -> Result<bool, zmq::Error> {
         let limits = *self.core.wire_limits();
         for _ in 0..self.batch_max {
-            let input = match turn
-                .inbox
-                .receive(&self.sockets.router, limits.frames_max)?
-            {
+            let input = match turn.inbox.receive(&self.sockets.router, limits.frames_max)? {
                 Received::Nothing => return Ok(true),
                 Received::TooManyFrames => Input::Invalid(Invalid::TooManyFrames),
                 Received::Message => match decode(turn.inbox.frames(), &limits) {
@@ -244,21 +217,11 @@ impl IoThread {
                         Err(zmq::Error::EAGAIN) => SendFailure::Full,
                         Err(_) => SendFailure::Unreachable,
                     };
-                    self.core
-                        .handle(turn.now, Input::Undeliverable(tag, failure));
+                    self.core.handle(turn.now, Input::Undeliverable(tag, failure));
                 }
                 Output::Answer(id, result) => self.callers.answer(id, result),
-                Output::Call {
-                    call,
-                    service,
-                    body,
-                    user,
-                } => {
-                    let request = LocalRequest {
-                        service,
-                        frames: body,
-                        user,
-                    };
+                Output::Call { call, service, body, user } => {
+                    let request = LocalRequest { service, frames: body, user };
                     if !self.callers.call(call, request) {
                         self.core.handle(turn.now, Input::CallFailed(call));
                     }

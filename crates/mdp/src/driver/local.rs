@@ -62,10 +62,7 @@ impl Callers {
         waker: Arc<Waker>,
     ) -> Self {
         Self {
-            runtime: config
-                .runtime
-                .clone()
-                .or_else(|| Handle::try_current().ok()),
+            runtime: config.runtime.clone().or_else(|| Handle::try_current().ok()),
             services: HashMap::new(),
             calls: JoinSet::new(),
             waiting: HashMap::new(),
@@ -109,11 +106,9 @@ impl Callers {
     /// Starts a call; `false` when there is nothing to run it.
     pub(super) fn call(&mut self, call: CallId, request: LocalRequest) -> bool {
         while self.calls.try_join_next().is_some() {}
-        let (Some(runtime), Some(service), Some(commands)) = (
-            &self.runtime,
-            self.services.get(&request.service).cloned(),
-            self.commands.upgrade(),
-        ) else {
+        let (Some(runtime), Some(service), Some(commands)) =
+            (&self.runtime, self.services.get(&request.service).cloned(), self.commands.upgrade())
+        else {
             return false;
         };
         let (waker, timeout) = (Arc::clone(&self.waker), self.timeout);
@@ -121,11 +116,7 @@ impl Callers {
             let answer = tokio::time::timeout(timeout, guarded(service, request)).await;
             let answer = answer.ok().flatten();
             // The broker's thread is gone when this fails, and the request with it.
-            if commands
-                .send(Command::CallEnded(call, answer))
-                .await
-                .is_ok()
-            {
+            if commands.send(Command::CallEnded(call, answer)).await.is_ok() {
                 waker.wake();
             }
         };
@@ -137,12 +128,10 @@ impl Callers {
 /// Runs a call; `None` when it panicked.
 async fn guarded(service: Arc<dyn LocalService>, request: LocalRequest) -> Option<Frames> {
     let mut call = catch_unwind(AssertUnwindSafe(|| service.call(request))).ok()?;
-    poll_fn(
-        move |context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
-            Ok(Poll::Ready(frames)) => Poll::Ready(Some(frames)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(_) => Poll::Ready(None),
-        },
-    )
+    poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+        Ok(Poll::Ready(frames)) => Poll::Ready(Some(frames)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
     .await
 }

@@ -11,23 +11,11 @@ pub(super) fn publish(counters: &Counters, totals: &Totals) {
         ("buswire_mdp_requests_requeued_total", counters.requeued),
         ("buswire_mdp_requests_lost_total", counters.lost),
         ("buswire_mdp_requests_overflow_total", counters.overflow),
-        (
-            "buswire_mdp_messages_invalid_total",
-            counters.invalid.iter().sum(),
-        ),
+        ("buswire_mdp_messages_invalid_total", counters.invalid.iter().sum()),
         ("buswire_mdp_messages_sent_total", counters.sent),
-        (
-            "buswire_mdp_disconnects_total",
-            counters.disconnects + counters.refusals,
-        ),
-        (
-            "buswire_mdp_worker_expiries_total",
-            counters.expiries + counters.busy_timeouts,
-        ),
-        (
-            "buswire_mdp_undeliverable_total",
-            counters.unreachable + counters.peer_full,
-        ),
+        ("buswire_mdp_disconnects_total", counters.disconnects + counters.refusals),
+        ("buswire_mdp_worker_expiries_total", counters.expiries + counters.busy_timeouts),
+        ("buswire_mdp_undeliverable_total", counters.unreachable + counters.peer_full),
     ];
     for (name, total) in counts {
         metrics::counter!(name).absolute(total);

@@ -59,10 +59,6 @@ impl Broker {
             .spawn(move || thread.run())
             .map_err(StartError::Thread)?;
         tracing::info!(?endpoints, "broker started");
-        Ok(BrokerHandle::new(Shared::new(
-            sender,
-            endpoints,
-            WakeOnDrop(waker),
-        )))
+        Ok(BrokerHandle::new(Shared::new(sender, endpoints, WakeOnDrop(waker))))
     }
 }

@@ -76,12 +76,7 @@ pub fn decode_reply<F: Deref<Target = [u8]>>(version: Version, frames: &[F]) -> 
         },
     };
     let (service, body) = rest.split_first()?;
-    Some(Reply {
-        id,
-        kind,
-        service: Hop::from(&**service),
-        body: copy_body(body),
-    })
+    Some(Reply { id, kind, service: Hop::from(&**service), body: copy_body(body) })
 }
 
 /// What a worker says.
@@ -168,16 +163,10 @@ pub fn decode_from_broker<F: Deref<Target = [u8]>>(
         return None;
     }
     let end = rest.iter().position(|frame| frame.is_empty())?;
-    let address: SmallVec<[Hop; 1]> = rest
-        .get(..end)?
-        .iter()
-        .map(|frame| Hop::from(&**frame))
-        .collect();
+    let address: SmallVec<[Hop; 1]> =
+        rest.get(..end)?.iter().map(|frame| Hop::from(&**frame)).collect();
     if address.is_empty() {
         return None;
     }
-    Some(FromBroker::Request {
-        address,
-        body: copy_body(rest.get(end + 1..)?),
-    })
+    Some(FromBroker::Request { address, body: copy_body(rest.get(end + 1..)?) })
 }

@@ -29,12 +29,7 @@ pub struct WireLimits {
 
 impl Default for WireLimits {
     fn default() -> Self {
-        Self {
-            frames_max: 1024,
-            bytes_max: 64 << 20,
-            stack_max: 8,
-            hop_bytes_max: 255,
-        }
+        Self { frames_max: 1024, bytes_max: 64 << 20, stack_max: 8, hop_bytes_max: 255 }
     }
 }
 
@@ -172,18 +167,10 @@ pub fn decode<F: Deref<Target = [u8]>>(
         .iter()
         .map(|frame| Hop::from(&**frame))
         .collect();
-    if stack
-        .iter()
-        .any(|hop| hop.as_slice().len() > limits.hop_bytes_max)
-    {
+    if stack.iter().any(|hop| hop.as_slice().len() > limits.hop_bytes_max) {
         return Err(Invalid::TooLarge);
     }
-    let envelope = Envelope {
-        route: Hop::from(&**route),
-        stack,
-        shape,
-        version,
-    };
+    let envelope = Envelope { route: Hop::from(&**route), stack, shape, version };
     let rest = frames.get(header_at + 1..).unwrap_or_default();
     let peer = if from_client {
         Peer::Client(decode_client(version, rest)?)
@@ -197,10 +184,7 @@ fn locate_header<F: Deref<Target = [u8]>>(
     frames: &[F],
     limits: &WireLimits,
 ) -> Result<(usize, Shape), Invalid> {
-    if frames
-        .get(1)
-        .is_some_and(|frame| parse_header(frame).is_some())
-    {
+    if frames.get(1).is_some_and(|frame| parse_header(frame).is_some()) {
         return Ok((1, Shape::Bare));
     }
     frames
@@ -239,10 +223,7 @@ fn decode_client<F: Deref<Target = [u8]>>(
     if service.is_empty() || service.len() > 255 {
         return Err(Invalid::ServiceName);
     }
-    Ok(ClientMessage {
-        service: Hop::from(&**service),
-        body: copy_body(body),
-    })
+    Ok(ClientMessage { service: Hop::from(&**service), body: copy_body(body) })
 }
 
 fn decode_worker<F: Deref<Target = [u8]>>(
@@ -256,9 +237,9 @@ fn decode_worker<F: Deref<Target = [u8]>>(
     let command: &[u8] = command;
     if command == b"\x01" {
         return match rest.first() {
-            Some(service) if service.len() <= 255 => WorkerMessage::Ready {
-                service: Hop::from(&**service),
-            },
+            Some(service) if service.len() <= 255 => {
+                WorkerMessage::Ready { service: Hop::from(&**service) }
+            }
             _ => WorkerMessage::Malformed,
         };
     }
@@ -289,8 +270,5 @@ fn decode_worker<F: Deref<Target = [u8]>>(
 }
 
 pub(super) fn copy_body<F: Deref<Target = [u8]>>(frames: &[F]) -> Frames {
-    frames
-        .iter()
-        .map(|frame| Bytes::copy_from_slice(frame))
-        .collect()
+    frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect()
 }

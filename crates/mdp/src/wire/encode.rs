@@ -69,12 +69,7 @@ pub enum ToPeer {
 impl Outgoing {
     /// Appends the frames of the message to `parts`, routing id first.
     pub fn write_to(self, parts: &mut Vec<Part>) {
-        let Envelope {
-            route,
-            stack,
-            shape,
-            version,
-        } = self.to;
+        let Envelope { route, stack, shape, version } = self.to;
         parts.push(Part::Hop(route));
         parts.extend(stack.into_iter().map(Part::Hop));
         if shape == Shape::Delimited {

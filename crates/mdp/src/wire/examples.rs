@@ -64,20 +64,13 @@ fn every_example_decodes() {
 fn client_requests_carry_stack_service_and_body() {
     // Rule: mdp §3.4 — the address stack is every frame up to the first empty one
     let message = decoded(TO_BROKER[5]).unwrap();
-    assert_eq!(
-        message.envelope.route.as_slice(),
-        [0x00, 0x6B, 0x8B, 0x45, 0x68]
-    );
+    assert_eq!(message.envelope.route.as_slice(), [0x00, 0x6B, 0x8B, 0x45, 0x68]);
     assert_eq!(message.envelope.stack[0].as_slice(), [0, 0, 0, 7]);
-    let Peer::Client(request) = message.peer else {
-        panic!("no client message")
-    };
+    let Peer::Client(request) = message.peer else { panic!("no client message") };
     assert_eq!(request.service.as_slice(), b"echo");
     assert_eq!(request.body, Frames::from(["a"]));
     // Rule: mdp §4.1 — a request without body frame is valid
-    let Peer::Client(request) = decoded(TO_BROKER[8]).unwrap().peer else {
-        panic!()
-    };
+    let Peer::Client(request) = decoded(TO_BROKER[8]).unwrap().peer else { panic!() };
     assert!(request.body.is_empty());
 }
 
@@ -89,10 +82,7 @@ fn replies_go_out_in_the_shape_of_the_request() {
             r#"C | 00 00 00 07 | (empty) | "MDPC01" | "echo" | 61"#,
             r#"C | 00 00 00 07 | (empty) | "MDPC01" | "echo" | 41"#,
         ),
-        (
-            r#"C | "MDPC02" | 01 | "echo" | 61"#,
-            r#"C | "MDPC02" | 03 | "echo" | 41"#,
-        ),
+        (r#"C | "MDPC02" | 01 | "echo" | 61"#, r#"C | "MDPC02" | 03 | "echo" | 41"#),
         (
             r#"C | (empty) | "MDPC02" | 01 | "echo" | 61"#,
             r#"C | (empty) | "MDPC02" | 03 | "echo" | 41"#,
@@ -100,10 +90,7 @@ fn replies_go_out_in_the_shape_of_the_request() {
     ];
     for (request, reply) in cases {
         let to = decoded(request).unwrap().envelope;
-        let message = ToPeer::Reply {
-            service: "echo".parse().unwrap(),
-            body: ["A"].into(),
-        };
+        let message = ToPeer::Reply { service: "echo".parse().unwrap(), body: ["A"].into() };
         assert_eq!(encoded(to, message), frames(reply), "{request}");
     }
 }
@@ -114,22 +101,13 @@ fn worker_messages_of_both_versions() {
     // Rule: mdp §5.2 — 0.2 has PARTIAL 03, FINAL 04, HEARTBEAT 05, DISCONNECT 06
     assert_eq!(worker(TO_BROKER[3]), WorkerMessage::Heartbeat);
     assert_eq!(worker(TO_BROKER[4]), WorkerMessage::Disconnect);
-    assert!(matches!(
-        worker(TO_BROKER[12]),
-        WorkerMessage::Partial { .. }
-    ));
+    assert!(matches!(worker(TO_BROKER[12]), WorkerMessage::Partial { .. }));
     assert!(matches!(worker(TO_BROKER[13]), WorkerMessage::Reply { .. }));
     assert_eq!(worker(TO_BROKER[14]), WorkerMessage::Heartbeat);
     assert_eq!(worker(TO_BROKER[15]), WorkerMessage::Disconnect);
     // Rule: mdp §8.2 — frames beyond those a command needs are ignored
-    assert_eq!(
-        worker(r#"W | (empty) | "MDPW01" | 05 | "echo""#),
-        WorkerMessage::Disconnect
-    );
-    assert_eq!(
-        worker(r#"W | (empty) | "MDPW01" | 04 | (empty)"#),
-        WorkerMessage::Heartbeat
-    );
+    assert_eq!(worker(r#"W | (empty) | "MDPW01" | 05 | "echo""#), WorkerMessage::Disconnect);
+    assert_eq!(worker(r#"W | (empty) | "MDPW01" | 04 | (empty)"#), WorkerMessage::Heartbeat);
 }
 
 #[test]
@@ -165,16 +143,10 @@ fn invalid_messages_have_a_reason() {
         (r#"C | (empty) | "MDPC0X" | "echo""#, Invalid::Header),
         (r#"C | (empty) | "MDPC01 " | "echo""#, Invalid::Header),
         (r#"C | (empty) | "C" | "2" | "echo""#, Invalid::Header),
-        (
-            r#"C | AA A4 01 06 4D 44 50 43 30 32 01 04 65 63 68 6F | "x""#,
-            Invalid::Header,
-        ),
+        (r#"C | AA A4 01 06 4D 44 50 43 30 32 01 04 65 63 68 6F | "x""#, Invalid::Header),
         (r#"C | "x" | "MDPC02" | 01 | "echo""#, Invalid::Header),
         ("C | 01 | 02 | (empty)", Invalid::Header),
-        (
-            r#"C | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | (empty) | "MDPC01" | "echo""#,
-            Invalid::Header,
-        ),
+        (r#"C | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | (empty) | "MDPC01" | "echo""#, Invalid::Header),
         // Rule: mdp §8.5 — a client message without a service or with a wrong 0.2 code is dropped
         (r#"C | (empty) | "MDPC01""#, Invalid::NoService),
         (r#"C | (empty) | "MDPC01" | (empty)"#, Invalid::ServiceName),
@@ -190,11 +162,7 @@ fn invalid_messages_have_a_reason() {
 #[test]
 fn bounds_hold_at_their_exact_values() {
     // Rule: mdp §15.2 — frame count and total bytes are capped, because libzmq caps single frames only
-    let limits = WireLimits {
-        frames_max: 6,
-        bytes_max: 30,
-        ..WireLimits::default()
-    };
+    let limits = WireLimits { frames_max: 6, bytes_max: 30, ..WireLimits::default() };
     let message = |body: &[&str]| {
         let mut all = frames(r#"C | (empty) | "MDPC01" | "echo""#);
         all.extend(body.iter().map(|frame| frame.as_bytes().to_vec()));
@@ -209,14 +177,7 @@ fn bounds_hold_at_their_exact_values() {
         .chain((0..8).map(|hop| vec![hop + 1]))
         .chain(frames(r#"(empty) | "MDPC01" | "echo""#))
         .collect();
-    assert_eq!(
-        decode(&eight, &WireLimits::default())
-            .unwrap()
-            .envelope
-            .stack
-            .len(),
-        8
-    );
+    assert_eq!(decode(&eight, &WireLimits::default()).unwrap().envelope.stack.len(), 8);
 }
 
 #[test]
@@ -253,18 +214,9 @@ fn the_dealer_side_speaks_the_same_examples() {
     // Rule: mdp §21.2 — a correlated request is id, delimiter, header, service, body
     let mut parts = Vec::new();
     let echo = "echo".parse().unwrap();
-    encode_request(
-        Version::V01,
-        Some(&[0, 0, 0, 7]),
-        &echo,
-        Frames::from(["a"]),
-        &mut parts,
-    );
+    encode_request(Version::V01, Some(&[0, 0, 0, 7]), &echo, Frames::from(["a"]), &mut parts);
     let written: Vec<Vec<u8>> = parts.iter().map(|part| part.as_slice().to_vec()).collect();
-    assert_eq!(
-        written,
-        frames(r#"00 00 00 07 | (empty) | "MDPC01" | "echo" | 61"#)
-    );
+    assert_eq!(written, frames(r#"00 00 00 07 | (empty) | "MDPC01" | "echo" | 61"#));
 
     let reply = frames(r#"00 00 00 08 | (empty) | "MDPC01" | "echo" | 42"#);
     let reply = decode_reply(Version::V01, &reply).unwrap();
@@ -272,17 +224,10 @@ fn the_dealer_side_speaks_the_same_examples() {
     assert_eq!(reply.body.single(), Some(&Bytes::from_static(b"B")));
 
     // Rule: mdp §8.4 — a client discards what is no reply and never aborts
-    for text in [
-        r#"(empty) | "MDPC02" | 03 | "echo""#,
-        r#"(empty) | "MDPC01""#,
-        "(empty)",
-    ] {
+    for text in [r#"(empty) | "MDPC02" | 03 | "echo""#, r#"(empty) | "MDPC01""#, "(empty)"] {
         assert_eq!(decode_reply(Version::V01, &frames(text)), None, "{text}");
     }
-    let partial = decode_reply(
-        Version::V02,
-        &frames(r#""MDPC02" | 02 | "lines" | "line 1""#),
-    );
+    let partial = decode_reply(Version::V02, &frames(r#""MDPC02" | 02 | "lines" | "line 1""#));
     assert_eq!(partial.unwrap().kind, ReplyKind::Partial);
 }
 
@@ -291,25 +236,17 @@ fn a_worker_tolerates_a_backbone_broker() {
     // Rule: mdp §8.3 — a worker accepts DISCONNECT and HEARTBEAT without the delimiter
     let from = |text: &str| decode_from_broker(Version::V01, &frames(text));
     assert_eq!(from(r#""MDPW01" | 05"#), Some(FromBroker::Disconnect));
-    assert_eq!(
-        from(r#"(empty) | "MDPW01" | 05"#),
-        Some(FromBroker::Disconnect)
-    );
+    assert_eq!(from(r#"(empty) | "MDPW01" | 05"#), Some(FromBroker::Disconnect));
     assert_eq!(from(r#""MDPW01" | 04"#), Some(FromBroker::Heartbeat));
     // Rule: mdp §9.2 — a Backbone broker sends the whole client address stack, all of it is echoed
     let request = from(r#"(empty) | "MDPW01" | 02 | C | 00 00 00 07 | (empty) | "x""#);
-    let Some(FromBroker::Request { address, body }) = request else {
-        panic!("no request")
-    };
+    let Some(FromBroker::Request { address, body }) = request else { panic!("no request") };
     assert_eq!(body, Frames::from(["x"]));
     let mut parts = Vec::new();
     let message = ToBroker::Reply { address, body };
     encode_to_broker(Version::V01, Shape::Delimited, message, &mut parts);
     let written: Vec<Vec<u8>> = parts.iter().map(|part| part.as_slice().to_vec()).collect();
-    assert_eq!(
-        written,
-        frames(r#"(empty) | "MDPW01" | 03 | C | 00 00 00 07 | (empty) | "x""#)
-    );
+    assert_eq!(written, frames(r#"(empty) | "MDPW01" | 03 | C | 00 00 00 07 | (empty) | "x""#));
     // Rule: mdp §8.3 — a REQUEST without address or empty frame is ignored
     for text in [
         r#"(empty) | "MDPW01" | 02"#,

@@ -25,9 +25,7 @@ fn parse(frame: &str) -> Vec<u8> {
                 return token(number.parse().unwrap());
             }
             let hex = hex.split('"').next().unwrap();
-            hex.split_whitespace()
-                .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-                .collect()
+            hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
         }
     }
 }

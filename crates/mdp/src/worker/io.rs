@@ -29,10 +29,7 @@ pub(super) struct StopFlag {
 
 impl StopFlag {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self {
-            raised: Arc::new(AtomicBool::new(false)),
-            waker,
-        }
+        Self { raised: Arc::new(AtomicBool::new(false)), waker }
     }
 
     pub(super) fn raise(&self) {
@@ -54,21 +51,16 @@ pub(super) struct Jobs {
 pub(super) fn start_handler(handler: Handler, waker: Arc<Waker>) -> std::io::Result<Jobs> {
     let (todo, jobs) = sync_channel::<(u64, Frames)>(1);
     let (outcomes, done) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("mdp-handler".to_owned())
-        .spawn(move || {
-            // Ends when the socket's thread drops its end.
-            while let Ok((number, body)) = jobs.recv() {
-                let outcome = catch_unwind(AssertUnwindSafe(|| handler(body)));
-                if outcomes
-                    .send((number, outcome.unwrap_or(Outcome::Reject)))
-                    .is_err()
-                {
-                    return;
-                }
-                waker.wake();
+    std::thread::Builder::new().name("mdp-handler".to_owned()).spawn(move || {
+        // Ends when the socket's thread drops its end.
+        while let Ok((number, body)) = jobs.recv() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| handler(body)));
+            if outcomes.send((number, outcome.unwrap_or(Outcome::Reject))).is_err() {
+                return;
             }
-        })?;
+            waker.wake();
+        }
+    })?;
     Ok(Jobs { todo, done })
 }
 

@@ -96,11 +96,7 @@ impl WorkerBuilder {
     #[must_use]
     pub fn dialect(mut self, version: Version, shape: Shape) -> Self {
         self.tunables.version = version;
-        self.tunables.shape = if version == Version::V01 {
-            Shape::Delimited
-        } else {
-            shape
-        };
+        self.tunables.shape = if version == Version::V01 { Shape::Delimited } else { shape };
         self
     }
 
@@ -162,9 +158,7 @@ impl WorkerBuilder {
         if is_mmi(self.service.as_bytes()) {
             return Err(WorkerError::Reserved);
         }
-        let mut worker = Worker {
-            lanes: Vec::with_capacity(self.concurrency),
-        };
+        let mut worker = Worker { lanes: Vec::with_capacity(self.concurrency) };
         for _ in 0..self.concurrency {
             worker.lanes.push(self.start_lane(Arc::clone(&handler))?);
         }
@@ -179,10 +173,8 @@ impl WorkerBuilder {
         let context = zmq::Context::new();
         // Connected here, so that a wrong address or key is an error and not silence.
         let spare = dial(&context, &self.endpoint, self.curve.as_ref());
-        let spare = spare.map_err(|source| WorkerError::Connect {
-            endpoint: self.endpoint.clone(),
-            source,
-        })?;
+        let spare = spare
+            .map_err(|source| WorkerError::Connect { endpoint: self.endpoint.clone(), source })?;
         let (done, ended) = oneshot::channel();
         let thread = io::IoThread {
             session: Session::new(self.service.clone(), self.tunables.clone(), random_u64()),

@@ -91,9 +91,7 @@ impl Session {
         Self {
             service,
             tunables,
-            state: State::BackOff {
-                until: Duration::ZERO,
-            },
+            state: State::BackOff { until: Duration::ZERO },
             jobs: 0,
             running: None,
             stopping: false,
@@ -117,9 +115,7 @@ impl Session {
             State::BackOff { until } => self.running.is_none().then_some(*until),
             State::Open(connection) => {
                 let silence = self.silence_end(connection);
-                Some(silence.map_or(connection.heartbeat_at, |at| {
-                    at.min(connection.heartbeat_at)
-                }))
+                Some(silence.map_or(connection.heartbeat_at, |at| at.min(connection.heartbeat_at)))
             }
             State::Finished => None,
         }
@@ -127,10 +123,7 @@ impl Session {
 
     /// While busy, silence proves nothing: some brokers do not heartbeat busy workers (§8.6).
     fn silence_end(&self, connection: &Connection) -> Option<Duration> {
-        connection
-            .job
-            .is_none()
-            .then_some(connection.last_rx + self.tunables.broker_expiry)
+        connection.job.is_none().then_some(connection.last_rx + self.tunables.broker_expiry)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
@@ -151,14 +144,9 @@ impl Session {
 
     fn open(&mut self, now: Duration) {
         self.outputs.push_back(Output::Open);
-        self.outputs
-            .push_back(Output::Send(ToBroker::Ready(self.service.clone())));
+        self.outputs.push_back(Output::Send(ToBroker::Ready(self.service.clone())));
         let heartbeat_at = now + self.tunables.heartbeat_interval;
-        self.state = State::Open(Connection {
-            last_rx: now,
-            heartbeat_at,
-            job: None,
-        });
+        self.state = State::Open(Connection { last_rx: now, heartbeat_at, job: None });
     }
 
     /// Sent at fixed intervals whatever else was sent, since a Backbone broker counts nothing else.
@@ -173,25 +161,17 @@ impl Session {
     /// given it to somebody else.
     fn back_off(&mut self, now: Duration) {
         self.outputs.push_back(Output::Close);
-        let doubled = self
-            .tunables
-            .reconnect_first
-            .saturating_mul(1 << self.failures.min(16));
+        let doubled = self.tunables.reconnect_first.saturating_mul(1 << self.failures.min(16));
         let delay = doubled.min(self.tunables.reconnect_longest);
         self.failures = self.failures.saturating_add(1);
         let jitter = delay / 4 * (self.next_random() % 256) / 256;
-        self.state = State::BackOff {
-            until: now + delay + jitter,
-        };
+        self.state = State::BackOff { until: now + delay + jitter };
         self.finish_if_stopping();
     }
 
     fn next_random(&mut self) -> u32 {
         // A linear congruential step: spreading reconnects needs no more.
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         u32::try_from(self.random >> 32).unwrap_or(0)
     }
 
@@ -209,10 +189,7 @@ impl Session {
                     return self.leave(now);
                 }
                 self.jobs += 1;
-                connection.job = Some(Job {
-                    number: self.jobs,
-                    address,
-                });
+                connection.job = Some(Job { number: self.jobs, address });
                 self.running = Some(self.jobs);
                 self.outputs.push_back(Output::Run(self.jobs, body));
             }
@@ -231,19 +208,13 @@ impl Session {
             self.running = None;
         }
         if let State::Open(connection) = &mut self.state
-            && connection
-                .job
-                .as_ref()
-                .is_some_and(|job| job.number == number)
+            && connection.job.as_ref().is_some_and(|job| job.number == number)
             && let Some(job) = connection.job.take()
         {
             connection.last_rx = now;
             match outcome {
                 Outcome::Reply(body) => {
-                    let reply = ToBroker::Reply {
-                        address: job.address,
-                        body,
-                    };
+                    let reply = ToBroker::Reply { address: job.address, body };
                     self.outputs.push_back(Output::Send(reply));
                 }
                 Outcome::Reject => self.leave(now),
@@ -301,18 +272,12 @@ mod tests {
 
     fn request(body: &'static str) -> FromBroker {
         let address = SmallVec::from_iter([Hop::from(b"T".as_slice())]);
-        FromBroker::Request {
-            address,
-            body: Frames::from([body]),
-        }
+        FromBroker::Request { address, body: Frames::from([body]) }
     }
 
     fn reply(body: &'static str) -> Output {
         let address = SmallVec::from_iter([Hop::from(b"T".as_slice())]);
-        Output::Send(ToBroker::Reply {
-            address,
-            body: Frames::from([body]),
-        })
+        Output::Send(ToBroker::Reply { address, body: Frames::from([body]) })
     }
 
     /// Runs the timers up to `end` and collects what was to be done.
@@ -333,10 +298,7 @@ mod tests {
         assert_eq!(drain(&mut it), [Output::Run(1, Frames::from(["a"]))]);
         let sent = advance(&mut it, at(20_000));
         assert_eq!(sent.len(), 20);
-        assert!(
-            sent.iter()
-                .all(|output| *output == Output::Send(ToBroker::Heartbeat))
-        );
+        assert!(sent.iter().all(|output| *output == Output::Send(ToBroker::Heartbeat)));
         it.on_outcome(at(20_001), 1, Outcome::Reply(Frames::from(["A"])));
         assert_eq!(drain(&mut it), [reply("A")]);
     }
@@ -348,15 +310,11 @@ mod tests {
         let outputs = advance(&mut it, at(7_500));
         assert_eq!(outputs.last(), Some(&Output::Close));
         assert_eq!(outputs.len(), 8);
-        let Some(first) = it.poll_timeout() else {
-            panic!("no reconnect")
-        };
+        let Some(first) = it.poll_timeout() else { panic!("no reconnect") };
         assert!((at(8_500)..at(8_750)).contains(&first), "{first:?}");
         assert_eq!(advance(&mut it, first).first(), Some(&Output::Open));
         advance(&mut it, first + at(7_500));
-        let Some(second) = it.poll_timeout() else {
-            panic!("no reconnect")
-        };
+        let Some(second) = it.poll_timeout() else { panic!("no reconnect") };
         let delay = second.saturating_sub(first + at(7_500));
         assert!((at(2_000)..at(2_500)).contains(&delay), "{delay:?}");
     }
@@ -386,11 +344,7 @@ mod tests {
         it.on_message(at(1), request("a"));
         it.on_message(at(2), FromBroker::Disconnect);
         drain(&mut it);
-        assert_eq!(
-            it.poll_timeout(),
-            None,
-            "waits for the handler before it offers itself again"
-        );
+        assert_eq!(it.poll_timeout(), None, "waits for the handler before it offers itself again");
         it.on_outcome(at(5_000), 1, Outcome::Reply(Frames::from(["A"])));
         assert_eq!(drain(&mut it), []);
         it.handle_timeout(at(5_000));
@@ -407,10 +361,7 @@ mod tests {
         assert_eq!(drain(&mut it), []);
         it.on_outcome(at(2), 1, Outcome::Reply(Frames::from(["A"])));
         let bye = Output::Send(ToBroker::Disconnect);
-        assert_eq!(
-            drain(&mut it),
-            [reply("A"), bye, Output::Close, Output::Finished]
-        );
+        assert_eq!(drain(&mut it), [reply("A"), bye, Output::Close, Output::Finished]);
     }
 
     #[test]
@@ -420,10 +371,7 @@ mod tests {
         it.on_message(at(1), request("a"));
         drain(&mut it);
         it.on_outcome(at(2), 1, Outcome::Reject);
-        assert_eq!(
-            drain(&mut it),
-            [Output::Send(ToBroker::Disconnect), Output::Close]
-        );
+        assert_eq!(drain(&mut it), [Output::Send(ToBroker::Disconnect), Output::Close]);
     }
 
     #[test]
@@ -433,9 +381,6 @@ mod tests {
         it.on_message(at(1), request("a"));
         drain(&mut it);
         it.on_message(at(2), request("b"));
-        assert_eq!(
-            drain(&mut it),
-            [Output::Send(ToBroker::Disconnect), Output::Close]
-        );
+        assert_eq!(drain(&mut it), [Output::Send(ToBroker::Disconnect), Output::Close]);
     }
 }

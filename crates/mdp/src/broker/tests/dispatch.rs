@@ -7,22 +7,16 @@ fn ready(it: &mut Stage, id: &str) {
 }
 
 fn ask(it: &mut Stage, client: &str, body: &str) {
-    it.gets(&format!(
-        r#"{client} | (empty) | "MDPC01" | "echo" | "{body}""#
-    ));
+    it.gets(&format!(r#"{client} | (empty) | "MDPC01" | "echo" | "{body}""#));
 }
 
 fn done(it: &mut Stage, worker: &str, token: &str) {
-    it.gets(&format!(
-        r#"{worker} | (empty) | "MDPW01" | 03 | {token} | (empty)"#
-    ));
+    it.gets(&format!(r#"{worker} | (empty) | "MDPW01" | 03 | {token} | (empty)"#));
 }
 
 #[track_caller]
 fn works(it: &mut Stage, worker: &str, token: &str, body: &str) {
-    it.says(&format!(
-        r#"{worker} | (empty) | "MDPW01" | 02 | {token} | (empty) | "{body}""#
-    ));
+    it.says(&format!(r#"{worker} | (empty) | "MDPW01" | 02 | {token} | (empty) | "{body}""#));
 }
 
 #[test]
@@ -70,12 +64,8 @@ fn clients_are_served_in_turn_and_each_in_order() {
     ready(&mut it, "01");
     let mut served = Vec::new();
     for number in 1..=4 {
-        let Some(Output::Send(_, message)) = it.core.poll_output() else {
-            panic!("no request")
-        };
-        let crate::wire::ToPeer::Request { body, .. } = message.message else {
-            panic!()
-        };
+        let Some(Output::Send(_, message)) = it.core.poll_output() else { panic!("no request") };
+        let crate::wire::ToPeer::Request { body, .. } = message.message else { panic!() };
         served.push(String::from_utf8(body.get(0).unwrap().to_vec()).unwrap());
         done(&mut it, "01", &format!("T{number}"));
         it.core.poll_output();
@@ -118,25 +108,16 @@ fn a_request_is_given_up_after_its_attempts() {
     it.gets(r#"V | (empty) | "MDPW01" | 05"#);
     ready(&mut it, "W");
     it.silent();
-    assert_eq!(
-        (it.core.counters().requeued, it.core.counters().lost),
-        (1, 1)
-    );
+    assert_eq!((it.core.counters().requeued, it.core.counters().lost), (1, 1));
     assert_eq!(it.core.requests_held(), 0);
 }
 
 #[test]
 fn attempts_can_be_limited_per_service() {
     // Rule: mdp §8.9 — max-attempts is settable per service for work that must not run twice
-    let policy = ServicePolicy {
-        attempts_max: 1,
-        ..ServicePolicy::default()
-    };
+    let policy = ServicePolicy { attempts_max: 1, ..ServicePolicy::default() };
     let services = [("echo".parse().unwrap(), policy)].into();
-    let mut it = busy(CoreConfig {
-        services,
-        ..CoreConfig::default()
-    });
+    let mut it = busy(CoreConfig { services, ..CoreConfig::default() });
     it.gets(BYE);
     ready(&mut it, "V");
     it.silent();
@@ -175,14 +156,8 @@ fn parts_kept_for_a_lost_attempt_are_forgotten() {
 #[test]
 fn an_unreachable_worker_costs_no_attempt() {
     // Rule: mdp §11.3 — EHOSTUNREACH means the worker is gone: requeue and try the next at once
-    let policy = ServicePolicy {
-        attempts_max: 1,
-        ..ServicePolicy::default()
-    };
-    let mut it = stage_with(CoreConfig {
-        default_policy: policy,
-        ..CoreConfig::default()
-    });
+    let policy = ServicePolicy { attempts_max: 1, ..ServicePolicy::default() };
+    let mut it = stage_with(CoreConfig { default_policy: policy, ..CoreConfig::default() });
     it.gets(READY);
     ready(&mut it, "V");
     it.gets(ASK);

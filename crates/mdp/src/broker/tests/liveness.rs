@@ -110,10 +110,7 @@ fn a_stall_of_the_broker_expires_nobody() {
 
 #[test]
 fn times_out_of_range_are_brought_into_it() {
-    let policy = ServicePolicy {
-        busy_timeout: Duration::MAX,
-        ..ServicePolicy::default()
-    };
+    let policy = ServicePolicy { busy_timeout: Duration::MAX, ..ServicePolicy::default() };
     let mut it = busy(CoreConfig {
         heartbeat_interval: Duration::ZERO,
         worker_expiry: Duration::MAX,

@@ -29,21 +29,14 @@ fn stage() -> Stage {
 }
 
 fn stage_with(config: CoreConfig) -> Stage {
-    Stage {
-        core: BrokerCore::new(config, INCARNATION),
-        now: Duration::ZERO,
-        last: None,
-    }
+    Stage { core: BrokerCore::new(config, INCARNATION), now: Duration::ZERO, last: None }
 }
 
 impl Stage {
     /// The broker receives these frames.
     fn gets(&mut self, text: &str) {
         let input = match decode(&frames(text), &WireLimits::default()) {
-            Ok(message) => Input::Received {
-                message,
-                user: None,
-            },
+            Ok(message) => Input::Received { message, user: None },
             Err(reason) => Input::Invalid(reason),
         };
         self.core.handle(self.now, input);
@@ -112,12 +105,8 @@ impl Stage {
 
     #[track_caller]
     fn registered(&mut self, service: &str, code: &str) {
-        self.gets(&format!(
-            r#"0A | (empty) | "MDPC01" | "mmi.service" | "{service}""#
-        ));
-        self.says(&format!(
-            r#"0A | (empty) | "MDPC01" | "mmi.service" | "{code}""#
-        ));
+        self.gets(&format!(r#"0A | (empty) | "MDPC01" | "mmi.service" | "{service}""#));
+        self.says(&format!(r#"0A | (empty) | "MDPC01" | "mmi.service" | "{code}""#));
     }
 }
 

@@ -3,21 +3,13 @@
 use super::*;
 
 fn offer(it: &mut Stage, name: &str, slots: u32) {
-    it.input(Input::Offer {
-        service: name.parse().unwrap(),
-        slots,
-    });
+    it.input(Input::Offer { service: name.parse().unwrap(), slots });
 }
 
 fn ask_here(it: &mut Stage, id: u64, timeout: Duration) {
     let body = Frames::from(["a"]);
     let service = "echo".parse().unwrap();
-    it.input(Input::Request {
-        id: LocalId(id),
-        service,
-        body,
-        timeout,
-    });
+    it.input(Input::Request { id: LocalId(id), service, body, timeout });
 }
 
 #[track_caller]
@@ -75,12 +67,7 @@ fn a_caller_here_gets_the_reply() {
     it.silent();
     let service = "mmi.service".parse().unwrap();
     let body = Frames::from(["echo"]);
-    it.input(Input::Request {
-        id: LocalId(8),
-        service,
-        body,
-        timeout: ms(1),
-    });
+    it.input(Input::Request { id: LocalId(8), service, body, timeout: ms(1) });
     it.answers(8, Ok(Frames::from(["200"])));
 }
 
@@ -123,10 +110,7 @@ fn a_caller_here_may_go_away() {
     it.input(Input::Cancel(LocalId(2)));
     it.gets(DONE);
     it.silent();
-    assert_eq!(
-        (it.core.counters().cancelled, it.core.counters().orphaned),
-        (2, 1)
-    );
+    assert_eq!((it.core.counters().cancelled, it.core.counters().orphaned), (2, 1));
 }
 
 #[test]
@@ -148,10 +132,7 @@ fn a_service_here_answers_clients_within_its_slots() {
     it.silent();
     it.input(Input::CallDone(third, Frames::from(["A"])));
     it.says(REPLY);
-    assert_eq!(
-        (it.core.counters().completed, it.core.counters().lost),
-        (2, 1)
-    );
+    assert_eq!((it.core.counters().completed, it.core.counters().lost), (2, 1));
 }
 
 #[test]
@@ -168,10 +149,7 @@ fn a_service_here_cannot_be_taken_over() {
     it.input(Input::CallDone(moved, Frames::from(["A"])));
     it.says(REPLY);
     let info = &it.core.services(it.now)[0];
-    assert_eq!(
-        (info.kind, info.workers, info.idle),
-        (ServiceKind::Local, 1, 1)
-    );
+    assert_eq!((info.kind, info.workers, info.idle), (ServiceKind::Local, 1, 1));
     // No heartbeat and no expiry for what has no socket.
     assert!(it.pass(Duration::from_secs(100)).is_empty());
     it.registered("echo", "200");

@@ -79,10 +79,7 @@ fn versions_mix_on_one_service() {
 fn parts_are_dropped_towards_01_when_so_configured() {
     // Rule: mdp §6.2 — the policy for parts towards 0.1 is configurable
     let partial_policy = PartialPolicy::Drop;
-    let mut it = stage_with(CoreConfig {
-        partial_policy,
-        ..CoreConfig::default()
-    });
+    let mut it = stage_with(CoreConfig { partial_policy, ..CoreConfig::default() });
     it.gets(r#"W | "MDPW02" | 01 | "echo""#);
     it.gets(ASK);
     it.says(r#"W | "MDPW02" | 02 | T | (empty) | "a""#);
@@ -119,9 +116,7 @@ fn a_reply_to_another_assignment_is_not_forwarded_and_the_request_is_kept() {
     // Rule: mdp §8.2 — a busy worker's reply that names another address costs it its registration
     for wrong in ["T2", "C", "9F"] {
         let mut it = busy(CoreConfig::default());
-        it.gets(&format!(
-            r#"W | (empty) | "MDPW01" | 03 | {wrong} | (empty) | "A""#
-        ));
+        it.gets(&format!(r#"W | (empty) | "MDPW01" | 03 | {wrong} | (empty) | "A""#));
         it.says(BYE);
         it.silent();
         it.gets(r#"V | (empty) | "MDPW01" | 01 | "echo""#);
@@ -181,10 +176,7 @@ fn a_second_ready_is_a_violation_unless_configured() {
     it.says(BYE);
     it.registered("echo", "404");
     // Rule: mdp §8.2 — a switch makes the same service again a sign of life
-    let config = CoreConfig {
-        duplicate_ready: DuplicateReady::Refresh,
-        ..CoreConfig::default()
-    };
+    let config = CoreConfig { duplicate_ready: DuplicateReady::Refresh, ..CoreConfig::default() };
     let mut it = stage_with(config);
     it.gets(READY);
     it.gets(READY);
@@ -280,10 +272,7 @@ fn clients_are_never_told_of_errors() {
 #[test]
 fn the_client_address_may_be_the_identity() {
     // Rule: mdp §11.2 — the client address is a token, or the client's id when so configured
-    let config = CoreConfig {
-        address_mode: AddressMode::Identity,
-        ..CoreConfig::default()
-    };
+    let config = CoreConfig { address_mode: AddressMode::Identity, ..CoreConfig::default() };
     let mut it = stage_with(config);
     it.gets(READY);
     it.gets(ASK);
