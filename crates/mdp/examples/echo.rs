@@ -7,11 +7,17 @@ use buswire_mdp::{Broker, BrokerConfig, Client, Frames, Worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config =
-        BrokerConfig { endpoints: vec!["tcp://127.0.0.1:0".to_owned()], ..BrokerConfig::default() };
-    let broker = Broker::start(config)?;
+    for frame in &run().await? {
+        println!("{}", String::from_utf8_lossy(frame));
+    }
+    Ok(())
+}
+
+/// Sends two frames through the three of them and returns what came back.
+pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
+    let endpoints = vec!["tcp://127.0.0.1:0".to_owned()];
+    let broker = Broker::start(BrokerConfig { endpoints, ..BrokerConfig::default() })?;
     let endpoint = broker.endpoints().remove(0);
-    println!("broker listens on {endpoint}");
 
     let worker = Worker::builder("echo".parse()?)
         .endpoint(&endpoint)
@@ -21,11 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A request waits at the broker until a worker has registered.
     let client = Client::builder().endpoint(&endpoint).connect()?;
     let reply = client.request("echo", ["Hello", "World"], Duration::from_secs(10)).await?;
-    for frame in &reply {
-        println!("{}", String::from_utf8_lossy(frame));
-    }
 
     worker.stop().await;
     broker.shutdown(Duration::from_secs(5)).await;
-    Ok(())
+    Ok(reply)
 }

@@ -105,7 +105,11 @@ pub(crate) fn wake_pair() -> std::io::Result<(Waker, WakeSource)> {
 pub(crate) struct Inbox {
     frames: Vec<zmq::Message>,
     used: usize,
+    bytes: usize,
 }
+
+/// A message larger than this is not kept in memory until its places are used again.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// What one attempt to receive gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +127,10 @@ impl Inbox {
         socket: &zmq::Socket,
         frames_max: usize,
     ) -> Result<Received, zmq::Error> {
-        self.used = 0;
+        if self.bytes > KEPT_BYTES_MAX {
+            self.frames.clear();
+        }
+        (self.used, self.bytes) = (0, 0);
         let mut surplus = false;
         loop {
             if self.used == self.frames.len() {
@@ -139,6 +146,7 @@ impl Inbox {
                 Err(error) => return Err(error),
             }
             let more = frame.get_more();
+            self.bytes = self.bytes.saturating_add(frame.len());
             if self.used + 1 < frames_max {
                 self.used += 1;
             } else if more {

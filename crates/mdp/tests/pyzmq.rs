@@ -32,8 +32,8 @@ fn start(core: CoreConfig, endpoint: &str) -> (BrokerHandle, String) {
 
 fn quick() -> CoreConfig {
     CoreConfig {
-        heartbeat_interval: Duration::from_millis(100),
-        worker_expiry: Duration::from_millis(500),
+        heartbeat_interval: Duration::from_millis(300),
+        worker_expiry: Duration::from_secs(2),
         ..CoreConfig::default()
     }
 }

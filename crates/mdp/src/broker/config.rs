@@ -118,7 +118,24 @@ impl Default for CoreConfig {
     }
 }
 
+/// The longest of all times: keeps sums of durations in range.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl CoreConfig {
+    /// Brings every time into the range the core can count with: a heartbeat interval of zero
+    /// would have no end.
+    pub(super) fn bounded(mut self) -> Self {
+        let least = Duration::from_millis(1);
+        self.heartbeat_interval = self.heartbeat_interval.clamp(least, TIME_MAX);
+        for time in [&mut self.worker_expiry, &mut self.request_ttl, &mut self.service_idle] {
+            *time = (*time).clamp(least, TIME_MAX);
+        }
+        for policy in self.services.values_mut().chain([&mut self.default_policy]) {
+            policy.busy_timeout = policy.busy_timeout.clamp(least, TIME_MAX);
+        }
+        self
+    }
+
     pub(super) fn policy(&self, service: &ServiceName) -> ServicePolicy {
         self.services.get(service).copied().unwrap_or(self.default_policy)
     }

@@ -118,6 +118,17 @@ pub struct ServiceInfo {
     pub oldest_wait: Duration,
 }
 
+/// What the broker holds over all services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Workers waiting for a request.
+    pub idle: usize,
+    /// Workers with a request in hand.
+    pub busy: usize,
+    /// Requests waiting for a worker.
+    pub queued: usize,
+}
+
 /// Who answers for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceKind {

@@ -60,13 +60,16 @@ impl BrokerCore {
     }
 
     pub(super) fn on_offer(&mut self, name: &ServiceName, slots: u32) {
-        let Ok(key) = self.intern(name.as_bytes()) else {
+        if is_mmi(name.as_bytes()) {
             return;
-        };
+        }
+        // How many services this process offers is its own decision, so no bound applies.
+        let known = self.names.get(name).copied();
+        let key = known.unwrap_or_else(|| self.remember(name.clone()));
         let Some(service) = self.services.get_mut(key) else {
             return;
         };
-        if is_mmi(name.as_bytes()) || service.kind == ServiceKind::Local {
+        if service.kind == ServiceKind::Local {
             return;
         }
         service.kind = ServiceKind::Local;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy, ServicePolicy};
-pub use counters::{Counters, Histogram, ServiceInfo, ServiceKind};
+pub use counters::{Counters, Histogram, ServiceInfo, ServiceKind, Totals};
 
 use crate::wire::{Hop, Incoming, Invalid, Outgoing, Peer, Version};
 use crate::{Frames, ServiceName};
@@ -214,6 +214,7 @@ impl BrokerCore {
     /// `incarnation` is random for each start, so that a reply to an earlier broker is recognised
     /// although routing ids repeat (mdp.md §11.4).
     pub fn new(config: CoreConfig, incarnation: [u8; 8]) -> Self {
+        let config = config.bounded();
         let refusals = Refusals::new(config.refusals_max);
         Self {
             config,

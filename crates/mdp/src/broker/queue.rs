@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arena::Key;
+use super::config::TIME_MAX;
 use super::services::NoService;
 use super::tables::{Assignment, Origin, Partials, Request, Service, Worker, WorkerParty};
 use super::{AddressMode, BrokerCore, CallId, LocalId, Output, Phase, RequestError, Tag};
@@ -13,9 +14,6 @@ use crate::wire::{ClientMessage, Envelope, Hop, Outgoing, ToPeer};
 
 /// What a request costs beyond its body, so that empty ones are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
-
-/// The longest a caller may wait: keeps sums of durations in range.
-const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How a request came in, before a bound was checked.
 pub(super) struct Arrival {
@@ -92,7 +90,7 @@ impl BrokerCore {
             cost,
             user: arrival.user,
             arrived: self.now,
-            deadline: self.now + arrival.patience.min(PATIENCE_MAX),
+            deadline: self.now + arrival.patience.min(TIME_MAX),
             attempts: 0,
             worker: None,
             partials: Partials::Kept(Frames::new(), 0),

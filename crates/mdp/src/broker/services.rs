@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::arena::Key;
 use super::tables::Service;
-use super::{BrokerCore, ServiceInfo};
+use super::{BrokerCore, ServiceInfo, Totals};
 use crate::ServiceName;
 use crate::wire::Invalid;
 
@@ -28,10 +28,15 @@ impl BrokerCore {
                 return Err(NoService::Full);
             }
         }
+        Ok(self.remember(name))
+    }
+
+    /// Begins to remember a service.
+    pub(super) fn remember(&mut self, name: ServiceName) -> Key<Service> {
         let policy = self.config.policy(&name);
         let key = self.services.insert(Service::new(name.clone(), policy));
         self.names.insert(name, key);
-        Ok(key)
+        key
     }
 
     /// To be called whenever a service may have gained or lost its last worker or request.
@@ -70,6 +75,17 @@ impl BrokerCore {
             self.names.remove(&service.name);
         }
         true
+    }
+
+    /// Returns the sums over all services.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for (_, service) in self.services.iter() {
+            totals.idle += service.waiting.len();
+            totals.busy += service.workers - service.waiting.len();
+            totals.queued += service.queued;
+        }
+        totals
     }
 
     /// Returns what is held for each service, by name.

@@ -1,5 +1,6 @@
 //! What the broker is told at its start, and the socket that follows from it.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -140,6 +141,10 @@ fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(),
 }
 
 fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
+    // libzmq would replace the socket file of another broker without a word (mdp.md §15.1).
+    if endpoint.strip_prefix("ipc://").is_some_and(|path| UnixStream::connect(path).is_ok()) {
+        return Err(StartError::InUse(endpoint.to_owned()));
+    }
     match router.bind(endpoint) {
         Ok(()) => {}
         Err(zmq::Error::EADDRINUSE) => return Err(StartError::InUse(endpoint.to_owned())),

@@ -1,13 +1,10 @@
 //! The broker's counters as metrics, published about once a second.
 
-use crate::core::{Counters, ServiceInfo};
-
-/// The name of a gauge and what it sums up over the services.
-type Gauge = (&'static str, fn(&ServiceInfo) -> usize);
+use crate::core::{Counters, Totals};
 
 /// Publishes totals and gauges; labels come from closed sets only, never from service names.
-pub(super) fn publish(counters: &Counters, services: &[ServiceInfo]) {
-    let totals = [
+pub(super) fn publish(counters: &Counters, totals: &Totals) {
+    let counts = [
         ("buswire_mdp_requests_accepted_total", counters.accepted),
         ("buswire_mdp_requests_completed_total", counters.completed),
         ("buswire_mdp_requests_expired_total", counters.expired),
@@ -20,16 +17,15 @@ pub(super) fn publish(counters: &Counters, services: &[ServiceInfo]) {
         ("buswire_mdp_worker_expiries_total", counters.expiries + counters.busy_timeouts),
         ("buswire_mdp_undeliverable_total", counters.unreachable + counters.peer_full),
     ];
-    for (name, total) in totals {
+    for (name, total) in counts {
         metrics::counter!(name).absolute(total);
     }
-    let gauges: [Gauge; 3] = [
-        ("buswire_mdp_workers_idle", |info| info.idle),
-        ("buswire_mdp_workers_busy", |info| info.busy),
-        ("buswire_mdp_requests_queued", |info| info.queued),
+    let gauges = [
+        ("buswire_mdp_workers_idle", totals.idle),
+        ("buswire_mdp_workers_busy", totals.busy),
+        ("buswire_mdp_requests_queued", totals.queued),
     ];
-    for (name, field) in gauges {
-        let sum: usize = services.iter().map(field).sum();
-        metrics::gauge!(name).set(f64::from(u32::try_from(sum).unwrap_or(u32::MAX)));
+    for (name, value) in gauges {
+        metrics::gauge!(name).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));
     }
 }

@@ -8,6 +8,8 @@ mod encode;
 mod envelope;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+pub(crate) mod notation;
 
 pub use dealer::{
     FromBroker, Reply, ReplyKind, ToBroker, decode_from_broker, decode_reply, encode_request,

@@ -72,6 +72,8 @@ pub(super) struct IoThread {
     pub(super) stop: StopFlag,
     pub(super) jobs: Jobs,
     pub(super) socket: Option<zmq::Socket>,
+    /// A socket already connected, for the first conversation.
+    pub(super) spare: Option<zmq::Socket>,
     pub(super) endpoint: String,
     pub(super) curve: Option<ClientCurve>,
     pub(super) context: zmq::Context,
@@ -141,7 +143,10 @@ impl IoThread {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Open => {
-                    let socket = dial(&self.context, &self.endpoint, self.curve.as_ref())?;
+                    let socket = match self.spare.take() {
+                        Some(socket) => socket,
+                        None => dial(&self.context, &self.endpoint, self.curve.as_ref())?,
+                    };
                     self.socket = Some(socket);
                 }
                 Output::Send(message) => {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::client::dial;
 use crate::io::{Clock, random_u64, wake_pair};
 use crate::security::ClientCurve;
 use crate::service_name::is_mmi;
@@ -106,10 +107,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets how often the broker hears of the worker; default 1000 ms.
+    /// Sets how often the broker hears of the worker; default 1000 ms, at least 1 ms.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
-        self.tunables.heartbeat_interval = interval;
+        self.tunables.heartbeat_interval = interval.max(Duration::from_millis(1));
         self
     }
 
@@ -170,8 +171,9 @@ impl WorkerBuilder {
         let stop = StopFlag::new(Arc::clone(&waker));
         let jobs = io::start_handler(handler, waker).map_err(WorkerError::Thread)?;
         let context = zmq::Context::new();
-        // Tried once here, so that a wrong address or key is an error and not silence.
-        crate::client::dial(&context, &self.endpoint, self.curve.as_ref())
+        // Connected here, so that a wrong address or key is an error and not silence.
+        let spare = dial(&context, &self.endpoint, self.curve.as_ref());
+        let spare = spare
             .map_err(|source| WorkerError::Connect { endpoint: self.endpoint.clone(), source })?;
         let (done, ended) = oneshot::channel();
         let thread = io::IoThread {
@@ -181,6 +183,7 @@ impl WorkerBuilder {
             stop: stop.clone(),
             jobs,
             socket: None,
+            spare: Some(spare),
             endpoint: self.endpoint.clone(),
             curve: self.curve.clone(),
             context,

@@ -1,4 +1,4 @@
-"""Heartbeats both ways: idle, busy, and a worker that falls silent. Interval 100 ms, expiry 500 ms."""
+"""Heartbeats both ways: idle, busy, and a worker that falls silent. Interval 300 ms, expiry 2 s."""
 import os
 import sys
 import time
@@ -27,7 +27,7 @@ worker = socket(zmq.DEALER)
 worker.send_multipart([b"", b"MDPW01", b"\x01", b"beat"])
 
 # Idle: the broker heartbeats, and the worker lives as long as it does too.
-for _ in range(10):
+for _ in range(5):
     assert worker.recv_multipart() == HEARTBEAT
     worker.send_multipart(HEARTBEAT)
 assert registered(client)
@@ -38,7 +38,7 @@ asker.send_multipart([b"MDPC01", b"beat", b"x"])
 request = worker.recv_multipart()
 while request[2] != b"\x02":
     request = worker.recv_multipart()
-for _ in range(10):
+for _ in range(9):
     assert worker.recv_multipart() == HEARTBEAT
 worker.send_multipart([b"", b"MDPW01", b"\x03", request[3], b"", b"done"])
 assert asker.recv_multipart() == [b"MDPC01", b"beat", b"done"]
@@ -50,7 +50,7 @@ frames = worker.recv_multipart()
 while frames == HEARTBEAT:
     frames = worker.recv_multipart()
 assert frames == DISCONNECT, frames
-assert 0.3 < time.monotonic() - started < 5
+assert time.monotonic() - started > 1
 assert not registered(client)
 
 # An unknown worker's heartbeat is answered with DISCONNECT, once per interval.
