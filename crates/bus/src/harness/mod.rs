@@ -15,6 +15,8 @@ mod store;
 mod world;
 
 #[cfg(test)]
+mod concurrent;
+#[cfg(test)]
 mod tests;
 
 pub use store::FaultyStore;
@@ -90,6 +92,11 @@ pub enum Op {
     Advance {
         /// How far.
         millis: u32,
+    },
+    /// The clock goes on to where the next message expires.
+    NextExpiry {
+        /// A millisecond before.
+        early: bool,
     },
     /// The clock steps back, by two seconds more than this.
     StepBack {

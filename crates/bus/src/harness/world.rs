@@ -130,6 +130,7 @@ impl World {
             Op::Drain { pick } => self.drain(*pick).await,
             Op::DropReaders { pick } => self.drop_readers(*pick),
             Op::Advance { millis } => self.step(i64::from(*millis)),
+            Op::NextExpiry { early } => self.step_to_expiry(*early),
             Op::StepBack { millis } => self.step(-2001 - i64::from(*millis)),
             Op::Land => self.store.land().await,
             Op::Sweep => {
@@ -402,6 +403,15 @@ impl World {
                 let deadline = waiting.deadline.as_millis().saturating_add_signed(millis);
                 waiting.deadline = Timestamp::from_millis(deadline);
             }
+        }
+    }
+
+    fn step_to_expiry(&mut self, early: bool) {
+        let now = self.now();
+        let later = self.model.known.iter().map(|known| known.expires).filter(|at| *at > now);
+        if let Some(next) = later.min() {
+            let left = next.saturating_since(now).as_millis();
+            self.step(i64::try_from(left).unwrap() - i64::from(early));
         }
     }
 
