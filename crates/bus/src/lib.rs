@@ -23,6 +23,9 @@ mod buses;
 mod config;
 mod core;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod harness;
 mod ledger;
 mod names;
 mod publish;

@@ -253,7 +253,7 @@ impl Flight<'_> {
     async fn land(mut self, positions: &[Position]) -> Result<(), PublishError> {
         let ticket = self.bus.lock().draw();
         self.shared.catch_up(self.bus, ticket, positions.iter().max().copied()).await?;
-        // What is left was not appended, since its dedupe key was there, or has expired already.
+        // What is left was not appended, since its dedupe key was there.
         let mut core = self.bus.lock();
         self.tokens.drain(..).for_each(|token| drop(core.ledger.leave(token)));
         Ok(())

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use buswire_message::{Cursor, MessageId, Scope, Sequence, Timestamp};
 
+use smallvec::SmallVec;
+
 use crate::{
     buses::Buses,
     error::BusError,
@@ -14,7 +16,7 @@ use crate::{
     stored::StoredMessage,
     wait::Wait,
     waiting::Fired,
-    window::Reach,
+    window::{Reach, Scan},
 };
 
 /// How many messages a scan looks at before it lets publishers in.
@@ -81,22 +83,26 @@ impl Buses {
     ) -> Result<ReadPage, BusError> {
         let shared = &self.shared;
         let reader = Reader::new(shared, scope)?;
-        let mut page = reader.read(shared, since, limit).await?;
+        let (mut since, mut deadline, mut wait) = (since, deadline, None);
         loop {
+            let page = reader.read(shared, since, limit).await?;
             let now = shared.now();
             if !page.messages.is_empty() || now >= deadline {
                 return Ok(page);
             }
-            // Entered before the read: what comes after the read ends the wait.
-            let wait = reader.enter(shared, scope, now, Some(deadline))?;
-            page = reader.read(shared, page.next, limit).await?;
-            if !page.messages.is_empty() {
-                return Ok(page);
-            }
-            match wait.await {
-                Fired::Message => page = reader.read(shared, page.next, limit).await?,
-                Fired::Deadline => return reader.read(shared, page.next, limit).await,
-                Fired::Closed => return Ok(page),
+            since = page.next;
+            match wait.take() {
+                // Entered before the next read: what comes after that ends the wait.
+                None => wait = Some(reader.enter(shared, scope, now, Some(deadline))?),
+                Some(entered) => {
+                    let over = entered.await;
+                    deadline = over.deadline.unwrap_or(deadline);
+                    match over.fired {
+                        Fired::Message => {}
+                        Fired::Deadline => return reader.read(shared, since, limit).await,
+                        Fired::Closed => return Ok(page),
+                    }
+                }
             }
         }
     }
@@ -173,7 +179,54 @@ impl Reader {
         limit: usize,
     ) -> Result<ReadPage, BusError> {
         let limit = limit.max(1);
-        let mut buses = Vec::with_capacity(self.selection.buses.len());
+        if let Some(page) = self.read_now(shared, since, limit)? {
+            return Ok(page);
+        }
+        // In a box, so that the many futures that wait are small.
+        Box::pin(self.read_slowly(shared, since, limit)).await
+    }
+
+    /// Reads if nothing has to be awaited: the usual case.
+    fn read_now(
+        &self,
+        shared: &Shared,
+        since: Cursor,
+        limit: usize,
+    ) -> Result<Option<ReadPage>, BusError> {
+        let mut buses: SmallVec<[Arc<Bus>; 1]> = SmallVec::new();
+        for name in &self.selection.buses {
+            buses.push(shared.bus(name)?);
+        }
+        let is_single = buses.len() == 1;
+        let through = if is_single { Sequence::MAX } else { greatest_end(&buses) };
+        if !is_single && !buses.iter().all(|bus| bus.lock().is_idle()) {
+            return Ok(None);
+        }
+        let wanted = limit.saturating_add(1);
+        let (after, now) = (since.after(), shared.now());
+        let mut found = Found::default();
+        for bus in &buses {
+            let core = bus.lock();
+            if !core.is_fresh() {
+                return Ok(None);
+            }
+            let reach = Reach { after, through, now, limit: wanted, budget: BUDGET };
+            let scan = core.window.scan(&self.selection, reach);
+            if !scan.ended && scan.messages.len() < wanted {
+                return Ok(None);
+            }
+            found.add(scan);
+        }
+        Ok(Some(found.page(since, limit)))
+    }
+
+    async fn read_slowly(
+        &self,
+        shared: &Shared,
+        since: Cursor,
+        limit: usize,
+    ) -> Result<ReadPage, BusError> {
+        let mut buses: SmallVec<[Arc<Bus>; 1]> = SmallVec::new();
         for name in &self.selection.buses {
             buses.push(shared.fresh(name).await?);
         }
@@ -182,22 +235,14 @@ impl Reader {
         } else {
             complete_through(shared, &buses).await?
         };
-        let now = shared.now();
         let wanted = limit.saturating_add(1);
-        let mut messages = Vec::new();
-        let mut examined = None;
+        let (after, now) = (since.after(), shared.now());
+        let mut found = Found::default();
         for bus in &buses {
-            let reach = Reach { after: since.after(), through, now, limit: wanted, budget: BUDGET };
-            examined = self.collect(bus, reach, &mut messages).await.max(examined);
+            let reach = Reach { after, through, now, limit: wanted, budget: BUDGET };
+            self.collect(bus, reach, &mut found).await;
         }
-        if buses.len() > 1 {
-            messages.sort_by_key(|message: &Arc<StoredMessage>| message.id);
-        }
-        let more = messages.len() > limit;
-        messages.truncate(limit);
-        let last = messages.last().map(|message| message.id.sequence());
-        let next = last.or(examined).map_or(since, Cursor::After);
-        Ok(ReadPage { messages, next, more })
+        Ok(found.page(since, limit))
     }
 
     /// Adds what one bus has within `reach` to `found`; the last message that was looked at.
@@ -205,21 +250,62 @@ impl Reader {
         &self,
         bus: &Bus,
         mut reach: Reach,
-        found: &mut Vec<Arc<StoredMessage>>,
+        found: &mut Found,
     ) -> Option<Sequence> {
         let mut examined = None;
         loop {
             let scan = bus.lock().window.scan(&self.selection, reach);
+            let (count, ended) = (scan.messages.len(), scan.ended);
             examined = scan.examined.or(examined);
             reach.after = examined.or(reach.after);
-            reach.limit = reach.limit.saturating_sub(scan.messages.len());
-            found.extend(scan.messages);
-            if scan.ended || reach.limit == 0 {
+            reach.limit = reach.limit.saturating_sub(count);
+            found.add(scan);
+            if ended || reach.limit == 0 {
                 return examined;
             }
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// What several scans found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    messages: Vec<Arc<StoredMessage>>,
+    examined: Option<Sequence>,
+}
+
+impl Found {
+    fn add(&mut self, scan: Scan) {
+        self.examined = self.examined.max(scan.examined);
+        if self.messages.is_empty() {
+            self.messages = scan.messages;
+        } else {
+            self.messages.extend(scan.messages);
+        }
+    }
+
+    /// The messages in the order of their ids.
+    pub(crate) fn into_sorted(mut self) -> Vec<Arc<StoredMessage>> {
+        // Fast if it is sorted already, as what comes from one bus is.
+        self.messages.sort_by_key(|message| message.id);
+        self.messages
+    }
+
+    fn page(self, since: Cursor, limit: usize) -> ReadPage {
+        let examined = self.examined;
+        let mut messages = self.into_sorted();
+        let more = messages.len() > limit;
+        messages.truncate(limit);
+        let last = messages.last().map(|message| message.id.sequence());
+        let next = last.or(examined).map_or(since, Cursor::After);
+        ReadPage { messages, next, more }
+    }
+}
+
+fn greatest_end(buses: &[Arc<Bus>]) -> Sequence {
+    let end = |bus: &Arc<Bus>| bus.lock().end().map_or(Sequence::ZERO, |end| end.sequence);
+    buses.iter().map(end).max().unwrap_or(Sequence::ZERO)
 }
 
 /// Up to where all of `buses` are complete, so that no smaller id turns up in one of them after a
@@ -228,8 +314,7 @@ impl Reader {
 /// What any window ends with was visible in the store, and with it everything smaller on any bus. A
 /// window can lack such a message only while a publish on its bus is under way; then it is read on.
 async fn complete_through(shared: &Shared, buses: &[Arc<Bus>]) -> Result<Sequence, BusError> {
-    let end = |bus: &Arc<Bus>| bus.lock().end().map_or(Sequence::ZERO, |end| end.sequence);
-    let through = buses.iter().map(end).max().unwrap_or(Sequence::ZERO);
+    let through = greatest_end(buses);
     for bus in buses {
         let ticket = {
             let mut core = bus.lock();

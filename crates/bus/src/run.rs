@@ -141,7 +141,7 @@ fn mark_all_stale(shared: &Shared) {
 }
 
 /// Reads the logs of `changed` on, of those in memory; their readers wake.
-async fn read_all(shared: &Shared, changed: BTreeSet<BusName>) {
+pub(crate) async fn read_all(shared: &Shared, changed: BTreeSet<BusName>) {
     stream::iter(changed)
         .for_each_concurrent(READS, |name| async move {
             let Some(bus) = shared.loaded(&name) else { return };
@@ -158,24 +158,30 @@ async fn read_all(shared: &Shared, changed: BTreeSet<BusName>) {
 async fn sweep(shared: &Shared) {
     loop {
         sleep(shared.limits.sweep_interval).await;
-        let now = shared.now();
-        for bus in shared.all_loaded() {
-            while bus.lock().window.sweep(now, SWEEP) {
-                tokio::task::yield_now().await;
-            }
-        }
-        shared.drop_empty();
-        for _ in 0..SWEEP_TURNS {
-            match shared.store.sweep(now, SWEEP).await {
-                Ok(swept) if swept.more => tokio::task::yield_now().await,
-                Ok(_) => break,
-                Err(error) => {
-                    report_sweep(&error);
-                    break;
-                }
+        sweep_once(shared).await;
+    }
+}
+
+/// Removes what has expired, from the store first: a window holds at least what the store has, so
+/// that a repeated dedupe key always finds the message that it names.
+pub(crate) async fn sweep_once(shared: &Shared) {
+    let now = shared.now();
+    for _ in 0..SWEEP_TURNS {
+        match shared.store.sweep(now, SWEEP).await {
+            Ok(swept) if swept.more => tokio::task::yield_now().await,
+            Ok(_) => break,
+            Err(error) => {
+                report_sweep(&error);
+                return;
             }
         }
     }
+    for bus in shared.all_loaded() {
+        while bus.lock().window.sweep(now, SWEEP) {
+            tokio::task::yield_now().await;
+        }
+    }
+    shared.drop_empty();
 }
 
 fn report_sweep(error: &StoreError) {

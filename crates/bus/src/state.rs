@@ -186,10 +186,12 @@ impl Shared {
     }
 
     async fn read_on(&self, bus: &Bus, mut after: Option<Position>) -> Result<(), BusError> {
+        // Asked for a time before everything, the store leaves out nothing that it still has: what
+        // has expired may be live again when the clock steps back.
+        let now = Timestamp::EPOCH;
         let mut reading = Reading { bus, is_open: true };
         while reading.is_open {
-            let page =
-                self.store.read_log(&bus.partition, &self.log, after, PAGE, self.now()).await?;
+            let page = self.store.read_log(&bus.partition, &self.log, after, PAGE, now).await?;
             let (more, gap) = (page.more, page.gap);
             let added = {
                 let mut core = bus.lock();

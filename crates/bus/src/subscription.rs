@@ -14,8 +14,13 @@ use buswire_message::{Cursor, Scope, Sequence};
 use futures::{Stream, stream};
 
 use crate::{
-    buses::Buses, error::BusError, read::Reader, state::Shared, stored::StoredMessage,
-    waiting::Fired, window::Reach,
+    buses::Buses,
+    error::BusError,
+    read::{Found, Reader},
+    state::Shared,
+    stored::StoredMessage,
+    waiting::Fired,
+    window::Reach,
 };
 
 /// How many messages of one bus are taken at once.
@@ -121,7 +126,7 @@ impl Open {
             if let Err(error) = self.fill().await {
                 return Some(Err(error));
             }
-            if self.ready.is_empty() && wait.await == Fired::Closed {
+            if self.ready.is_empty() && wait.await.fired == Fired::Closed {
                 return None;
             }
         }
@@ -138,7 +143,7 @@ impl Open {
     }
 
     async fn fill(&mut self) -> Result<(), BusError> {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         let mut failed = Ok(());
         for (name, place) in self.reader.selection.buses.iter().zip(&mut self.places) {
             let bus = match self.shared.fresh(name).await {
@@ -155,8 +160,7 @@ impl Open {
             // found up to it are never parted.
             *place = self.reader.collect(&bus, reach, &mut found).await.or(*place);
         }
-        found.sort_by_key(|message| message.id);
-        self.ready.extend(found);
+        self.ready.extend(found.into_sorted());
         failed
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     error::BusError,
     select::{Filter, Selection},
-    waiting::{Fired, Place, WaiterId, Waiting},
+    waiting::{Fired, Over, Place, WaiterId, Waiting},
 };
 
 /// More places than this and a reader is listed under whole buses instead, its channels compared
@@ -88,18 +88,20 @@ pub(crate) struct Wait {
 }
 
 impl Future for Wait {
-    type Output = Fired;
+    type Output = Over;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fired> {
-        let Some(id) = self.id else { return Poll::Ready(Fired::Closed) };
-        let fired = self.room.lock().poll(id, |kept| match kept {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Over> {
+        let Some(id) = self.id else {
+            return Poll::Ready(Over { fired: Fired::Closed, deadline: None });
+        };
+        let over = self.room.lock().poll(id, |kept| match kept {
             Some(kept) if kept.will_wake(context.waker()) => kept,
             _ => context.waker().clone(),
         });
-        match fired {
-            Some(fired) => {
+        match over {
+            Some(over) => {
                 self.id = None;
-                Poll::Ready(fired)
+                Poll::Ready(over)
             }
             None => Poll::Pending,
         }
