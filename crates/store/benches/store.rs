@@ -19,7 +19,7 @@ use buswire_store::{
     system::SystemClock,
 };
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::join_all;
 
 const RECORD: usize = 400;
@@ -90,7 +90,11 @@ fn opening(c: &mut Criterion) {
     let mut group = c.benchmark_group("open");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     group.bench_function("a-million-entries", |b| {
-        b.iter(|| EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap());
+        b.iter_batched(
+            || (),
+            |()| EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap(),
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
 }

@@ -358,13 +358,12 @@ impl Store for EmbeddedStore {
 
     fn status(&self) -> StoreStatus {
         let waiting = self.requests.as_ref().map_or(0, |r| r.max_capacity() - r.capacity());
-        let length = |path: &PathBuf| fs::metadata(path).ok().map(|file| file.len());
         StoreStatus {
             engine: "embedded",
             epoch: self.shared.read().epoch(),
             unavailable: self.shared.usable().err().map(|error| error.to_string()),
             waiting,
-            disk_bytes: self.shared.path.as_ref().and_then(length).unwrap_or(0),
+            disk_bytes: self.shared.path.as_deref().map_or(0, disk_bytes),
         }
     }
 
@@ -391,6 +390,16 @@ impl Store for EmbeddedStore {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much of the disk the file takes; less than its length where parts were never written.
+fn disk_bytes(path: &Path) -> u64 {
+    let Ok(file) = fs::metadata(path) else { return 0 };
+    #[cfg(unix)]
+    let bytes = std::os::unix::fs::MetadataExt::blocks(&file) * 512;
+    #[cfg(not(unix))]
+    let bytes = file.len();
+    bytes
 }
 
 fn closed() -> StoreError {

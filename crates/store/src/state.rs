@@ -7,6 +7,7 @@
 //! Never here: I/O, locks, a clock.
 
 mod content;
+mod entries;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::{
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
 
+use self::entries::Entries;
 pub(crate) use self::{
     content::{Body, Place, StoredEntry, StoredRow, row_is_live},
     plan::{Change, Plan, Planned},
@@ -72,7 +74,7 @@ struct PartitionState {
 struct Log {
     partition: Partition,
     name: LogName,
-    entries: BTreeMap<Sequence, StoredEntry>,
+    entries: Entries,
     dedupe: HashMap<DedupeId, Sequence>,
 }
 
@@ -173,15 +175,12 @@ impl State {
         let mut next = Position { epoch: self.epoch, sequence: from };
         let mut page = StoredPage { entries: Vec::new(), next, more: false, gap };
         let Some(log) = self.log(partition, log) else { return page };
-        let mut live = log
-            .entries
-            .range((Bound::Excluded(from), Bound::Unbounded))
-            .filter(|(_, entry)| now < entry.expires);
+        let mut live = log.entries.after(from).filter(|(_, entry)| now < entry.expires);
         let mut bytes = 0;
         let limit = limit.clamp(1, PAGE_ITEMS_MAX);
         for (sequence, entry) in &mut live {
-            page.entries.push((*sequence, entry.body.clone(), entry.expires));
-            next.sequence = *sequence;
+            page.entries.push((sequence, entry.body.clone(), entry.expires));
+            next.sequence = sequence;
             bytes += entry.body.len();
             if page.entries.len() == limit || bytes > PAGE_BYTES_MAX {
                 break;
@@ -199,7 +198,7 @@ impl State {
         log: &LogName,
         sequence: Sequence,
     ) -> bool {
-        self.log(partition, log).is_some_and(|log| log.entries.contains_key(&sequence))
+        self.log(partition, log).is_some_and(|log| log.entries.get(sequence).is_some())
     }
 
     /// Carries out what was planned against this very state. Gives back the entries that it added.
@@ -224,7 +223,7 @@ impl State {
     /// Keeps the content of an entry on disk alone. Nothing happens if the entry is gone.
     pub(crate) fn evict(&mut self, log: LogId, sequence: Sequence) {
         let log = self.logs.get_mut(&log);
-        if let Some(entry) = log.and_then(|log| log.entries.get_mut(&sequence)) {
+        if let Some(entry) = log.and_then(|log| log.entries.get_mut(sequence)) {
             entry.body.resident = None;
         }
     }
@@ -241,7 +240,7 @@ impl State {
         let log = self.logs.entry(id).or_insert_with(|| Log {
             partition: partition.clone(),
             name: name.clone(),
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             dedupe: HashMap::new(),
         });
         if let Some(dedupe) = &entry.dedupe {
@@ -302,7 +301,7 @@ impl State {
 
     fn remove_entry(&mut self, id: LogId, sequence: Sequence) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let Some(entry) = log.entries.remove(&sequence) else { return };
+        let Some(entry) = log.entries.remove(sequence) else { return };
         if let Some(dedupe) = &entry.dedupe
             && log.dedupe.get(dedupe) == Some(&sequence)
         {
@@ -342,12 +341,12 @@ impl State {
     ) -> Option<(Sequence, Timestamp)> {
         let log = self.log(partition, log)?;
         let sequence = log.dedupe.get(dedupe)?;
-        Some((*sequence, log.entries.get(sequence)?.expires))
+        Some((*sequence, log.entries.get(*sequence)?.expires))
     }
 
     /// The segment that holds an entry.
     fn segment(&self, log: LogId, sequence: Sequence) -> Option<Sequence> {
-        Some(self.logs.get(&log)?.entries.get(&sequence)?.body.place.segment)
+        Some(self.logs.get(&log)?.entries.get(sequence)?.body.place.segment)
     }
 
     /// What had expired by `now`, earliest first.

@@ -33,8 +33,9 @@ const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 /// Rows, by the revision that they began with.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
-/// A segment is full when its contents have this many bytes: reading one entry reads all of them.
-const SEGMENT_BYTES: usize = 64 * 1024;
+/// A segment has at most this many bytes of contents, unless it has one entry: reading one entry
+/// reads all of them. redb gives a large record a power of two; this leaves it room for its own.
+const SEGMENT_BYTES: usize = 63 * 1024;
 
 /// Why the file could not be read or written.
 #[derive(Debug)]
@@ -235,16 +236,18 @@ fn write_entries(
 ) -> Result<(), DiskError> {
     let mut dropped = Vec::new();
     let mut full = Vec::new();
-    let mut open = BTreeMap::new();
+    let mut open = BTreeMap::<u32, SegmentWriter>::new();
     for change in &mut planned.changes {
         match change {
             Change::Append { partition, log, sequence, entry } => {
                 let class = lifetime_class(now, entry.expires);
-                let writer = open.entry(class).or_insert_with(|| SegmentWriter::new(*sequence));
-                writer.push(partition, log, *sequence, entry);
-                if writer.body_bytes() >= SEGMENT_BYTES {
+                let is_full =
+                    |writer: &SegmentWriter| writer.body_bytes() + entry.body.len() > SEGMENT_BYTES;
+                if open.get(&class).is_some_and(is_full) {
                     full.extend(open.remove(&class).map(SegmentWriter::finish));
                 }
+                let writer = open.entry(class).or_insert_with(|| SegmentWriter::new(*sequence));
+                writer.push(partition, log, *sequence, entry);
             }
             Change::Drop { segment, .. } => dropped.push(*segment),
             Change::Write { .. } | Change::Remove { .. } => {}
