@@ -21,6 +21,8 @@ mod audit;
 mod config;
 mod error;
 mod grants;
+#[cfg(test)]
+mod harness;
 mod http;
 mod limits;
 mod method;

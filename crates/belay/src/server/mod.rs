@@ -146,6 +146,16 @@ impl CapServer {
     }
 }
 
+#[cfg(test)]
+impl CapServer {
+    /// Waits until nothing goes on in the background.
+    pub(crate) async fn settle(&self) {
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+        self.0.tracker.reopen();
+    }
+}
+
 impl Inner {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()

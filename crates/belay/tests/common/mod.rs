@@ -11,8 +11,8 @@ use std::{
 };
 
 use buswire_belay::{
-    BcapError, BcapValue, CapServer, Config, GrantRequest, Granted, Invocation, Label, Limits,
-    Members, Method, MethodSet, NameSet, Operation, Subject, TargetError,
+    BcapError, BcapValue, BusPublishTarget, CapServer, Config, GrantRequest, Granted, Invocation,
+    Label, Limits, Members, Method, MethodSet, NameSet, Operation, Subject, TargetError,
 };
 use buswire_store::{Store, memory::MemoryStore};
 use buswire_testkit::{SeededEntropy, VirtualClock};
@@ -80,6 +80,38 @@ impl Operation for Echo {
                 Method::Put | Method::Delete => None,
             })
         })
+    }
+}
+
+/// An [`Echo`] with the target and the methods of `bus.publish`.
+#[derive(Debug)]
+struct Publish(Arc<Echo>);
+
+impl Operation for Publish {
+    fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
+        BusPublishTarget::parse(target).map(drop)
+    }
+
+    fn methods(&self, _: &BcapValue) -> MethodSet {
+        MethodSet::POST
+    }
+
+    fn subject(
+        &self,
+        target: &BcapValue,
+        method: Method,
+        data: Option<&BcapValue>,
+    ) -> Result<Subject, BcapError> {
+        self.0.subject(target, method, data)
+    }
+
+    fn invoke(
+        &self,
+        cx: Invocation,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
+        self.0.invoke(cx, method, data)
     }
 }
 
@@ -180,6 +212,7 @@ impl World {
         server.register("test.echo", echo.clone()).unwrap();
         server.register("test.wait", wait.clone()).unwrap();
         server.register("test.broken", Arc::new(Broken)).unwrap();
+        server.register("bus.publish", Arc::new(Publish(echo.clone()))).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = server.router().into_make_service_with_connect_info::<SocketAddr>();

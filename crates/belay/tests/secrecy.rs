@@ -1,0 +1,153 @@
+//! Ids are stored only as hashes and shown nowhere (Belay §20.4, §20.9, §25.9).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use buswire_belay::Config;
+use buswire_message::{SecretHash, Timestamp};
+use buswire_store::{
+    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Operation,
+    Outcome, Page, Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept,
+    memory::MemoryStore,
+};
+use buswire_testkit::VirtualClock;
+use common::{BASE, World};
+
+/// Keeps every byte that was ever written.
+#[derive(Debug)]
+struct Recorder {
+    inner: MemoryStore,
+    written: Mutex<Vec<u8>>,
+}
+
+impl Store for Recorder {
+    fn commit(
+        &self,
+        batch: Batch,
+        ack: Ack,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        {
+            let mut written = self.written.lock().unwrap();
+            written.extend(batch.partition.as_str().bytes());
+            for operation in &batch.operations {
+                if let Operation::Put { key, value, .. } = operation {
+                    written.extend(key.as_bytes());
+                    written.extend(value);
+                }
+            }
+        }
+        self.inner.commit(batch, ack, now)
+    }
+
+    fn get<'a>(
+        &'a self,
+        partition: &'a Partition,
+        key: &'a Key,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        self.inner.get(partition, key, now)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a Partition,
+        range: KeyRange,
+        limit: usize,
+        direction: Direction,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
+        self.inner.scan(partition, range, limit, direction, now)
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        partition: &'a Partition,
+        log: &'a LogName,
+        after: Option<Position>,
+        limit: usize,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.inner.read_log(partition, log, after, limit, now)
+    }
+
+    fn hints(&self, filter: HintFilter) -> Hints {
+        self.inner.hints(filter)
+    }
+
+    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.inner.sweep(now, budget)
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.inner.status()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[tokio::test]
+async fn an_id_is_stored_only_as_its_hash() {
+    // Rule: belay 20.4 — ids are shown once and never stored
+    let store = Arc::new(Recorder { inner: MemoryStore::new(), written: Mutex::default() });
+    let clock = VirtualClock::default();
+    let world = World::over(store.clone(), clock, Config::new(BASE).unwrap(), 1).await;
+    let root = world.grant("test.echo", "", r#"{"uses":9,"rate":{"count":9,"per":1}}"#).await;
+    let child = world.wrap(&root.cap, "").await;
+    assert_eq!(world.call("GET", &child.cap, "").await.status, 200);
+    world.server.revoke(&root.handle).await.unwrap();
+    world.server.close().await.unwrap();
+    let written = store.written.lock().unwrap().clone();
+    for cap in [&root.cap, &root.control, &child.cap, &child.control] {
+        let id = world.server.local_id(cap).unwrap();
+        assert!(!contains(&written, id.expose().as_bytes()));
+        assert!(contains(&written, SecretHash::of(id.expose()).as_bytes()));
+    }
+}
+
+#[test]
+fn the_worked_hashes() {
+    // Rule: belay 20.4 — an id is looked up by the SHA-256 of its text
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (id, hash) in [
+        (
+            "7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936",
+            "03c49ef021cea8aa746462da5884fe07318ba410aef658c795e2becd29831fbd",
+        ),
+        (
+            "Qm2vR8xK1tZ4yLw0nS7dJc9fHb3aUe6gPiToXkVh5Yk",
+            "54b4735d5ed46c81743d0ffce38fd72b4295e1b098a897695bdce0cf95a36fe3",
+        ),
+    ] {
+        assert_eq!(hex(SecretHash::of(id).as_bytes()), hash);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_shown_has_an_id() {
+    // Rule: belay 20.9 — ids, URLs and bodies are in no listing and no Debug output
+    let world = World::new().await;
+    let granted = world.grant("test.echo", "", "").await;
+    let listed = world.server.list(None, 10).await.unwrap();
+    let info = world.server.status(&granted.handle).await.unwrap();
+    let shown = format!("{granted:?} {listed:?} {info:?} {:?}", world.server);
+    for cap in [&granted.cap, &granted.control] {
+        let id = world.server.local_id(cap).unwrap();
+        assert!(!shown.contains(id.expose()));
+    }
+    assert!(shown.contains(granted.handle.as_str()));
+}
