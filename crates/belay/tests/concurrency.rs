@@ -149,6 +149,21 @@ async fn blocked_reads_end_with_the_grant() {
 }
 
 #[tokio::test]
+async fn draining_ends_blocked_reads() {
+    // Rule: belay 21.5 — 503 with Retry-After while the gateway shuts down
+    let world = World::new().await;
+    let granted = world.grant("test.wait", "", "").await;
+    let drain = async {
+        world.wait.waiting.acquire().await.unwrap().forget();
+        world.server.drain();
+    };
+    let (answer, ()) = tokio::join!(world.call("GET", &granted.cap, ""), drain);
+    answer.is_failure(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    world.call("GET", &granted.cap, "").await.is_failure(503, "unavailable");
+}
+
+#[tokio::test]
 async fn a_revocation_by_another_server_ends_blocked_reads() {
     // Rule: belay 20.6 — what another node revoked ends here too
     let store = Arc::new(MemoryStore::new());

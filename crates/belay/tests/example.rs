@@ -13,8 +13,8 @@ async fn the_example_does_what_it_says() {
         [
             r#"HTTP/1.1 200 OK: {"value":1}"#,
             r#"HTTP/1.1 200 OK: {"value":1}"#,
-            r#"HTTP/1.1 405 Method Not Allowed: {"error":{"message":"method not allowed","status":405}}"#,
-            r#"HTTP/1.1 404 Not Found: {"error":{"message":"not found","status":404}}"#,
+            r#"HTTP/1.1 405 Method Not Allowed: {"error":{"status":405,"message":"method not allowed"}}"#,
+            r#"HTTP/1.1 404 Not Found: {"error":{"status":404,"message":"not found"}}"#,
         ]
     );
 }

@@ -250,7 +250,7 @@ async fn chains_and_rates_of_wraps_are_bounded() {
     }
     assert_eq!(world.call("GET", &last.cap, "").await.status, 200);
     wrap(&world, &last.cap, json!({}), "").await.is_failure(403, "forbidden");
-    // Rule: belay 20.8 — wraps are rate-limited
+    // Rule: belay 20.8 — wraps are rate-limited per parent
     let root = world.grant("test.echo", "", "").await;
     for _ in 0..100 {
         world.wrap(&root.cap, "").await;
@@ -260,6 +260,33 @@ async fn chains_and_rates_of_wraps_are_bounded() {
     assert_eq!(limited.header("retry-after"), Some("1"));
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(wrap(&world, &root.cap, json!({}), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_derived_is_bounded_at_all_depths_together() {
+    let world = World::with(|mut config| {
+        config.derived_max = 3;
+        config.target_bytes_max = 100;
+        config
+    })
+    .await;
+    let head = world.grant("test.echo", "", "").await;
+    let child = world.wrap(&head.cap, r#"{"expires":"2024-03-09T14:05:22Z"}"#).await;
+    world.wrap(&child.cap, "").await;
+    world.wrap(&head.cap, "").await;
+    wrap(&world, &child.cap, json!({}), "").await.is_failure(403, "forbidden");
+    wrap(&world, &head.cap, json!({}), "").await.is_failure(403, "forbidden");
+    let other = world.grant("test.echo", "", "").await;
+    assert_eq!(wrap(&world, &other.cap, json!({}), "").await.status, 200);
+    // Two of the three expire, which makes room.
+    world.clock.advance(Duration::from_secs(1));
+    for status in [200, 200, 403] {
+        assert_eq!(wrap(&world, &head.cap, json!({}), "").await.status, status);
+    }
+    let grantor = world.grant("grantor", GRANTOR, "").await;
+    let long = "x".repeat(100);
+    let request = json!({"kind": "test.echo", "target": {"channel": long}});
+    ask(&world, &grantor.cap, request).await.is_failure(400, "bad request");
 }
 
 #[tokio::test]

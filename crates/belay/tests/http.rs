@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use common::{Answer, World, path_of};
 
-const NOT_FOUND: &str = r#"{"error":{"message":"not found","status":404}}"#;
+const NOT_FOUND: &str = r#"{"error":{"status":404,"message":"not found"}}"#;
 
 #[tokio::test]
 async fn grant_invoke_revoke() {

@@ -122,7 +122,8 @@ async fn an_id_is_stored_only_as_its_hash() {
 #[test]
 fn the_worked_hashes() {
     // Rule: belay 20.4 — an id is looked up by the SHA-256 of its text
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for (id, hash) in [
         (
             "7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936",

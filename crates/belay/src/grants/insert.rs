@@ -17,6 +17,7 @@ use crate::{
         },
         unchanged,
     },
+    limits::Rate,
     names::Handle,
 };
 
@@ -71,12 +72,12 @@ impl Grants {
 
     /// Makes a child, if the one above is still alive.
     ///
-    /// Answers the handle that it replaced, if it replaced one.
+    /// Answers the grant that it replaced, if it replaced one.
     pub(crate) async fn insert_child(
         &self,
         child: &Derivation,
         now: Timestamp,
-    ) -> Result<Option<Handle>, InsertError> {
+    ) -> Result<Option<Grant>, InsertError> {
         let grant = &child.grant;
         let (Some(parent), tree) = (grant.parent(), grant.root()) else {
             return Err(InsertError::Gone);
@@ -131,7 +132,7 @@ impl Grants {
         child: &Derivation,
         above: &Chain,
         now: Timestamp,
-    ) -> Result<(Batch, Option<Handle>), InsertError> {
+    ) -> Result<(Batch, Option<Grant>), InsertError> {
         let grant = &child.grant;
         let (parent, tree) = (&above.grant().handle, grant.root());
         let partition = keys::tree(tree);
@@ -143,28 +144,21 @@ impl Grants {
             Some(digest) => self.rotate(&mut batch, grant, &digest, now).await?,
             None => None,
         };
-        let most = if grant.link == Link::Granted { self.granted_max } else { self.children_max };
-        let children =
-            Tally { key: keys::child_count(parent), prefix: keys::children(parent), most };
-        self.tally(&mut batch, children, None, now).await?;
-        let whole = Tally {
-            key: keys::tree_count(),
-            prefix: keys::GRANTS.to_vec(),
-            most: self.tree_grants_max,
+        let (most, rate) = match grant.link {
+            Link::Granted => (self.granted_max, None),
+            Link::Wrap | Link::Root => (self.children_max, Some(self.wrap_rate)),
         };
-        self.tally(&mut batch, whole, Some(self.derive_rate), now).await?;
-        let batch = batch
-            .then(Operation::Put {
-                key: keys::grant(&grant.handle),
-                value: encode_grant(grant)?,
-                expires,
-            })
-            .then(Operation::Put {
-                key: keys::child(parent, &grant.handle),
-                value: Bytes::new(),
-                expires: grant.bounds.expires(),
-            });
-        Ok((batch, replaced))
+        let (count, prefix) = (keys::child_count(parent), keys::children(parent));
+        let children = Tally { count, prefix, row: keys::child(parent, &grant.handle), most };
+        self.tally(&mut batch, children, rate, grant, now).await?;
+        if let Some(head) = grant.head() {
+            let (count, prefix) = (keys::derived_count(head), keys::all_derived(head));
+            let (row, most) = (keys::derived(head, &grant.handle), self.derived_max);
+            let derived = Tally { count, prefix, row, most };
+            self.tally(&mut batch, derived, None, grant, now).await?;
+        }
+        let (key, value) = (keys::grant(&grant.handle), encode_grant(grant)?);
+        Ok((batch.then(Operation::Put { key, value, expires }), replaced))
     }
 
     // One more below something: refuses it if there is no room, recounting only then, since grants
@@ -173,10 +167,11 @@ impl Grants {
         &self,
         batch: &mut Batch,
         tally: Tally,
-        rate: Option<crate::limits::Rate>,
+        rate: Option<Rate>,
+        grant: &Grant,
         now: Timestamp,
     ) -> Result<(), InsertError> {
-        let row = self.store.get(&batch.partition, &tally.key, now).await?;
+        let row = self.store.get(&batch.partition, &tally.count, now).await?;
         let bytes = row.as_ref().and_then(|row| row.value.as_bytes());
         let mut count = match bytes {
             Some(bytes) => decode_count(bytes)?,
@@ -195,9 +190,14 @@ impl Grants {
             count.bucket =
                 Some(taken.map_err(|retry_after_secs| InsertError::TooFast { retry_after_secs })?);
         }
-        batch.expectations.push(unchanged(tally.key.clone(), row.as_ref()));
+        batch.expectations.push(unchanged(tally.count.clone(), row.as_ref()));
         let value = encode_count(count)?;
-        batch.operations.push(Operation::Put { key: tally.key, value, expires: None });
+        batch.operations.push(Operation::Put { key: tally.count, value, expires: None });
+        batch.operations.push(Operation::Put {
+            key: tally.row,
+            value: Bytes::new(),
+            expires: grant.bounds.expires(),
+        });
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Grants {
         grant: &Grant,
         digest: &SecretHash,
         now: Timestamp,
-    ) -> Result<Option<Handle>, InsertError> {
+    ) -> Result<Option<Grant>, InsertError> {
         let key = keys::fingerprint(digest);
         let row = self.store.get(&batch.partition, &key, now).await?;
         batch.expectations.push(unchanged(key.clone(), row.as_ref()));
@@ -219,7 +219,7 @@ impl Grants {
             && let Some(loaded) = self.load(grant.root(), &old, now).await?
         {
             batch.operations.extend(self.burial(&loaded.grant, now)?);
-            replaced = Some(old);
+            replaced = Some(loaded.grant);
         }
         let value = Bytes::from(grant.handle.to_string());
         batch.operations.push(Operation::Put { key, value, expires: self.keep_until(grant) });
@@ -228,7 +228,11 @@ impl Grants {
 }
 
 struct Tally {
-    key: Key,
+    /// Where the count is.
+    count: Key,
+    /// Begins the rows that are counted.
     prefix: Vec<u8>,
+    /// The row of the new grant.
+    row: Key,
     most: u32,
 }

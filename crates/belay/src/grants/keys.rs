@@ -8,7 +8,8 @@
 //! | `cap/tree/ROOT` | `g/HANDLE` | the grant; a tombstone once it is revoked |
 //! | | `gx/HANDLE` | what is still listed of a revoked grant |
 //! | | `c/PARENT/CHILD` | a live child |
-//! | | `n/PARENT`, `n` | how many children, how many grants in the tree |
+//! | | `d/HEAD/HANDLE` | a live grant that was derived from HEAD, at any depth |
+//! | | `n/PARENT`, `nd/HEAD` | how many of them |
 //! | | `u/HANDLE`, `r/HANDLE` | uses taken; the token bucket |
 //! | | `i/HANDLE` | how often and when it was last invoked |
 //! | | `f/FINGERPRINT` | the grant that a regrant rotates |
@@ -100,8 +101,16 @@ pub(super) fn child_count(parent: &Handle) -> Key {
     key(format!("n/{parent}"))
 }
 
-pub(super) fn tree_count() -> Key {
-    key("n")
+pub(super) fn derived(head: &Handle, handle: &Handle) -> Key {
+    key(format!("d/{head}/{handle}"))
+}
+
+pub(super) fn all_derived(head: &Handle) -> Vec<u8> {
+    format!("d/{head}/").into_bytes()
+}
+
+pub(super) fn derived_count(head: &Handle) -> Key {
+    key(format!("nd/{head}"))
 }
 
 pub(super) fn uses(handle: &Handle) -> Key {

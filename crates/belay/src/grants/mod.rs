@@ -52,8 +52,8 @@ pub(crate) struct Grants {
     chain_depth_max: usize,
     children_max: u32,
     granted_max: u32,
-    tree_grants_max: u32,
-    derive_rate: Rate,
+    derived_max: u32,
+    wrap_rate: Rate,
 }
 
 /// A grant as it was read.
@@ -120,8 +120,8 @@ impl Grants {
             chain_depth_max: config.chain_depth_max.clamp(1, 32),
             children_max: config.children_max,
             granted_max: config.granted_max,
-            tree_grants_max: config.tree_grants_max,
-            derive_rate: config.derive_rate,
+            derived_max: config.derived_max,
+            wrap_rate: config.wrap_rate,
         }
     }
 

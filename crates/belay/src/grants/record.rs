@@ -62,6 +62,12 @@ impl Grant {
         self.ancestors.first().map(|ancestor| &ancestor.handle)
     }
 
+    /// The capability that this one was derived from in the end, wrap by wrap; `None` if it was not
+    /// derived.
+    pub(crate) fn head(&self) -> Option<&Handle> {
+        self.ancestors.iter().take_while(|ancestor| ancestor.counts).last().map(|last| &last.handle)
+    }
+
     /// The root of the tree.
     pub(crate) fn root(&self) -> &Handle {
         self.ancestors.last().map_or(&self.handle, |ancestor| &ancestor.handle)

@@ -16,7 +16,7 @@ use crate::{
     names::{Handle, Kind, Label},
     request::{GrantRequest, RequestError},
     server::{CapServer, Inner, grantor::GrantorTarget},
-    wire::{Bcap, BcapValue, Members},
+    wire::{Bcap, BcapValue, Members, encode_bare},
 };
 
 /// Random bytes in an id (Belay §21.2).
@@ -173,6 +173,10 @@ pub(super) struct New {
 impl Inner {
     /// Whether a kind has a target like that.
     pub(super) fn check_request(&self, request: &GrantRequest) -> Result<(), GrantError> {
+        let text = encode_bare(&request.target, self.config.wire);
+        if text.map_or(true, |text| text.len() > self.config.target_bytes_max) {
+            return Err(RequestError::BadMember("target").into());
+        }
         let checked = if request.kind.as_str() == Kind::GRANTOR {
             GrantorTarget::parse(&request.target).map(drop)
         } else {
@@ -222,8 +226,8 @@ impl Inner {
     ) -> Result<Granted, GrantError> {
         let derivation = Derivation { grant: new.grant, rotate };
         let replaced = self.grants.insert_child(&derivation, derivation.grant.created).await?;
-        if let Some(old) = &replaced {
-            self.cut_off(derivation.grant.root(), old);
+        if let Some(old) = replaced {
+            self.bury(old);
         }
         audit::granted(&derivation.grant, Some(by));
         Ok(new.granted)

@@ -107,6 +107,9 @@ impl CapServer {
         if !is_id(id) {
             return Err(BcapError::NotFound);
         }
+        if self.0.draining.is_cancelled() {
+            return Err(BcapError::unavailable());
+        }
         let hash = SecretHash::of(id);
         for _ in 0..READINGS_MAX {
             let seen = self.0.live.generation();
@@ -285,6 +288,7 @@ impl Opened {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => return Err(BcapError::NotFound),
+                () = self.inner.draining.cancelled() => return Err(BcapError::unavailable()),
                 done = work => done,
             }
         } else {

@@ -19,7 +19,7 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Secret, Timestamp};
 use buswire_store::{Store, StoreError};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use admin::{AdminError, GrantInfo, GrantPage, GrantState, Revoked};
 pub use grant::{GrantError, Granted};
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     operations: RwLock<BTreeMap<Kind, Arc<dyn Operation>>>,
     tracker: TaskTracker,
+    draining: CancellationToken,
 }
 
 impl CapServer {
@@ -93,6 +94,7 @@ impl CapServer {
             config,
             operations: RwLock::default(),
             tracker,
+            draining: CancellationToken::new(),
         }))
     }
 
@@ -127,6 +129,12 @@ impl CapServer {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Answers 503 to every new invocation from here on, and to those that only read at once, so
+    /// that a shutdown does not wait for blocked reads.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
     }
 
     /// Waits for the tasks that the server started and writes what it counted in memory. Nothing is
