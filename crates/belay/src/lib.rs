@@ -36,7 +36,7 @@ mod wire;
 pub use config::{Config, ConfigError};
 pub use error::BcapError;
 pub use http::ClientAddress;
-pub use limits::{Bounds, Bucket, Limits, LimitsError, NameSet, Rate};
+pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};

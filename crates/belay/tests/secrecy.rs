@@ -9,92 +9,24 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex},
+};
 
 use buswire_belay::Config;
-use buswire_message::{SecretHash, Timestamp};
-use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Operation,
-    Outcome, Page, Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept,
-    memory::MemoryStore,
-};
+use buswire_message::SecretHash;
+use buswire_store::Operation;
 use buswire_testkit::VirtualClock;
-use common::{BASE, World};
-
-/// Keeps every byte that was ever written.
-#[derive(Debug)]
-struct Recorder {
-    inner: MemoryStore,
-    written: Mutex<Vec<u8>>,
-}
-
-impl Store for Recorder {
-    fn commit(
-        &self,
-        batch: Batch,
-        ack: Ack,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
-        {
-            let mut written = self.written.lock().unwrap();
-            written.extend(batch.partition.as_str().bytes());
-            for operation in &batch.operations {
-                if let Operation::Put { key, value, .. } = operation {
-                    written.extend(key.as_bytes());
-                    written.extend(value);
-                }
-            }
-        }
-        self.inner.commit(batch, ack, now)
-    }
-
-    fn get<'a>(
-        &'a self,
-        partition: &'a Partition,
-        key: &'a Key,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        self.inner.get(partition, key, now)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        partition: &'a Partition,
-        range: KeyRange,
-        limit: usize,
-        direction: Direction,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
-        self.inner.scan(partition, range, limit, direction, now)
-    }
-
-    fn read_log<'a>(
-        &'a self,
-        partition: &'a Partition,
-        log: &'a LogName,
-        after: Option<Position>,
-        limit: usize,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.inner.read_log(partition, log, after, limit, now)
-    }
-
-    fn hints(&self, filter: HintFilter) -> Hints {
-        self.inner.hints(filter)
-    }
-
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.inner.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
-}
+use common::{
+    BASE, World,
+    tap::{Fault, Tap},
+};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
@@ -103,15 +35,27 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[tokio::test]
 async fn an_id_is_stored_only_as_its_hash() {
     // Rule: belay 20.4 — ids are shown once and never stored
-    let store = Arc::new(Recorder { inner: MemoryStore::new(), written: Mutex::default() });
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let (store, log) = (Tap::new(), Arc::clone(&written));
+    store.on_commit(move |batch| {
+        let mut written = log.lock().unwrap();
+        written.extend(batch.partition.as_str().bytes());
+        for operation in &batch.operations {
+            if let Operation::Put { key, value, .. } = operation {
+                written.extend(key.as_bytes());
+                written.extend(value);
+            }
+        }
+        Fault::None
+    });
     let clock = VirtualClock::default();
-    let world = World::over(store.clone(), clock, Config::new(BASE).unwrap(), 1).await;
+    let world = World::over(store, clock, Config::new(BASE).unwrap(), 1).await;
     let root = world.grant("test.echo", "", r#"{"uses":9,"rate":{"count":9,"per":1}}"#).await;
     let child = world.wrap(&root.cap, "").await;
     assert_eq!(world.call("GET", &child.cap, "").await.status, 200);
     world.server.revoke(&root.handle).await.unwrap();
     world.server.close().await.unwrap();
-    let written = store.written.lock().unwrap().clone();
+    let written = written.lock().unwrap().clone();
     for cap in [&root.cap, &root.control, &child.cap, &child.control] {
         let id = world.server.local_id(cap).unwrap();
         assert!(!contains(&written, id.expose().as_bytes()));
@@ -151,4 +95,68 @@ async fn nothing_that_is_shown_has_an_id() {
         assert!(!shown.contains(id.expose()));
     }
     assert!(shown.contains(granted.handle.as_str()));
+}
+
+/// Writes down every event.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("buswire")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push('\n');
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn the_audit_record_names_handles_only() {
+    // Rule: belay 20.9 — grant, wrap, revoke, suspend and every invocation are recorded, by handle
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let world = World::new().await;
+    let root = world.grant("test.echo", r#"{"channel":"s3cret-channel"}"#, "").await;
+    let child = world.wrap(&root.cap, "").await;
+    world.call("POST", &child.cap, r#"{"value":"s3cret-body"}"#).await;
+    world.call("PUT", &root.control, r#"{"value":{"suspended":true}}"#).await;
+    world.call("DELETE", &root.control, "").await;
+    let text = log.0.lock().unwrap().clone();
+    let (root_handle, child_handle) = (&root.handle, &child.handle);
+    for line in [
+        format!("granted handle={root_handle} kind=test.echo link=Root"),
+        format!("granted handle={child_handle} kind=test.echo link=Wrap by=\"{root_handle}\""),
+        format!(
+            "invoked handle={child_handle} chain=\"{root_handle}\" control=false \
+             method=\"POST\" status=200 bytes_in=23 bytes_out=23"
+        ),
+        format!("changed handle={root_handle} suspended=true"),
+        format!("revoked handle={root_handle} kind=test.echo"),
+    ] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert!(!text.contains("s3cret") && !text.contains("/cap/"));
+    for cap in [&root.cap, &root.control, &child.cap, &child.control] {
+        assert!(!text.contains(world.server.local_id(cap).unwrap().expose().as_str()));
+    }
 }

@@ -1,6 +1,8 @@
 //! A server with small test operations, and raw HTTP to it.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod tap;
+
 use std::{
     net::SocketAddr,
     sync::{
