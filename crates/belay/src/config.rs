@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{limits::Rate, wire::WireLimits};
+use crate::{derive::RegrantKey, limits::Rate, wire::WireLimits};
 
 /// A setting that can't be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,9 @@ pub struct Config {
     /// Answers 404 for one client address in a second, after which it gets 429 instead for ids that
     /// do not exist; one that exists is never refused for it (Belay §21.6). Default 50.
     pub not_found_per_second: u32,
+    /// The key of ids that can be computed again. Default none: no grantor then has `"regrant":
+    /// "stable"` (Belay §20.7).
+    pub regrant_key: Option<RegrantKey>,
 }
 
 impl Config {
@@ -91,6 +94,7 @@ impl Config {
             in_flight_max: 65_536,
             waiting_max: 4096,
             not_found_per_second: 50,
+            regrant_key: None,
         })
     }
 

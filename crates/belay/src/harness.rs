@@ -337,7 +337,7 @@ proptest! {
     #[test]
     fn trees_of_grants_behave_as_the_model(ops in any_ops()) {
         // Rule: belay 20.6 — a grant is valid iff it and every ancestor are live, also after a restart
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(exercise(&ops));
     }
 }

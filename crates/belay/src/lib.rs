@@ -19,6 +19,7 @@
 
 mod audit;
 mod config;
+mod derive;
 mod error;
 mod grants;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod target;
 mod wire;
 
 pub use config::{Config, ConfigError};
+pub use derive::RegrantKey;
 pub use error::BcapError;
 pub use http::ClientAddress;
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};

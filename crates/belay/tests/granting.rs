@@ -11,7 +11,7 @@ mod common;
 
 use std::time::Duration;
 
-use buswire_belay::{Bcap, Granted};
+use buswire_belay::{Bcap, GrantRequest, Granted, RegrantKey};
 use common::{Answer, BASE, World, path_of};
 use serde_json::{Value, json};
 
@@ -180,6 +180,39 @@ async fn a_regrant_rotates() {
     let plain = json!({"kind": "test.echo", "label": "a"});
     made(&ask(&world, &grantor.cap, plain).await);
     assert_eq!(world.call("GET", &second.cap, "").await.status, 200);
+    // A rotation leaves one, however many there were.
+    let third = made(&ask(&world, &grantor.cap, request("a")).await);
+    assert_eq!(world.call("GET", &second.cap, "").await.status, 404);
+    assert_eq!(world.call("GET", &third.cap, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stable_regrant_gives_the_same_url() {
+    // Rule: belay 20.7 — a stable regrant gives the same URL; two that fit are 409; none grants
+    let target = r#"{"kinds":["test.echo"],"regrant":"stable"}"#;
+    let without_key = World::new().await;
+    let request = GrantRequest::parse("grantor", target, "", "").unwrap();
+    assert!(without_key.server.grant(request).await.is_err());
+    let world = World::with(|mut config| {
+        config.regrant_key = Some(RegrantKey::new(1, [7; 32]));
+        config
+    })
+    .await;
+    let grantor = world.grant("grantor", target, "").await;
+    let again = json!({"kind": "test.echo", "label": "a", "regrant": true});
+    let plain = json!({"kind": "test.echo", "label": "a"});
+    let first = made(&ask(&world, &grantor.cap, again.clone()).await);
+    let second = made(&ask(&world, &grantor.cap, again.clone()).await);
+    assert_eq!((&first.cap, &first.control), (&second.cap, &second.control));
+    assert_eq!(first.handle, second.handle);
+    assert_eq!(world.call("GET", &second.cap, "").await.status, 200);
+    let other = made(&ask(&world, &grantor.cap, plain).await);
+    assert_ne!(other.cap, first.cap);
+    ask(&world, &grantor.cap, again.clone()).await.is_failure(409, "ambiguous regrant");
+    world.call("DELETE", &first.control, "").await;
+    let third = made(&ask(&world, &grantor.cap, again).await);
+    assert_eq!(third.cap, other.cap);
+    assert_eq!(world.call("GET", &first.cap, "").await.status, 404);
 }
 
 #[tokio::test]

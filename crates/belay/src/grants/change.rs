@@ -109,6 +109,9 @@ impl Grants {
             Operation::Delete { key: keys::child_count(handle) },
             Operation::Delete { key: keys::derived_count(handle) },
         ];
+        if let Some(digest) = &grant.fingerprint {
+            operations.push(Operation::Delete { key: keys::matching(digest, handle) });
+        }
         if let Some(head) = grant.head() {
             operations.push(Operation::Delete { key: keys::derived(head, handle) });
         }

@@ -9,6 +9,7 @@ mod keys;
 mod ledger;
 mod list;
 mod record;
+mod regrant;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +23,7 @@ use futures::future::try_join_all;
 
 pub(crate) use admission::Admission;
 pub(crate) use change::{Change, Removal};
-pub(crate) use insert::{Derivation, InsertError};
+pub(crate) use insert::{Derivation, InsertError, Inserted, Regrant};
 pub(crate) use keys::{TREES, tree_of};
 pub(crate) use ledger::{Level, Verdict};
 pub(crate) use list::Cursor;
@@ -43,6 +44,9 @@ use crate::{
 /// invocations that count do not compete (see `admission`), so what is left are other gateways and
 /// changes of grants, which are rare.
 const ATTEMPTS: u32 = 128;
+
+/// How long to wait when the store asks to try again.
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
 
 /// The grants of a server.
 #[derive(Debug)]
@@ -239,8 +243,7 @@ impl Grants {
             Ok(Outcome::Committed(_)) => Ok(true),
             Ok(Outcome::Conflict(_)) => Ok(false),
             Err(StoreError::Retry(_)) => {
-                // Lets whatever the store waits for go on.
-                tokio::task::yield_now().await;
+                tokio::time::sleep(RETRY_PAUSE).await;
                 Ok(false)
             }
             Err(error) => Err(error),
