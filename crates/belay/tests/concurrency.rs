@@ -17,11 +17,16 @@ use std::{
     time::Duration,
 };
 
-use buswire_belay::{BcapError, Config, GrantError, Label, Limits, Method};
-use buswire_store::memory::MemoryStore;
+use buswire_belay::{
+    Bcap, BcapError, Config, GrantError, Label, Limits, Method, RegrantKey, Revoked,
+};
+use buswire_store::{Operation, memory::MemoryStore};
 use buswire_testkit::VirtualClock;
-use common::{BASE, World};
-use tokio::task::JoinSet;
+use common::{
+    BASE, World,
+    tap::{Fault, Tap},
+};
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Invokes with 32 tasks until each is told 404, and counts the successes.
@@ -68,18 +73,66 @@ async fn siblings_share_the_uses_of_their_parent() {
     assert_eq!((left.uses_left, left.children), (Some(0), 4));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn two_servers_count_together() {
     // Rule: belay 20.6 — with several nodes the row in the database is the authority
-    let store = Arc::new(MemoryStore::new());
+    for seed in 0..8 {
+        let store = Tap::turbulent(seed);
+        let clock = VirtualClock::default();
+        let config = Config::new(BASE).unwrap();
+        let one = World::over(store.clone(), clock.clone(), config.clone(), 1).await;
+        let other = World::over(store, clock, config, 2).await;
+        let granted = one.grant("test.echo", "", r#"{"uses":60}"#).await;
+        let ids = [one.server.local_id(&granted.cap).unwrap().expose().clone()];
+        let (first, second) = tokio::join!(drain(&one, &ids), drain(&other, &ids));
+        assert_eq!(first + second, 60, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_by_two_servers_together() {
+    // Rule: belay 20.6 — limits counters are never cached
+    let store = Tap::turbulent(5);
     let clock = VirtualClock::default();
     let config = Config::new(BASE).unwrap();
     let one = World::over(store.clone(), clock.clone(), config.clone(), 1).await;
     let other = World::over(store, clock, config, 2).await;
-    let granted = one.grant("test.echo", "", r#"{"uses":60}"#).await;
-    let ids = [one.server.local_id(&granted.cap).unwrap().expose().clone()];
-    let (first, second) = tokio::join!(drain(&one, &ids), drain(&other, &ids));
-    assert_eq!(first + second, 60);
+    let granted = one.grant("test.echo", "", r#"{"rate":{"count":20,"per":60}}"#).await;
+    let id = one.server.local_id(&granted.cap).unwrap().expose().clone();
+    let mut tasks = JoinSet::new();
+    for n in 0..60 {
+        let server = if n % 2 == 0 { one.server.clone() } else { other.server.clone() };
+        let id = id.clone();
+        tasks.spawn(async move { server.invoke(&id, Method::Get, None).await.is_ok() });
+    }
+    let admitted = tasks.join_all().await.into_iter().filter(|admitted| *admitted).count();
+    assert_eq!(admitted, 20);
+}
+
+#[tokio::test]
+async fn what_was_counted_is_not_made_once_the_grant_is_revoked() {
+    // Rule: belay 20.6 — after the reply to a revocation no invocation starts
+    let store = Tap::new();
+    let config = Config::new(BASE).unwrap();
+    let world = World::over(store.clone(), VirtualClock::default(), config, 1).await;
+    let granted = world.grant("test.echo", "", r#"{"uses":5}"#).await;
+    let (counted, revoked) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (reached, gate) = (Arc::clone(&counted), Arc::clone(&revoked));
+    store.on_commit(move |batch| {
+        if batch.operations.iter().any(|operation| matches!(operation, Operation::Raise { .. })) {
+            reached.add_permits(1);
+            return Fault::Held(Arc::clone(&gate));
+        }
+        Fault::None
+    });
+    let revoke = async {
+        counted.acquire().await.unwrap().forget();
+        world.server.revoke(&granted.handle).await.unwrap();
+        revoked.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(world.call("PUT", &granted.cap, r#"{"value":1}"#), revoke);
+    answer.is_failure(404, "not found");
+    assert_eq!(world.echo.invoked.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -190,14 +243,34 @@ async fn a_revocation_by_another_server_ends_blocked_reads() {
     other.server.watch(stop).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
+async fn no_read_blocks_past_a_revocation_that_it_raced() {
+    // Rule: belay 20.6 — a revocation racing an invocation never leaves it blocked
+    for seed in 0..60 {
+        let store = Tap::turbulent(seed);
+        let config = Config::new(BASE).unwrap();
+        let world = World::over(store, VirtualClock::default(), config, 1).await;
+        let granted = world.grant("test.wait", "", "").await;
+        let id = world.server.local_id(&granted.cap).unwrap();
+        let race = async {
+            tokio::join!(
+                world.server.invoke(id.expose(), Method::Get, None),
+                world.server.revoke(&granted.handle)
+            )
+        };
+        let raced = tokio::time::timeout(Duration::from_secs(20), race).await;
+        let (outcome, revoked) = raced.unwrap_or_else(|_| panic!("seed {seed} blocks"));
+        assert_eq!((outcome, revoked), (Err(BcapError::NotFound), Ok(Revoked::Now)), "seed {seed}");
+    }
+}
+
+#[tokio::test]
 async fn children_are_counted_exactly_while_many_wrap() {
     // Rule: belay 20.8 — live children per parent are bounded
-    let world = World::with(|mut config| {
-        config.children_max = 10;
-        config
-    })
-    .await;
+    let mut config = Config::new(BASE).unwrap();
+    config.children_max = 10;
+    let store = Tap::turbulent(9);
+    let world = World::over(store, VirtualClock::default(), config, 1).await;
     let parent = world.grant("test.echo", "", "").await;
     let id = world.server.local_id(&parent.cap).unwrap().expose().clone();
     let mut tasks = JoinSet::new();
@@ -213,4 +286,27 @@ async fn children_are_counted_exactly_while_many_wrap() {
     world.wrap(&parent.cap, "").await;
     let full = world.server.wrap(&id, Limits::default(), Label::default()).await;
     assert_eq!(full, Err(GrantError::Full));
+}
+
+#[tokio::test]
+async fn concurrent_regrants_agree_on_one() {
+    // Rule: belay 20.7 — regrants of one request that race give one URL, or leave one alive
+    for (regrant, alive) in [("stable", 8), ("rotate", 1)] {
+        let mut config = Config::new(BASE).unwrap();
+        config.regrant_key = Some(RegrantKey::new(1, [7; 32]));
+        let store = Tap::turbulent(3);
+        let world = World::over(store, VirtualClock::default(), config, 1).await;
+        let target = format!(r#"{{"kinds":["test.echo"],"regrant":"{regrant}"}}"#);
+        let grantor = world.grant("grantor", &target, "").await;
+        let body = r#"{"value":{"kind":"test.echo","regrant":true}}"#;
+        let calls = (0..8).map(|_| world.call("POST", &grantor.cap, body));
+        let mut live = 0;
+        for answer in futures::future::join_all(calls).await {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let json = answer.json();
+            let cap = Bcap::restore(json["value"]["cap"]["@"].as_str().unwrap());
+            live += usize::from(world.call("GET", &cap, "").await.status == 200);
+        }
+        assert_eq!(live, alive, "{regrant}");
+    }
 }

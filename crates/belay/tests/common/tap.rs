@@ -10,6 +10,8 @@ use buswire_store::{
     Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
     Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
 };
+use buswire_testkit::SplitMix64;
+use tokio::sync::Semaphore;
 
 type Hook = Box<dyn FnMut(&Batch) -> Fault + Send>;
 
@@ -20,17 +22,36 @@ pub(crate) enum Fault {
     Before(StoreError),
     /// It fails after it changed everything.
     After(StoreError),
+    /// It changes everything, and its answer waits for a permit.
+    Held(Arc<Semaphore>),
 }
 
 /// A store in memory whose commits a test watches or lets fail.
 pub(crate) struct Tap {
     inner: MemoryStore,
     hook: Mutex<Hook>,
+    yields: Option<Mutex<SplitMix64>>,
 }
 
 impl Tap {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::new(), hook: Mutex::new(Box::new(|_| Fault::None)) })
+        let hook: Hook = Box::new(|_| Fault::None);
+        Arc::new(Self { inner: MemoryStore::new(), hook: Mutex::new(hook), yields: None })
+    }
+
+    /// A store whose calls let others go first, in an order that the seed decides.
+    pub(crate) fn turbulent(seed: u64) -> Arc<Self> {
+        let hook: Hook = Box::new(|_| Fault::None);
+        let yields = Some(Mutex::new(SplitMix64::new(seed)));
+        Arc::new(Self { inner: MemoryStore::new(), hook: Mutex::new(hook), yields })
+    }
+
+    async fn let_others_go_first(&self) {
+        let Some(yields) = &self.yields else { return };
+        let count = yields.lock().unwrap().below(4);
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn on_commit(&self, hook: impl FnMut(&Batch) -> Fault + Send + 'static) {
@@ -53,9 +74,15 @@ impl Store for Tap {
     ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
         let fault = (self.hook.lock().unwrap())(&batch);
         Box::pin(async move {
+            self.let_others_go_first().await;
             match fault {
                 Fault::None => self.inner.commit(batch, ack, now).await,
                 Fault::Before(error) => Err(error),
+                Fault::Held(gate) => {
+                    let outcome = self.inner.commit(batch, ack, now).await;
+                    gate.acquire().await.unwrap().forget();
+                    outcome
+                }
                 Fault::After(error) => {
                     self.inner.commit(batch, ack, now).await?;
                     Err(error)
@@ -70,7 +97,12 @@ impl Store for Tap {
         key: &'a Key,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        self.inner.get(partition, key, now)
+        Box::pin(async move {
+            self.let_others_go_first().await;
+            let row = self.inner.get(partition, key, now).await;
+            self.let_others_go_first().await;
+            row
+        })
     }
 
     fn scan<'a>(
