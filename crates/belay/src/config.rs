@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{limits::Rate, wire::WireLimits};
+use crate::{derive::RegrantKey, limits::Rate, wire::WireLimits};
 
 /// A setting that can't be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +37,15 @@ pub struct Config {
     /// The most live children of a grantor. Default 100,000: it serves many holders. One more is
     /// refused 403.
     pub granted_max: u32,
-    /// The most grants of one tree, about 1 KiB of storage each. Default 1,000,000. One more is
-    /// refused 403.
-    pub tree_grants_max: u32,
-    /// How often children may be made in one tree (Belay §20.8). Default 100 in 10 s, which also
-    /// bounds how fast a holder fills the disk. Above it 429.
-    pub derive_rate: Rate,
+    /// The most live grants below a capability that was not itself derived, at every depth together,
+    /// about 1 KiB of storage each. Default 10,000: without it a holder could fill the disk level by
+    /// level. One more is refused 403.
+    pub derived_max: u32,
+    /// How often one capability may be wrapped (Belay §20.8). Default 100 in 10 s. Above it 429.
+    pub wrap_rate: Rate,
+    /// The most bytes of a target. Default 64 KiB; it is read for every invocation. Above it the
+    /// request is refused 400.
+    pub target_bytes_max: usize,
     /// How long a grant that is revoked or expired is still listed. Default 30 days.
     pub retention: Duration,
     /// Invocations in progress at once, about 200 bytes each. Default 65,536. Above it 503.
@@ -53,6 +56,9 @@ pub struct Config {
     /// Answers 404 for one client address in a second, after which it gets 429 instead for ids that
     /// do not exist; one that exists is never refused for it (Belay §21.6). Default 50.
     pub not_found_per_second: u32,
+    /// The key of ids that can be computed again. Default none: no grantor then has `"regrant":
+    /// "stable"` (Belay §20.7).
+    pub regrant_key: Option<RegrantKey>,
 }
 
 impl Config {
@@ -81,12 +87,14 @@ impl Config {
             chain_depth_max: 32,
             children_max: 1000,
             granted_max: 100_000,
-            tree_grants_max: 1_000_000,
-            derive_rate: Rate::new(100, 10).ok_or(ConfigError::BaseUrl)?,
+            derived_max: 10_000,
+            wrap_rate: Rate::new(100, 10).ok_or(ConfigError::BaseUrl)?,
+            target_bytes_max: 64 * 1024,
             retention: Duration::from_secs(30 * 86_400),
             in_flight_max: 65_536,
             waiting_max: 4096,
             not_found_per_second: 50,
+            regrant_key: None,
         })
     }
 

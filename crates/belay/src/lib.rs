@@ -19,8 +19,11 @@
 
 mod audit;
 mod config;
+mod derive;
 mod error;
 mod grants;
+#[cfg(test)]
+mod harness;
 mod http;
 mod limits;
 mod method;
@@ -32,9 +35,10 @@ mod target;
 mod wire;
 
 pub use config::{Config, ConfigError};
+pub use derive::RegrantKey;
 pub use error::BcapError;
 pub use http::ClientAddress;
-pub use limits::{Bounds, Bucket, Limits, LimitsError, NameSet, Rate};
+pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};

@@ -107,7 +107,14 @@ impl Grants {
             Operation::Delete { key: keys::uses(handle) },
             Operation::Delete { key: keys::bucket(handle) },
             Operation::Delete { key: keys::child_count(handle) },
+            Operation::Delete { key: keys::derived_count(handle) },
         ];
+        if let Some(digest) = &grant.fingerprint {
+            operations.push(Operation::Delete { key: keys::matching(digest, handle) });
+        }
+        if let Some(head) = grant.head() {
+            operations.push(Operation::Delete { key: keys::derived(head, handle) });
+        }
         if let Some(parent) = grant.parent() {
             operations.push(Operation::Delete { key: keys::child(parent, handle) });
         }

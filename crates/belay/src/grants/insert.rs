@@ -3,20 +3,22 @@
 //! The indexes are written first and the grant last, so that a grant is there whole or not at all; an
 //! index that leads nowhere is a 404. Never here: what may be granted to whom.
 
-use buswire_message::{SecretHash, Timestamp};
+use buswire_message::Timestamp;
 use buswire_store::{Ack, Batch, Expectation, Key, Operation, Partition, StoreError};
 use bytes::Bytes;
 use futures::future::try_join_all;
 
 use crate::{
     grants::{
-        ATTEMPTS, Chain, Grants, contended, keys,
+        ATTEMPTS, Grants, contended, keys,
         record::{
             Count, Designated, Grant, Link, Role, decode_count, encode_count, encode_grant,
             encode_index,
         },
+        regrant::Fit,
         unchanged,
     },
+    limits::Rate,
     names::Handle,
 };
 
@@ -29,6 +31,9 @@ pub(crate) enum InsertError {
     /// The chain would be too deep, or the parent or the tree is full.
     #[error("no more grants fit there")]
     Full,
+    /// More than one live grant fits a regrant.
+    #[error("more than one grant fits")]
+    Ambiguous,
     /// Children are made too fast.
     #[error("children are made too fast")]
     TooFast { retry_after_secs: u32 },
@@ -42,8 +47,35 @@ pub(crate) enum InsertError {
 pub(crate) struct Derivation {
     /// The child.
     pub(crate) grant: Grant,
-    /// The grant that a regrant with this fingerprint replaces.
-    pub(crate) rotate: Option<SecretHash>,
+    /// What becomes of live grants with its fingerprint.
+    pub(crate) regrant: Regrant,
+}
+
+/// What a new grant does to live ones with the same fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Regrant {
+    /// They stay.
+    No,
+    /// They die of it (Belay §20.7 a).
+    Rotate,
+    /// If there is one that can be computed again, it is the answer and nothing new is made; one of
+    /// another key dies; two are ambiguous (Belay §20.7 b).
+    Reuse {
+        /// The version of the key that computes.
+        version: u32,
+    },
+}
+
+/// What making a child came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Inserted {
+    /// It was made.
+    New {
+        /// Those that died of it.
+        replaced: Vec<Grant>,
+    },
+    /// This one is there already.
+    Existing(Box<Grant>),
 }
 
 impl Grants {
@@ -62,7 +94,10 @@ impl Grants {
             .expect(Expectation::Absent(key.clone()))
             .then(Operation::Put { key, value, expires });
         for _ in 0..ATTEMPTS {
-            if self.commit(batch.clone(), Ack::Safe, now).await? {
+            // A store that asks to try again may have done it; nobody else has the handle.
+            if self.commit(batch.clone(), Ack::Safe, now).await?
+                || self.load(&grant.handle, &grant.handle, now).await?.is_some()
+            {
                 return Ok(());
             }
         }
@@ -71,12 +106,12 @@ impl Grants {
 
     /// Makes a child, if the one above is still alive.
     ///
-    /// Answers the handle that it replaced, if it replaced one.
+    /// A regrant may find one that is there already.
     pub(crate) async fn insert_child(
         &self,
         child: &Derivation,
         now: Timestamp,
-    ) -> Result<Option<Handle>, InsertError> {
+    ) -> Result<Inserted, InsertError> {
         let grant = &child.grant;
         let (Some(parent), tree) = (grant.parent(), grant.root()) else {
             return Err(InsertError::Gone);
@@ -84,14 +119,28 @@ impl Grants {
         if grant.ancestors.len() >= self.chain_depth_max {
             return Err(InsertError::Full);
         }
+        if let Regrant::Reuse { version } = child.regrant
+            && let Fit::One(existing) = self.fitting(grant, version, now).await?
+        {
+            return Ok(Inserted::Existing(existing));
+        }
         let (partition, key) = keys::handles(&grant.handle);
         self.index(grant, vec![(partition, key, Bytes::from(tree.to_string()))]).await?;
         for _ in 0..ATTEMPTS {
             let above = self.chain(tree, parent, now).await?;
             let above = above.filter(|chain| chain.is_current(now)).ok_or(InsertError::Gone)?;
-            let (batch, replaced) = self.child_batch(child, &above, now).await?;
-            if self.commit(batch, Ack::Safe, now).await? {
-                return Ok(replaced);
+            let mut batch = Batch::new(keys::tree(tree))
+                .expect(Expectation::Absent(keys::grant(&grant.handle)))
+                .expect(Expectation::Unchanged(keys::grant(parent), above.leaf.revision));
+            let replaced = match self.regrant(&mut batch, child, now).await? {
+                Fit::One(existing) => return Ok(Inserted::Existing(existing)),
+                Fit::None(replaced) => replaced,
+            };
+            self.child_rows(&mut batch, grant, parent, now).await?;
+            if self.commit(batch, Ack::Safe, now).await?
+                || self.load(tree, &grant.handle, now).await?.is_some()
+            {
+                return Ok(Inserted::New { replaced });
             }
         }
         Err(contended().into())
@@ -126,45 +175,30 @@ impl Grants {
         try_join_all(commits).await.map(drop)
     }
 
-    async fn child_batch(
+    async fn child_rows(
         &self,
-        child: &Derivation,
-        above: &Chain,
+        batch: &mut Batch,
+        grant: &Grant,
+        parent: &Handle,
         now: Timestamp,
-    ) -> Result<(Batch, Option<Handle>), InsertError> {
-        let grant = &child.grant;
-        let (parent, tree) = (&above.grant().handle, grant.root());
-        let partition = keys::tree(tree);
+    ) -> Result<(), InsertError> {
+        let (most, rate) = match grant.link {
+            Link::Granted => (self.granted_max, None),
+            Link::Wrap | Link::Root => (self.children_max, Some(self.wrap_rate)),
+        };
+        let (count, prefix) = (keys::child_count(parent), keys::children(parent));
+        let children = Tally { count, prefix, row: keys::child(parent, &grant.handle), most };
+        self.tally(batch, children, rate, grant, now).await?;
+        if let Some(head) = grant.head() {
+            let (count, prefix) = (keys::derived_count(head), keys::all_derived(head));
+            let (row, most) = (keys::derived(head, &grant.handle), self.derived_max);
+            let derived = Tally { count, prefix, row, most };
+            self.tally(batch, derived, None, grant, now).await?;
+        }
+        let (key, value) = (keys::grant(&grant.handle), encode_grant(grant)?);
         let expires = self.keep_until(grant);
-        let mut batch = Batch::new(partition.clone())
-            .expect(Expectation::Absent(keys::grant(&grant.handle)))
-            .expect(Expectation::Unchanged(keys::grant(parent), above.leaf.revision));
-        let replaced = match child.rotate {
-            Some(digest) => self.rotate(&mut batch, grant, &digest, now).await?,
-            None => None,
-        };
-        let most = if grant.link == Link::Granted { self.granted_max } else { self.children_max };
-        let children =
-            Tally { key: keys::child_count(parent), prefix: keys::children(parent), most };
-        self.tally(&mut batch, children, None, now).await?;
-        let whole = Tally {
-            key: keys::tree_count(),
-            prefix: keys::GRANTS.to_vec(),
-            most: self.tree_grants_max,
-        };
-        self.tally(&mut batch, whole, Some(self.derive_rate), now).await?;
-        let batch = batch
-            .then(Operation::Put {
-                key: keys::grant(&grant.handle),
-                value: encode_grant(grant)?,
-                expires,
-            })
-            .then(Operation::Put {
-                key: keys::child(parent, &grant.handle),
-                value: Bytes::new(),
-                expires: grant.bounds.expires(),
-            });
-        Ok((batch, replaced))
+        batch.operations.push(Operation::Put { key, value, expires });
+        Ok(())
     }
 
     // One more below something: refuses it if there is no room, recounting only then, since grants
@@ -173,10 +207,11 @@ impl Grants {
         &self,
         batch: &mut Batch,
         tally: Tally,
-        rate: Option<crate::limits::Rate>,
+        rate: Option<Rate>,
+        grant: &Grant,
         now: Timestamp,
     ) -> Result<(), InsertError> {
-        let row = self.store.get(&batch.partition, &tally.key, now).await?;
+        let row = self.store.get(&batch.partition, &tally.count, now).await?;
         let bytes = row.as_ref().and_then(|row| row.value.as_bytes());
         let mut count = match bytes {
             Some(bytes) => decode_count(bytes)?,
@@ -195,40 +230,24 @@ impl Grants {
             count.bucket =
                 Some(taken.map_err(|retry_after_secs| InsertError::TooFast { retry_after_secs })?);
         }
-        batch.expectations.push(unchanged(tally.key.clone(), row.as_ref()));
+        batch.expectations.push(unchanged(tally.count.clone(), row.as_ref()));
         let value = encode_count(count)?;
-        batch.operations.push(Operation::Put { key: tally.key, value, expires: None });
+        batch.operations.push(Operation::Put { key: tally.count, value, expires: None });
+        batch.operations.push(Operation::Put {
+            key: tally.row,
+            value: Bytes::new(),
+            expires: grant.bounds.expires(),
+        });
         Ok(())
-    }
-
-    // The grant that a regrant replaces dies in the commit that makes the new one (Belay §20.7).
-    async fn rotate(
-        &self,
-        batch: &mut Batch,
-        grant: &Grant,
-        digest: &SecretHash,
-        now: Timestamp,
-    ) -> Result<Option<Handle>, InsertError> {
-        let key = keys::fingerprint(digest);
-        let row = self.store.get(&batch.partition, &key, now).await?;
-        batch.expectations.push(unchanged(key.clone(), row.as_ref()));
-        let text = row.as_ref().and_then(|row| row.value.as_bytes());
-        let old = text.and_then(|text| std::str::from_utf8(text).ok()?.parse::<Handle>().ok());
-        let mut replaced = None;
-        if let Some(old) = old
-            && let Some(loaded) = self.load(grant.root(), &old, now).await?
-        {
-            batch.operations.extend(self.burial(&loaded.grant, now)?);
-            replaced = Some(old);
-        }
-        let value = Bytes::from(grant.handle.to_string());
-        batch.operations.push(Operation::Put { key, value, expires: self.keep_until(grant) });
-        Ok(replaced)
     }
 }
 
 struct Tally {
-    key: Key,
+    /// Where the count is.
+    count: Key,
+    /// Begins the rows that are counted.
     prefix: Vec<u8>,
+    /// The row of the new grant.
+    row: Key,
     most: u32,
 }

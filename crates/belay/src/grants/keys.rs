@@ -8,10 +8,12 @@
 //! | `cap/tree/ROOT` | `g/HANDLE` | the grant; a tombstone once it is revoked |
 //! | | `gx/HANDLE` | what is still listed of a revoked grant |
 //! | | `c/PARENT/CHILD` | a live child |
-//! | | `n/PARENT`, `n` | how many children, how many grants in the tree |
+//! | | `d/HEAD/HANDLE` | a live grant that was derived from HEAD, at any depth |
+//! | | `n/PARENT`, `nd/HEAD` | how many of them |
 //! | | `u/HANDLE`, `r/HANDLE` | uses taken; the token bucket |
 //! | | `i/HANDLE` | how often and when it was last invoked |
-//! | | `f/FINGERPRINT` | the grant that a regrant rotates |
+//! | | `f/FINGERPRINT` | changes with every grant that a regrant may refer to |
+//! | | `m/FINGERPRINT` and HANDLE | such a grant that is alive |
 //!
 //! The id of a capability is nowhere, only its SHA-256 (Belay §20.4). A check of a chain of depth *d*
 //! is 1 + *d* reads, of which *d* go to one partition; revoking is one row, whatever hangs below it.
@@ -100,8 +102,16 @@ pub(super) fn child_count(parent: &Handle) -> Key {
     key(format!("n/{parent}"))
 }
 
-pub(super) fn tree_count() -> Key {
-    key("n")
+pub(super) fn derived(head: &Handle, handle: &Handle) -> Key {
+    key(format!("d/{head}/{handle}"))
+}
+
+pub(super) fn all_derived(head: &Handle) -> Vec<u8> {
+    format!("d/{head}/").into_bytes()
+}
+
+pub(super) fn derived_count(head: &Handle) -> Key {
+    key(format!("nd/{head}"))
 }
 
 pub(super) fn uses(handle: &Handle) -> Key {
@@ -120,4 +130,22 @@ pub(super) fn fingerprint(digest: &SecretHash) -> Key {
     let mut bytes = b"f/".to_vec();
     bytes.extend_from_slice(digest.as_bytes());
     key(bytes)
+}
+
+/// Begins the keys of [`matching`] for a fingerprint.
+pub(super) fn all_matching(digest: &SecretHash) -> Vec<u8> {
+    let mut bytes = b"m/".to_vec();
+    bytes.extend_from_slice(digest.as_bytes());
+    bytes
+}
+
+pub(super) fn matching(digest: &SecretHash, handle: &Handle) -> Key {
+    let mut bytes = all_matching(digest);
+    bytes.extend_from_slice(handle.as_str().as_bytes());
+    key(bytes)
+}
+
+/// The handle in a key that [`matching`] made.
+pub(super) fn matching_handle(key: &Key) -> Option<Handle> {
+    std::str::from_utf8(key.as_bytes().get(2 + 32..)?).ok()?.parse().ok()
 }

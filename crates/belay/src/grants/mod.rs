@@ -9,6 +9,7 @@ mod keys;
 mod ledger;
 mod list;
 mod record;
+mod regrant;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +23,7 @@ use futures::future::try_join_all;
 
 pub(crate) use admission::Admission;
 pub(crate) use change::{Change, Removal};
-pub(crate) use insert::{Derivation, InsertError};
+pub(crate) use insert::{Derivation, InsertError, Inserted, Regrant};
 pub(crate) use keys::{TREES, tree_of};
 pub(crate) use ledger::{Level, Verdict};
 pub(crate) use list::Cursor;
@@ -44,6 +45,9 @@ use crate::{
 /// changes of grants, which are rare.
 const ATTEMPTS: u32 = 128;
 
+/// How long to wait when the store asks to try again.
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
+
 /// The grants of a server.
 #[derive(Debug)]
 pub(crate) struct Grants {
@@ -52,8 +56,8 @@ pub(crate) struct Grants {
     chain_depth_max: usize,
     children_max: u32,
     granted_max: u32,
-    tree_grants_max: u32,
-    derive_rate: Rate,
+    derived_max: u32,
+    wrap_rate: Rate,
 }
 
 /// A grant as it was read.
@@ -120,8 +124,8 @@ impl Grants {
             chain_depth_max: config.chain_depth_max.clamp(1, 32),
             children_max: config.children_max,
             granted_max: config.granted_max,
-            tree_grants_max: config.tree_grants_max,
-            derive_rate: config.derive_rate,
+            derived_max: config.derived_max,
+            wrap_rate: config.wrap_rate,
         }
     }
 
@@ -239,8 +243,7 @@ impl Grants {
             Ok(Outcome::Committed(_)) => Ok(true),
             Ok(Outcome::Conflict(_)) => Ok(false),
             Err(StoreError::Retry(_)) => {
-                // Lets whatever the store waits for go on.
-                tokio::task::yield_now().await;
+                tokio::time::sleep(RETRY_PAUSE).await;
                 Ok(false)
             }
             Err(error) => Err(error),

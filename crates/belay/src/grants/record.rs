@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    derive::{Seed, Seeds},
     limits::{Bounds, Bucket, Limits, Rate},
     names::{Handle, Kind, Label},
     wire::{BcapValue, WireLimits, decode_bare, encode_bare},
@@ -55,11 +56,21 @@ pub(crate) struct Grant {
     pub(crate) suspended: bool,
     pub(crate) id_hash: SecretHash,
     pub(crate) control_hash: SecretHash,
+    /// What its ids are derived from, if they can be computed again.
+    pub(crate) seeds: Option<Seeds>,
+    /// What a grantor was asked for, if a regrant may refer to it.
+    pub(crate) fingerprint: Option<SecretHash>,
 }
 
 impl Grant {
     pub(crate) fn parent(&self) -> Option<&Handle> {
         self.ancestors.first().map(|ancestor| &ancestor.handle)
+    }
+
+    /// The capability that this one was derived from in the end, wrap by wrap; `None` if it was not
+    /// derived.
+    pub(crate) fn head(&self) -> Option<&Handle> {
+        self.ancestors.iter().take_while(|ancestor| ancestor.counts).last().map(|last| &last.handle)
     }
 
     /// The root of the tree.
@@ -83,6 +94,10 @@ struct GrantRow {
     suspended: bool,
     id: [u8; 32],
     control: [u8; 32],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seeds: Option<(u32, Seed, Seed)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<[u8; 32]>,
 }
 
 const VERSION: u32 = 1;
@@ -109,6 +124,8 @@ pub(super) fn encode_grant(grant: &Grant) -> Result<Bytes, StoreError> {
         suspended: grant.suspended,
         id: *grant.id_hash.as_bytes(),
         control: *grant.control_hash.as_bytes(),
+        seeds: grant.seeds.map(|seeds| (seeds.version, seeds.cap, seeds.control)),
+        fingerprint: grant.fingerprint.map(|digest| *digest.as_bytes()),
     })
 }
 
@@ -141,6 +158,8 @@ pub(super) fn decode_grant(handle: &Handle, bytes: &[u8]) -> Result<Grant, Store
         suspended: row.suspended,
         id_hash: SecretHash::from_bytes(row.id),
         control_hash: SecretHash::from_bytes(row.control),
+        seeds: row.seeds.map(|(version, cap, control)| Seeds { version, cap, control }),
+        fingerprint: row.fingerprint.map(SecretHash::from_bytes),
     })
 }
 

@@ -75,11 +75,10 @@ pub(super) fn success(reply: Reply, label: Label) -> Response {
 
 pub(super) fn failure(error: BcapError) -> Response {
     let status = error.status();
-    let body = serde_json::json!({ "error": { "status": status, "message": error.message() } });
-    let mut response = response(
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        body.to_string(),
-    );
+    // Messages are words of ours, so there is nothing to escape.
+    let body = format!(r#"{{"error":{{"status":{status},"message":"{error}"}}}}"#);
+    let mut response =
+        response(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let BcapError::MethodNotAllowed { allow } = error {

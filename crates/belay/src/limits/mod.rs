@@ -15,7 +15,8 @@ use buswire_message::Timestamp;
 pub use parse::LimitsError;
 pub(crate) use parse::texts;
 pub use pattern::NameSet;
-pub use rate::{Bucket, Rate};
+pub(crate) use rate::Bucket;
+pub use rate::Rate;
 
 use crate::{
     method::MethodSet,

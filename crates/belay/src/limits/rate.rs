@@ -16,7 +16,7 @@ pub struct Rate {
 /// Counted in parts: an invocation costs `per` milliseconds of them, and every millisecond gives
 /// `count`, so nothing is ever rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Parts that are in the bucket.
     pub(crate) parts: u64,
     /// When they were counted.

@@ -295,9 +295,7 @@ impl Inner {
                 Ok(Some(Revoked::Already))
             }
             Removal::Revoked(grant) => {
-                self.cut_off(tree, handle);
-                self.forget(*grant.clone());
-                audit::revoked(&grant);
+                self.bury(*grant);
                 Ok(Some(Revoked::Now))
             }
         }
@@ -305,23 +303,22 @@ impl Inner {
 
     /// Cancels what is in progress below a grant that is dead in the store, and buries what is below
     /// it, in the background.
-    pub(super) fn cut_off(self: &Arc<Self>, tree: &Handle, handle: &Handle) {
-        self.live.cut(handle);
-        let (this, tree, handle) = (Arc::clone(self), tree.clone(), handle.clone());
+    pub(super) fn bury(self: &Arc<Self>, grant: Grant) {
+        self.live.cut(&grant.handle);
+        audit::revoked(&grant);
+        let this = Arc::clone(self);
         self.tracker.spawn(async move {
-            match this.grants.bury_below(&tree, &handle, this.now()).await {
-                Ok(buried) => buried.into_iter().for_each(|grant| this.forget(grant)),
-                Err(error) => tracing::warn!(error = %error, "dead grants could not be buried"),
+            if let Err(error) = this.bury_below(grant).await {
+                tracing::warn!(error = %error, "dead grants could not be buried");
             }
         });
     }
 
-    fn forget(self: &Arc<Self>, grant: Grant) {
-        let this = Arc::clone(self);
-        self.tracker.spawn(async move {
-            if let Err(error) = this.grants.forget_ids(&grant, this.now()).await {
-                tracing::warn!(error = %error, "the index of a dead grant could not be removed");
-            }
-        });
+    async fn bury_below(&self, grant: Grant) -> Result<(), StoreError> {
+        let buried = self.grants.bury_below(grant.root(), &grant.handle, self.now()).await?;
+        for dead in std::iter::once(grant).chain(buried) {
+            self.grants.forget_ids(&dead, self.now()).await?;
+        }
+        Ok(())
     }
 }

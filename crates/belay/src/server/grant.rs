@@ -11,12 +11,13 @@ use crate::{
     audit,
     config::is_id,
     error::{BcapError, of_store},
-    grants::{Ancestor, Chain, Derivation, Grant, InsertError, Link, Role},
+    grants::{Ancestor, Chain, Derivation, Grant, InsertError, Inserted, Link, Regrant, Role},
     limits::{Bounds, Limits},
     names::{Handle, Kind, Label},
     request::{GrantRequest, RequestError},
     server::{CapServer, Inner, grantor::GrantorTarget},
-    wire::{Bcap, BcapValue, Members},
+    target::TargetError,
+    wire::{Bcap, BcapValue, Members, encode_bare},
 };
 
 /// Random bytes in an id (Belay §21.2).
@@ -62,6 +63,9 @@ pub enum GrantError {
     /// The chain would be too deep, or the parent or the tree has too many children.
     #[error("no more grants fit there")]
     Full,
+    /// More than one live grant fits a regrant (Belay §20.7).
+    #[error("more than one grant fits")]
+    Ambiguous,
     /// Children are made too fast.
     #[error("children are made too fast")]
     TooFast {
@@ -80,6 +84,7 @@ impl GrantError {
             Self::UnknownKind | Self::Request(_) => BcapError::BadRequest,
             Self::NotFound => BcapError::NotFound,
             Self::Forbidden | Self::Full => BcapError::Forbidden,
+            Self::Ambiguous => BcapError::AmbiguousRegrant,
             Self::TooFast { retry_after_secs } => {
                 BcapError::TooManyRequests { retry_after_secs: *retry_after_secs }
             }
@@ -93,6 +98,7 @@ impl From<InsertError> for GrantError {
         match error {
             InsertError::Gone => Self::NotFound,
             InsertError::Full => Self::Full,
+            InsertError::Ambiguous => Self::Ambiguous,
             InsertError::TooFast { retry_after_secs } => Self::TooFast { retry_after_secs },
             InsertError::Store(error) => Self::Store(error),
         }
@@ -160,7 +166,7 @@ impl CapServer {
             label,
         };
         let new = self.0.mint(request, Link::Wrap, ancestors, bounds);
-        self.0.insert_child(new, None, &parent.handle).await
+        self.0.insert_child(new, Regrant::No, &parent.handle).await
     }
 }
 
@@ -173,8 +179,15 @@ pub(super) struct New {
 impl Inner {
     /// Whether a kind has a target like that.
     pub(super) fn check_request(&self, request: &GrantRequest) -> Result<(), GrantError> {
+        let text = encode_bare(&request.target, self.config.wire);
+        if text.map_or(true, |text| text.len() > self.config.target_bytes_max) {
+            return Err(RequestError::BadMember("target").into());
+        }
         let checked = if request.kind.as_str() == Kind::GRANTOR {
-            GrantorTarget::parse(&request.target).map(drop)
+            GrantorTarget::parse(&request.target).and_then(|target| {
+                let possible = !target.is_stable() || self.config.regrant_key.is_some();
+                if possible { Ok(()) } else { Err(TargetError::BadMember("regrant")) }
+            })
         } else {
             let operation = self.operation(&request.kind).ok_or(GrantError::UnknownKind)?;
             operation.check_target(&request.target)
@@ -189,9 +202,20 @@ impl Inner {
         ancestors: Vec<Ancestor>,
         bounds: Bounds,
     ) -> New {
-        let GrantRequest { kind, target, limits, label } = request;
         let mint = || mint_base64url(&*self.entropy, ID_BYTES);
-        let (id, control): (Secret<String>, Secret<String>) = (mint(), mint());
+        let ids = (mint(), mint());
+        self.new_grant(request, link, ancestors, bounds, ids)
+    }
+
+    pub(super) fn new_grant(
+        &self,
+        request: GrantRequest,
+        link: Link,
+        ancestors: Vec<Ancestor>,
+        bounds: Bounds,
+        (id, control): (Secret<String>, Secret<String>),
+    ) -> New {
+        let GrantRequest { kind, target, limits, label } = request;
         let grant = Grant {
             handle: Handle::mint(&*self.entropy),
             kind,
@@ -205,28 +229,50 @@ impl Inner {
             suspended: false,
             id_hash: SecretHash::of(id.expose()),
             control_hash: SecretHash::of(control.expose()),
+            seeds: None,
+            fingerprint: None,
         };
-        let granted = Granted {
+        let granted = self.granted(&grant.handle, &id, &control);
+        New { grant, granted }
+    }
+
+    pub(super) fn granted(
+        &self,
+        handle: &Handle,
+        id: &Secret<String>,
+        control: &Secret<String>,
+    ) -> Granted {
+        Granted {
             cap: Bcap::restore(self.config.cap_url(id.expose())),
             control: Bcap::restore(self.config.cap_url(control.expose())),
-            handle: grant.handle.clone(),
-        };
-        New { grant, granted }
+            handle: handle.clone(),
+        }
     }
 
     pub(super) async fn insert_child(
         self: &Arc<Self>,
         new: New,
-        rotate: Option<SecretHash>,
+        regrant: Regrant,
         by: &Handle,
     ) -> Result<Granted, GrantError> {
-        let derivation = Derivation { grant: new.grant, rotate };
-        let replaced = self.grants.insert_child(&derivation, derivation.grant.created).await?;
-        if let Some(old) = &replaced {
-            self.cut_off(derivation.grant.root(), old);
+        let derivation = Derivation { grant: new.grant, regrant };
+        match self.grants.insert_child(&derivation, derivation.grant.created).await? {
+            Inserted::New { replaced } => {
+                for old in replaced {
+                    self.bury(old);
+                }
+                audit::granted(&derivation.grant, Some(by));
+                Ok(new.granted)
+            }
+            Inserted::Existing(grant) => self.granted_again(&grant),
         }
-        audit::granted(&derivation.grant, Some(by));
-        Ok(new.granted)
+    }
+
+    // The ids of a grant whose seeds are of the present key.
+    fn granted_again(&self, grant: &Grant) -> Result<Granted, GrantError> {
+        let key = self.config.regrant_key.as_ref().zip(grant.seeds);
+        let (key, seeds) = key.ok_or(GrantError::NotFound)?;
+        Ok(self.granted(&grant.handle, &key.id(&seeds.cap), &key.id(&seeds.control)))
     }
 
     /// The levels above a grant that a grantor makes: it dies with them, but counts for none.

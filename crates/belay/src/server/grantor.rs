@@ -8,7 +8,7 @@ use buswire_message::SecretHash;
 
 use crate::{
     error::BcapError,
-    grants::{Chain, Link},
+    grants::{Chain, Link, Regrant},
     limits::{Limits, NameSet, texts},
     method::Method,
     names::Kind,
@@ -23,9 +23,10 @@ use crate::{
 
 /// What a grantor may grant.
 ///
-/// `{"kinds", "targets"?, "channels"?, "limits"?, "detached"?}`. `kinds` lists kinds, or `"*"` for all
+/// `{"kinds", "targets"?, "channels"?, "limits"?, "detached"?, "regrant"?}`. `kinds` lists kinds, or `"*"` for all
 /// but `grantor`; `targets` fixes target members per kind; `channels` confines to channels;
-/// `limits` is a ceiling for every grant; `detached` allows grants that outlive the grantor.
+/// `limits` is a ceiling for every grant; `detached` allows grants that outlive the grantor; `regrant`
+/// says what a regrant gives: `"rotate"` (the default) a new URL, `"stable"` the same.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GrantorTarget {
     kinds: BTreeSet<String>,
@@ -33,13 +34,16 @@ pub(super) struct GrantorTarget {
     channels: Option<NameSet>,
     limits: Limits,
     detached: bool,
+    stable: bool,
 }
+
+const MEMBERS: [&str; 6] = ["kinds", "targets", "channels", "limits", "detached", "regrant"];
 
 const EVERY_KIND: &str = "*";
 
 impl GrantorTarget {
     pub(super) fn parse(target: &BcapValue) -> Result<Self, TargetError> {
-        let members = closed(target, &["kinds", "targets", "channels", "limits", "detached"])?;
+        let members = closed(target, &MEMBERS)?;
         let kinds = members.get("kinds").ok_or(TargetError::Missing("kinds"))?;
         let is_kind = |text: &&str| *text == EVERY_KIND || text.parse::<Kind>().is_ok();
         let kinds = texts(kinds).filter(|kinds| kinds.iter().all(is_kind));
@@ -68,6 +72,11 @@ impl GrantorTarget {
             channels,
             limits: limits.map_err(|_| TargetError::BadMember("limits"))?.unwrap_or_default(),
             detached: detached.ok_or(TargetError::BadMember("detached"))?,
+            stable: match members.get("regrant").map(BcapValue::as_str) {
+                None | Some(Some("rotate")) => false,
+                Some(Some("stable")) => true,
+                Some(_) => return Err(TargetError::BadMember("regrant")),
+            },
         })
     }
 
@@ -83,7 +92,13 @@ impl GrantorTarget {
             members.set("channels", texts(channels.to_texts()));
         }
         members.set("limits", self.limits.to_value());
-        members.with("detached", self.detached).into()
+        let regrant = if self.stable { "stable" } else { "rotate" };
+        members.with("detached", self.detached).with("regrant", regrant).into()
+    }
+
+    /// Whether a regrant gives the same URL again.
+    pub(super) const fn is_stable(&self) -> bool {
+        self.stable
     }
 
     fn admits_kind(&self, kind: &str) -> bool {
@@ -131,6 +146,7 @@ impl GrantorTarget {
             channels,
             limits: asked.limits.under(&self.limits),
             detached: asked.detached,
+            stable: asked.stable,
         })
     }
 }
@@ -183,9 +199,21 @@ impl Inner {
             grant.limits = grant.limits.under(&Limits::from(bounds));
             return CapServer(Arc::clone(self)).grant(grant).await;
         }
-        let rotate = if regrant { Some(fingerprint(chain, &grant)?) } else { None };
-        let new = self.mint(grant, Link::Granted, Self::below_grantor(chain), bounds);
-        self.insert_child(new, rotate, &grantor.handle).await
+        let fingerprint = fingerprint(chain, &grant)?;
+        let (above, link) = (Self::below_grantor(chain), Link::Granted);
+        let key = self.config.regrant_key.as_ref().filter(|_| ceiling.stable);
+        let (mut new, reuse) = if let Some(key) = key {
+            let seeds = key.mint(&*self.entropy);
+            let ids = (key.id(&seeds.cap), key.id(&seeds.control));
+            let mut new = self.new_grant(grant, link, above, bounds, ids);
+            new.grant.seeds = Some(seeds);
+            (new, Regrant::Reuse { version: key.version() })
+        } else {
+            (self.mint(grant, link, above, bounds), Regrant::Rotate)
+        };
+        let regrant = if regrant { reuse } else { Regrant::No };
+        new.grant.fingerprint = Some(fingerprint);
+        self.insert_child(new, regrant, &grantor.handle).await
     }
 
     fn check_within(

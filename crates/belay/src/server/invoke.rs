@@ -59,7 +59,40 @@ impl CapServer {
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
+        self.invoke_opened(&self.open(id).await?, method, data).await
+    }
+
+    /// Invokes a capability that must be of a kind: for a door that has an operation of its own for
+    /// each, and takes a capability as the authority for it.
+    ///
+    /// # Errors
+    ///
+    /// [`BcapError::Forbidden`] for a capability of another kind, and as [`invoke`](Self::invoke).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`invoke`](Self::invoke).
+    pub async fn invoke_as(
+        &self,
+        kind: &str,
+        id: &str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
         let opened = self.open(id).await?;
+        if matches!(opened.item, Item::Control) || opened.chain.grant().kind.as_str() != kind {
+            opened.audit(Some(method), BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
+            return Err(BcapError::Forbidden);
+        }
+        self.invoke_opened(&opened, method, data).await
+    }
+
+    async fn invoke_opened(
+        &self,
+        opened: &Opened,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
         let (outcome, bytes) = match opened.check_data(method, data.as_ref()) {
             Ok(bytes) => (opened.perform(method, data, bytes).await, bytes),
             Err(error) => (Err(error), 0),
@@ -73,6 +106,9 @@ impl CapServer {
     pub(crate) async fn open(&self, id: &str) -> Result<Opened, BcapError> {
         if !is_id(id) {
             return Err(BcapError::NotFound);
+        }
+        if self.0.draining.is_cancelled() {
+            return Err(BcapError::unavailable());
         }
         let hash = SecretHash::of(id);
         for _ in 0..READINGS_MAX {
@@ -230,6 +266,10 @@ impl Opened {
     ) -> Result<Option<BcapValue>, BcapError> {
         let grant = self.chain.grant();
         let cancelled = self.entered.token();
+        // Between being entered and here the invocation may have waited to be counted.
+        if cancelled.is_cancelled() {
+            return Err(BcapError::NotFound);
+        }
         let cx = Invocation {
             id: InvocationId::mint(&*self.inner.entropy),
             handle: grant.handle.clone(),
@@ -248,6 +288,7 @@ impl Opened {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => return Err(BcapError::NotFound),
+                () = self.inner.draining.cancelled() => return Err(BcapError::unavailable()),
                 done = work => done,
             }
         } else {

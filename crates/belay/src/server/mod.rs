@@ -19,7 +19,7 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Secret, Timestamp};
 use buswire_store::{Store, StoreError};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use admin::{AdminError, GrantInfo, GrantPage, GrantState, Revoked};
 pub use grant::{GrantError, Granted};
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     operations: RwLock<BTreeMap<Kind, Arc<dyn Operation>>>,
     tracker: TaskTracker,
+    draining: CancellationToken,
 }
 
 impl CapServer {
@@ -93,6 +94,7 @@ impl CapServer {
             config,
             operations: RwLock::default(),
             tracker,
+            draining: CancellationToken::new(),
         }))
     }
 
@@ -129,6 +131,12 @@ impl CapServer {
         &self.0.config
     }
 
+    /// Answers 503 to every new invocation from here on, and to those that only read at once, so
+    /// that a shutdown does not wait for blocked reads.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
     /// Waits for the tasks that the server started and writes what it counted in memory. Nothing is
     /// lost for limits if it is not called.
     ///
@@ -143,6 +151,16 @@ impl CapServer {
         self.0.tracker.close();
         self.0.tracker.wait().await;
         self.0.grants.write_usage(&self.0.usage, self.0.now()).await
+    }
+}
+
+#[cfg(test)]
+impl CapServer {
+    /// Waits until nothing goes on in the background.
+    pub(crate) async fn settle(&self) {
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+        self.0.tracker.reopen();
     }
 }
 
