@@ -1,1 +1,63 @@
-//! SimplePush: session core, registry, HTTP endpoint.
+//! SimplePush protocol version 1: tells a client *that* something changed, never *what* changed.
+//!
+//! A UserAgent holds a WebSocket open and registers channels; each channel has an endpoint URL, which
+//! an application server raises to a new version by `PUT`. A UserAgent that has a channel eventually
+//! learns its latest version: the version is on stable storage before the application server is
+//! answered, and stays pending until the UserAgent acknowledges it. Intermediate versions may be
+//! skipped and repeats are possible.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `wire` | the messages as JSON text, one file per message |
+//! | `connection` | one connection as a state machine, without I/O |
+//! | `registry` | UserAgents, channels and pending versions on the store |
+//! | `table`, `wheel` | which connection a UserAgent has; one timer wheel for all |
+//! | `session`, `driver` | a connection with its surroundings; and with its socket |
+//! | `token` | endpoint tokens |
+//! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
+//! | `service` | [`SimplePush`], which a program calls |
+//!
+//! ```
+//! use std::sync::Arc;
+//! use buswire_simplepush::{Config, EndpointBase, SimplePush, TokenKey, TokenKeys};
+//! use buswire_store::{memory::MemoryStore, system::{SystemClock, SystemEntropy}};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = TokenKeys::new(&TokenKey::new(1, [7; 32]), &[])?;
+//! let config = Config::new(EndpointBase::new("http://127.0.0.1:8080")?, keys);
+//! let store = Arc::new(MemoryStore::new());
+//! let push = SimplePush::new(store, Arc::new(SystemClock), Arc::new(SystemEntropy), config);
+//! let router: axum::Router = push.router();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/standalone.rs` is a whole server. There are no feature flags but `__harness`, which
+//! exposes the vocabulary of the model test to fuzz targets.
+//!
+//! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
+
+mod config;
+mod connection;
+mod driver;
+mod endpoint;
+mod error;
+mod id;
+mod metrics;
+mod registry;
+mod service;
+mod session;
+mod steady;
+mod table;
+mod token;
+mod upgrade;
+mod wheel;
+mod wire;
+
+pub use config::{
+    Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
+    MissingChannels, Presence, Subprotocol, Timing,
+};
+pub use service::{Availability, Notified, NotifyError, SimplePush, Status, UserAgentPresence};
+pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
+pub use upgrade::is_upgrade;
