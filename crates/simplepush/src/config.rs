@@ -1,0 +1,312 @@
+//! Settings: every bound, timer and choice, with default, unit and reason (SimplePush §16, §18).
+//!
+//! Never here: where settings come from.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::token::TokenKeys;
+
+/// Everything that can be set. Valid by construction.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What endpoint URLs begin with.
+    pub endpoint_base: EndpointBase,
+    /// The keys of endpoint tokens.
+    pub token_keys: Arc<TokenKeys>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The timers.
+    pub timing: Timing,
+    /// What `hello` does with channels that the UserAgent did not list.
+    pub extra_channels: ExtraChannels,
+    /// What `hello` does if the UserAgent lists channels that are not registered.
+    pub missing_channels: MissingChannels,
+    /// Whether a WebSocket client must offer the subprotocol.
+    pub subprotocol: Subprotocol,
+    /// Which `Origin` values may open a WebSocket; empty admits every client (R-WS-3).
+    pub origins: Vec<String>,
+    /// What tells an application server about the presence of the UserAgent.
+    pub presence: Presence,
+    /// Whether pages of other origins may PUT.
+    pub cors: Cors,
+    /// Whether other processes use the same store.
+    pub gateways: Gateways,
+}
+
+impl Config {
+    /// The defaults of §16 for endpoints that begin with `endpoint_base`.
+    pub fn new(endpoint_base: EndpointBase, token_keys: TokenKeys) -> Self {
+        Self {
+            endpoint_base,
+            token_keys: Arc::new(token_keys),
+            limits: Limits::default(),
+            timing: Timing::default(),
+            extra_channels: ExtraChannels::default(),
+            missing_channels: MissingChannels::default(),
+            subprotocol: Subprotocol::default(),
+            origins: Vec::new(),
+            presence: Presence::default(),
+            cors: Cors::default(),
+            gateways: Gateways::default(),
+        }
+    }
+}
+
+/// What endpoint URLs begin with: scheme, host and perhaps a path prefix, as the application servers
+/// see them (R-EP-1). Never taken from a request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointBase(Box<str>);
+
+/// The text is not the beginning of an endpoint URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an endpoint base is an http or https URL without query and fragment")]
+pub struct EndpointBaseError;
+
+impl EndpointBase {
+    /// Takes `http://…` or `https://…`; slashes at the end are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointBaseError`] for another scheme, an empty host, a query, a fragment, or a character
+    /// that a URL can't have.
+    pub fn new(url: &str) -> Result<Self, EndpointBaseError> {
+        let url = url.trim_end_matches('/');
+        let rest = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"))
+            .ok_or(EndpointBaseError)?;
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>^`{|}?#".contains(&byte);
+        if rest.is_empty() || rest.starts_with('/') || !rest.bytes().all(allowed) {
+            return Err(EndpointBaseError);
+        }
+        Ok(Self(url.into()))
+    }
+
+    /// The text without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EndpointBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndpointBase({})", self.0)
+    }
+}
+
+/// The bounds on everything that grows with what comes from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// WebSocket connections at once. Default 250,000: what published servers set for one node.
+    /// Beyond it an upgrade is answered 503.
+    pub connections_max: usize,
+    /// Channels of one UserAgent, at `hello` and at `register`. Default 1,000, at most 1,300, since
+    /// all of a UserAgent is deleted in one batch of the store. Beyond it `register` is answered 500.
+    pub channels_max: usize,
+    /// Bytes of a message from a client. Default 131,072: a `hello` with 1,000 channels is 40 KB.
+    /// Larger ones close the connection with 1009.
+    pub message_bytes_max: usize,
+    /// Bytes of a request that are repeated in an error reply. Default 4,096 (R-ERR-2); of larger
+    /// requests only type and channelID are.
+    pub echo_bytes_max: usize,
+    /// Nesting of a message from a client. Default 32 (R-JSON-4); deeper ones close the connection.
+    pub depth_max: usize,
+    /// Entries of one `notification`. Default 200 (R-NOTIF-3); more are sent in further messages.
+    pub updates_max: usize,
+    /// Requests of one connection that wait for the store. Default 256; while there are so many,
+    /// nothing more is read from the connection.
+    pub steps_max: usize,
+    /// Frames of one connection that wait to be written. Default 64; while there are so many, nothing
+    /// more is read from the connection.
+    pub frames_max: usize,
+    /// WebSocket control frames within ten seconds. Default 100; more close the connection.
+    pub control_frames_max: u32,
+    /// Bytes of the `data` of a PUT after decoding. Default 4,096; longer is answered 413; 0 ignores
+    /// the field (R-DATA-1).
+    pub data_bytes_max: usize,
+    /// Bytes of the body of a PUT. Default 16 KiB; longer is answered 413.
+    pub body_bytes_max: usize,
+    /// Bytes of the read buffer of a WebSocket. Default 1,024: it is most of what an idle connection
+    /// costs. Longer messages get a buffer of their own while they are read.
+    pub read_buffer_bytes: usize,
+    /// Bytes that wait to be written to one WebSocket. Default 65,536.
+    pub write_buffer_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 250_000,
+            channels_max: 1000,
+            message_bytes_max: 131_072,
+            echo_bytes_max: 4096,
+            depth_max: 32,
+            updates_max: 200,
+            steps_max: 256,
+            frames_max: 64,
+            control_frames_max: 100,
+            data_bytes_max: 4096,
+            body_bytes_max: 16 * 1024,
+            read_buffer_bytes: 1024,
+            write_buffer_bytes_max: 65_536,
+        }
+    }
+}
+
+/// The timers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// From the opening of a connection to a valid `hello`. Default 30 s (R-WS-13).
+    pub hello_timeout: Duration,
+    /// The least gap between two pings of a client. Default 20 s; zero allows any (R-PING-3).
+    pub ping_gap_min: Duration,
+    /// Silence of a client after which it is sent a WebSocket PING. Default 300 s; zero never.
+    pub probe_after: Duration,
+    /// How long the answer to that PING may take. Default 30 s.
+    pub probe_timeout: Duration,
+    /// After which an unacknowledged version is sent again. Default 60 s; zero never (R-DEL-7).
+    pub resend_interval: Duration,
+    /// Rounds of sending again without any `ack` before the connection is closed. Default 10
+    /// (R-DEL-8).
+    pub resend_rounds_max: u32,
+    /// How long a write may make no progress. Default 60 s.
+    pub write_timeout: Duration,
+    /// How long a closing handshake may take. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long the body of a PUT may take. Default 10 s.
+    pub body_timeout: Duration,
+    /// Absence after which a UserAgent is forgotten. Default 30 days (R-GC-1).
+    pub forget_after: Duration,
+    /// How often the store is told that a UserAgent is still there. Default 1 day. A UserAgent is
+    /// kept this much longer than `forget_after`, so that connecting need not write.
+    pub touch_interval: Duration,
+    /// How finely the timers of connections are told apart. Default 250 ms.
+    pub tick: Duration,
+    /// Over how long the closes are spread when the server drains. Default 2 s (R-OPS-4).
+    pub drain_spread: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            hello_timeout: Duration::from_secs(30),
+            ping_gap_min: Duration::from_secs(20),
+            probe_after: Duration::from_secs(300),
+            probe_timeout: Duration::from_secs(30),
+            resend_interval: Duration::from_secs(60),
+            resend_rounds_max: 10,
+            write_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(10),
+            forget_after: DAY * 30,
+            touch_interval: DAY,
+            tick: Duration::from_millis(250),
+            drain_spread: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What `hello` does with registered channels that the UserAgent did not list (R-SYNC-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExtraChannels {
+    /// Deletes them if the list names any channel; an empty list deletes nothing.
+    #[default]
+    PruneIfListed,
+    /// Keeps them.
+    Keep,
+    /// Deletes them, all of them if the list is empty.
+    Prune,
+}
+
+/// What `hello` does if the UserAgent lists channels that are not registered (R-SYNC-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingChannels {
+    /// Drops the UAID with all its channels and gives a new one.
+    #[default]
+    Reset,
+    /// Ignores them, as pushgo does; updates accepted for them stay lost.
+    Ignore,
+}
+
+/// Whether a WebSocket client must offer the subprotocol `push-notification` (R-WS-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subprotocol {
+    /// It is selected if it is offered.
+    #[default]
+    Optional,
+    /// A client that does not offer it is answered 400.
+    Required,
+}
+
+/// What tells an application server whether the UserAgent is connected (§12.3, §19.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// 200 if it is connected, 202 if not.
+    #[default]
+    Shown,
+    /// 200 always.
+    Hidden,
+}
+
+/// Whether pages of other origins may PUT (R-HTTP-3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cors {
+    /// No such header is sent.
+    #[default]
+    Off,
+    /// Every origin may.
+    AnyOrigin,
+}
+
+/// Whether other processes use the same store (§15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gateways {
+    /// This process is alone.
+    #[default]
+    One,
+    /// PUTs may arrive at another process than the one that a UserAgent is connected to: the hints of
+    /// the store are followed, which costs a read for each change.
+    Several,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_base_is_a_url() {
+        // Rule: simplepush R-EP-1 — the base may include a path prefix
+        assert_eq!(
+            EndpointBase::new("https://push.example.net/a/").unwrap().as_str(),
+            "https://push.example.net/a"
+        );
+        for bad in [
+            "",
+            "push.example.net",
+            "ftp://x",
+            "https://",
+            "http:///x",
+            "http://x?y",
+            "http://\"",
+            "http://x y",
+        ] {
+            assert_eq!(EndpointBase::new(bad), Err(EndpointBaseError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        // Rule: simplepush §16 — limits and defaults
+        let (limits, timing) = (Limits::default(), Timing::default());
+        assert_eq!(limits.channels_max, 1000);
+        assert_eq!(limits.data_bytes_max, 4096);
+        assert_eq!(limits.body_bytes_max, 16 * 1024);
+        assert_eq!(limits.message_bytes_max, 131_072);
+        assert_eq!(limits.updates_max, 200);
+        assert_eq!(timing.hello_timeout, Duration::from_secs(30));
+        assert_eq!(timing.ping_gap_min, Duration::from_secs(20));
+        assert_eq!(timing.resend_interval, Duration::from_secs(60));
+        assert_eq!(timing.forget_after, Duration::from_secs(30 * 86_400));
+    }
+}

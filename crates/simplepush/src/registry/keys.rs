@@ -1,0 +1,31 @@
+//! The keys of the rows of a UserAgent.
+
+use buswire_store::{Key, StoreNameError};
+
+use crate::id::ChannelId;
+
+/// What the keys of pending versions begin with.
+pub(super) const PENDING: &[u8] = b"p";
+const LAST: &[u8] = b"l";
+
+/// The key of the record.
+pub(super) fn record_key() -> Result<Key, StoreNameError> {
+    Key::new(&b"u"[..])
+}
+
+/// The key of a channel's pending version.
+pub(super) fn pending_key(channel: ChannelId) -> Result<Key, StoreNameError> {
+    channel_key(PENDING, channel)
+}
+
+/// The key of the highest acknowledged version of a channel.
+pub(super) fn last_key(channel: ChannelId) -> Result<Key, StoreNameError> {
+    channel_key(LAST, channel)
+}
+
+fn channel_key(prefix: &[u8], channel: ChannelId) -> Result<Key, StoreNameError> {
+    let mut key = Vec::with_capacity(1 + ChannelId::ENCODED_LEN);
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(&channel.to_bytes());
+    Key::new(key)
+}

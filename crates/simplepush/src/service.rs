@@ -1,0 +1,410 @@
+//! The server: what the other modules share, and what a program calls (SimplePush §10, §15.5).
+//!
+//! Never here: protocol rules.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing::any,
+};
+use buswire_message::{Clock, Entropy, Version};
+use buswire_store::{Hint, HintFilter, Hints, Store};
+use futures::StreamExt as _;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use crate::{
+    config::{Config, Gateways},
+    connection::Update,
+    endpoint::{self, EndpointError},
+    error::CloseReason,
+    id::{ChannelId, UaKey, Uaid},
+    metrics::Metrics,
+    registry::{PublishError, Registry, log_failure, user_agent_of},
+    steady::SteadyClock,
+    table::Table,
+    upgrade,
+    wheel::Wheel,
+};
+
+/// Groups in which connections are closed when the server drains.
+const DRAIN_GROUPS: usize = 20;
+/// Connections that are closed at once when the server drains: fewer are no stampede.
+const DRAIN_GROUP_MIN: usize = 50;
+/// How often the store is asked whether it may have lost writes.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A SimplePush server: WebSockets towards UserAgents, HTTP towards application servers.
+///
+/// Cheap to clone; all clones are one server. [`run`](Self::run) must be running for timers to fire.
+#[derive(Clone)]
+pub struct SimplePush(Arc<Shared>);
+
+/// What all parts of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) registry: Registry,
+    pub(crate) table: Table,
+    pub(crate) wheel: Wheel,
+    pub(crate) steady: SteadyClock,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) metrics: Metrics,
+    store: Arc<dyn Store>,
+    open: AtomicUsize,
+    ids: AtomicU64,
+    draining: AtomicBool,
+    tracker: TaskTracker,
+}
+
+impl Shared {
+    /// A number for a connection; none gets it twice.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn availability(&self) -> Availability {
+        if self.draining.load(Ordering::SeqCst) {
+            Availability::Draining
+        } else {
+            Availability::Serving
+        }
+    }
+}
+
+/// A place among the open connections, given back when it is dropped.
+pub(crate) struct OpenConnection {
+    shared: Arc<Shared>,
+    _token: TaskTrackerToken,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::SeqCst);
+        self.shared.metrics.connections.decrement(1);
+    }
+}
+
+/// Whether a server takes new work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// It does.
+    Serving,
+    /// It shuts down.
+    Draining,
+}
+
+/// What an operator wants to know about a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Open WebSockets, those before `hello` included.
+    pub connections: usize,
+    /// UserAgents that are connected.
+    pub user_agents: usize,
+    /// Whether it takes new work.
+    pub availability: Availability,
+    /// Why the store can't take commits; `None` if it can.
+    pub store_unavailable: Option<String>,
+}
+
+/// Whether a UserAgent was connected when a version was accepted for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserAgentPresence {
+    /// It was, and the version is on its way to it.
+    Connected,
+    /// It was not; it gets the version when it comes.
+    Away,
+}
+
+/// A version that was accepted: it is on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Notified {
+    /// The version, as given or as assigned (SimplePush R-VER-4).
+    pub version: Version,
+    /// Whether the UserAgent was connected.
+    pub user_agent: UserAgentPresence,
+}
+
+/// Why a version was not accepted. Detail is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotifyError {
+    /// The URL is not that of an endpoint of this server. Trying again does not help.
+    #[error("the URL is not an endpoint of this server")]
+    NotAnEndpoint,
+    /// The channel or its UserAgent no longer exists. Trying again does not help.
+    #[error("the channel no longer exists")]
+    Gone,
+    /// The store could not take it, or that is not certain. Trying again is safe.
+    #[error("the version could not be stored")]
+    Unavailable,
+}
+
+impl SimplePush {
+    /// A server that keeps its state in `store`. Several may share a store if their configuration
+    /// says so.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: Config,
+    ) -> Self {
+        let config = Arc::new(config);
+        let steady = SteadyClock::new(Arc::clone(&clock));
+        let wheel = Wheel::new(steady.now(), config.timing.tick);
+        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config));
+        Self(Arc::new(Shared {
+            config,
+            registry,
+            table: Table::new(),
+            wheel,
+            steady,
+            entropy,
+            metrics: Metrics::new(),
+            store,
+            open: AtomicUsize::new(0),
+            ids: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+            tracker: TaskTracker::new(),
+        }))
+    }
+
+    /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
+    pub fn router(&self) -> Router {
+        async fn push(State(push): State<SimplePush>, request: Request) -> Response {
+            push.upgrade(request).await
+        }
+        async fn update(State(push): State<SimplePush>, request: Request) -> Response {
+            endpoint::serve(&push, request).await
+        }
+        Router::new()
+            .route("/push", any(push))
+            .route("/update", any(update))
+            .route("/update/", any(update))
+            .route("/update/{*token}", any(update))
+            .with_state(self.clone())
+    }
+
+    /// Opens the WebSocket that `request` asks for, on whatever path it came, or answers why not.
+    /// See [`is_upgrade`](crate::is_upgrade).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: the connection is then not opened.
+    pub async fn upgrade(&self, request: Request) -> Response {
+        upgrade::open(self, request).await
+    }
+
+    /// Makes `version` known to the UserAgent behind an endpoint, as `PUT` does; without one the
+    /// server assigns one. Returns when the version is on stable storage, not when it is delivered
+    /// (SimplePush R-HTTP-2).
+    ///
+    /// `endpoint_url` is what a `register` gave. Its beginning is not compared: the token alone
+    /// grants the right, so an endpoint stays usable when the public URL of the server changes.
+    ///
+    /// # Errors
+    ///
+    /// [`NotifyError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: the version was stored or it was not, and a stored one is delivered at the next
+    /// `hello` at the latest. Repeating the call is safe.
+    pub async fn notify(
+        &self,
+        endpoint_url: &str,
+        version: Option<Version>,
+    ) -> Result<Notified, NotifyError> {
+        let (_, token) = endpoint_url.rsplit_once("/update/").ok_or(NotifyError::NotAnEndpoint)?;
+        let (uaid, channel) =
+            self.config().token_keys.open(token).ok_or(NotifyError::NotAnEndpoint)?;
+        self.deliver(uaid, channel, version, None).await
+    }
+
+    /// What an operator wants to know.
+    pub fn status(&self) -> Status {
+        Status {
+            connections: self.0.open.load(Ordering::SeqCst),
+            user_agents: self.0.table.len(),
+            availability: self.availability(),
+            store_unavailable: self.0.registry.unavailable(),
+        }
+    }
+
+    /// Stops taking connections and PUTs, closes every connection with 1001, spread over
+    /// `drain_spread` if they are many, and returns when all are gone (SimplePush R-OPS-4).
+    ///
+    /// [`run`](Self::run) must go on meanwhile: it ends the connections that do not answer, within
+    /// `close_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: what was not told to close yet is told when it is called again.
+    pub async fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.tracker.close();
+        let connections = self.0.wheel.connections();
+        let group_len = connections.len().div_ceil(DRAIN_GROUPS).max(DRAIN_GROUP_MIN);
+        let pause = self.config().timing.drain_spread / 20;
+        let mut groups = connections.chunks(group_len).peekable();
+        while let Some(group) = groups.next() {
+            for handle in group {
+                handle.end(CloseReason::Draining);
+            }
+            if groups.peek().is_some() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        drop(connections);
+        self.0.tracker.wait().await;
+    }
+
+    /// Lets timers fire and watches the store until `stop` is cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.config().timing.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut hints = self.hints();
+        let mut epoch_due = self.0.steady.now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    let now = self.0.steady.now();
+                    self.0.wheel.advance(now);
+                    if now >= epoch_due {
+                        epoch_due = now.saturating_add(EPOCH_INTERVAL);
+                        self.watch_epoch();
+                    }
+                }
+                Some(hint) = hints.next() => self.on_hint(&hint),
+            }
+        }
+    }
+
+    fn hints(&self) -> Hints {
+        match self.config().gateways {
+            Gateways::One => Box::pin(futures::stream::pending()),
+            Gateways::Several => self.0.store.hints(HintFilter::Prefix(UaKey::PARTITIONS.into())),
+        }
+    }
+
+    fn on_hint(&self, hint: &Hint) {
+        match hint {
+            Hint::Changed(partition) => {
+                let handle = user_agent_of(partition).and_then(|key| self.0.table.find(key));
+                if let Some(handle) = handle {
+                    handle.recheck();
+                }
+            }
+            Hint::Missed => self.0.table.recheck_all(),
+        }
+    }
+
+    /// A store that may have lost writes has lost what its clients rely on: all must shake hands
+    /// again (§11.1).
+    fn watch_epoch(&self) {
+        if self.0.registry.epoch_changed() {
+            tracing::warn!("the store may have lost writes: all UserAgents must shake hands again");
+            for handle in self.0.wheel.connections() {
+                handle.end(CloseReason::StateDropped);
+            }
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    pub(crate) fn availability(&self) -> Availability {
+        self.0.availability()
+    }
+
+    /// Takes a place for a connection; `None` if there is none (§16).
+    pub(crate) fn admit(&self) -> Option<OpenConnection> {
+        let max = self.config().limits.connections_max;
+        let grow = |open: usize| (open < max).then_some(open + 1);
+        let admitted = self.availability() == Availability::Serving
+            && self.0.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_ok();
+        if !admitted {
+            self.0.metrics.refused.increment(1);
+            return None;
+        }
+        self.0.metrics.connects.increment(1);
+        self.0.metrics.connections.increment(1);
+        Some(OpenConnection { shared: Arc::clone(&self.0), _token: self.0.tracker.token() })
+    }
+
+    /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read
+    /// after the commit, so that either this finds the connection or its `hello` finds the version
+    /// (R-DEL-2).
+    pub(crate) async fn deliver(
+        &self,
+        uaid: Uaid,
+        channel: ChannelId,
+        version: Option<Version>,
+        data: Option<Box<str>>,
+    ) -> Result<Notified, NotifyError> {
+        let shared = &*self.0;
+        let key = uaid.key();
+        let known = shared.table.find(key).and_then(|handle| handle.known(channel));
+        let published = shared.registry.publish(key, channel, version, known).await;
+        let published = published.map_err(|error| match error {
+            PublishError::Gone => NotifyError::Gone,
+            PublishError::Registry(error) => {
+                log_failure(&error);
+                NotifyError::Unavailable
+            }
+        })?;
+        let version = published.version;
+        let Some(handle) = shared.table.find(key) else {
+            shared.metrics.puts_stored.increment(1);
+            return Ok(Notified { version, user_agent: UserAgentPresence::Away });
+        };
+        handle.remember(channel, published.record);
+        handle.deliver(Update { channel, version, revision: published.revision, data });
+        shared.metrics.puts_delivered.increment(1);
+        Ok(Notified { version, user_agent: UserAgentPresence::Connected })
+    }
+
+    pub(crate) fn count_failed_put(&self, error: EndpointError) {
+        let metrics = &self.0.metrics;
+        let counter = match error {
+            EndpointError::Version
+            | EndpointError::Form
+            | EndpointError::Token
+            | EndpointError::Method
+            | EndpointError::Slow
+            | EndpointError::TooLong => &metrics.puts_invalid,
+            EndpointError::Gone => &metrics.puts_gone,
+            EndpointError::Unavailable => &metrics.puts_failed,
+        };
+        counter.increment(1);
+    }
+}
+
+impl fmt::Debug for SimplePush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimplePush").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
