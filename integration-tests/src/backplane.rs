@@ -43,7 +43,7 @@ impl Site {
         let created = ["client", "create", "--source-url", source, "--output", "json"];
         let created: Value = serde_json::from_str(&gateway.admin(&created)).expect("JSON");
         let (client_id, secret) = (text(&created, "client_id"), text(&created, "secret"));
-        gateway.admin(&["grant", "create", &client_id, "--bus", bus]);
+        gateway.admin(&["grant", "create", &client_id, bus]);
         let token = curl(&gateway.url("/v2/token"))
             .args(&["--user", &format!("{client_id}:{secret}")])
             .args(&["--data", "grant_type=client_credentials"])

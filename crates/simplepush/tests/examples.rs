@@ -56,7 +56,9 @@ impl Bindings {
 
     fn fill(&self, pattern: &str) -> String {
         let value = |name: Option<&str>| match name {
-            Some(name) => self.0.get(name).cloned().unwrap_or_else(|| panic!("{name} is not known")),
+            Some(name) => {
+                self.0.get(name).cloned().unwrap_or_else(|| panic!("{name} is not known"))
+            }
             None => String::new(),
         };
         let pieces = Self::pieces(pattern).into_iter();
@@ -67,7 +69,8 @@ impl Bindings {
         let mut rest = text;
         let pieces = Self::pieces(pattern);
         for (index, &(literal, name)) in pieces.iter().enumerate() {
-            rest = rest.strip_prefix(literal).unwrap_or_else(|| panic!("{text}\nis not\n{pattern}"));
+            rest =
+                rest.strip_prefix(literal).unwrap_or_else(|| panic!("{text}\nis not\n{pattern}"));
             let Some(name) = name else { continue };
             let next = pieces[index + 1].0;
             let stop = next.chars().next().unwrap_or('"');
@@ -157,7 +160,9 @@ fn request(method: &str, rest: &str) -> String {
     };
     let body = body.replace("\\r\\n", "\r\n").replace("<4097>", &"x".repeat(4097));
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{content_type}Content-Length: {length}\r\n\r\n{body}")
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{content_type}Content-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 async fn replay(script: &str) {

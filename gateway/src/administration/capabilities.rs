@@ -1,8 +1,7 @@
 //! The capabilities of Belay.
 
 use buswire_belay::{
-    AdminError as BelayError, CapServer, GrantError, GrantInfo, GrantRequest, GrantState,
-    Handle,
+    AdminError as BelayError, CapServer, GrantError, GrantInfo, GrantRequest, GrantState, Handle,
 };
 use buswire_message::Secret;
 use futures::future::BoxFuture;
@@ -52,7 +51,8 @@ impl CapabilityAdmin for CapabilityPort {
 }
 
 fn request(new: NewCapability) -> Result<GrantRequest, AdminError> {
-    let [target, limits] = [new.target, new.limits].map(|members| Value::Object(members).to_string());
+    let [target, limits] =
+        [new.target, new.limits].map(|members| Value::Object(members).to_string());
     let label = new.label.unwrap_or_default();
     GrantRequest::parse(&new.kind, &target, &limits, &label)
         .map_err(|error| AdminError::Invalid(crate::cli::chain(&error)))

@@ -12,8 +12,8 @@ use buswire_message::{BusName, Secret};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, NewClient,
-    OwnerAdmin, OwnerView, Permission, Put, UserAdmin, UserView,
+    AdminError, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
+    NewClient, OwnerAdmin, OwnerView, Permission, Put, UserAdmin, UserView,
 };
 
 /// Administers the accounts of Backplane.
@@ -68,7 +68,8 @@ impl OwnerAdmin for BackplanePort {
                 own.map(|bus| bus.name.clone()).collect()
             };
             let owners = self.owners().await?;
-            let view = |owner: &OwnerName| OwnerView { name: owner.to_string(), buses: owned(owner) };
+            let view =
+                |owner: &OwnerName| OwnerView { name: owner.to_string(), buses: owned(owner) };
             Ok(owners.iter().map(view).collect())
         })
     }
@@ -98,7 +99,8 @@ impl ClientAdmin for BackplanePort {
     fn create(&self, new: NewClient) -> BoxFuture<'_, Result<CreatedClient, AdminError>> {
         Box::pin(async move {
             // A client that no owner's browser is ever sent to still has a place of its own.
-            let redirect = new.redirect_uri.as_ref().map_or(new.source_url.as_str(), |uri| uri.as_str());
+            let redirect =
+                new.redirect_uri.as_ref().map_or(new.source_url.as_str(), |uri| uri.as_str());
             let redirect_uri: RedirectUri = parsed(redirect)?;
             let registration = Registration {
                 client_id: new.client_id.as_deref().map(parsed).transpose()?,

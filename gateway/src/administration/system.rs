@@ -25,9 +25,8 @@ pub(crate) struct SystemPort {
 impl SystemAdmin for SystemPort {
     fn status(&self) -> BoxFuture<'_, Result<SystemView, AdminError>> {
         Box::pin(async move {
-            let unavailable = |error: buswire_bus::BusError| {
-                AdminError::Unavailable(crate::cli::chain(&error))
-            };
+            let unavailable =
+                |error: buswire_bus::BusError| AdminError::Unavailable(crate::cli::chain(&error));
             let buses = self.buses.list(None).await.map_err(unavailable)?.len();
             let status = self.store.status();
             let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

@@ -17,9 +17,7 @@ use buswire_simplepush::SimplePush;
 use super::{App, BuildError, Door, Platform, keys, settings};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
-    administration::{
-        BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort,
-    },
+    administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
     config::{Config, RouteDeclaration, RouteStart},
     operations,
     sinks::Sinks,
@@ -50,8 +48,15 @@ pub(super) async fn compose(
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
     let doors = doors(config, platform, tasks).await?;
-    operations::register(&doors.caps, &doors.buses, &doors.broker, &doors.push, &platform.clock, &doors.source)
-        .map_err(failed("the operations of capabilities"))?;
+    operations::register(
+        &doors.caps,
+        &doors.buses,
+        &doors.broker,
+        &doors.push,
+        &platform.clock,
+        &doors.source,
+    )
+    .map_err(failed("the operations of capabilities"))?;
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
@@ -97,7 +102,8 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (push.clone(), tasks.stop());
     tasks.spawn("simplepush", async move { runner.run(stop).await });
 
-    let caps = settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
+    let caps =
+        settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });

@@ -39,7 +39,8 @@ pub(super) async fn load_or_make(
     // If another gateway is first, its key is read in the second round.
     for _ in 0..2 {
         if let Some(row) = store.get(&partition, &key, now).await? {
-            let bytes = row.value.as_bytes().and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
+            let bytes =
+                row.value.as_bytes().and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
             return bytes.map(Secret::new).ok_or(KeyError::Damaged(name));
         }
         let mut made = [0; 32];

@@ -13,9 +13,7 @@ use buswire_message::{Secret, SourceUrl};
 use buswire_simplepush as simplepush;
 use url::Url;
 
-use crate::config::{
-    BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig,
-};
+use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig};
 
 type Failure = Box<dyn Error + Send + Sync>;
 

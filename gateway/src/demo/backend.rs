@@ -56,7 +56,7 @@ impl Backend {
         let client = ["client", "create", "--source-url", source, "--output", "json"];
         let client: Value = serde_json::from_str(&backend.told(out, &client).await?)?;
         let (id, secret) = (text(&client, "client_id")?, text(&client, "secret")?);
-        backend.told(out, &["grant", "create", &id, "--bus", BUS]).await?;
+        backend.told(out, &["grant", "create", &id, BUS]).await?;
         let scope = format!("bus:{BUS} type:{ORDER}");
         let sink = format!("mdp:{SERVICE}");
         let route = ["route", "create", "work", "--scope", &scope, "--sink", &sink];
@@ -83,7 +83,11 @@ impl Backend {
     }
 
     /// Runs one of the program's commands after writing it down.
-    async fn told(&self, out: &mut (dyn io::Write + Send), words: &[&str]) -> Result<String, Failure> {
+    async fn told(
+        &self,
+        out: &mut (dyn io::Write + Send),
+        words: &[&str],
+    ) -> Result<String, Failure> {
         let shown: Vec<_> = words.iter().map(|word| quoted(word)).collect();
         writeln!(out, "  $ buswire {}", shown.join(" "))?;
         self.command(words).await
@@ -133,7 +137,12 @@ impl Backend {
     }
 
     /// Has answers on `channel` ring at a push endpoint.
-    pub(super) async fn ring(&self, name: &str, channel: &str, endpoint: &str) -> Result<(), Failure> {
+    pub(super) async fn ring(
+        &self,
+        name: &str,
+        channel: &str,
+        endpoint: &str,
+    ) -> Result<(), Failure> {
         let scope = format!("bus:{BUS} channel:{channel} type:{ANSWER}");
         let sink = format!("push:{endpoint}");
         self.command(&["route", "create", name, "--scope", &scope, "--sink", &sink]).await?;

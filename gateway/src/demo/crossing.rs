@@ -120,11 +120,7 @@ impl<'b> Visit<'b> {
     }
 
     /// Long-polls until a message of this type arrives, and returns its id.
-    async fn wait_for(
-        &self,
-        kind: &str,
-        since: Option<&str>,
-    ) -> Result<(String, String), Failure> {
+    async fn wait_for(&self, kind: &str, since: Option<&str>) -> Result<(String, String), Failure> {
         let since = since.map(|id| format!("&since={id}")).unwrap_or_default();
         let base = self.backend.base();
         let url = format!("{base}/v2/messages?access_token={}&block=5{since}", self.token);

@@ -119,7 +119,10 @@ async fn tell(
     };
     let base = format!("http://{}", addresses.http);
     writeln!(out, "Buswire demo: one message through all four doors.\n")?;
-    writeln!(out, "The gateway is up: {base} (Backplane, SimplePush, Belay), {endpoint} (Majordomo).")?;
+    writeln!(
+        out,
+        "The gateway is up: {base} (Backplane, SimplePush, Belay), {endpoint} (Majordomo)."
+    )?;
     let backend = Backend::set_up(&base, &format!("http://{admin}"), &token, out).await?;
     let _worker = worker(endpoint, out)?;
     crossing::run(&backend, out).await?;

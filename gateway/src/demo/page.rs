@@ -44,7 +44,10 @@ impl Pages {
     pub(super) fn router(&self) -> Router {
         Router::new()
             .route("/demo", get(|| async { (StatusCode::FOUND, [(header::LOCATION, "/demo/")]) }))
-            .route("/demo/", get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))))
+            .route(
+                "/demo/",
+                get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))),
+            )
             .route("/demo/demo.css", get(|| file("text/css", include_str!("page/demo.css"))))
             .route("/demo/demo.js", get(|| file("text/javascript", include_str!("page/demo.js"))))
             .route("/demo/api/session", post(session))
@@ -78,7 +81,8 @@ impl Pages {
 }
 
 async fn file(kind: &'static str, text: &'static str) -> Response {
-    const POLICY: &str = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+    const POLICY: &str =
+        "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
@@ -134,7 +138,10 @@ struct Order {
     item: String,
 }
 
-async fn order(State(pages): State<Pages>, Json(order): Json<Order>) -> Result<Json<Value>, Failed> {
+async fn order(
+    State(pages): State<Pages>,
+    Json(order): Json<Order>,
+) -> Result<Json<Value>, Failed> {
     let session = pages.find(&order.session)?;
     pages.backend()?.order(&session.channel, &order.item).await?;
     Ok(Json(json!({})))
@@ -165,7 +172,10 @@ struct Named {
     session: String,
 }
 
-async fn revoke(State(pages): State<Pages>, Json(named): Json<Named>) -> Result<Json<Value>, Failed> {
+async fn revoke(
+    State(pages): State<Pages>,
+    Json(named): Json<Named>,
+) -> Result<Json<Value>, Failed> {
     let session = pages.find(&named.session)?;
     pages.backend()?.revoke(&session.handle).await?;
     Ok(Json(json!({})))

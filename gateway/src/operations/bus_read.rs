@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use buswire_belay::{
-    BcapError, BcapValue, BusReadTarget, Invocation, Members, Method, MethodSet, NameSet, Operation,
-    TargetChannels, TargetError,
+    BcapError, BcapValue, BusReadTarget, Invocation, Members, Method, MethodSet, NameSet,
+    Operation, TargetChannels, TargetError,
 };
 use buswire_bus::{BusError, Buses, ReadPage, StoredMessage};
 use buswire_message::{Clock, Cursor, Field, MessageId, Scope, Timestamp};
