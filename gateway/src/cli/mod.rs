@@ -23,7 +23,7 @@ use tokio::runtime;
 pub use self::{
     admin::AdminCommand,
     demo::DemoArgs,
-    mdp::MdpCommand,
+    mdp::{At, BrokerArgs, CmdServiceArgs, MdpCommand, RequestArgs},
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
 };
 use crate::config::ConfigError;
