@@ -37,12 +37,12 @@ impl BrokerAdmin for BrokerPort {
             let name = service.parse::<ServiceName>();
             let name = name.map_err(|error| AdminError::Invalid(error.to_string()))?;
             let answer = self.0.request(&name, Frames::from(frames), timeout).await;
-            answer.map(|frames| frames.into_iter().collect()).map_err(|error| failure(&error))
+            answer.map(|frames| frames.into_iter().collect()).map_err(failure)
         })
     }
 }
 
-fn failure(error: &RequestError) -> AdminError {
+fn failure(error: RequestError) -> AdminError {
     let text = error.to_string();
     match error {
         RequestError::Timeout => AdminError::TimedOut(text),

@@ -66,7 +66,7 @@ fn view(info: &GrantInfo) -> CapabilityView {
         label: (!label.is_empty()).then_some(label),
         state: match info.state {
             GrantState::Live => CapabilityState::Live,
-            GrantState::Pending => CapabilityState::Suspended,
+            GrantState::Pending => CapabilityState::Pending,
             GrantState::Suspended => CapabilityState::Suspended,
             GrantState::Expired => CapabilityState::Expired,
             GrantState::Exhausted => CapabilityState::Exhausted,

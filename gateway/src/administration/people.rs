@@ -89,8 +89,8 @@ impl OwnerAdmin for BackplanePort {
         Box::pin(async move {
             let retention = self.existing(bus).await?.retention;
             let owner = parsed(owner)?;
-            let owned = OwnedBus { name: bus.clone(), owner, retention };
-            self.backplane.put_bus(owned).await.map_err(failure)
+            let settings = OwnedBus { name: bus.clone(), owner, retention };
+            self.backplane.put_bus(settings).await.map_err(failure)
         })
     }
 }
@@ -158,12 +158,11 @@ impl GrantAdmin for BackplanePort {
         client_id: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<GrantView>, AdminError>> {
         Box::pin(async move {
-            let clients: Vec<ClientId> = match client_id {
-                Some(id) => id.parse().into_iter().collect(),
-                None => {
-                    let clients = self.backplane.clients().await.map_err(failure)?;
-                    clients.into_iter().map(|client| client.client_id).collect()
-                }
+            let clients: Vec<ClientId> = if let Some(id) = client_id {
+                id.parse().into_iter().collect()
+            } else {
+                let clients = self.backplane.clients().await.map_err(failure)?;
+                clients.into_iter().map(|client| client.client_id).collect()
             };
             let mut all = Vec::new();
             for client in clients {

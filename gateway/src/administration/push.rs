@@ -19,13 +19,13 @@ impl PushAdmin for PushPort {
         Box::pin(async move {
             match self.0.notify(endpoint.expose(), version).await {
                 Ok(notified) => Ok(notified.version),
-                Err(error) => Err(failure(&error)),
+                Err(error) => Err(failure(error)),
             }
         })
     }
 }
 
-fn failure(error: &NotifyError) -> AdminError {
+fn failure(error: NotifyError) -> AdminError {
     let text = error.to_string();
     match error {
         NotifyError::NotAnEndpoint => AdminError::Invalid(text),

@@ -224,11 +224,11 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
                 }
             }
         });
-        let router = push.router().route("/", at_root);
+        let paths = push.router().route("/", at_root);
         let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
             Box::pin(async move { push.drain().await })
         });
-        app.add(Door { name: "simplepush", routes: router, drain: Some(drain) });
+        app.add(Door { name: "simplepush", routes: paths, drain: Some(drain) });
     }
     if config.belay.enabled {
         app.add(Door { name: "belay", routes: caps.router(), drain: None });

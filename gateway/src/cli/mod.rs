@@ -52,7 +52,7 @@ pub enum Command {
     Mdp(MdpCommand),
     /// Everything that an administrator asks of a running gateway.
     #[command(flatten)]
-    Admin(AdminCommand),
+    Admin(Box<AdminCommand>),
 }
 
 /// The environment as the process found it, read once in `main`.
@@ -163,7 +163,7 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
         Command::Demo(args) => demo::run(&args, environment),
         Command::Mdp(command) => mdp::run(command),
-        Command::Admin(command) => return administer(command),
+        Command::Admin(command) => return administer(*command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

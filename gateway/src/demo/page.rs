@@ -46,10 +46,13 @@ impl Pages {
             .route("/demo", get(|| async { (StatusCode::FOUND, [(header::LOCATION, "/demo/")]) }))
             .route(
                 "/demo/",
-                get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))),
+                get(async || file("text/html; charset=utf-8", include_str!("page/index.html"))),
             )
-            .route("/demo/demo.css", get(|| file("text/css", include_str!("page/demo.css"))))
-            .route("/demo/demo.js", get(|| file("text/javascript", include_str!("page/demo.js"))))
+            .route("/demo/demo.css", get(async || file("text/css", include_str!("page/demo.css"))))
+            .route(
+                "/demo/demo.js",
+                get(async || file("text/javascript", include_str!("page/demo.js"))),
+            )
             .route("/demo/api/session", post(session))
             .route("/demo/api/order", post(order))
             .route("/demo/api/payload", post(payload))
@@ -80,7 +83,7 @@ impl Pages {
     }
 }
 
-async fn file(kind: &'static str, text: &'static str) -> Response {
+fn file(kind: &'static str, text: &'static str) -> Response {
     const POLICY: &str =
         "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
     let headers = [

@@ -26,8 +26,8 @@ impl PushClient {
         client.say(&json!({"messageType": "register", "channelID": channel})).await?;
         let registered = client.hear("register").await?;
         let endpoint = registered.get("pushEndpoint").and_then(Value::as_str);
-        client.endpoint = endpoint.ok_or("no pushEndpoint in the answer to register")?.to_owned();
-        Ok(client)
+        let endpoint = endpoint.ok_or("no pushEndpoint in the answer to register")?.to_owned();
+        Ok(Self { endpoint, ..client })
     }
 
     /// The next version that is told, acknowledged.

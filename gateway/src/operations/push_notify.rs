@@ -28,7 +28,7 @@ impl PushNotify {
         let target = PushNotifyTarget::parse(target).map_err(|_| BcapError::Internal)?;
         let version = version_of(data)?;
         let notified =
-            self.push.notify(target.endpoint.expose(), version).await.map_err(|e| failure(&e))?;
+            self.push.notify(target.endpoint.expose(), version).await.map_err(failure)?;
         let result = Members::new().with("version", notified.version.to_string());
         Ok((method == Method::Post).then(|| result.into()))
     }
@@ -82,7 +82,7 @@ fn version_of(data: Option<&BcapValue>) -> Result<Option<Version>, BcapError> {
     }
 }
 
-fn failure(error: &NotifyError) -> BcapError {
+fn failure(error: NotifyError) -> BcapError {
     match error {
         NotifyError::NotAnEndpoint | NotifyError::Gone => BcapError::NotFound,
         _ => BcapError::unavailable(),

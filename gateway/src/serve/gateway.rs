@@ -158,7 +158,9 @@ impl Gateway {
 
         let tasks = Tasks::new();
         let mut app = App::build(config, &platform, &tasks).await?;
-        extra.into_iter().for_each(|door| app.add(door));
+        for door in extra {
+            app.add(door);
+        }
         let addresses = Addresses {
             http: http.address,
             admin: app.admin().is_some().then_some(admin.address),

@@ -33,12 +33,12 @@ impl Sink for MdpSink {
                     Answer::Body(reply) => Ok(Some(reply)),
                     Answer::Failed(text) => Err(SinkError::Retry(text)),
                 },
-                Err(error) => Err(failure(&error)),
+                Err(error) => Err(failure(error)),
             }
         })
     }
 }
 
-fn failure(error: &RequestError) -> SinkError {
+fn failure(error: RequestError) -> SinkError {
     SinkError::Retry(error.to_string())
 }

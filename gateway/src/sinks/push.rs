@@ -24,13 +24,13 @@ impl Sink for PushSink {
             let version = Version::of_message(delivery.message.id);
             match self.push.notify(self.endpoint.expose(), Some(version)).await {
                 Ok(_) => Ok(None),
-                Err(error) => Err(failure(&error)),
+                Err(error) => Err(failure(error)),
             }
         })
     }
 }
 
-fn failure(error: &NotifyError) -> SinkError {
+fn failure(error: NotifyError) -> SinkError {
     let text = error.to_string();
     match error {
         NotifyError::NotAnEndpoint | NotifyError::Gone => SinkError::Reject(text),

@@ -1324,6 +1324,8 @@ pub enum CapabilityState {
     Exhausted = 4,
     /// It is revoked, or something that it derives from is.
     Revoked = 5,
+    /// Its time, or that of something that it derives from, has not come.
+    Pending = 6,
 }
 impl CapabilityState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1338,6 +1340,7 @@ impl CapabilityState {
             Self::Expired => "CAPABILITY_STATE_EXPIRED",
             Self::Exhausted => "CAPABILITY_STATE_EXHAUSTED",
             Self::Revoked => "CAPABILITY_STATE_REVOKED",
+            Self::Pending => "CAPABILITY_STATE_PENDING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1349,6 +1352,7 @@ impl CapabilityState {
             "CAPABILITY_STATE_EXPIRED" => Some(Self::Expired),
             "CAPABILITY_STATE_EXHAUSTED" => Some(Self::Exhausted),
             "CAPABILITY_STATE_REVOKED" => Some(Self::Revoked),
+            "CAPABILITY_STATE_PENDING" => Some(Self::Pending),
             _ => None,
         }
     }
