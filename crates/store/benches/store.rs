@@ -1,7 +1,9 @@
 //! Durable appends of 400 bytes, 1, 64 and 512 at a time, against the floor: a plain file, one write
-//! and one sync for as many records.
+//! and one sync for as many records. `commit/N` is one commit of N entries, `publish/N` one commit of
+//! one entry by each of N publishers at once.
 //!
-//! Compare `embedded/N` with `floor/N` of the same run; absolute figures depend on the disk.
+//! Disks are noisy: what counts are the ratios to the floor, which are measured first, the three
+//! interleaved, medians of the rounds. Criterion follows, for comparison with earlier runs.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +12,11 @@
     reason = "a benchmark fails by panicking, and criterion writes the main function"
 )]
 
-use std::{fs::File, io::Write, time::Duration};
+use std::{
+    fs::File,
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use buswire_message::{Clock, Timestamp};
 use buswire_store::{
@@ -19,8 +25,10 @@ use buswire_store::{
     system::SystemClock,
 };
 use bytes::Bytes;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use futures::future::join_all;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 const RECORD: usize = 400;
 
@@ -31,6 +39,16 @@ fn append() -> Operation {
         body: Bytes::from(vec![b'x'; RECORD]),
         expires: Timestamp::MAX,
     }
+}
+
+/// All in one commit.
+async fn commit(store: &dyn Store, count: usize) {
+    let mut batch = Batch::new(Partition::new("bus/a").unwrap());
+    for _ in 0..count {
+        batch = batch.then(append());
+    }
+    let outcome = store.commit(batch, Ack::Safe, SystemClock.now()).await;
+    assert!(matches!(outcome, Ok(Outcome::Committed(_))));
 }
 
 /// One request each, as publishers make them: the committer has to gather them.
@@ -44,28 +62,85 @@ async fn publish(store: &dyn Store, count: usize) {
     }
 }
 
+/// What is measured: a store and a plain file on the same disk.
+struct Subjects {
+    runtime: Runtime,
+    store: EmbeddedStore,
+    file: File,
+    directory: TempDir,
+}
+
+impl Subjects {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let directory = tempfile::tempdir_in(".").unwrap();
+        let path = directory.path().join("store");
+        let store = EmbeddedStore::open(path, EmbeddedConfig::default()).unwrap();
+        let file = File::create(directory.path().join("floor")).unwrap();
+        Self { runtime, store, file, directory }
+    }
+
+    fn floor(&mut self, records: &[u8]) {
+        self.file.write_all(records).unwrap();
+        self.file.sync_data().unwrap();
+    }
+}
+
+const COUNTS: [usize; 3] = [1, 64, 512];
+const ROUNDS: usize = 9;
+const PER_ROUND: usize = 40;
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed(mut work: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..PER_ROUND {
+        work();
+    }
+    start.elapsed()
+}
+
+fn median(mut durations: Vec<Duration>) -> f64 {
+    durations.sort_unstable();
+    durations.get(durations.len() / 2).unwrap().as_secs_f64()
+}
+
+#[expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "the result is for people")]
+fn ratios() {
+    let mut subjects = Subjects::new();
+    println!("records at a time | floor, records/s | commit, of the floor | publish, of the floor");
+    for count in COUNTS {
+        let records = vec![b'x'; RECORD * count];
+        let (mut floor, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            floor.push(timed(|| subjects.floor(&records)));
+            let Subjects { runtime, store, .. } = &subjects;
+            one.push(timed(|| runtime.block_on(commit(store, count))));
+            many.push(timed(|| runtime.block_on(publish(store, count))));
+        }
+        let [floor, one, many] = [floor, one, many].map(median);
+        let rate = (count * PER_ROUND) as f64 / floor;
+        println!("{count} | {rate:.0} | {:.2} | {:.2}", floor / one, floor / many);
+    }
+    drop(subjects.directory);
+}
+
 fn durable_appends(c: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let directory = tempfile::tempdir_in(".").unwrap();
-    let store = {
-        let _entered = runtime.enter();
-        EmbeddedStore::open(directory.path().join("store"), EmbeddedConfig::default()).unwrap()
-    };
-    let mut file = File::create(directory.path().join("floor")).unwrap();
+    let mut subjects = Subjects::new();
     let mut group = c.benchmark_group("durable-appends");
     group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
     group.sample_size(20);
-    for count in [1, 64, 512] {
+    for count in COUNTS {
         group.throughput(Throughput::Elements(count as u64));
-        group.bench_with_input(BenchmarkId::new("floor", count), &count, |b, count| {
-            let records = vec![b'x'; RECORD * count];
-            b.iter(|| {
-                file.write_all(&records).unwrap();
-                file.sync_data().unwrap();
-            });
+        let records = vec![b'x'; RECORD * count];
+        group.bench_function(BenchmarkId::new("floor", count), |b| {
+            b.iter(|| subjects.floor(&records));
         });
-        group.bench_with_input(BenchmarkId::new("embedded", count), &count, |b, count| {
-            b.iter(|| runtime.block_on(publish(&store, *count)));
+        let Subjects { runtime, store, .. } = &subjects;
+        group.bench_function(BenchmarkId::new("commit", count), |b| {
+            b.iter(|| runtime.block_on(commit(store, count)));
+        });
+        group.bench_function(BenchmarkId::new("publish", count), |b| {
+            b.iter(|| runtime.block_on(publish(store, count)));
         });
     }
     group.finish();
@@ -100,4 +175,9 @@ fn opening(c: &mut Criterion) {
 }
 
 criterion_group!(benches, durable_appends, opening);
-criterion_main!(benches);
+
+fn main() {
+    ratios();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -41,6 +41,7 @@ pub use self::error::OpenError;
 use self::{
     committer::{CommitJob, Committer, Request, Resident, SweepJob},
     disk::{DiskError, Loaded, guarded},
+    format::body_at,
     open::OpenDatabase,
 };
 use crate::{
@@ -171,6 +172,7 @@ impl EmbeddedStore {
             requests,
             config,
             resident,
+            gathered: 0,
         };
         let committer = thread::Builder::new()
             .name("buswire-store".to_owned())
@@ -241,7 +243,7 @@ impl Shared {
             missing.dedup();
             let segments = self.fetch(missing).await?;
             for (_, body, _) in &mut page.entries {
-                body.resident = body.resident.take().or_else(|| slice(&segments, body.place));
+                body.resident = body.resident.take().or_else(|| content(&segments, body.place));
             }
             // An entry without content was swept in the meantime, or its content is lost.
             let state = self.read();
@@ -283,10 +285,9 @@ fn absent(page: &StoredPage) -> impl Iterator<Item = &Body> {
 }
 
 /// The content at `place`, copied so that it does not keep the rest of its segment in memory.
-fn slice(segments: &HashMap<Sequence, Bytes>, place: Place) -> Option<Bytes> {
-    let start = place.offset as usize;
-    let end = start.checked_add(place.length as usize)?;
-    segments.get(&place.segment)?.get(start..end).map(Bytes::copy_from_slice)
+fn content(segments: &HashMap<Sequence, Bytes>, place: Place) -> Option<Bytes> {
+    let shared = body_at(segments.get(&place.segment)?, place)?;
+    Some(Bytes::copy_from_slice(&shared))
 }
 
 impl Store for EmbeddedStore {

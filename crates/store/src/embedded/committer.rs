@@ -3,7 +3,7 @@
 //! Whatever waits when a commit begins is part of it, up to a cap; a lone write begins one at once.
 //! Never here: reads.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, thread};
 
 use buswire_message::{Sequence, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,9 @@ use crate::{
     state::{Added, LogId, Plan, Planned, commit_budget},
     store::Swept,
 };
+
+/// How often the committer lets others run before a commit.
+const YIELDS_MAX: usize = 64;
 
 /// What an entry in memory costs beside its content, in bytes.
 const RESIDENT_OVERHEAD: usize = 64;
@@ -81,6 +84,8 @@ pub(super) struct Committer {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) config: EmbeddedConfig,
     pub(super) resident: Resident,
+    /// The commits of the last group.
+    pub(super) gathered: usize,
 }
 
 impl Committer {
@@ -88,14 +93,7 @@ impl Committer {
     pub(super) fn run(mut self) {
         let mut closes = Vec::new();
         while let Some(first) = self.requests.blocking_recv() {
-            let mut group = Group::default();
-            group.add(first);
-            while group.operations < self.config.group_operations
-                && group.bytes < self.config.group_bytes
-                && let Ok(next) = self.requests.try_recv()
-            {
-                group.add(next);
-            }
+            let mut group = self.gather(first);
             closes.append(&mut group.closes);
             if !closes.is_empty() {
                 self.requests.close();
@@ -107,6 +105,31 @@ impl Committer {
         for close in closes {
             close.send(()).ok();
         }
+    }
+
+    /// Takes what waits, up to the cap.
+    ///
+    /// Whoever was answered by the last commit is about to send the next request. So while fewer
+    /// than half as many have come, the processor is offered to them, a bounded number of times:
+    /// else the first to come would have a commit to itself and the others would wait for two. A
+    /// writer that is alone is never made to wait.
+    fn gather(&mut self, first: Request) -> Group {
+        let mut group = Group::default();
+        group.add(first);
+        for _ in 0..=YIELDS_MAX {
+            while group.operations < self.config.group_operations
+                && group.bytes < self.config.group_bytes
+                && let Ok(next) = self.requests.try_recv()
+            {
+                group.add(next);
+            }
+            if 2 * group.commits.len() >= self.gathered || !group.closes.is_empty() {
+                break;
+            }
+            thread::yield_now();
+        }
+        self.gathered = group.commits.len();
+        group
     }
 
     fn serve(&mut self, group: Group) {

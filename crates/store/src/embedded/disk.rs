@@ -16,8 +16,8 @@ use redb::{
 };
 
 use super::format::{
-    FORMAT, Malformed, SegmentRecords, SegmentWriter, decode_bodies, decode_index, decode_row,
-    encode_row,
+    FORMAT, Malformed, SegmentRecords, SegmentWriter, body_at, decode_bodies, decode_index,
+    decode_row, encode_row,
 };
 use crate::{
     read::Epoch,
@@ -258,6 +258,8 @@ fn write_entries(
         return Ok(());
     }
     full.sort_unstable_by_key(|records| records.first);
+    let contents: HashMap<_, _> = full.iter().map(|r| (r.first, r.bodies.clone())).collect();
+    share_contents(planned, &contents);
     let mut index = transaction.open_table(INDEX)?;
     let mut bodies = transaction.open_table(BODIES)?;
     for segment in dropped {
@@ -265,10 +267,23 @@ fn write_entries(
     }
     for SegmentRecords { first, count, index: names, bodies: contents } in full {
         index.insert(first.as_u64(), names.as_slice())?;
-        bodies.insert(first.as_u64(), contents.as_slice())?;
+        bodies.insert(first.as_u64(), &*contents)?;
         segments.0.insert(first, count);
     }
     Ok(())
+}
+
+/// Lets new entries share the contents of their segments: what they came in may be a small part of a
+/// large buffer, which would stay in memory with them.
+fn share_contents(planned: &mut Planned, segments: &HashMap<Sequence, Bytes>) {
+    for change in &mut planned.changes {
+        let Change::Append { entry, .. } = change else { continue };
+        let place = entry.body.place;
+        let shared = segments.get(&place.segment).and_then(|record| body_at(record, place));
+        if shared.is_some() {
+            entry.body.resident = shared;
+        }
+    }
 }
 
 /// Counts one entry of a segment as gone, and removes the segment when it was the last.
@@ -304,7 +319,7 @@ pub(super) fn read_segments(
     let mut found = HashMap::new();
     for segment in wanted {
         if let Some(record) = bodies.get(segment.as_u64())? {
-            found.insert(segment, Bytes::copy_from_slice(decode_bodies(segment, record.value())?));
+            found.insert(segment, decode_bodies(segment, record.value())?);
         }
     }
     Ok(found)

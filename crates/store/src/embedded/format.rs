@@ -90,7 +90,7 @@ pub(super) struct SegmentRecords {
     pub(super) first: Sequence,
     pub(super) count: u32,
     pub(super) index: Vec<u8>,
-    pub(super) bodies: Vec<u8>,
+    pub(super) bodies: Bytes,
 }
 
 impl SegmentWriter {
@@ -145,7 +145,7 @@ impl SegmentWriter {
             first: self.first,
             count: self.count,
             index: seal(self.first.as_u64(), index),
-            bodies: seal(self.first.as_u64(), self.bodies),
+            bodies: seal(self.first.as_u64(), self.bodies).into(),
         }
     }
 }
@@ -188,9 +188,18 @@ pub(super) fn decode_index(
     if input.0.is_empty() { Ok(count) } else { Err(Malformed) }
 }
 
-/// The contents of a segment without their checksum.
-pub(super) fn decode_bodies(segment: Sequence, record: &[u8]) -> Result<&[u8], Malformed> {
-    unseal(segment.as_u64(), record)
+/// A copy of the record of a segment's contents, after checking it.
+pub(super) fn decode_bodies(segment: Sequence, record: &[u8]) -> Result<Bytes, Malformed> {
+    unseal(segment.as_u64(), record)?;
+    Ok(Bytes::copy_from_slice(record))
+}
+
+/// The content at `place` in the record of its segment's contents.
+pub(super) fn body_at(record: &Bytes, place: Place) -> Option<Bytes> {
+    // The checksum comes first.
+    let start = (place.offset as usize).checked_add(4)?;
+    let end = start.checked_add(place.length as usize)?;
+    (end <= record.len()).then(|| record.slice(start..end))
 }
 
 /// Room for the checksum, then for `capacity` bytes.
@@ -341,8 +350,7 @@ mod tests {
                 assert_eq!((partition, log, sequence), (&p, &l, s));
                 assert_eq!(entry.body.place, e.body.place);
                 assert_eq!((entry.expires, entry.dedupe), (e.expires, e.dedupe));
-                let offset = entry.body.place.offset as usize;
-                assert_eq!(&bodies[offset..offset + entry.body.len()], body);
+                assert_eq!(body_at(&bodies, entry.body.place).unwrap(), body);
             });
             prop_assert_eq!(count, Ok(records.count));
         }

@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
                 if self.is_buried(partition, &key, now) {
                     return Applied::Buried;
                 }
-                self.write(partition, key, RowValue::Bytes(value), expires, now)
+                self.write(partition, key, RowValue::Bytes(own(&value)), expires, now)
             }
             Operation::Raise { key, version, expires } => {
                 if self.is_buried(partition, &key, now) {
@@ -200,7 +200,11 @@ impl<'a> Plan<'a> {
             partition: partition.clone(),
             log,
             sequence,
-            entry: StoredEntry { body: Body::resident(sequence, body), expires, dedupe },
+            entry: StoredEntry {
+                body: Body::resident(sequence, body),
+                expires,
+                dedupe: dedupe.and_then(|id| DedupeId::new(own(id.as_bytes()))),
+            },
         });
         Applied::Appended(Position { epoch, sequence })
     }
@@ -213,6 +217,7 @@ impl<'a> Plan<'a> {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Applied {
+        let key = Key::new(own(key.as_bytes())).unwrap_or(key);
         let revision = Revision(self.next(now).as_u64());
         let id = self.current(partition, &key).map_or(revision.0, |stored| stored.id);
         let stored = StoredRow { row: Row { value, revision, expires }, id };
@@ -256,4 +261,10 @@ impl<'a> Plan<'a> {
         self.planned.last = self.planned.last.next(now).unwrap_or(Sequence::MAX);
         self.planned.last
     }
+}
+
+/// A copy of bytes that are kept for long: they may be a small part of a large buffer, which would
+/// stay in memory with them.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
