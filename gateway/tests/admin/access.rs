@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buswire::admin::AdminLimits;
+use buswire::admin::{AdminLimits, ports::Ports};
 use buswire_proto::v1::{
     self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
 };
@@ -17,6 +17,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
+use crate::fakes::Fake;
 use crate::support::{Server, TOKEN, soon};
 
 #[tokio::test]
@@ -134,7 +135,7 @@ async fn a_browser_gets_in_over_grpc_web() {
 #[tokio::test]
 async fn a_call_ends_at_its_deadline_or_the_longest_there_is() {
     let limits = AdminLimits { call_time_max: Duration::from_millis(50), ..Default::default() };
-    let server = Server::with(limits, true).await;
+    let server = Server::with(limits, Fake::ports()).await;
     let mut client = BrokerServiceClient::new(server.authorized().await);
     let stuck = || v1::RequestRequest { service: "stuck".into(), ..Default::default() };
     let status = soon(client.request(stuck())).await.unwrap_err();
@@ -150,7 +151,7 @@ async fn a_call_ends_at_its_deadline_or_the_longest_there_is() {
 
 #[tokio::test]
 async fn what_is_not_there_says_so() {
-    let server = Server::with(AdminLimits::default(), false).await;
+    let server = Server::with(AdminLimits::default(), Ports::default()).await;
     let mut client = BrokerServiceClient::new(server.authorized().await);
     let status = client.list_services(v1::ListServicesRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);

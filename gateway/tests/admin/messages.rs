@@ -7,6 +7,7 @@ use buswire_message::Retention;
 use buswire_proto::v1::{self, message_service_client::MessageServiceClient};
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::fakes::Fake;
 use crate::support::{Authorized, Server, soon};
 
 async fn client(server: &Server) -> MessageServiceClient<Authorized> {
@@ -89,7 +90,7 @@ async fn a_page_goes_on_where_the_last_ended() {
 #[tokio::test]
 async fn a_page_of_large_messages_is_cut_by_bytes() {
     let limits = AdminLimits { page_bytes: 250, ..AdminLimits::default() };
-    let server = Server::with(limits, true).await;
+    let server = Server::with(limits, Fake::ports()).await;
     let mut client = client(&server).await;
     let large = format!("\"{}\"", "x".repeat(98));
     let mut ids = Vec::new();
@@ -143,7 +144,7 @@ async fn streams_end_when_the_gateway_stops_so_that_it_can() {
 #[tokio::test]
 async fn streams_are_bounded_and_given_back() {
     let limits = AdminLimits { streams_max: 1, ..AdminLimits::default() };
-    let server = Server::with(limits, true).await;
+    let server = Server::with(limits, Fake::ports()).await;
     let mut client = client(&server).await;
     let stream = client.subscribe(subscribe("")).await.unwrap();
     let refused = client.subscribe(subscribe("")).await.unwrap_err();
@@ -195,7 +196,7 @@ async fn a_full_channel_refuses() {
 #[tokio::test]
 async fn an_oversize_request_is_refused() {
     let limits = AdminLimits { request_bytes_max: 1000, ..AdminLimits::default() };
-    let server = Server::with(limits, true).await;
+    let server = Server::with(limits, Fake::ports()).await;
     let mut client = client(&server).await;
     let status = client.publish(message(&format!("\"{}\"", "x".repeat(1000)))).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);

@@ -52,13 +52,13 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(AdminLimits::default(), true).await
+        Self::with(AdminLimits::default(), Fake::ports()).await
     }
 
-    pub(crate) async fn with(limits: AdminLimits, has_doors: bool) -> Self {
+    pub(crate) async fn with(limits: AdminLimits, ports: Ports) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self::on(listener, address, limits, has_doors, |router| router).await
+        Self::on(listener, address, limits, ports, |router| router).await
     }
 
     /// Serves everybody as the listener does who has verified their certificate.
@@ -66,7 +66,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let verified = |router: Router| router.layer(Extension(VerifiedPeer));
-        Self::on(listener, address, AdminLimits::default(), true, verified).await
+        Self::on(listener, address, AdminLimits::default(), Fake::ports(), verified).await
     }
 
     /// Serves on `listener`, which takes whom it takes.
@@ -74,7 +74,7 @@ impl Server {
         listener: L,
         address: SocketAddr,
         limits: AdminLimits,
-        has_doors: bool,
+        ports: Ports,
         wrap: impl FnOnce(Router) -> Router,
     ) -> Self
     where
@@ -92,7 +92,7 @@ impl Server {
         let state = AdminState {
             buses: buses.clone(),
             clock,
-            ports: if has_doors { Fake::ports() } else { Ports::default() },
+            ports,
             source: "https://gateway.example/".parse().unwrap(),
             limits,
             shutdown: shutdown.clone(),
