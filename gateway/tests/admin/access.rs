@@ -6,10 +6,6 @@ use buswire::admin::{AdminLimits, ports::Ports};
 use buswire_proto::v1::{
     self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -18,7 +14,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use crate::fakes::Fake;
-use crate::support::{Server, TOKEN, soon};
+use crate::support::{Server, TOKEN, contains, grpc_web, soon};
 
 #[tokio::test]
 async fn a_call_needs_the_token() {
@@ -90,29 +86,6 @@ async fn reflection_names_every_service() {
             "buswire.admin.v1.UserService",
         ]
     );
-}
-
-/// Sends one gRPC-Web call over HTTP/1.1 and returns the answer, its bytes as they are.
-async fn grpc_web(server: &Server, path: &str, headers: &str, message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
-         Content-Type: application/grpc-web+proto\r\n{headers}\
-         Content-Length: {}\r\n\r\n",
-        message.len() + 5
-    );
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&[0]).await.unwrap();
-    stream.write_all(&length).await.unwrap();
-    stream.write_all(message).await.unwrap();
-    let mut answer = Vec::new();
-    soon(stream.read_to_end(&mut answer)).await.unwrap();
-    answer
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::VirtualClock;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Request, Status,
@@ -136,4 +139,33 @@ impl Server {
 /// Waits for what must happen soon.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it did not happen in time")
+}
+
+/// Sends one gRPC-Web call over HTTP/1.1 and returns the answer, its bytes as they are.
+pub(crate) async fn grpc_web(
+    server: &Server,
+    path: &str,
+    headers: &str,
+    message: &[u8],
+) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
+         Content-Type: application/grpc-web+proto\r\n{headers}\
+         Content-Length: {}\r\n\r\n",
+        message.len() + 5
+    );
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[0]).await.unwrap();
+    stream.write_all(&length).await.unwrap();
+    stream.write_all(message).await.unwrap();
+    let mut answer = Vec::new();
+    soon(stream.read_to_end(&mut answer)).await.unwrap();
+    answer
+}
+
+/// Whether `part` is somewhere in `bytes`.
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
