@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use buswire::admin::AdminLimits;
+use buswire::admin::{AdminLimits, ports::Ports};
 use buswire_proto::v1::{
     self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
 };
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -17,7 +13,8 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::support::{Server, TOKEN, soon};
+use crate::fakes::Fake;
+use crate::support::{Server, TOKEN, contains, grpc_web, soon};
 
 #[tokio::test]
 async fn a_call_needs_the_token() {
@@ -91,29 +88,6 @@ async fn reflection_names_every_service() {
     );
 }
 
-/// Sends one gRPC-Web call over HTTP/1.1 and returns the answer, its bytes as they are.
-async fn grpc_web(server: &Server, path: &str, headers: &str, message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
-         Content-Type: application/grpc-web+proto\r\n{headers}\
-         Content-Length: {}\r\n\r\n",
-        message.len() + 5
-    );
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&[0]).await.unwrap();
-    stream.write_all(&length).await.unwrap();
-    stream.write_all(message).await.unwrap();
-    let mut answer = Vec::new();
-    soon(stream.read_to_end(&mut answer)).await.unwrap();
-    answer
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
-}
-
 #[tokio::test]
 async fn a_browser_gets_in_over_grpc_web() {
     let server = Server::start().await;
@@ -134,7 +108,7 @@ async fn a_browser_gets_in_over_grpc_web() {
 #[tokio::test]
 async fn a_call_ends_at_its_deadline_or_the_longest_there_is() {
     let limits = AdminLimits { call_time_max: Duration::from_millis(50), ..Default::default() };
-    let server = Server::with(limits, true).await;
+    let server = Server::with(limits, Fake::ports()).await;
     let mut client = BrokerServiceClient::new(server.authorized().await);
     let stuck = || v1::RequestRequest { service: "stuck".into(), ..Default::default() };
     let status = soon(client.request(stuck())).await.unwrap_err();
@@ -150,7 +124,7 @@ async fn a_call_ends_at_its_deadline_or_the_longest_there_is() {
 
 #[tokio::test]
 async fn what_is_not_there_says_so() {
-    let server = Server::with(AdminLimits::default(), false).await;
+    let server = Server::with(AdminLimits::default(), Ports::default()).await;
     let mut client = BrokerServiceClient::new(server.authorized().await);
     let status = client.list_services(v1::ListServicesRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);

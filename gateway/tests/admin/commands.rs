@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use buswire::cli::admin::AdminCommand;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::support::{Server, TOKEN, soon};
 
@@ -184,6 +184,11 @@ fn options_may_be_anywhere_after_the_first_command() {
         let command = format!("{:?}", parse(&args).unwrap());
         assert!(command.contains("http://x:1") && command.contains("Json"), "{command}");
     }
+}
+
+#[test]
+fn the_commands_fit_together() {
+    Cli::command().debug_assert();
 }
 
 #[test]

@@ -74,12 +74,12 @@ async fn a_client_is_made_and_granted() {
     assert_eq!(
         run(&server, &[&create[..], &["--output", "json"]].concat()).await.unwrap(),
         "{\"client_id\":\"shop\",\"secret\":\"minted-secret\",\
-         \"source_url\":\"https://shop.example/\",\"redirect_uri\":null}\n"
+         \"source_url\":\"https://shop.example/\",\"redirect_uri\":\"https://shop.example/\"}\n"
     );
     assert_eq!(
         run(&server, &["client", "list"]).await.unwrap(),
         "CLIENT ID  SOURCE URL             REDIRECT URI\n\
-         shop       https://shop.example/  -\n"
+         shop       https://shop.example/  https://shop.example/\n"
     );
     assert_eq!(
         run(&server, &["grant", "create", "shop", "a", "b"]).await.unwrap(),
@@ -114,8 +114,8 @@ async fn a_client_is_made_and_granted() {
 async fn owners_and_users_are_kept() {
     let server = Server::start().await;
     let create = ["owner", "create", "o", "--password", "p"];
-    assert_eq!(run(&server, &create).await.unwrap(), "owner o created\n");
-    assert_eq!(run(&server, &create).await.unwrap(), "owner o has another password\n");
+    assert_eq!(run(&server, &create).await.unwrap(), "owner o stored\n");
+    assert_eq!(run(&server, &create).await.unwrap(), "owner o stored\n");
     assert_eq!(run(&server, &["owner", "assign", "o", "a"]).await.unwrap(), "owner o owns a\n");
     assert_eq!(run(&server, &["owner", "list"]).await.unwrap(), "NAME  BUSES\no     a\n");
     assert_eq!(run(&server, &["owner", "delete", "o"]).await.unwrap(), "owner o deleted\n");
@@ -124,7 +124,7 @@ async fn owners_and_users_are_kept() {
     let file = dir.path().join("password");
     std::fs::write(&file, "p\n").unwrap();
     let create = ["user", "create", "u", "--password-file", file.to_str().unwrap()];
-    assert_eq!(run(&server, &create).await.unwrap(), "user u created\n");
+    assert_eq!(run(&server, &create).await.unwrap(), "user u stored\n");
     assert_eq!(
         run(&server, &["user", "permit", "u", "example.com", "GETALL", "post"]).await.unwrap(),
         "permissions of user u on example.com set\n"

@@ -1,7 +1,8 @@
 //! The services of the doors: what goes in comes out, errors have their codes.
 
+use buswire::admin::AdminLimits;
 use buswire_proto::v1::{
-    self, broker_service_client::BrokerServiceClient,
+    self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
     capability_service_client::CapabilityServiceClient, client_service_client::ClientServiceClient,
     grant_service_client::GrantServiceClient, owner_service_client::OwnerServiceClient,
     push_service_client::PushServiceClient, route_service_client::RouteServiceClient,
@@ -9,7 +10,7 @@ use buswire_proto::v1::{
 };
 use tonic::Code;
 
-use crate::support::Server;
+use crate::{fakes::Fake, support::Server};
 
 fn route(name: &str) -> v1::CreateRouteRequest {
     v1::CreateRouteRequest {
@@ -164,8 +165,8 @@ async fn owners_own_buses() {
     let server = Server::start().await;
     let mut client = OwnerServiceClient::new(server.authorized().await);
     let put = || v1::PutOwnerRequest { name: "o".into(), password: "p".into() };
-    assert!(!client.put_owner(put()).await.unwrap().into_inner().existed);
-    assert!(client.put_owner(put()).await.unwrap().into_inner().existed);
+    client.put_owner(put()).await.unwrap();
+    client.put_owner(put()).await.unwrap();
     let assign =
         |owner: &str, bus: &str| v1::AssignBusRequest { owner: owner.into(), bus: bus.into() };
     client.assign_bus(assign("o", "example.com")).await.unwrap();
@@ -188,7 +189,7 @@ async fn users_have_permissions() {
     let server = Server::start().await;
     let mut client = UserServiceClient::new(server.authorized().await);
     let put = v1::PutUserRequest { name: "u".into(), password: "p".into() };
-    assert!(!client.put_user(put).await.unwrap().into_inner().existed);
+    client.put_user(put).await.unwrap();
     let permissions = |numbers: &[i32]| v1::SetPermissionsRequest {
         user: "u".into(),
         bus: "example.com".into(),
@@ -256,4 +257,24 @@ async fn the_status_is_shown() {
     assert_eq!(status.listeners[0].address, "127.0.0.1:8080");
     let names: Vec<_> = status.counts.iter().map(|count| count.name.as_str()).collect();
     assert_eq!(names, ["buses", "simplepush.connections"]);
+}
+
+#[tokio::test]
+async fn a_bus_is_deleted_with_every_right_to_it() {
+    let server = Server::with(AdminLimits::default(), Fake::with_removal()).await;
+    let mut clients = ClientServiceClient::new(server.authorized().await);
+    let source_url = "https://shop.example/".to_owned();
+    let request = v1::CreateClientRequest { source_url, ..Default::default() };
+    clients.create_client(request).await.unwrap();
+    let mut grants = GrantServiceClient::new(server.authorized().await);
+    let (client_id, buses) = ("minted-id".to_owned(), vec!["a".to_owned()]);
+    grants.create_grant(v1::CreateGrantRequest { client_id, buses }).await.unwrap();
+    let mut buses = BusServiceClient::new(server.authorized().await);
+    // Rule: backplane §13.4 — deleting a v2 bus removes it from all grants
+    for existed in [true, false] {
+        let answer = buses.delete_bus(v1::DeleteBusRequest { name: "a".into() }).await.unwrap();
+        assert_eq!(answer.into_inner().existed, existed);
+    }
+    let listed = grants.list_grants(v1::ListGrantsRequest::default()).await.unwrap();
+    assert!(listed.into_inner().grants.is_empty());
 }

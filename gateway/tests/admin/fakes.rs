@@ -7,11 +7,11 @@ use std::{
 };
 
 use buswire::admin::ports::{
-    AdminError, BrokerAdmin, CapabilityAdmin, CapabilityState, CapabilityView, ClientAdmin,
-    ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability, ListenerView,
-    NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest, Permission,
-    Ports, PushAdmin, Put, RetryView, Revoked, RouteAdmin, RouteState, RouteView, ServiceView,
-    SystemAdmin, SystemView, UserAdmin, UserView,
+    AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState, CapabilityView,
+    ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability,
+    ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest,
+    Permission, Ports, PushAdmin, RetryView, Revoked, RouteAdmin, RouteState, RouteView,
+    ServiceView, SystemAdmin, SystemView, UserAdmin, UserView,
 };
 use buswire_message::{BusName, Secret, Timestamp, Version};
 use bytes::Bytes;
@@ -55,6 +55,18 @@ impl Fake {
             push: Some(fake.clone()),
             broker: Some(fake.clone()),
             system: Some(fake),
+            ..Ports::default()
+        }
+    }
+
+    /// Doors that delete a bus with its grants, and nothing of the bus itself.
+    pub(crate) fn with_removal() -> Ports {
+        let fake = Arc::new(Self::default());
+        Ports {
+            removal: Some(fake.clone()),
+            clients: Some(fake.clone()),
+            grants: Some(fake),
+            ..Ports::default()
         }
     }
 
@@ -67,6 +79,15 @@ impl Fake {
         let route = memory.routes.get_mut(name).ok_or_else(|| not_found("route", name))?;
         route.state = state;
         Ok(())
+    }
+}
+
+impl BusRemoval for Fake {
+    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>> {
+        let mut memory = self.memory();
+        let before = memory.grants.len();
+        memory.grants.retain(|_, grant| !grant.buses.contains(bus));
+        done(Ok(memory.grants.len() < before))
     }
 }
 
@@ -174,11 +195,10 @@ impl OwnerAdmin for Fake {
         &'a self,
         name: &'a str,
         _password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>> {
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
         let mut memory = self.memory();
-        let existed = memory.owners.contains_key(name);
         memory.owners.entry(name.to_owned()).or_default();
-        done(Ok(if existed { Put::Replaced } else { Put::Created }))
+        done(Ok(()))
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<OwnerView>, AdminError>> {
@@ -212,7 +232,7 @@ impl ClientAdmin for Fake {
         let client = ClientView {
             client_id: new.client_id.unwrap_or_else(|| "minted-id".into()),
             source_url: new.source_url.to_string(),
-            redirect_uri: new.redirect_uri.map(Into::into),
+            redirect_uri: new.redirect_uri.into(),
         };
         let secret = new.secret.unwrap_or_else(|| Secret::new("minted-secret".into()));
         self.memory().clients.insert(client.client_id.clone(), client.clone());
@@ -269,11 +289,10 @@ impl UserAdmin for Fake {
         &'a self,
         name: &'a str,
         _password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>> {
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
         let mut memory = self.memory();
-        let existed = memory.users.contains_key(name);
         memory.users.entry(name.to_owned()).or_default();
-        done(Ok(if existed { Put::Replaced } else { Put::Created }))
+        done(Ok(()))
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<UserView>, AdminError>> {

@@ -8,7 +8,10 @@ use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::VirtualClock;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Request, Status,
@@ -52,13 +55,13 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(AdminLimits::default(), true).await
+        Self::with(AdminLimits::default(), Fake::ports()).await
     }
 
-    pub(crate) async fn with(limits: AdminLimits, has_doors: bool) -> Self {
+    pub(crate) async fn with(limits: AdminLimits, ports: Ports) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self::on(listener, address, limits, has_doors, |router| router).await
+        Self::on(listener, address, limits, ports, |router| router).await
     }
 
     /// Serves everybody as the listener does who has verified their certificate.
@@ -66,7 +69,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let verified = |router: Router| router.layer(Extension(VerifiedPeer));
-        Self::on(listener, address, AdminLimits::default(), true, verified).await
+        Self::on(listener, address, AdminLimits::default(), Fake::ports(), verified).await
     }
 
     /// Serves on `listener`, which takes whom it takes.
@@ -74,7 +77,7 @@ impl Server {
         listener: L,
         address: SocketAddr,
         limits: AdminLimits,
-        has_doors: bool,
+        ports: Ports,
         wrap: impl FnOnce(Router) -> Router,
     ) -> Self
     where
@@ -92,7 +95,7 @@ impl Server {
         let state = AdminState {
             buses: buses.clone(),
             clock,
-            ports: if has_doors { Fake::ports() } else { Ports::default() },
+            ports,
             source: "https://gateway.example/".parse().unwrap(),
             limits,
             shutdown: shutdown.clone(),
@@ -136,4 +139,33 @@ impl Server {
 /// Waits for what must happen soon.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it did not happen in time")
+}
+
+/// Sends one gRPC-Web call over HTTP/1.1 and returns the answer, its bytes as they are.
+pub(crate) async fn grpc_web(
+    server: &Server,
+    path: &str,
+    headers: &str,
+    message: &[u8],
+) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
+         Content-Type: application/grpc-web+proto\r\n{headers}\
+         Content-Length: {}\r\n\r\n",
+        message.len() + 5
+    );
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[0]).await.unwrap();
+    stream.write_all(&length).await.unwrap();
+    stream.write_all(message).await.unwrap();
+    let mut answer = Vec::new();
+    soon(stream.read_to_end(&mut answer)).await.unwrap();
+    answer
+}
+
+/// Whether `part` is somewhere in `bytes`.
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }

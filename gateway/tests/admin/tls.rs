@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     commands::execute,
+    fakes::Fake,
     support::{Server, TOKEN},
 };
 
@@ -58,7 +59,7 @@ async fn server() -> Server {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     let listener = TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
-    Server::on(listener, address, AdminLimits::default(), true, |router| router).await
+    Server::on(listener, address, AdminLimits::default(), Fake::ports(), |router| router).await
 }
 
 #[tokio::test]

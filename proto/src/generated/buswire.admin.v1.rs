@@ -791,7 +791,7 @@ pub mod bus_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a bus. Its messages stay readable until they expire (Backplane §6.8).
+        /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
         pub async fn delete_bus(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBusRequest>,
@@ -862,7 +862,7 @@ pub mod bus_service_server {
             tonic::Response<super::UpdateBusRetentionResponse>,
             tonic::Status,
         >;
-        /// Deletes a bus. Its messages stay readable until they expire (Backplane §6.8).
+        /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
         async fn delete_bus(
             &self,
             request: tonic::Request<super::DeleteBusRequest>,
@@ -1324,7 +1324,7 @@ pub enum CapabilityState {
     Exhausted = 4,
     /// It is revoked, or something that it derives from is.
     Revoked = 5,
-    /// Its time, or that of something that it derives from, has not come.
+    /// Its time has not come, or that of something that it derives from.
     Pending = 6,
 }
 impl CapabilityState {
@@ -1511,7 +1511,7 @@ pub mod capability_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists capabilities in the order of their handles, a page at a time; without the links, which
+        /// Lists capabilities, a page at a time, in an order that does not change; without the links, which
         /// nobody knows any more.
         pub async fn list_capabilities(
             &mut self,
@@ -1575,7 +1575,7 @@ pub mod capability_service_server {
             tonic::Response<super::RevokeCapabilityResponse>,
             tonic::Status,
         >;
-        /// Lists capabilities in the order of their handles, a page at a time; without the links, which
+        /// Lists capabilities, a page at a time, in an order that does not change; without the links, which
         /// nobody knows any more.
         async fn list_capabilities(
             &self,
@@ -1849,7 +1849,7 @@ pub struct Client {
     /// The source of every message that it posts: an absolute URL.
     #[prost(string, tag = "2")]
     pub source_url: ::prost::alloc::string::String,
-    /// Where an owner's browser is sent after authorising it. Empty: nowhere.
+    /// Where an owner's browser is sent after authorising it: an absolute URL.
     #[prost(string, tag = "3")]
     pub redirect_uri: ::prost::alloc::string::String,
 }
@@ -1867,7 +1867,7 @@ pub struct CreateClientRequest {
     #[prost(string, tag = "3")]
     pub source_url: ::prost::alloc::string::String,
     /// Where an owner's browser is sent after authorising it: an absolute URL without a fragment.
-    /// Empty: nowhere.
+    /// Empty: the source URL.
     #[prost(string, tag = "4")]
     pub redirect_uri: ::prost::alloc::string::String,
 }
@@ -3583,11 +3583,7 @@ pub struct PutOwnerRequest {
 }
 /// Answers PutOwner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PutOwnerResponse {
-    /// Whether it was there before; then its password is another.
-    #[prost(bool, tag = "1")]
-    pub existed: bool,
-}
+pub struct PutOwnerResponse {}
 /// Asks for a page of owners.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListOwnersRequest {
@@ -5760,11 +5756,7 @@ pub struct PutUserRequest {
 }
 /// Answers PutUser.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PutUserResponse {
-    /// Whether it was there before; then its password is another.
-    #[prost(bool, tag = "1")]
-    pub existed: bool,
-}
+pub struct PutUserResponse {}
 /// Asks for a page of users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUsersRequest {

@@ -38,6 +38,7 @@ pub(crate) fn to_wire(capability: CapabilityView) -> v1::Capability {
         CapabilityState::Expired => v1::CapabilityState::Expired,
         CapabilityState::Exhausted => v1::CapabilityState::Exhausted,
         CapabilityState::Revoked => v1::CapabilityState::Revoked,
+        CapabilityState::Pending => v1::CapabilityState::Pending,
     };
     v1::Capability {
         handle: capability.handle,

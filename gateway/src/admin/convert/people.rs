@@ -37,12 +37,15 @@ pub(crate) fn new_client(request: v1::CreateClientRequest) -> Result<NewClient, 
     let client_id =
         non_empty(request.client_id).and_then(|id| fields.take("client_id", without_colon(id)));
     let source_url = fields.parse("source_url", &request.source_url);
-    let redirect_uri =
-        non_empty(request.redirect_uri).and_then(|uri| fields.take("redirect_uri", redirect(&uri)));
+    let redirect_uri = non_empty(request.redirect_uri).unwrap_or(request.source_url);
+    let redirect_uri = fields.take("redirect_uri", redirect(&redirect_uri));
     fields.check()?;
-    source_url
-        .map(|source_url| NewClient { client_id, secret, source_url, redirect_uri })
-        .ok_or_else(|| fields.status())
+    match (source_url, redirect_uri) {
+        (Some(source_url), Some(redirect_uri)) => {
+            Ok(NewClient { client_id, secret, source_url, redirect_uri })
+        }
+        _ => Err(fields.status()),
+    }
 }
 
 /// RFC 6749 §3.1.2: an absolute URI without a fragment.
@@ -108,7 +111,7 @@ pub(crate) fn client_to_wire(client: ClientView) -> v1::Client {
     v1::Client {
         client_id: client.client_id,
         source_url: client.source_url,
-        redirect_uri: client.redirect_uri.unwrap_or_default(),
+        redirect_uri: client.redirect_uri,
     }
 }
 
@@ -171,8 +174,8 @@ mod tests {
             ..v1::CreateClientRequest::default()
         };
         let client = new_client(request).unwrap();
-        assert!(client.client_id.is_none() && client.redirect_uri.is_none());
-        assert!(client.secret.is_none());
+        assert!(client.client_id.is_none() && client.secret.is_none());
+        assert_eq!(client.redirect_uri.as_str(), "https://a.example/");
     }
 
     #[test]

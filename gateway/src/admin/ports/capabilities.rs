@@ -73,6 +73,8 @@ pub enum CapabilityState {
     Exhausted,
     /// It is revoked.
     Revoked,
+    /// Its time has not come.
+    Pending,
 }
 
 /// What revoking changed.
@@ -100,10 +102,11 @@ pub trait CapabilityAdmin: Send + Sync {
     /// `NotFound`, `Unavailable`.
     fn revoke<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Revoked, AdminError>>;
 
-    /// Shows a part of all capabilities, in the order of their handles.
+    /// Shows a part of all capabilities, in an order that does not change. `next` of a page is text of
+    /// the door's own.
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
+    /// `Invalid` if `after` is not `next` of a page, `Unavailable`.
     fn list(&self, wanted: PageRequest) -> BoxFuture<'_, Result<Page<CapabilityView>, AdminError>>;
 }

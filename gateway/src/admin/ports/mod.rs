@@ -19,8 +19,8 @@ pub use capabilities::{
     CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
 };
 pub use people::{
-    ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, NewClient,
-    OwnerAdmin, OwnerView, Permission, Put, UserAdmin, UserView,
+    BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
+    NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
 };
 pub use push::PushAdmin;
 pub use routes::{NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
@@ -29,6 +29,8 @@ pub use system::{ListenerView, SystemAdmin, SystemView};
 /// The doors that the admin interface reaches. What is `None` answers UNIMPLEMENTED.
 #[derive(Clone, Default)]
 pub struct Ports {
+    /// What deletes a bus and every right to it. Without it deleting a bus deletes the bus alone.
+    pub removal: Option<Arc<dyn BusRemoval>>,
     /// The routes of the bridge.
     pub routes: Option<Arc<dyn RouteAdmin>>,
     /// The capabilities of Belay.
@@ -100,7 +102,7 @@ impl From<StoreError> for AdminError {
 /// Which part of an ordered listing is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// Begins after the item of this key; `None` at the start.
+    /// `next` of the part before; `None` at the start.
     pub after: Option<String>,
     /// The most items, at least 1.
     pub limit: usize,
@@ -111,7 +113,7 @@ pub struct PageRequest {
 pub struct Page<T> {
     /// The items, in the order of their keys.
     pub items: Vec<T>,
-    /// `after` of the next part; `None` if this is the last.
+    /// `after` of the next part; `None` if this is the last. For [`Page::cut`] the key of the last item.
     pub next: Option<String>,
 }
 

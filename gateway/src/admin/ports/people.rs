@@ -6,13 +6,15 @@ use url::Url;
 
 use super::AdminError;
 
-/// What storing something under a name came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// It is new.
-    Created,
-    /// It took the place of what was there.
-    Replaced,
+/// Deletes buses.
+pub trait BusRemoval: Send + Sync {
+    /// Deletes a bus, its grants, the tokens that stand on them and the permissions of users; whether
+    /// there was such a bus (Backplane §13.4).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`.
+    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>>;
 }
 
 /// An owner of Backplane 2.0 buses.
@@ -35,7 +37,7 @@ pub trait OwnerAdmin: Send + Sync {
         &'a self,
         name: &'a str,
         password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>>;
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows every owner, in any order.
     ///
@@ -73,7 +75,7 @@ pub struct NewClient {
     /// The source of every message that it posts.
     pub source_url: SourceUrl,
     /// Where an owner's browser is sent; absolute, without a fragment.
-    pub redirect_uri: Option<Url>,
+    pub redirect_uri: Url,
 }
 
 /// A client, without its secret.
@@ -84,7 +86,7 @@ pub struct ClientView {
     /// The source of every message that it posts.
     pub source_url: String,
     /// Where an owner's browser is sent.
-    pub redirect_uri: Option<String>,
+    pub redirect_uri: String,
 }
 
 /// A client that was created.
@@ -212,7 +214,7 @@ pub trait UserAdmin: Send + Sync {
         &'a self,
         name: &'a str,
         password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>>;
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows every user, in any order.
     ///

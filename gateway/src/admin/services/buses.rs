@@ -73,7 +73,11 @@ impl BusService for Api {
         request: Request<v1::DeleteBusRequest>,
     ) -> Result<Response<v1::DeleteBusResponse>, Status> {
         let name = convert::parse("name", &request.get_ref().name)?;
-        let existed = self.0.state.buses.delete(&name).await.map_err(|e| status::of_bus(&e))?;
+        let state = &self.0.state;
+        let existed = match &state.ports.removal {
+            Some(removal) => removal.delete(&name).await.map_err(status::of_admin)?,
+            None => state.buses.delete(&name).await.map_err(|e| status::of_bus(&e))?,
+        };
         Ok(Response::new(v1::DeleteBusResponse { existed }))
     }
 }

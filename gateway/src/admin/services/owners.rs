@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::admin::{
     convert,
-    ports::{OwnerAdmin, Page, Put},
+    ports::{OwnerAdmin, Page},
     status,
 };
 
@@ -26,8 +26,8 @@ impl OwnerService for Api {
     ) -> Result<Response<v1::PutOwnerResponse>, Status> {
         let request = request.into_inner();
         let (name, password) = convert::people::credentials(request.name, request.password)?;
-        let put = self.owners()?.put(&name, password).await.map_err(status::of_admin)?;
-        Ok(Response::new(v1::PutOwnerResponse { existed: put == Put::Replaced }))
+        self.owners()?.put(&name, password).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::PutOwnerResponse {}))
     }
 
     async fn list_owners(

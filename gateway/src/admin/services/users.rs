@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::admin::{
     convert,
-    ports::{Page, Put, UserAdmin},
+    ports::{Page, UserAdmin},
     status,
 };
 
@@ -26,8 +26,8 @@ impl UserService for Api {
     ) -> Result<Response<v1::PutUserResponse>, Status> {
         let request = request.into_inner();
         let (name, password) = convert::people::credentials(request.name, request.password)?;
-        let put = self.users()?.put(&name, password).await.map_err(status::of_admin)?;
-        Ok(Response::new(v1::PutUserResponse { existed: put == Put::Replaced }))
+        self.users()?.put(&name, password).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::PutUserResponse {}))
     }
 
     async fn list_users(

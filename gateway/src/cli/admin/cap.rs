@@ -61,6 +61,7 @@ fn values(capability: &v1::Capability) -> Vec<Value> {
         v1::CapabilityState::Expired => "expired",
         v1::CapabilityState::Exhausted => "exhausted",
         v1::CapabilityState::Revoked => "revoked",
+        v1::CapabilityState::Pending => "pending",
     };
     vec![
         json!(capability.handle),

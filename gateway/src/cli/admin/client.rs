@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::{
     connection::{Connection, call, pages},
     error::CliError,
-    output,
     password::{read, secret},
 };
 
@@ -40,7 +39,7 @@ pub struct CreateArgs {
     /// The source of every message that it posts, an absolute URL
     #[arg(long, value_name = "URL")]
     source_url: String,
-    /// Where an owner's browser is sent after authorising it
+    /// Where an owner's browser is sent after authorising it [default: the source URL]
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     redirect_uri: String,
     /// Its secret; left to the gateway if it is not given
@@ -67,7 +66,7 @@ impl CreateArgs {
 }
 
 fn values(client: &v1::Client) -> Vec<Value> {
-    vec![json!(client.client_id), json!(client.source_url), output::text(&client.redirect_uri)]
+    vec![json!(client.client_id), json!(client.source_url), json!(client.redirect_uri)]
 }
 
 impl ClientCommand {

@@ -57,10 +57,8 @@ impl OwnerCommand {
             Self::Create { name, password } => {
                 let password = password.read()?.expose().clone();
                 let request = call(v1::PutOwnerRequest { name: name.clone(), password });
-                let existed = client.put_owner(request).await?.into_inner().existed;
-                let verb = if existed { "has another password" } else { "created" };
-                let values = [json!(name), json!(existed)];
-                output.done(out, &format!("owner {name} {verb}"), &["name", "existed"], &values)?;
+                client.put_owner(request).await?;
+                output.done(out, &format!("owner {name} stored"), &["name"], &[json!(name)])?;
             }
             Self::List => {
                 let all = pages(async |page_token| {

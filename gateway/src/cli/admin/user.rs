@@ -101,10 +101,8 @@ impl UserCommand {
             Self::Create { name, password } => {
                 let password = password.read()?.expose().clone();
                 let request = call(v1::PutUserRequest { name: name.clone(), password });
-                let existed = client.put_user(request).await?.into_inner().existed;
-                let verb = if existed { "has another password" } else { "created" };
-                let values = [json!(name), json!(existed)];
-                output.done(out, &format!("user {name} {verb}"), &["name", "existed"], &values)?;
+                client.put_user(request).await?;
+                output.done(out, &format!("user {name} stored"), &["name"], &[json!(name)])?;
             }
             Self::List => {
                 let all = pages(async |page_token| {
