@@ -267,3 +267,124 @@ impl BusCore {
         self.window.keyed(key).filter(|kept| now < kept.expires_at).map(|kept| kept.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use buswire_message::{Headers, NewMessage, Payload, Sequence};
+    use buswire_store::Epoch;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn new(channel: &str) -> NewMessage {
+        NewMessage {
+            channel: channel.parse().unwrap(),
+            source: "https://s.example/".parse().unwrap(),
+            kind: "t".parse().unwrap(),
+            sticky: false,
+            expires_at: None,
+            payload: Payload::parse(&Bytes::from_static(b"{\"a\":1}")).unwrap(),
+            headers: Headers::default(),
+        }
+    }
+
+    fn position(epoch: u64, number: u64) -> Position {
+        Position { epoch: Epoch(epoch), sequence: Sequence::from_u64(number).unwrap() }
+    }
+
+    fn entry(number: u64, body: &Bytes) -> Entry {
+        let sequence = Sequence::from_u64(number).unwrap();
+        Entry { sequence, body: body.clone(), expires: Timestamp::MAX }
+    }
+
+    fn page(entries: Vec<Entry>, next: Position) -> Page {
+        Page { entries, next, more: false, gap: false }
+    }
+
+    fn core() -> BusCore {
+        BusCore::new("b.example".parse().unwrap())
+    }
+
+    fn numbers(messages: &[Arc<StoredMessage>]) -> Vec<u64> {
+        messages.iter().map(|message| message.id.sequence().as_u64()).collect()
+    }
+
+    #[test]
+    fn a_ticket_is_served_when_the_read_has_come_to_its_end() {
+        let mut core = core();
+        let body = record::encode(1, &new("c"));
+        assert_eq!(core.begin_read(), Begun::After(None));
+        assert_eq!(core.begin_read(), Begun::Busy);
+        let late = core.draw();
+        core.apply(Page { more: true, ..page(vec![entry(1, &body)], position(1, 1)) });
+        assert!(!core.is_fresh());
+        core.apply(page(vec![entry(2, &body)], position(1, 2)));
+        assert!(core.is_fresh() && !core.has_served(late), "drawn after the read had begun");
+        assert_eq!(core.begin_read(), Begun::After(Some(position(1, 2))));
+        // What was read before is not taken twice.
+        let again = page(vec![entry(2, &body), entry(3, &body)], position(1, 3));
+        assert_eq!(numbers(&core.apply(again)), [3]);
+        assert!(core.has_served(late));
+    }
+
+    #[test]
+    fn a_store_that_lost_messages_makes_the_window_begin_again() {
+        let mut core = core();
+        let body = record::encode(1, &new("c"));
+        core.begin_read();
+        core.apply(page(vec![entry(5, &body), entry(9, &body)], position(1, 9)));
+        core.begin_read();
+        let restored = page(vec![entry(5, &body), entry(7, &body)], position(2, 7));
+        assert_eq!(numbers(&core.apply(Page { gap: true, ..restored })), [5, 7]);
+        assert_eq!(core.end(), Some(position(2, 7)));
+        assert!(core.window.at(Sequence::from_u64(9).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_hides_nothing_else() {
+        let mut core = core();
+        let body = record::encode(1, &new("c"));
+        let mut newer = body.to_vec();
+        newer[0] = 200;
+        core.begin_read();
+        let entries = vec![entry(1, &newer.into()), entry(2, &body)];
+        assert_eq!(numbers(&core.apply(page(entries, position(1, 2)))), [2]);
+    }
+
+    #[test]
+    fn what_was_published_here_is_not_decoded_and_shares_the_bytes_of_its_record() {
+        let mut core = core();
+        let caps = Caps { channel: 1, messages: 9, bytes: 9999, in_doubt: Duration::from_secs(10) };
+        let draft = |token| {
+            let message = new("c");
+            let record = record::encode(token, &message);
+            let payload = record::payload_of(&record, message.payload.len());
+            let NewMessage { channel, source, kind, sticky, headers, .. } = message;
+            let id = MessageId::from_sequence(Sequence::ZERO);
+            let (bus, expires_at) = ("b.example".parse().unwrap(), Timestamp::MAX);
+            let message =
+                Message { id, bus, channel, source, kind, sticky, expires_at, payload, headers };
+            Draft { token, message, record }
+        };
+        let ours = draft(7);
+        let record = ours.record.clone();
+        assert_eq!(
+            core.admit(Timestamp::EPOCH, std::slice::from_ref(&ours), &caps),
+            Ok(vec![None])
+        );
+        core.ledger.enter(ours);
+        let second = [draft(8)];
+        assert_eq!(core.admit(Timestamp::EPOCH, &second, &caps), Err(Full::Channel));
+        // Another process may use the same token: its record is another one.
+        let foreign = record::encode(7, &new("d"));
+        core.begin_read();
+        core.apply(page(vec![entry(1, &foreign)], position(1, 1)));
+        assert!(!core.ledger.is_empty());
+        core.begin_read();
+        let added = core.apply(page(vec![entry(2, &record)], position(1, 2)));
+        assert!(core.ledger.is_empty());
+        let payload = added[0].payload.as_bytes().as_ptr_range();
+        let bytes = record.as_ptr_range();
+        assert!(bytes.start < payload.start && payload.end == bytes.end);
+    }
+}

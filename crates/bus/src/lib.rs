@@ -10,6 +10,39 @@
 //! not a task or a timer. The window of a bus only ever grows by reading its log on: no smaller id
 //! turns up after a greater one, whoever published, at this gateway or another.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use buswire_bus::{BusConfig, BusLimits, Buses};
+//! use buswire_message::{Cursor, Headers, NewMessage, Payload, Retention};
+//! use buswire_store::{memory::MemoryStore, system::SystemClock};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = BusConfig {
+//!     message_url_prefix: "https://example.com/v2/message/".into(),
+//!     limits: BusLimits::default(),
+//! };
+//! let buses = Buses::open(Arc::new(MemoryStore::new()), Arc::new(SystemClock), config).await?;
+//! let bus = "example.com".parse()?;
+//! buses.create(&bus, Retention::default()).await?;
+//! let message = NewMessage {
+//!     channel: "news".parse()?,
+//!     source: "https://example.com/".parse()?,
+//!     kind: "headline".parse()?,
+//!     sticky: false,
+//!     expires_at: None,
+//!     payload: Payload::parse(&"{\"title\":\"It works\"}".into())?,
+//!     headers: Headers::default(),
+//! };
+//! let id = buses.publish(&bus, message).await?;
+//! let scope = "bus:example.com channel:news".parse()?;
+//! let page = buses.read(&scope, Cursor::Start, 25).await?;
+//! assert_eq!(page.messages.first().map(|message| message.id), Some(id));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | holds | does I/O |
 //! |---|---|---|
 //! | `record`, `settings` | the bytes that a store keeps | no |

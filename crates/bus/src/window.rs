@@ -18,6 +18,9 @@ use buswire_message::{ChannelName, DedupeKey, Sequence, Timestamp};
 
 use crate::{select::Selection, stored::StoredMessage};
 
+#[cfg(test)]
+mod tests;
+
 /// The window of a bus.
 #[derive(Debug, Default)]
 pub(crate) struct Window {

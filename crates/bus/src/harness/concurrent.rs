@@ -276,6 +276,40 @@ async fn a_message_of_another_gateway_wakes_readers_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_hints_delay_what_other_gateways_do_and_no_more() {
+    let inner = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(inner).without_hints());
+    let limits = BusLimits { poll_interval: Duration::from_millis(100), ..BusLimits::default() };
+    let config = BusConfig { limits, ..config() };
+    let here = Buses::open(Arc::<FaultyStore>::clone(&store), Arc::new(SystemClock), config);
+    let (here, there) = (here.await.unwrap(), open(&store, SystemClock).await);
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(here.run(shutdown.clone()));
+    there.create(&bus(0), retention(100)).await.unwrap();
+    here.publish(&bus(0), message("d", "0".into())).await.unwrap();
+    let scope: Scope = "bus:b0.example channel:c".parse().unwrap();
+    let deadline = SystemClock.now().saturating_add(Duration::from_secs(60));
+    let (page, id) = tokio::join!(here.read_wait(&scope, Cursor::Start, 5, deadline), async {
+        while here.waiting() == 0 {
+            yield_now().await;
+        }
+        there.publish(&bus(0), message("c", "1".into())).await.unwrap()
+    });
+    assert_eq!(page.unwrap().messages[0].id, id);
+    // A bus that is deleted there is soon unknown here.
+    assert!(there.delete(&bus(0)).await.unwrap());
+    loop {
+        match here.publish(&bus(0), message("d", "2".into())).await {
+            Err(error) => break assert_eq!(error, PublishError::UnknownBus),
+            Ok(_) => assert!(SystemClock.now() < deadline, "it is never noticed"),
+        }
+    }
+    shutdown.cancel();
+    tasks.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waits_end_at_their_deadline_and_when_the_process_stops() {
     // Rule: backplane §10.3 — a blocked read ends with an empty list when its time is over
     let buses = open(&store(0), SystemClock).await;

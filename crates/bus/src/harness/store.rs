@@ -22,6 +22,7 @@ pub struct FaultyStore {
     /// The state of a generator that decides how many turns an answer takes; 0 for none.
     turns: AtomicU64,
     reads: AtomicU64,
+    is_mute: bool,
 }
 
 impl FaultyStore {
@@ -33,6 +34,7 @@ impl FaultyStore {
             late: Mutex::default(),
             turns: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            is_mute: false,
         }
     }
 
@@ -41,6 +43,12 @@ impl FaultyStore {
     pub fn with_turns(self, seed: u64) -> Self {
         self.turns.store(seed | 1, Ordering::Relaxed);
         self
+    }
+
+    /// Loses every hint.
+    #[must_use]
+    pub fn without_hints(self) -> Self {
+        Self { is_mute: true, ..self }
     }
 
     /// How the next commit to a bus fails.
@@ -166,7 +174,7 @@ impl Store for FaultyStore {
     }
 
     fn hints(&self, filter: HintFilter) -> Hints {
-        self.inner.hints(filter)
+        if self.is_mute { Box::pin(futures::stream::pending()) } else { self.inner.hints(filter) }
     }
 
     fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
