@@ -8,12 +8,12 @@ use buswire_backplane::{
     RedirectUri, UserName, V1Bus,
 };
 use buswire_bus::Buses;
-use buswire_message::{BusName, Secret};
+use buswire_message::{BusName, Realm, Secret};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
-    NewClient, OwnerAdmin, OwnerView, Permission, Put, UserAdmin, UserView,
+    AdminError, BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState,
+    GrantView, NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
 };
 
 /// Administers the accounts of Backplane.
@@ -45,18 +45,27 @@ where
     name.parse().map_err(|error: T::Err| AdminError::Invalid(error.to_string()))
 }
 
+impl BusRemoval for BackplanePort {
+    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>> {
+        Box::pin(async move {
+            match bus.realm() {
+                Realm::V1 => self.backplane.delete_v1_bus(bus).await.map_err(failure),
+                Realm::V2 => self.backplane.delete_bus(bus).await.map_err(failure),
+            }
+        })
+    }
+}
+
 impl OwnerAdmin for BackplanePort {
     fn put<'a>(
         &'a self,
         name: &'a str,
         password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>> {
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let name: OwnerName = parsed(name)?;
-            let existed = self.owners().await?.contains(&name);
             let password = NewPassword::Clear(password);
-            self.backplane.put_owner(&name, password).await.map_err(failure)?;
-            Ok(if existed { Put::Replaced } else { Put::Created })
+            self.backplane.put_owner(&name, password).await.map_err(failure)
         })
     }
 
@@ -98,10 +107,7 @@ impl OwnerAdmin for BackplanePort {
 impl ClientAdmin for BackplanePort {
     fn create(&self, new: NewClient) -> BoxFuture<'_, Result<CreatedClient, AdminError>> {
         Box::pin(async move {
-            // A client that no owner's browser is ever sent to still has a place of its own.
-            let redirect =
-                new.redirect_uri.as_ref().map_or(new.source_url.as_str(), |uri| uri.as_str());
-            let redirect_uri: RedirectUri = parsed(redirect)?;
+            let redirect_uri: RedirectUri = parsed(new.redirect_uri.as_str())?;
             let registration = Registration {
                 client_id: new.client_id.as_deref().map(parsed).transpose()?,
                 secret: new.secret,
@@ -112,7 +118,7 @@ impl ClientAdmin for BackplanePort {
             let client = ClientView {
                 client_id: created.client_id.to_string(),
                 source_url: new.source_url.to_string(),
-                redirect_uri: Some(redirect_uri.as_str().to_owned()),
+                redirect_uri: redirect_uri.as_str().to_owned(),
             };
             Ok(CreatedClient { client, secret: created.secret })
         })
@@ -124,7 +130,7 @@ impl ClientAdmin for BackplanePort {
             let view = |client: ClientInfo| ClientView {
                 client_id: client.client_id.to_string(),
                 source_url: client.source_url.to_string(),
-                redirect_uri: Some(client.redirect_uri.as_str().to_owned()),
+                redirect_uri: client.redirect_uri.as_str().to_owned(),
             };
             Ok(clients.into_iter().map(view).collect())
         })
@@ -197,13 +203,11 @@ impl UserAdmin for BackplanePort {
         &'a self,
         name: &'a str,
         password: Secret<String>,
-    ) -> BoxFuture<'a, Result<Put, AdminError>> {
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let name: UserName = parsed(name)?;
-            let existed = self.backplane.users().await.map_err(failure)?.contains(&name);
             let password = NewPassword::Clear(password);
-            self.backplane.put_user(&name, password).await.map_err(failure)?;
-            Ok(if existed { Put::Replaced } else { Put::Created })
+            self.backplane.put_user(&name, password).await.map_err(failure)
         })
     }
 

@@ -181,6 +181,7 @@ async fn administration(
     };
     let retry = settings::retry(&config.bridge);
     let ports = Ports {
+        removal: Some(people.clone()),
         routes: Some(Arc::new(RoutePort { routes: routes.clone(), retry })),
         capabilities: Some(Arc::new(CapabilityPort(doors.caps.clone()))),
         owners: Some(people.clone()),

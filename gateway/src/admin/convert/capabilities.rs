@@ -33,7 +33,6 @@ fn object(text: &str) -> Result<Map<String, Value>, &'static str> {
 pub(crate) fn to_wire(capability: CapabilityView) -> v1::Capability {
     let state = match capability.state {
         CapabilityState::Live => v1::CapabilityState::Live,
-        CapabilityState::Pending => v1::CapabilityState::Pending,
         CapabilityState::Suspended => v1::CapabilityState::Suspended,
         CapabilityState::Expired => v1::CapabilityState::Expired,
         CapabilityState::Exhausted => v1::CapabilityState::Exhausted,

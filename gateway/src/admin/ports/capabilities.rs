@@ -63,8 +63,6 @@ pub struct CapabilityView {
 pub enum CapabilityState {
     /// It can.
     Live,
-    /// Its time has not come.
-    Pending,
     /// It is suspended.
     Suspended,
     /// It has expired.

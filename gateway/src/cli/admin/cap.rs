@@ -56,7 +56,6 @@ fn values(capability: &v1::Capability) -> Vec<Value> {
     let state = match capability.state() {
         v1::CapabilityState::Unspecified => "unknown",
         v1::CapabilityState::Live => "live",
-        v1::CapabilityState::Pending => "pending",
         v1::CapabilityState::Suspended => "suspended",
         v1::CapabilityState::Expired => "expired",
         v1::CapabilityState::Exhausted => "exhausted",
