@@ -40,8 +40,8 @@ impl Site {
     pub fn create(gateway: &Gateway, bus: &str, limits: &[&str]) -> Self {
         gateway.admin(&[&["bus", "create", bus], limits].concat());
         let source = "https://vendor.example/";
-        let create = ["client", "create", "--source-url", source, "--redirect-uri", source];
-        let created = gateway.admin(&[&create[..], &["--output", "json"]].concat());
+        let create = ["client", "create", "--source-url", source, "--output", "json"];
+        let created = gateway.admin(&create);
         let created: Value = serde_json::from_str(&created).expect("JSON");
         let (client_id, secret) = (text(&created, "client_id"), text(&created, "secret"));
         gateway.admin(&["grant", "create", &client_id, bus]);

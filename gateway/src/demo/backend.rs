@@ -53,8 +53,7 @@ impl Backend {
         writeln!(out, "Set up as an administrator would:\n")?;
         backend.told(out, &["bus", "create", BUS]).await?;
         let source = "https://shop.example/";
-        let client = ["client", "create", "--source-url", source, "--redirect-uri", source];
-        let client = [&client[..], &["--output", "json"]].concat();
+        let client = ["client", "create", "--source-url", source, "--output", "json"];
         let client: Value = serde_json::from_str(&backend.told(out, &client).await?)?;
         let (id, secret) = (text(&client, "client_id")?, text(&client, "secret")?);
         backend.told(out, &["grant", "create", &id, BUS]).await?;

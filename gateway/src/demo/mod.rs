@@ -70,6 +70,8 @@ pub fn defaults(folder: &Folder, once: bool) -> Vec<(String, String)> {
     let mut settings = vec![
         ("data_dir".to_owned(), folder.path().display().to_string()),
         ("log.filter".to_owned(), "warn".to_owned()),
+        // Enough for one person, and less than any machine's limit of open files.
+        ("http.connections_max".to_owned(), "500".to_owned()),
     ];
     if once {
         let free = ["http.listen", "admin.listen", "ops.listen"];
