@@ -90,6 +90,8 @@ async fn follow_hints(shared: &Shared) {
         // Covers "bus/…" and "buses".
         let hints = shared.store.hints(HintFilter::Prefix("bus".into()));
         let mut hints = hints.ready_chunks(HINTS);
+        // Of what changed before, nobody tells.
+        compare_all(shared).await;
         while let Some(hints) = hints.next().await {
             let mut changed = BTreeSet::new();
             let mut all = false;
@@ -106,9 +108,7 @@ async fn follow_hints(shared: &Shared) {
                 }
             }
             if all {
-                forget_settings(shared);
-                mark_all_stale(shared);
-                changed.extend(shared.room.lock().awaited());
+                compare_all(shared).await;
             }
             read_all(shared, changed).await;
         }
@@ -121,11 +121,16 @@ async fn follow_hints(shared: &Shared) {
 async fn poll_store(shared: &Shared) {
     loop {
         sleep(shared.limits.poll_interval).await;
-        forget_settings(shared);
-        mark_all_stale(shared);
-        let awaited = shared.room.lock().awaited();
-        read_all(shared, awaited).await;
+        compare_all(shared).await;
     }
+}
+
+/// Anything may have changed: awaited buses are read on at once, others when somebody reads them.
+async fn compare_all(shared: &Shared) {
+    forget_settings(shared);
+    mark_all_stale(shared);
+    let awaited = shared.room.lock().awaited();
+    read_all(shared, awaited).await;
 }
 
 fn forget_settings(shared: &Shared) {
