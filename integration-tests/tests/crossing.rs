@@ -140,7 +140,7 @@ fn a_route_whose_service_is_missing_waits_for_it() {
     gateway.admin(&["bus", "create", "shop.example"]);
     let scope = "bus:shop.example type:order/new";
     let create = ["route", "create", "work", "--scope", scope, "--sink", "mdp:orders"];
-    gateway.admin(&[&create[..], &["--reply-type", "order/answer"]].concat());
+    gateway.admin(&[&create[..], &["--reply-type", "order/answer", "--timeout", "200ms"]].concat());
     let message = ["--channel", "c", "--type", "order/new", "--payload", "1"];
     gateway.admin(&[&["message", "publish", "--bus", "shop.example"], &message[..]].concat());
     until("the first attempt failed", || {
