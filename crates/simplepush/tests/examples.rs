@@ -23,6 +23,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
@@ -56,18 +57,21 @@ impl Bindings {
 
     fn fill(&self, pattern: &str) -> String {
         let value = |name: Option<&str>| match name {
-            Some(name) => self.0.get(name).cloned().unwrap_or_else(|| panic!("{name} is not known")),
+            Some(name) => {
+                self.0.get(name).cloned().unwrap_or_else(|| panic!("{name} is not known"))
+            }
             None => String::new(),
         };
         let pieces = Self::pieces(pattern).into_iter();
-        pieces.map(|(literal, name)| format!("{literal}{}", value(name))).collect()
+        pieces.flat_map(|(literal, name)| [literal.to_owned(), value(name)]).collect()
     }
 
     fn expect(&mut self, pattern: &str, text: &str) {
         let mut rest = text;
         let pieces = Self::pieces(pattern);
         for (index, &(literal, name)) in pieces.iter().enumerate() {
-            rest = rest.strip_prefix(literal).unwrap_or_else(|| panic!("{text}\nis not\n{pattern}"));
+            rest =
+                rest.strip_prefix(literal).unwrap_or_else(|| panic!("{text}\nis not\n{pattern}"));
             let Some(name) = name else { continue };
             let next = pieces[index + 1].0;
             let stop = next.chars().next().unwrap_or('"');
@@ -157,7 +161,9 @@ fn request(method: &str, rest: &str) -> String {
     };
     let body = body.replace("\\r\\n", "\r\n").replace("<4097>", &"x".repeat(4097));
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{content_type}Content-Length: {length}\r\n\r\n{body}")
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{content_type}Content-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 async fn replay(script: &str) {
