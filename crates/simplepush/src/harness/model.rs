@@ -89,6 +89,14 @@ impl Life {
         }
     }
 
+    /// Another connection takes over. If it learns of a version whose acknowledgement is still on its
+    /// way on the older one, it shows that again, and may do so until it is acknowledged anew.
+    pub(super) fn hand_over(&mut self) {
+        if self.acked_held > 0 {
+            self.loose = Some(u64::MAX);
+        }
+    }
+
     /// The store has seen every acknowledgement.
     pub(super) const fn settle(&mut self) {
         self.acked_held = 0;
@@ -119,6 +127,9 @@ pub(super) struct Device {
     pub(super) maybe: BTreeSet<ChannelIx>,
     /// Channels whose life may have ended or not: the next may be the same.
     ghosts: BTreeSet<ChannelIx>,
+    /// Channels to which a version was PUT while an answer about them was on its way: it may belong
+    /// to this life or to the next.
+    pub(super) blurred: BTreeSet<ChannelIx>,
     /// Endpoints of lives that ended for certain.
     pub(super) dead: Vec<(ChannelIx, String)>,
 }
@@ -128,12 +139,12 @@ impl Device {
     pub(super) fn register(&mut self, channel: ChannelIx, endpoint: &str) -> &Life {
         self.maybe.remove(&channel);
         self.dead.retain(|(_, dead)| dead != endpoint);
-        let mut life = Life { endpoint: endpoint.to_owned(), ..Life::default() };
-        if self.ghosts.remove(&channel) {
-            life.wild = true;
-            life.loose = Some(u64::MAX);
-        }
-        self.lives.entry(channel).or_insert(life)
+        let (ghosts, blurred) = (&mut self.ghosts, &mut self.blurred);
+        self.lives.entry(channel).or_insert_with(|| {
+            let uncertain = ghosts.remove(&channel) | blurred.remove(&channel);
+            let loose = uncertain.then_some(u64::MAX);
+            Life { endpoint: endpoint.to_owned(), wild: uncertain, loose, ..Life::default() }
+        })
     }
 
     /// Ends the life of a channel for certain.
@@ -162,6 +173,7 @@ impl Device {
             }
             self.maybe.clear();
             self.ghosts.clear();
+            self.blurred.clear();
         }
     }
 }

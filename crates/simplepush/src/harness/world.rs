@@ -206,6 +206,7 @@ impl World {
 
     fn connect(&mut self, peer: PeerIx, listed: Listed) {
         self.drop_older(peer);
+        self.device(peer).lives.values_mut().for_each(Life::hand_over);
         // A client that lists nothing can't learn that it was forgotten (§11.3): after so long it
         // lists what it has.
         let away = self.clock.now().saturating_since(self.device(peer).seen);
@@ -279,6 +280,11 @@ impl World {
     }
 
     fn put(&mut self, peer: PeerIx, channel: ChannelIx, version: u64) {
+        let about = [Asked::Register(channel), Asked::Unregister(channel)];
+        let link = self.links.get(&peer);
+        if link.is_some_and(|link| link.asked.iter().any(|asked| about.contains(asked))) {
+            self.device(peer).blurred.insert(channel);
+        }
         let device = self.device(peer);
         let endpoint = match device.lives.get_mut(&channel) {
             Some(life) => {
