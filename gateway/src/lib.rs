@@ -1,1 +1,33 @@
 //! The Buswire gateway: one process that composes the doors.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | settings: layers, checks, reference |
+//! | [`app`] | the composition root: which doors there are |
+//! | [`listen`] | listeners: accept loop, TLS, deadlines, access log |
+//! | [`serve`] | the life cycle: open, bind, serve, drain, close |
+//! | [`ops`] | health, readiness, metrics |
+//! | [`tasks`] | tasks that live as long as the process |
+//! | [`log`] | log lines |
+//! | [`demo`] | one message through all four doors |
+//! | [`admin`] | the gRPC interface of administrators |
+//! | [`cli`] | the command line |
+//! | `sinks`, `operations`, `administration` | what joins two doors: short adapters |
+//!
+//! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
+//! its bytes and its limits.
+
+pub mod admin;
+mod administration;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod listen;
+pub mod log;
+mod operations;
+pub mod ops;
+pub mod serve;
+mod sinks;
+pub mod tasks;
+mod translate;

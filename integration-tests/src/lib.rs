@@ -1,1 +1,22 @@
-//! Black-box tests of the built gateway.
+//! Tools of the black-box tests: the built gateway, and the clients of other people.
+//!
+//! Tests start the real binary on free ports and talk to it with literal bytes through curl, Python
+//! and Chromium. Never here: a type of Buswire; a codec that is wrong both ways would pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod backplane;
+mod client;
+mod gateway;
+mod wait;
+
+pub use backplane::{Site, Visit};
+pub use client::{Curl, Peer, Reply, curl, python, raw};
+pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
+pub use wait::{DEADLINE, until};

@@ -1,1 +1,41 @@
 //! Backplane 1.x and 2.0 over a Buswire bus.
+//!
+//! A *bus* belongs to a customer, a *channel* to one visit of a page. Back ends post messages to a
+//! channel; the page polls it. In 1.x it gets whole messages. In 2.0 it gets headers, and the back
+//! ends that it tells of them read the payloads with privileged tokens.
+//!
+//! ```text
+//! wire/    bytes: paths, parameters, callbacks, bodies, frames      pure
+//! rules/   names, tokens, scopes                                    pure
+//! state/   accounts, clients, grants, tokens, channels              over the store
+//! admin/   what administrators do
+//! http/    the endpoints
+//! ```
+//!
+//! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
+//! are the administration. `examples/standalone.rs` serves it alone over a store in memory.
+//!
+//! The door has no dealings with other doors: everything goes through the buses.
+
+mod admin;
+mod backplane;
+mod config;
+mod error;
+#[cfg(test)]
+mod harness;
+mod http;
+mod rules;
+mod state;
+mod wire;
+
+pub use admin::{ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus};
+pub use backplane::Backplane;
+pub use config::{
+    Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin, PaddingPrefix, PasswordCost,
+    PublicUrl, SecureTransport, StickyForm, TlsPolicy,
+};
+pub use error::AdminError;
+pub use rules::names::{
+    AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,
+};
+pub use state::password::ImportedHash;

@@ -1,1 +1,56 @@
-//! Belay: bcapJson, CapServer, grants, HTTP endpoint.
+//! Belay: capabilities as unguessable, revocable links.
+//!
+//! A [`CapServer`] grants capabilities whose items are [`Operation`]s that the program registers, lets
+//! whoever holds one wrap it into a narrower one, and revokes any of them with everything below. No
+//! request reaches an operation but through a grant; what an operation may touch was fixed when it was
+//! granted. The specification is the Belay reference; section numbers in this crate are its.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `wire` | serialisations and bcapJson: [`Bcap`], [`BcapValue`], [`encode`], [`decode`] |
+//! | `limits` | [`Limits`] and how they intersect along a chain |
+//! | `target` | what the gateway's own kinds are granted for |
+//! | `operation` | [`Operation`], [`Invocation`] |
+//! | `grants` | grants in the store: one partition for each tree |
+//! | `server` | [`CapServer`] |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//!
+//! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
+
+mod audit;
+mod config;
+mod derive;
+mod error;
+mod grants;
+#[cfg(test)]
+mod harness;
+mod http;
+mod limits;
+mod method;
+mod names;
+mod operation;
+mod request;
+mod server;
+mod target;
+mod wire;
+
+pub use config::{Config, ConfigError};
+pub use derive::RegrantKey;
+pub use error::BcapError;
+pub use http::ClientAddress;
+pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
+pub use method::{Method, MethodSet};
+pub use names::{Handle, Kind, Label, NameError};
+pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use request::{GrantRequest, RequestError, parse_limits};
+pub use server::{
+    AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
+    Revoked,
+};
+pub use target::{
+    BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
+};
+pub use wire::{
+    Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,
+    InstanceId, Members, Serialisation, WireLimits, decode, decode_bare, encode, encode_bare,
+};

@@ -1,1 +1,36 @@
-//! The bridge of Buswire: routes from buses to sinks.
+//! The bridge: routes that hand the messages of buses to sinks.
+//!
+//! A [`Route`] is a scope, a sink and how hard to try. Delivery is at least once, in order per
+//! channel, and a channel whose sink fails holds up no other channel (architecture §6). What was
+//! delivered is stored, so a restart goes on where it was; what can't be delivered becomes a dead
+//! letter, never nothing.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `route` | [`Route`]: parsed, valid by construction |
+//! | `uri` | [`SinkUri`], where a route leads |
+//! | `delivery` | the sans-IO core: which message is tried when, and what is settled |
+//! | `sink` | the [`Sink`] trait that each door's adapter implements |
+//! | `ledger` | what is stored of a route |
+//! | `runner`, `routes` | the drivers: one task for each route, and [`Routes`], which owns them |
+//!
+//! Never here: what a sink does with a message; each door's adapter is in the gateway.
+
+mod delivery;
+mod error;
+#[cfg(any(test, feature = "__harness"))]
+pub mod harness;
+mod ledger;
+mod route;
+mod routes;
+mod runner;
+mod sink;
+mod uri;
+
+pub use delivery::Limits;
+pub use error::RouteError;
+pub use ledger::DeadLetter;
+pub use route::{RetryPolicy, Route, RouteProblem, Start};
+pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig};
+pub use sink::{Delivery as SinkDelivery, OpenSink, Reply, Sink, SinkError};
+pub use uri::{SinkUri, SinkUriError};

@@ -1,1 +1,42 @@
-//! Majordomo (MDP): codec, broker core, ZeroMQ driver, client and worker.
+//! Majordomo (MDP): a broker, a client and a worker for ZeroMQ request/reply by service name.
+//!
+//! Speaks MDP/0.1 and MDP/0.2, bare and delimited, on one socket, as RFC 7/MDP, 18/MDP and 8/MMI
+//! describe them and as Dispatchr Backbone uses them. Needs nothing of the rest of Buswire.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`wire`] | frames to messages and back, without I/O |
+//! | [`core`] | the broker as a state machine, without I/O or clock |
+//! | [`Broker`], [`BrokerHandle`] | the core on a ROUTER socket in a thread of its own |
+//! | [`Client`] | correlated requests over one DEALER socket |
+//! | [`Worker`] | a handler registered for one service, with heartbeats while it is busy |
+//! | [`CmdService`] | a worker that runs a command for each request |
+//!
+//! What is deliberately absent: durable state, broker-to-broker traffic, any other front door.
+
+pub mod wire;
+
+#[path = "broker/mod.rs"]
+pub mod core;
+
+mod client;
+mod cmd_service;
+mod driver;
+mod frames;
+mod io;
+mod reply_text;
+mod security;
+mod service_name;
+mod worker;
+
+pub use client::{Client, ClientBuilder, ClientError, Correlation};
+pub use cmd_service::{Arguments, CmdOptions, CmdService};
+pub use driver::{
+    AllowedKeys, BoxFuture, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret,
+    LocalRequest, LocalService, RegisterError, RequestError, StartError,
+};
+pub use frames::Frames;
+pub use reply_text::{ReplyFormat, render_reply};
+pub use security::ClientCurve;
+pub use service_name::{ServiceName, ServiceNameError};
+pub use worker::{Outcome, Worker, WorkerBuilder, WorkerError, WorkerStop};

@@ -89,6 +89,19 @@ impl Batch {
     }
 }
 
+#[cfg(feature = "embedded")]
+impl Batch {
+    /// How many bytes its bodies and values have together.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let bytes = |operation: &Operation| match operation {
+            Operation::Append { body, .. } => body.len(),
+            Operation::Put { value, .. } => value.len(),
+            Operation::Raise { .. } | Operation::Tombstone { .. } | Operation::Delete { .. } => 0,
+        };
+        self.operations.iter().map(bytes).sum()
+    }
+}
+
 /// What must hold for a batch to be applied. An expired row is absent; a live tombstone is neither
 /// absent nor unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]

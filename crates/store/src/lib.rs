@@ -21,18 +21,27 @@
 //! | [`memory`] | – | tests, and crates used alone |
 //! | `embedded` | `embedded` (default) | one gateway, one data directory |
 //!
+//! An engine from outside shows that it does all this with the cases of `conformance` (a feature).
+//!
 //! [`system`] holds the operating system's clock and randomness, which programs hand to the cores.
 //!
 //! Never here: what rows and entries mean. Nothing else in the workspace opens a file or a
 //! connection for state.
 
 mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod hints;
 pub mod memory;
 mod names;
 mod read;
-#[allow(dead_code, reason = "parts of it serve the embedded engine alone")]
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(dead_code, unused_imports, reason = "parts of it serve the embedded engine alone")
+)]
 mod state;
 mod store;
 pub mod system;

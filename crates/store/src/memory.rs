@@ -13,7 +13,7 @@ use crate::{
     hints::Hinter,
     names::{Key, LogName, Partition},
     read::{Direction, Entry, Epoch, KeyRange, Page, Position, Row, RowPage},
-    state::{Body, Plan, State, StoredPage, commit_budget},
+    state::{Plan, State, StoredPage, commit_budget},
     store::{BoxFuture, HintFilter, Hints, Store, StoreStatus, Swept},
 };
 
@@ -175,9 +175,8 @@ fn sweep(state: &mut State, now: Timestamp, budget: usize) -> Swept {
 /// The page with its bodies, all of which are in memory.
 fn resident(page: StoredPage) -> Page {
     let StoredPage { entries, next, more, gap } = page;
-    let entries = entries.into_iter().filter_map(|(sequence, body, expires)| match body {
-        Body::Resident(body) => Some(Entry { sequence, body, expires }),
-        Body::Stored(_) => None,
+    let entries = entries.into_iter().filter_map(|(sequence, body, expires)| {
+        Some(Entry { sequence, body: body.resident?, expires })
     });
     Page { entries: entries.collect(), next, more, gap }
 }

@@ -7,6 +7,7 @@
 //! Never here: I/O, locks, a clock.
 
 mod content;
+mod entries;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use std::{
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
 
+use self::entries::Entries;
 pub(crate) use self::{
-    content::{Body, StoredEntry, StoredRow, row_is_live},
+    content::{Body, Place, StoredEntry, StoredRow, row_is_live},
     plan::{Change, Plan, Planned},
 };
 use crate::{
@@ -72,7 +74,7 @@ struct PartitionState {
 struct Log {
     partition: Partition,
     name: LogName,
-    entries: BTreeMap<Sequence, StoredEntry>,
+    entries: Entries,
     dedupe: HashMap<DedupeId, Sequence>,
 }
 
@@ -92,11 +94,12 @@ pub(crate) struct StoredPage {
     pub(crate) gap: bool,
 }
 
-/// An entry that [`State::apply`] removed.
-#[derive(Debug)]
-pub(crate) struct Removed {
+/// An entry that [`State::apply`] added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Added {
+    pub(crate) log: LogId,
     pub(crate) sequence: Sequence,
-    pub(crate) body: Body,
+    pub(crate) length: u32,
 }
 
 impl State {
@@ -172,15 +175,12 @@ impl State {
         let mut next = Position { epoch: self.epoch, sequence: from };
         let mut page = StoredPage { entries: Vec::new(), next, more: false, gap };
         let Some(log) = self.log(partition, log) else { return page };
-        let mut live = log
-            .entries
-            .range((Bound::Excluded(from), Bound::Unbounded))
-            .filter(|(_, entry)| now < entry.expires);
+        let mut live = log.entries.after(from).filter(|(_, entry)| now < entry.expires);
         let mut bytes = 0;
         let limit = limit.clamp(1, PAGE_ITEMS_MAX);
         for (sequence, entry) in &mut live {
-            page.entries.push((*sequence, entry.body.clone(), entry.expires));
-            next.sequence = *sequence;
+            page.entries.push((sequence, entry.body.clone(), entry.expires));
+            next.sequence = sequence;
             bytes += entry.body.len();
             if page.entries.len() == limit || bytes > PAGE_BYTES_MAX {
                 break;
@@ -191,24 +191,41 @@ impl State {
         page
     }
 
-    /// Carries out what was planned against this very state. Gives back the entries that it removed.
-    pub(crate) fn apply(&mut self, planned: Planned) -> Vec<Removed> {
+    /// Whether an entry is there, live or not.
+    pub(crate) fn has_entry(
+        &self,
+        partition: &Partition,
+        log: &LogName,
+        sequence: Sequence,
+    ) -> bool {
+        self.log(partition, log).is_some_and(|log| log.entries.get(sequence).is_some())
+    }
+
+    /// Carries out what was planned against this very state. Gives back the entries that it added.
+    pub(crate) fn apply(&mut self, planned: Planned) -> Vec<Added> {
         self.last = planned.last;
-        let mut removed = Vec::new();
+        let mut added = Vec::new();
         for change in planned.changes {
             match change {
                 Change::Append { partition, log, sequence, entry } => {
-                    self.insert_entry(&partition, &log, sequence, entry);
+                    let length = entry.body.place.length;
+                    let log = self.insert_entry(&partition, &log, sequence, entry);
+                    added.push(Added { log, sequence, length });
                 }
                 Change::Write { partition, key, row } => self.insert_row(&partition, &key, row),
                 Change::Remove { partition, key, .. } => self.remove_row(&partition, &key),
-                Change::Drop { log, sequence } => {
-                    let entry = self.remove_entry(log, sequence);
-                    removed.extend(entry.map(|entry| Removed { sequence, body: entry.body }));
-                }
+                Change::Drop { log, sequence, .. } => self.remove_entry(log, sequence),
             }
         }
-        removed
+        added
+    }
+
+    /// Keeps the content of an entry on disk alone. Nothing happens if the entry is gone.
+    pub(crate) fn evict(&mut self, log: LogId, sequence: Sequence) {
+        let log = self.logs.get_mut(&log);
+        if let Some(entry) = log.and_then(|log| log.entries.get_mut(sequence)) {
+            entry.body.resident = None;
+        }
     }
 
     /// Adds an entry that is not there yet: one that was planned, or one that is being loaded.
@@ -218,30 +235,37 @@ impl State {
         name: &LogName,
         sequence: Sequence,
         entry: StoredEntry,
-    ) {
-        if !self.partitions.contains_key(partition) {
-            self.partitions.insert(partition.clone(), PartitionState::default());
-        }
-        let Some(state) = self.partitions.get_mut(partition) else { return };
-        let known = state.logs.get(name).copied();
-        let id = known.unwrap_or_else(|| {
-            let id = LogId(self.next_log);
-            self.next_log += 1;
-            state.logs.insert(name.clone(), id);
-            id
-        });
+    ) -> LogId {
+        let id = self.log_id(partition, name);
         let log = self.logs.entry(id).or_insert_with(|| Log {
             partition: partition.clone(),
             name: name.clone(),
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             dedupe: HashMap::new(),
         });
         if let Some(dedupe) = &entry.dedupe {
-            log.dedupe.insert(dedupe.clone(), sequence);
+            // Entries that are loaded do not all come in order; the newest is the one that counts.
+            let newest = log.dedupe.entry(dedupe.clone()).or_insert(sequence);
+            *newest = sequence.max(*newest);
         }
         self.bytes += entry.body.len() as u64 + OVERHEAD_BYTES;
         self.expiry.insert((entry.expires, sequence.as_u64()), Victim::Entry(id));
         log.entries.insert(sequence, entry);
+        id
+    }
+
+    fn log_id(&mut self, partition: &Partition, name: &LogName) -> LogId {
+        let state = match self.partitions.get_mut(partition) {
+            Some(state) => state,
+            None => self.partitions.entry(partition.clone()).or_default(),
+        };
+        if let Some(id) = state.logs.get(name) {
+            return *id;
+        }
+        let id = LogId(self.next_log);
+        self.next_log += 1;
+        state.logs.insert(name.clone(), id);
+        id
     }
 
     /// Writes a row over whatever is there.
@@ -275,9 +299,9 @@ impl State {
         }
     }
 
-    fn remove_entry(&mut self, id: LogId, sequence: Sequence) -> Option<StoredEntry> {
-        let log = self.logs.get_mut(&id)?;
-        let entry = log.entries.remove(&sequence)?;
+    fn remove_entry(&mut self, id: LogId, sequence: Sequence) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let Some(entry) = log.entries.remove(sequence) else { return };
         if let Some(dedupe) = &entry.dedupe
             && log.dedupe.get(dedupe) == Some(&sequence)
         {
@@ -288,7 +312,6 @@ impl State {
         if log.entries.is_empty() {
             self.drop_log(id);
         }
-        Some(entry)
     }
 
     /// Forgets a log without entries; nothing else is known of it.
@@ -318,7 +341,12 @@ impl State {
     ) -> Option<(Sequence, Timestamp)> {
         let log = self.log(partition, log)?;
         let sequence = log.dedupe.get(dedupe)?;
-        Some((*sequence, log.entries.get(sequence)?.expires))
+        Some((*sequence, log.entries.get(*sequence)?.expires))
+    }
+
+    /// The segment that holds an entry.
+    fn segment(&self, log: LogId, sequence: Sequence) -> Option<Sequence> {
+        Some(self.logs.get(&log)?.entries.get(sequence)?.body.place.segment)
     }
 
     /// What had expired by `now`, earliest first.

@@ -1,9 +1,12 @@
-//! Test tools of Buswire: a clock that only moves when told, and randomness under a seed.
+//! Test tools of Buswire: a clock that only moves when told, randomness under a seed, and a
+//! store that fails on purpose.
 //!
 //! For development dependencies alone. Never here: anything that production code calls.
 
 mod clock;
 mod entropy;
+mod faulty_store;
 
 pub use clock::VirtualClock;
 pub use entropy::{SeededEntropy, SplitMix64};
+pub use faulty_store::{Fault, Faults, FaultyStore, Gate, HintFault};

@@ -24,22 +24,25 @@ pub(crate) struct StoredEntry {
     pub(crate) dedupe: Option<DedupeId>,
 }
 
-/// The content of an entry, or where it is.
+/// The content of an entry.
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
-    /// In memory.
-    Resident(Bytes),
-    /// On disk only.
-    Stored(Place),
+pub(crate) struct Body {
+    pub(crate) place: Place,
+    /// The content itself, unless it is on disk alone.
+    pub(crate) resident: Option<Bytes>,
 }
 
 impl Body {
+    /// A content in memory, whose place on disk is not known yet.
+    pub(crate) fn resident(sequence: Sequence, bytes: Bytes) -> Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let place = Place { segment: sequence, offset: 0, length };
+        Self { place, resident: Some(bytes) }
+    }
+
     /// How many bytes the content has.
     pub(crate) const fn len(&self) -> usize {
-        match self {
-            Self::Resident(bytes) => bytes.len(),
-            Self::Stored(place) => place.length as usize,
-        }
+        self.place.length as usize
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) enum Change {
     Write { partition: Partition, key: Key, row: StoredRow },
     /// A row that goes; `id` names it on disk.
     Remove { partition: Partition, key: Key, id: u64 },
-    /// An expired entry that goes.
-    Drop { log: LogId, sequence: Sequence },
+    /// An expired entry that goes, and the segment that it is in.
+    Drop { log: LogId, sequence: Sequence, segment: Sequence },
 }
 
 /// What [`State::apply`] has to do.
@@ -82,7 +82,9 @@ impl<'a> Plan<'a> {
             match victim {
                 Victim::Entry(log) => {
                     let sequence = Sequence::from_u64(number).unwrap_or(Sequence::MAX);
-                    self.planned.changes.push(Change::Drop { log: *log, sequence });
+                    let segment = self.state.segment(*log, sequence).unwrap_or(sequence);
+                    let change = Change::Drop { log: *log, sequence, segment };
+                    self.planned.changes.push(change);
                 }
                 Victim::Row(at) => {
                     let (partition, key) = &**at;
@@ -138,7 +140,7 @@ impl<'a> Plan<'a> {
                 if self.is_buried(partition, &key, now) {
                     return Applied::Buried;
                 }
-                self.write(partition, key, RowValue::Bytes(value), expires, now)
+                self.write(partition, key, RowValue::Bytes(own(&value)), expires, now)
             }
             Operation::Raise { key, version, expires } => {
                 if self.is_buried(partition, &key, now) {
@@ -198,7 +200,11 @@ impl<'a> Plan<'a> {
             partition: partition.clone(),
             log,
             sequence,
-            entry: StoredEntry { body: Body::Resident(body), expires, dedupe },
+            entry: StoredEntry {
+                body: Body::resident(sequence, body),
+                expires,
+                dedupe: dedupe.and_then(|id| DedupeId::new(own(id.as_bytes()))),
+            },
         });
         Applied::Appended(Position { epoch, sequence })
     }
@@ -211,6 +217,7 @@ impl<'a> Plan<'a> {
         expires: Option<Timestamp>,
         now: Timestamp,
     ) -> Applied {
+        let key = Key::new(own(key.as_bytes())).unwrap_or(key);
         let revision = Revision(self.next(now).as_u64());
         let id = self.current(partition, &key).map_or(revision.0, |stored| stored.id);
         let stored = StoredRow { row: Row { value, revision, expires }, id };
@@ -254,4 +261,10 @@ impl<'a> Plan<'a> {
         self.planned.last = self.planned.last.next(now).unwrap_or(Sequence::MAX);
         self.planned.last
     }
+}
+
+/// A copy of bytes that are kept for long: they may be a small part of a large buffer, which would
+/// stay in memory with them.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }

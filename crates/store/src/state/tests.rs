@@ -140,3 +140,20 @@ fn a_raise_compares_integers_beyond_what_a_double_holds() {
     commit(&mut state, vec![raise(u64::MAX), raise(u64::MAX - 1)], NOW);
     assert_eq!(version(&state), Some(RowValue::Version(u64::MAX)));
 }
+
+#[test]
+fn of_entries_with_one_dedupe_id_the_newest_counts_in_whatever_order_they_are_loaded() {
+    let mut state = State::new(Epoch(1), Sequence::from_u64(9).unwrap());
+    for number in [3, 2] {
+        let sequence = Sequence::from_u64(number).unwrap();
+        let entry = StoredEntry {
+            body: Body::resident(sequence, Bytes::new()),
+            expires: if number == 3 { Timestamp::MAX } else { NOW },
+            dedupe: DedupeId::new("d"),
+        };
+        state.insert_entry(&partition(), &log(), sequence, entry);
+    }
+    let applied = commit(&mut state, vec![append(Some("d"), Timestamp::MAX)], NOW);
+    let sequence = Sequence::from_u64(3).unwrap();
+    assert_eq!(applied, [Applied::Repeated(Position { epoch: Epoch(1), sequence })]);
+}

@@ -1,0 +1,174 @@
+//! Clients of 2.0.
+
+use buswire_message::{Secret, SecretHash, SourceUrl, mint_alphanumeric, mint_base64url};
+use buswire_store::{Batch, Expectation, Operation};
+
+use crate::{
+    Backplane,
+    admin::NewPassword,
+    error::AdminError,
+    rules::{
+        names::{ClientId, RedirectUri},
+        token::Stamp,
+    },
+    state::{
+        accounts::kinds,
+        password::Credential,
+        records::ClientRecord,
+        rows::{Committed, key, put},
+    },
+};
+
+/// Random bytes of a client secret that Buswire mints: 256 bits.
+const SECRET_BYTES: usize = 32;
+/// Characters of a client id that Buswire mints. It is a name, not a secret.
+const CLIENT_ID_LENGTH: usize = 20;
+
+/// A client to be registered.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// Its id; `None` lets one be made.
+    pub client_id: Option<ClientId>,
+    /// Its secret; `None` lets one be minted, with 256 random bits. A secret that is given is taken
+    /// for a password that a person chose, and stored as argon2id.
+    pub secret: Option<Secret<String>>,
+    /// The `source` of all its messages (Backplane §7.1).
+    pub source_url: SourceUrl,
+    /// Where its authorization codes go.
+    pub redirect_uri: RedirectUri,
+}
+
+/// A client that was registered. The secret is told only here.
+#[derive(Clone, Debug)]
+pub struct CreatedClient {
+    /// Its id.
+    pub client_id: ClientId,
+    /// Its secret: the one given, or the one minted.
+    pub secret: Secret<String>,
+}
+
+/// What may be shown of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// Its id.
+    pub client_id: ClientId,
+    /// The `source` of all its messages.
+    pub source_url: SourceUrl,
+    /// Where its authorization codes go.
+    pub redirect_uri: RedirectUri,
+}
+
+impl Backplane {
+    /// Registers a client. It has no rights before it is granted buses.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::ClientExists`], [`AdminError::Password`], [`AdminError::Busy`],
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: registering is one commit. A minted secret is lost then.
+    pub async fn create_client(&self, new: NewClient) -> Result<CreatedClient, AdminError> {
+        let (client_id, secret, record) = self.prepare_client(new).await?;
+        let (rows, key) = (&self.state.rows, key(&[kinds::CLIENT, client_id.as_str()]));
+        let batch = Batch::new(rows.accounts().clone())
+            .expect(Expectation::Absent(key.clone()))
+            .then(put(key, &record, None));
+        match rows.commit(batch).await? {
+            Committed::Done => {
+                self.state.forget_client(&client_id);
+                Ok(CreatedClient { client_id, secret })
+            }
+            Committed::Conflict(_) => Err(AdminError::ClientExists(client_id)),
+        }
+    }
+
+    /// Registers a client or replaces it whole, as provisioning does (Backplane §13.3). Its grants
+    /// stay. Its tokens die, since the secret or the source URL may be another.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: replacing is one commit.
+    pub async fn put_client(&self, new: NewClient) -> Result<CreatedClient, AdminError> {
+        let (client_id, secret, record) = self.prepare_client(new).await?;
+        let (rows, key) = (&self.state.rows, key(&[kinds::CLIENT, client_id.as_str()]));
+        rows.apply(Batch::new(rows.accounts().clone()).then(put(key, &record, None))).await?;
+        self.state.forget_client(&client_id);
+        Ok(CreatedClient { client_id, secret })
+    }
+
+    /// Deletes a client with its grants and tokens; whether there was one (Backplane §13.4).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: deleting is one commit.
+    pub async fn delete_client(&self, id: &ClientId) -> Result<bool, AdminError> {
+        let Some(client) = self.state.read_client(id).await? else { return Ok(false) };
+        let rows = &self.state.rows;
+        let mut batch = Batch::new(rows.accounts().clone())
+            .then(Operation::Delete { key: key(&[kinds::CLIENT, id.as_str()]) });
+        for grant in &client.grants {
+            let keys = [
+                key(&[kinds::GRANT, id.as_str(), grant.id.as_str()]),
+                key(&[kinds::GRANT_INDEX, grant.id.as_str()]),
+            ];
+            batch = keys.into_iter().fold(batch, |b, key| b.then(Operation::Delete { key }));
+        }
+        rows.apply(batch).await?;
+        self.state.forget_client(id);
+        Ok(true)
+    }
+
+    /// The clients, in order of id.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn clients(&self) -> Result<Vec<ClientInfo>, AdminError> {
+        let rows = &self.state.rows;
+        let records = rows.scan::<ClientRecord>(rows.accounts(), &[kinds::CLIENT]).await?;
+        let info = |(id, record): (String, ClientRecord)| {
+            Ok(ClientInfo {
+                client_id: id.parse()?,
+                source_url: record.source_url()?,
+                redirect_uri: record.redirect_uri()?,
+            })
+        };
+        records.into_iter().map(info).collect()
+    }
+
+    async fn prepare_client(
+        &self,
+        new: NewClient,
+    ) -> Result<(ClientId, Secret<String>, ClientRecord), AdminError> {
+        let entropy = &*self.state.entropy;
+        let client_id = match new.client_id {
+            Some(id) => id,
+            None => mint_alphanumeric(entropy, CLIENT_ID_LENGTH).expose().parse()?,
+        };
+        let (secret, credential) = if let Some(given) = new.secret {
+            let credential = self.hash_password(NewPassword::Clear(given.clone())).await?;
+            (given, credential)
+        } else {
+            let minted = mint_base64url(entropy, SECRET_BYTES);
+            let credential = Credential::Minted(SecretHash::of(minted.expose()));
+            (minted, credential)
+        };
+        let stamp = Stamp::mint(entropy);
+        let record = ClientRecord::new(&credential, &new.source_url, &new.redirect_uri, stamp);
+        Ok((client_id, secret, record))
+    }
+}

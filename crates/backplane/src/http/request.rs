@@ -1,0 +1,104 @@
+//! Taking requests apart: bodies, content types, credentials.
+
+use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use buswire_message::{Entropy, Secret, TraceParent};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// Longer than the limit.
+    TooLarge,
+    /// The connection broke.
+    Broken,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::Broken),
+    }
+}
+
+/// Whether the content type is `expected` with any parameters, or there is none (Backplane §3.4).
+pub(crate) fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let Ok(value) = value.to_str() else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.is_empty() || essence.eq_ignore_ascii_case(expected)
+}
+
+/// The text of the `Authorization` header.
+pub(crate) fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())
+}
+
+/// A name and a password from HTTP Basic.
+#[derive(Debug)]
+pub(crate) struct Basic {
+    pub(crate) name: String,
+    pub(crate) password: Secret<String>,
+}
+
+/// Reads HTTP Basic: UTF-8, split at the first colon (Backplane §6.2).
+pub(crate) fn basic(headers: &HeaderMap) -> Option<Basic> {
+    let (scheme, encoded) = authorization(headers)?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Secret::new(STANDARD.decode(encoded.trim()).ok()?);
+    let (name, password) = std::str::from_utf8(decoded.expose()).ok()?.split_once(':')?;
+    Some(Basic { name: name.to_owned(), password: Secret::new(password.to_owned()) })
+}
+
+/// The trace that a request belongs to, or a new one.
+pub(crate) fn trace(headers: &HeaderMap, entropy: &dyn Entropy) -> TraceParent {
+    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
+        entropy.fill(&mut trace_id);
+        entropy.fill(&mut span_id);
+        TraceParent::new(u128::from_le_bytes(trace_id), u64::from_le_bytes(span_id), true)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: http::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_bytes(value.as_bytes()).unwrap())])
+    }
+
+    #[test]
+    fn basic_is_split_at_the_first_colon() {
+        // Rule: backplane §6.2 — user and password are split at the first colon, text is UTF-8
+        let encoded = STANDARD.encode("commentsco:pass:ü");
+        let read = basic(&headers(header::AUTHORIZATION, &format!("basic {encoded}"))).unwrap();
+        assert_eq!((read.name.as_str(), read.password.expose().as_str()), ("commentsco", "pass:ü"));
+        for value in ["Basic", "Basic !", "Bearer x", &format!("Basic {}", STANDARD.encode("x"))] {
+            assert!(basic(&headers(header::AUTHORIZATION, value)).is_none(), "{value}");
+        }
+        assert!(basic(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn a_content_type_may_have_parameters_or_be_absent() {
+        // Rule: backplane §3.4 — application/json with any parameters, or no content type, else 415
+        let json = "application/json";
+        for value in ["application/json", "Application/JSON; charset=latin1", ""] {
+            assert!(has_type(&headers(header::CONTENT_TYPE, value), json), "{value}");
+        }
+        assert!(has_type(&HeaderMap::new(), json));
+        for value in ["text/plain", "application/jsonp", "application/x-www-form-urlencoded"] {
+            assert!(!has_type(&headers(header::CONTENT_TYPE, value), json), "{value}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What can be set, and every bound with its reason.
+//!
+//! Never here: reading a configuration; that is the program's.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::{derive::RegrantKey, limits::Rate, wire::WireLimits};
+
+/// A setting that can't be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The base URL is not one.
+    #[error("the base URL is an absolute http(s) URL without query and fragment")]
+    BaseUrl,
+    /// The prefix is not one.
+    #[error("the prefix is a path of a-z 0-9 - that begins and ends with a slash")]
+    Prefix,
+}
+
+/// What a [`CapServer`](crate::CapServer) is set to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    base_url: Url,
+    prefix: String,
+    /// Bounds of a bcapJson text.
+    pub wire: WireLimits,
+    /// The most bytes of a request body. Default 1 MiB (Belay §21.6); each request in progress may
+    /// hold that much.
+    pub body_bytes_max: usize,
+    /// The most grants in a chain, the root included. Default 32 (Belay §20.6); an invocation reads
+    /// each of them.
+    pub chain_depth_max: usize,
+    /// The most live children of a capability. Default 1000 (Belay §20.8). One more is refused 403.
+    pub children_max: u32,
+    /// The most live children of a grantor. Default 100,000: it serves many holders. One more is
+    /// refused 403.
+    pub granted_max: u32,
+    /// The most live grants below a capability that was not itself derived, at every depth together,
+    /// about 1 KiB of storage each. Default 10,000: without it a holder could fill the disk level by
+    /// level. One more is refused 403.
+    pub derived_max: u32,
+    /// How often one capability may be wrapped (Belay §20.8). Default 100 in 10 s. Above it 429.
+    pub wrap_rate: Rate,
+    /// The most bytes of a target. Default 64 KiB; it is read for every invocation. Above it the
+    /// request is refused 400.
+    pub target_bytes_max: usize,
+    /// How long a grant that is revoked or expired is still listed. Default 30 days.
+    pub retention: Duration,
+    /// Invocations in progress at once, about 200 bytes each. Default 65,536. Above it 503.
+    pub in_flight_max: usize,
+    /// Invocations of one tree that wait to be counted, about 200 bytes each. Default 4096. Above it
+    /// 503.
+    pub waiting_max: usize,
+    /// Answers 404 for one client address in a second, after which it gets 429 instead for ids that
+    /// do not exist; one that exists is never refused for it (Belay §21.6). Default 50.
+    pub not_found_per_second: u32,
+    /// The key of ids that can be computed again. Default none: no grantor then has `"regrant":
+    /// "stable"` (Belay §20.7).
+    pub regrant_key: Option<RegrantKey>,
+}
+
+impl Config {
+    /// The default settings for a server whose public address is `base_url`, such as
+    /// `https://gw.example`. It is never taken from a request (Belay §21.1).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::BaseUrl`].
+    pub fn new(base_url: &str) -> Result<Self, ConfigError> {
+        let url = Url::parse(base_url).map_err(|_| ConfigError::BaseUrl)?;
+        let usable = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !usable {
+            return Err(ConfigError::BaseUrl);
+        }
+        Ok(Self {
+            base_url: url,
+            prefix: "/cap/".to_owned(),
+            wire: WireLimits::default(),
+            body_bytes_max: 1024 * 1024,
+            chain_depth_max: 32,
+            children_max: 1000,
+            granted_max: 100_000,
+            derived_max: 10_000,
+            wrap_rate: Rate::new(100, 10).ok_or(ConfigError::BaseUrl)?,
+            target_bytes_max: 64 * 1024,
+            retention: Duration::from_secs(30 * 86_400),
+            in_flight_max: 65_536,
+            waiting_max: 4096,
+            not_found_per_second: 50,
+            regrant_key: None,
+        })
+    }
+
+    /// Sets the path under which capabilities are, `/cap/` by default (Belay §16.1, §21.1).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Prefix`].
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        let inner = prefix.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+        let valid = inner.is_some_and(|inner| {
+            inner.split('/').all(|segment| {
+                !segment.is_empty()
+                    && segment
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+        });
+        // `/belay/` is where the other endpoints are.
+        if !valid || prefix == "/belay/" {
+            return Err(ConfigError::Prefix);
+        }
+        prefix.clone_into(&mut self.prefix);
+        Ok(self)
+    }
+
+    /// The path under which capabilities are.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The URL of a capability.
+    pub(crate) fn cap_url(&self, id: &str) -> String {
+        format!("{}{}{id}", self.base_url.as_str().trim_end_matches('/'), self.prefix)
+    }
+
+    /// The id in a URL of this server. Both URLs are parsed, which removes dot segments, before they
+    /// are compared (Belay §16.5).
+    pub(crate) fn id_in(&self, url: &Url) -> Option<String> {
+        if url.origin() != self.base_url.origin()
+            || url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
+            return None;
+        }
+        let base = self.base_url.path().trim_end_matches('/');
+        let id = url.path().strip_prefix(base)?.strip_prefix(&self.prefix)?;
+        is_id(id).then(|| id.to_owned())
+    }
+}
+
+/// Whether a text may be the id of a capability: 22 to 128 characters of `A-Za-z0-9-_`, so that
+/// UUID-shaped ids fit too (Belay §21.2).
+pub(crate) fn is_id(text: &str) -> bool {
+    (22..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_in(url: &str) -> Option<String> {
+        Config::new("https://gw.example/").unwrap().id_in(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_url_is_local_if_its_parts_are() {
+        // Rule: belay 16.5 — whether a URL is local is decided after parsing it, not by its prefix
+        let id = "7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936";
+        assert_eq!(id_in(&format!("https://gw.example/cap/{id}")).as_deref(), Some(id));
+        assert_eq!(id_in(&format!("https://gw.example:443/x/../cap/{id}")).as_deref(), Some(id));
+        for url in [
+            format!("https://gw.example/cap/../{id}"),
+            format!("https://gw.example/cap/{id}/x"),
+            format!("http://gw.example/cap/{id}"),
+            format!("https://gw.example.evil/cap/{id}"),
+            format!("https://gw.example@evil/cap/{id}"),
+            format!("https://user@gw.example/cap/{id}"),
+            "https://gw.example/cap/short".to_owned(),
+        ] {
+            assert_eq!(id_in(&url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn settings_that_can_not_be_are_refused() {
+        for bad in
+            ["gw.example", "ftp://gw.example", "https://gw.example?x", "https://u@gw.example"]
+        {
+            assert_eq!(Config::new(bad).unwrap_err(), ConfigError::BaseUrl, "{bad}");
+        }
+        let config = || Config::new("https://gw.example/sub").unwrap();
+        for bad in ["cap/", "/cap", "/", "//", "/Cap/", "/belay/"] {
+            assert_eq!(config().with_prefix(bad).unwrap_err(), ConfigError::Prefix, "{bad}");
+        }
+        let config = config().with_prefix("/caps/").unwrap();
+        assert_eq!(config.cap_url("x"), "https://gw.example/sub/caps/x");
+    }
+}

@@ -1,0 +1,335 @@
+//! Invocations: look up, check, count, do (Belay §20.1, §21.3).
+//!
+//! Never here: HTTP; it opens a capability, decodes in between, and performs.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use buswire_message::{SecretHash, Timestamp};
+use futures::{FutureExt as _, future::BoxFuture};
+
+use crate::{
+    audit::{self, Peer},
+    config::is_id,
+    error::{BcapError, of_store},
+    grants::{Chain, Designated, Role, Verdict},
+    method::{Method, MethodSet},
+    names::{Handle, Kind},
+    operation::{Invocation, InvocationId, Operation, Recheck},
+    server::{
+        CapServer, Inner,
+        live::{Entered, Refused},
+    },
+    wire::{BcapValue, encode},
+};
+
+/// How often a chain is read again because something was revoked while it was read.
+const READINGS_MAX: usize = 64;
+
+/// What a capability designates.
+enum Item {
+    Operation(Arc<dyn Operation>),
+    Grantor,
+    Control,
+}
+
+/// A capability that was found alive, its invocation not yet made.
+pub(crate) struct Opened {
+    inner: Arc<Inner>,
+    chain: Chain,
+    item: Item,
+    methods: MethodSet,
+    entered: Entered,
+    since: Timestamp,
+}
+
+impl CapServer {
+    /// Invokes a capability of this server, as HTTP does but in the process.
+    ///
+    /// # Errors
+    ///
+    /// [`BcapError`], as HTTP would answer it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The operation is dropped with the call; whether that undoes anything is the operation's. A use
+    /// that was counted stays counted.
+    pub async fn invoke(
+        &self,
+        id: &str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        self.invoke_opened(&self.open(id).await?, method, data).await
+    }
+
+    /// Invokes a capability that must be of a kind: for a door that has an operation of its own for
+    /// each, and takes a capability as the authority for it.
+    ///
+    /// # Errors
+    ///
+    /// [`BcapError::Forbidden`] for a capability of another kind, and as [`invoke`](Self::invoke).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`invoke`](Self::invoke).
+    pub async fn invoke_as(
+        &self,
+        kind: &str,
+        id: &str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let opened = self.open(id).await?;
+        if matches!(opened.item, Item::Control) || opened.chain.grant().kind.as_str() != kind {
+            opened.audit(Some(method), BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
+            return Err(BcapError::Forbidden);
+        }
+        self.invoke_opened(&opened, method, data).await
+    }
+
+    async fn invoke_opened(
+        &self,
+        opened: &Opened,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let (outcome, bytes) = match opened.check_data(method, data.as_ref()) {
+            Ok(bytes) => (opened.perform(method, data, bytes).await, bytes),
+            Err(error) => (Err(error), 0),
+        };
+        let status = outcome.as_ref().map_or_else(|error| error.status(), |_| 200);
+        opened.audit(Some(method), status, [bytes, 0], Peer::InProcess);
+        outcome
+    }
+
+    /// Finds a capability that is alive.
+    pub(crate) async fn open(&self, id: &str) -> Result<Opened, BcapError> {
+        if !is_id(id) {
+            return Err(BcapError::NotFound);
+        }
+        if self.0.draining.is_cancelled() {
+            return Err(BcapError::unavailable());
+        }
+        let hash = SecretHash::of(id);
+        for _ in 0..READINGS_MAX {
+            let seen = self.0.live.generation();
+            let now = self.0.now();
+            let found = self.0.find(&hash, now).await?;
+            let (chain, item, methods) = found.ok_or(BcapError::NotFound)?;
+            match self.0.live.enter(seen, chain.handles()) {
+                Ok(entered) => {
+                    let inner = Arc::clone(&self.0);
+                    return Ok(Opened { inner, chain, item, methods, entered, since: now });
+                }
+                Err(Refused::Stale) => {}
+                Err(Refused::Full) => break,
+            }
+        }
+        Err(BcapError::unavailable())
+    }
+}
+
+impl Inner {
+    async fn find(
+        &self,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Result<Option<(Chain, Item, MethodSet)>, BcapError> {
+        let store_failed = |error| {
+            tracing::warn!(error = %error, "a capability could not be read");
+            of_store(&error)
+        };
+        let designated = self.grants.designated(hash, now).await.map_err(store_failed)?;
+        let Some(Designated { tree, handle, role }) = designated else { return Ok(None) };
+        let chain = self.grants.chain(&tree, &handle, now).await.map_err(store_failed)?;
+        let Some(chain) = chain else { return Ok(None) };
+        let grant = chain.grant();
+        if role == Role::Control {
+            let methods = MethodSet::of(&[Method::Get, Method::Put, Method::Delete]);
+            return Ok(Some((chain, Item::Control, methods)));
+        }
+        if !chain.is_live(now) {
+            return Ok(None);
+        }
+        let (item, own, reading) = if grant.kind.as_str() == Kind::GRANTOR {
+            let methods = MethodSet::of(&[Method::Get, Method::Post]);
+            (Item::Grantor, methods, MethodSet::GET)
+        } else {
+            // A kind that is not registered is a dead capability, as a named grant without its
+            // handler is (Belay §6.10).
+            let Some(operation) = self.operation(&grant.kind) else { return Ok(None) };
+            let (own, reading) = (operation.methods(&grant.target), operation.reading_methods());
+            (Item::Operation(operation), own, reading)
+        };
+        let methods = grant.bounds.methods(own, reading);
+        Ok(Some((chain, item, methods)))
+    }
+}
+
+impl Opened {
+    /// Whether the method may be used.
+    pub(crate) fn check_method(&self, method: Method) -> Result<(), BcapError> {
+        if self.methods.contains(method) {
+            Ok(())
+        } else {
+            Err(BcapError::MethodNotAllowed { allow: self.methods })
+        }
+    }
+
+    // In the process there is no text; its length is asked for only if it is limited.
+    fn check_data(&self, method: Method, data: Option<&BcapValue>) -> Result<u64, BcapError> {
+        self.check_method(method)?;
+        if data.is_some() && !method.takes_data() {
+            return Err(BcapError::BadRequest);
+        }
+        let text = encode(data, self.inner.config.wire).map_err(|_| BcapError::BadRequest)?;
+        if text.len() > self.inner.config.body_bytes_max {
+            return Err(BcapError::TooLarge);
+        }
+        Ok(text.len() as u64)
+    }
+
+    /// Makes the invocation: the last checks, counting, and the item.
+    pub(crate) async fn perform(
+        &self,
+        method: Method,
+        data: Option<BcapValue>,
+        bytes: u64,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        if let Item::Control = self.item {
+            return self.inner.invoke_control(&self.chain, method, data).await;
+        }
+        self.check_limits(method, data.as_ref(), bytes)?;
+        self.take_use().await?;
+        let inner = &self.inner;
+        let grant = self.chain.grant();
+        if inner.usage.count(grant.root(), &grant.handle, inner.now()) {
+            let inner = Arc::clone(inner);
+            self.inner.tracker.spawn(async move {
+                if let Err(error) = inner.grants.write_usage(&inner.usage, inner.now()).await {
+                    tracing::warn!(error = %error, "usage counts could not be written");
+                }
+            });
+        }
+        let result = match &self.item {
+            Item::Operation(operation) => self.operate(&**operation, method, data).await?,
+            Item::Grantor => inner.invoke_grantor(&self.chain, method, data).await?,
+            Item::Control => None,
+        };
+        if result.is_some() && !method.gives_data() {
+            tracing::error!(kind = %grant.kind, method = %method, "an operation gave a result to a method that has none");
+            return Err(BcapError::Internal);
+        }
+        Ok(result)
+    }
+
+    fn check_limits(
+        &self,
+        method: Method,
+        data: Option<&BcapValue>,
+        bytes: u64,
+    ) -> Result<(), BcapError> {
+        let grant = self.chain.grant();
+        if let Item::Operation(operation) = &self.item {
+            let subject = operation.subject(&grant.target, method, data)?;
+            if !subject.is_within(&grant.bounds) {
+                return Err(BcapError::Forbidden);
+            }
+        }
+        if grant.bounds.max_bytes().is_some_and(|most| bytes > most) {
+            return Err(BcapError::TooLarge);
+        }
+        Ok(())
+    }
+
+    async fn take_use(&self) -> Result<(), BcapError> {
+        let Some(levels) = self.chain.levels() else { return Ok(()) };
+        let verdict = self.inner.admission.admit(self.chain.grant().root(), levels).await;
+        match verdict {
+            Ok(Verdict::Admitted) => Ok(()),
+            Ok(Verdict::Gone) => Err(BcapError::NotFound),
+            Ok(Verdict::Limited { retry_after_secs }) => {
+                Err(BcapError::TooManyRequests { retry_after_secs })
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "an invocation could not be counted");
+                Err(of_store(&error))
+            }
+        }
+    }
+
+    async fn operate(
+        &self,
+        operation: &dyn Operation,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let grant = self.chain.grant();
+        let cancelled = self.entered.token();
+        // Between being entered and here the invocation may have waited to be counted.
+        if cancelled.is_cancelled() {
+            return Err(BcapError::NotFound);
+        }
+        let cx = Invocation {
+            id: InvocationId::mint(&*self.inner.entropy),
+            handle: grant.handle.clone(),
+            target: Arc::clone(&grant.target),
+            bounds: Arc::clone(&grant.bounds),
+            cancelled: cancelled.clone(),
+            recheck: Arc::new(ChainRecheck {
+                inner: Arc::clone(&self.inner),
+                tree: grant.root().clone(),
+                handle: grant.handle.clone(),
+            }),
+        };
+        // A panic is a bug of the operation and ends this invocation, not the connection.
+        let work = AssertUnwindSafe(operation.invoke(cx, method, data)).catch_unwind();
+        let done = if operation.reading_methods().contains(method) {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return Err(BcapError::NotFound),
+                () = self.inner.draining.cancelled() => return Err(BcapError::unavailable()),
+                done = work => done,
+            }
+        } else {
+            work.await
+        };
+        done.unwrap_or_else(|_| {
+            tracing::error!(kind = %grant.kind, method = %method, "an operation panicked");
+            Err(BcapError::Internal)
+        })
+    }
+
+    /// Records what became of the invocation.
+    pub(crate) fn audit(&self, method: Option<Method>, status: u16, bytes: [u64; 2], peer: Peer) {
+        audit::invoked(&audit::Invoked {
+            grant: self.chain.grant(),
+            control: matches!(self.item, Item::Control),
+            method,
+            status,
+            bytes,
+            took: self.inner.now().saturating_since(self.since),
+            peer,
+        });
+    }
+}
+
+struct ChainRecheck {
+    inner: Arc<Inner>,
+    tree: Handle,
+    handle: Handle,
+}
+
+impl Recheck for ChainRecheck {
+    fn still_valid(&self) -> BoxFuture<'_, Result<(), BcapError>> {
+        Box::pin(async move {
+            let now = self.inner.now();
+            let chain = self.inner.grants.chain(&self.tree, &self.handle, now).await;
+            match chain.map_err(|error| of_store(&error))? {
+                // The use of this very invocation may have been the last.
+                Some(chain) if chain.is_current(now) => Ok(()),
+                _ => Err(BcapError::NotFound),
+            }
+        })
+    }
+}

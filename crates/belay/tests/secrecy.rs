@@ -1,0 +1,162 @@
+//! Ids are stored only as hashes and shown nowhere (Belay §20.4, §20.9, §25.9).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex},
+};
+
+use buswire_belay::Config;
+use buswire_message::SecretHash;
+use buswire_store::Operation;
+use buswire_testkit::VirtualClock;
+use common::{
+    BASE, World,
+    tap::{Fault, Tap},
+};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[tokio::test]
+async fn an_id_is_stored_only_as_its_hash() {
+    // Rule: belay 20.4 — ids are shown once and never stored
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let (store, log) = (Tap::new(), Arc::clone(&written));
+    store.on_commit(move |batch| {
+        let mut written = log.lock().unwrap();
+        written.extend(batch.partition.as_str().bytes());
+        for operation in &batch.operations {
+            if let Operation::Put { key, value, .. } = operation {
+                written.extend(key.as_bytes());
+                written.extend(value);
+            }
+        }
+        Fault::None
+    });
+    let clock = VirtualClock::default();
+    let world = World::over(store, clock, Config::new(BASE).unwrap(), 1).await;
+    let root = world.grant("test.echo", "", r#"{"uses":9,"rate":{"count":9,"per":1}}"#).await;
+    let child = world.wrap(&root.cap, "").await;
+    assert_eq!(world.call("GET", &child.cap, "").await.status, 200);
+    world.server.revoke(&root.handle).await.unwrap();
+    world.server.close().await.unwrap();
+    let written = written.lock().unwrap().clone();
+    for cap in [&root.cap, &root.control, &child.cap, &child.control] {
+        let id = world.server.local_id(cap).unwrap();
+        assert!(!contains(&written, id.expose().as_bytes()));
+        assert!(contains(&written, SecretHash::of(id.expose()).as_bytes()));
+    }
+}
+
+#[test]
+fn the_worked_hashes() {
+    // Rule: belay 20.4 — an id is looked up by the SHA-256 of its text
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    for (id, hash) in [
+        (
+            "7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936",
+            "03c49ef021cea8aa746462da5884fe07318ba410aef658c795e2becd29831fbd",
+        ),
+        (
+            "Qm2vR8xK1tZ4yLw0nS7dJc9fHb3aUe6gPiToXkVh5Yk",
+            "54b4735d5ed46c81743d0ffce38fd72b4295e1b098a897695bdce0cf95a36fe3",
+        ),
+    ] {
+        assert_eq!(hex(SecretHash::of(id).as_bytes()), hash);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_shown_has_an_id() {
+    // Rule: belay 20.9 — ids, URLs and bodies are in no listing and no Debug output
+    let world = World::new().await;
+    let granted = world.grant("test.echo", "", "").await;
+    let listed = world.server.list(None, 10).await.unwrap();
+    let info = world.server.status(&granted.handle).await.unwrap();
+    let shown = format!("{granted:?} {listed:?} {info:?} {:?}", world.server);
+    for cap in [&granted.cap, &granted.control] {
+        let id = world.server.local_id(cap).unwrap();
+        assert!(!shown.contains(id.expose()));
+    }
+    assert!(shown.contains(granted.handle.as_str()));
+}
+
+/// Writes down every event.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("buswire")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push('\n');
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn the_audit_record_names_handles_only() {
+    // Rule: belay 20.9 — grant, wrap, revoke, suspend and every invocation are recorded, by handle
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let world = World::new().await;
+    let root = world.grant("test.echo", r#"{"channel":"s3cret-channel"}"#, "").await;
+    let child = world.wrap(&root.cap, "").await;
+    world.call("POST", &child.cap, r#"{"value":"s3cret-body"}"#).await;
+    world.call("PUT", &root.control, r#"{"value":{"suspended":true}}"#).await;
+    world.call("DELETE", &root.control, "").await;
+    let text = log.0.lock().unwrap().clone();
+    let (root_handle, child_handle) = (&root.handle, &child.handle);
+    for line in [
+        format!("granted handle={root_handle} kind=test.echo link=Root"),
+        format!("granted handle={child_handle} kind=test.echo link=Wrap by=\"{root_handle}\""),
+        format!(
+            "invoked handle={child_handle} chain=\"{root_handle}\" control=false \
+             method=\"POST\" status=200 bytes_in=23 bytes_out=23"
+        ),
+        format!("changed handle={root_handle} suspended=true"),
+        format!("revoked handle={root_handle} kind=test.echo"),
+    ] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert!(!text.contains("s3cret") && !text.contains("/cap/"));
+    for cap in [&root.cap, &root.control, &child.cap, &child.control] {
+        assert!(!text.contains(world.server.local_id(cap).unwrap().expose().as_str()));
+    }
+}

@@ -1,0 +1,363 @@
+//! The core of a route: which message is tried when, and what is settled.
+//!
+//! Sans-IO. The driver feeds messages in the order of the bus, results of attempts and the time; it
+//! takes [`Attempt`]s to carry out and [`Record`]s to store. Call [`Core::poll_attempt`] until
+//! `None`, and [`Core::take_record`], after every `handle_*`.
+//!
+//! Messages of one channel form a lane and go one at a time, in order. Lanes do not wait for each
+//! other: the *position* is the place up to which everything is settled, and what is settled beyond
+//! it is remembered one by one.
+//!
+//! Never here: sinks, storage, a clock, randomness.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use buswire_message::{Cursor, Sequence, Timestamp};
+
+use crate::route::RetryPolicy;
+
+/// How much one route holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages taken from the bus and not settled: default 65 536, about 150 bytes each beside the
+    /// bus's own. A channel that fails holds up others only when so many wait behind it.
+    pub pending_max: usize,
+    /// Attempts under way at once: default 64.
+    pub in_flight_max: usize,
+    /// Messages settled beyond the position: default 65 536, 40 bytes each. Reached only if one
+    /// message is being retried while so many others are delivered; the route then waits for it.
+    pub ahead_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { pending_max: 65_536, in_flight_max: 64, ahead_max: 65_536 }
+    }
+}
+
+/// The most settled messages and dead letters in one [`Record`], so that a record is one batch of
+/// the store.
+const RECORD_MAX: usize = 1000;
+
+/// A message as the core sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival<L, M> {
+    pub(crate) sequence: Sequence,
+    /// Its bus and channel.
+    pub(crate) lane: L,
+    pub(crate) message: M,
+    pub(crate) fate: Fate,
+}
+
+/// What is to become of a message that arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Hand it to the sink.
+    Deliver,
+    /// It came by this route already: settle it.
+    Skip,
+    /// It can't go on: a dead letter, for this reason.
+    Refuse(String),
+}
+
+/// The driver is to hand this message to the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt<M> {
+    pub(crate) sequence: Sequence,
+    pub(crate) message: M,
+    /// From 1.
+    pub(crate) number: u32,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Attempted {
+    Delivered,
+    Retry(String),
+    Reject(String),
+}
+
+/// A message that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dead<M> {
+    pub(crate) sequence: Sequence,
+    pub(crate) message: M,
+    pub(crate) attempts: u32,
+    pub(crate) error: String,
+    pub(crate) at: Timestamp,
+}
+
+/// Changes to store, all or nothing and in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record<M> {
+    /// Everything up to here is settled.
+    pub(crate) position: Cursor,
+    /// Settled beyond the position, to be remembered.
+    pub(crate) ahead: Vec<Sequence>,
+    /// Remembered before, to be forgotten: the position has passed them.
+    pub(crate) passed: Vec<Sequence>,
+    /// Given up.
+    pub(crate) dead: Vec<Dead<M>>,
+}
+
+#[derive(Debug)]
+struct Waiting<M> {
+    sequence: Sequence,
+    message: M,
+    attempts: u32,
+}
+
+/// The state of one route.
+#[derive(Debug)]
+pub(crate) struct Core<L, M> {
+    policy: RetryPolicy,
+    limits: Limits,
+    paused: bool,
+    /// Up to where messages were taken from the bus.
+    read_to: Cursor,
+    /// Messages of each channel, oldest first; the first is the one that is tried. Only a lane that
+    /// is held may be empty.
+    lanes: BTreeMap<L, VecDeque<Waiting<M>>>,
+    /// The lane of every message that is not settled.
+    unsettled: BTreeMap<Sequence, L>,
+    /// First messages of lanes that are not under way, by when they are due.
+    due: BTreeSet<(Timestamp, Sequence)>,
+    in_flight: BTreeSet<Sequence>,
+    /// Settled beyond the position, and whether the store knows.
+    ahead: BTreeMap<Sequence, bool>,
+    stored_position: Cursor,
+    dead: VecDeque<Dead<M>>,
+    /// Lanes whose first message was given up. The next one waits until the dead letter is stored:
+    /// after a crash before that, the one given up would be tried again, behind its successor.
+    held: BTreeSet<L>,
+    /// Lanes that go on when the record under way is stored.
+    releasing: BTreeSet<L>,
+}
+
+impl<L: Ord + Clone, M: Clone> Core<L, M> {
+    /// Goes on at `position`; `ahead` are the messages beyond it that were settled before.
+    pub(crate) fn new(
+        policy: RetryPolicy,
+        limits: Limits,
+        position: Cursor,
+        ahead: impl IntoIterator<Item = Sequence>,
+    ) -> Self {
+        Self {
+            policy,
+            limits,
+            paused: false,
+            read_to: position,
+            lanes: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            due: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
+            ahead: ahead.into_iter().map(|sequence| (sequence, true)).collect(),
+            stored_position: position,
+            dead: VecDeque::new(),
+            held: BTreeSet::new(),
+            releasing: BTreeSet::new(),
+        }
+    }
+
+    /// From where to read the bus.
+    pub(crate) const fn read_from(&self) -> Cursor {
+        self.read_to
+    }
+
+    /// How many more messages it takes; 0 asks the driver not to read.
+    pub(crate) fn room(&self) -> usize {
+        // With nothing unsettled, reading on is what lets the position pass what is ahead of it.
+        let is_held_up = self.ahead.len() >= self.limits.ahead_max && !self.unsettled.is_empty();
+        if self.paused || is_held_up || self.dead.len() >= RECORD_MAX {
+            return 0;
+        }
+        self.limits.pending_max.saturating_sub(self.unsettled.len())
+    }
+
+    /// How many messages wait or are under way.
+    pub(crate) fn pending(&self) -> usize {
+        self.unsettled.len()
+    }
+
+    /// Up to where everything is settled.
+    pub(crate) fn position(&self) -> Cursor {
+        // Everything read is settled up to the message before the oldest that is not.
+        self.unsettled.keys().next().map_or(self.read_to, |oldest| {
+            let before = oldest.as_u64().checked_sub(1).and_then(Sequence::from_u64);
+            before.map_or(Cursor::Start, Cursor::After)
+        })
+    }
+
+    /// Stops or starts handing out attempts. Those under way go on.
+    pub(crate) const fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Takes messages in the order of the bus. `read_to` is where the next ones begin.
+    pub(crate) fn handle_arrivals(
+        &mut self,
+        now: Timestamp,
+        arrivals: impl IntoIterator<Item = Arrival<L, M>>,
+        read_to: Cursor,
+    ) {
+        for Arrival { sequence, lane, message, fate } in arrivals {
+            debug_assert!(self.read_to.after().is_none_or(|read| sequence > read));
+            self.read_to = Cursor::After(sequence);
+            if self.ahead.contains_key(&sequence) {
+                continue;
+            }
+            match fate {
+                Fate::Deliver => self.enqueue(now, sequence, lane, message),
+                Fate::Skip => self.settle_ahead(sequence),
+                Fate::Refuse(error) => {
+                    self.dead.push_back(Dead { sequence, message, attempts: 0, error, at: now });
+                    self.settle_ahead(sequence);
+                }
+            }
+        }
+        if read_to.after() > self.read_to.after() {
+            self.read_to = read_to;
+        }
+    }
+
+    fn enqueue(&mut self, now: Timestamp, sequence: Sequence, lane: L, message: M) {
+        self.unsettled.insert(sequence, lane.clone());
+        let is_held = self.held.contains(&lane) || self.releasing.contains(&lane);
+        let waiting = self.lanes.entry(lane).or_default();
+        if waiting.is_empty() && !is_held {
+            self.due.insert((now, sequence));
+        }
+        waiting.push_back(Waiting { sequence, message, attempts: 0 });
+    }
+
+    fn settle_ahead(&mut self, sequence: Sequence) {
+        self.ahead.entry(sequence).or_insert(false);
+    }
+
+    /// The next attempt that is due and for which there is room; call until `None`.
+    pub(crate) fn poll_attempt(&mut self, now: Timestamp) -> Option<Attempt<M>> {
+        if self.paused || self.in_flight.len() >= self.limits.in_flight_max {
+            return None;
+        }
+        let &(due, sequence) = self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.due.pop_first();
+        let first = self.lanes.get_mut(self.unsettled.get(&sequence)?)?.front_mut()?;
+        debug_assert_eq!(first.sequence, sequence);
+        first.attempts += 1;
+        self.in_flight.insert(sequence);
+        Some(Attempt { sequence, message: first.message.clone(), number: first.attempts })
+    }
+
+    /// When [`poll_attempt`](Self::poll_attempt) has something next, if nothing else happens.
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.paused || self.in_flight.len() >= self.limits.in_flight_max {
+            return None;
+        }
+        self.due.first().map(|&(due, _)| due)
+    }
+
+    /// Takes the result of an attempt. `random` chooses the jitter of a retry. A result for a message
+    /// that is not under way changes nothing.
+    pub(crate) fn handle_attempted(
+        &mut self,
+        now: Timestamp,
+        sequence: Sequence,
+        result: Attempted,
+        random: u64,
+    ) {
+        if !self.in_flight.remove(&sequence) {
+            return;
+        }
+        let Some(attempts) = self.attempts(sequence) else { return };
+        match result {
+            Attempted::Delivered => {
+                if let Some((lane, _)) = self.settle_first(sequence) {
+                    self.go_on(now, &lane);
+                }
+            }
+            Attempted::Retry(_) if attempts < self.policy.attempts_max => {
+                let due = now.saturating_add(self.policy.delay(attempts, random));
+                self.due.insert((due, sequence));
+            }
+            Attempted::Retry(error) | Attempted::Reject(error) => {
+                if let Some((lane, Waiting { message, .. })) = self.settle_first(sequence) {
+                    self.dead.push_back(Dead { sequence, message, attempts, error, at: now });
+                    self.held.insert(lane);
+                }
+            }
+        }
+    }
+
+    fn attempts(&self, sequence: Sequence) -> Option<u32> {
+        let first = self.lanes.get(self.unsettled.get(&sequence)?)?.front()?;
+        debug_assert_eq!(first.sequence, sequence);
+        Some(first.attempts)
+    }
+
+    /// Takes the first message of a lane out.
+    fn settle_first(&mut self, sequence: Sequence) -> Option<(L, Waiting<M>)> {
+        let lane = self.unsettled.remove(&sequence)?;
+        self.settle_ahead(sequence);
+        let settled = self.lanes.get_mut(&lane)?.pop_front()?;
+        Some((lane, settled))
+    }
+
+    /// Makes the next message of a lane due, or forgets the lane.
+    fn go_on(&mut self, now: Timestamp, lane: &L) {
+        match self.lanes.get(lane).map(VecDeque::front) {
+            Some(Some(next)) => drop(self.due.insert((now, next.sequence))),
+            Some(None) => drop(self.lanes.remove(lane)),
+            None => {}
+        }
+    }
+
+    /// The record that was taken is stored: channels whose message was given up go on.
+    pub(crate) fn handle_recorded(&mut self, now: Timestamp) {
+        for lane in std::mem::take(&mut self.releasing) {
+            self.go_on(now, &lane);
+        }
+    }
+
+    /// What is to be stored and was not yet; `None` if the store knows everything. What is handed
+    /// out counts as stored: a driver that fails to store it tries the same record again before it
+    /// asks for another, or gives the whole core up. Once it is stored, call
+    /// [`handle_recorded`](Self::handle_recorded).
+    pub(crate) fn take_record(&mut self) -> Option<Record<M>> {
+        let position = self.position();
+        let is_passed = |sequence: &Sequence| position.after().is_some_and(|at| *sequence <= at);
+        let dead: Vec<_> = self.dead.drain(..self.dead.len().min(RECORD_MAX)).collect();
+        let mut passed = Vec::new();
+        let mut ahead = Vec::new();
+        for (sequence, stored) in &mut self.ahead {
+            if passed.len() + ahead.len() >= RECORD_MAX {
+                break;
+            }
+            if is_passed(sequence) {
+                passed.push((*sequence, *stored));
+            } else if !*stored {
+                *stored = true;
+                ahead.push(*sequence);
+            }
+        }
+        for (sequence, _) in &passed {
+            self.ahead.remove(sequence);
+        }
+        let nothing = ahead.is_empty() && dead.is_empty() && position == self.stored_position;
+        let passed: Vec<_> =
+            passed.into_iter().filter_map(|(s, stored)| stored.then_some(s)).collect();
+        if nothing && passed.is_empty() {
+            return None;
+        }
+        self.stored_position = position;
+        if self.dead.is_empty() {
+            self.releasing.append(&mut self.held);
+        }
+        Some(Record { position, ahead, passed, dead })
+    }
+}

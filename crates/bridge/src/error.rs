@@ -1,0 +1,36 @@
+//! What can go wrong when routes are managed.
+
+use buswire_message::RouteName;
+use buswire_store::StoreError;
+
+use crate::route::RouteProblem;
+
+/// Why a route was not made, changed or shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// Its description is wrong; every problem is named.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<RouteProblem>),
+    /// There is one of this name.
+    #[error("there is a route {0} already")]
+    Exists(RouteName),
+    /// There is none of this name.
+    #[error("there is no route {0}")]
+    Unknown(RouteName),
+    /// No more routes are taken.
+    #[error("there are {0} routes, which is the limit")]
+    TooMany(usize),
+    /// The store did not do it.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+    /// What is stored of a route can't be read.
+    #[error("the stored route {0} can't be read")]
+    Damaged(String),
+}
+
+impl From<StoreError> for RouteError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,303 @@
+//! All routes of a gateway: made, changed, shown and run.
+//!
+//! Never here: delivering; each route has its runner.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use buswire_bus::Buses;
+use buswire_message::{Clock, Entropy, MessageId, RouteName, Sequence, SourceUrl};
+use buswire_store::Store;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    delivery::Limits,
+    error::RouteError,
+    ledger::{DeadLetter, Ledger},
+    route::{Route, Start},
+    runner::{Counters, Runner, Shared},
+    sink::OpenSink,
+};
+
+/// The settings of the bridge.
+#[derive(Clone, Debug)]
+pub struct RoutesConfig {
+    /// The source of answers that routes publish.
+    pub source: SourceUrl,
+    /// How much each route holds in memory.
+    pub limits: Limits,
+    /// The most routes; default 10 000, one task and a few KiB each.
+    pub routes_max: usize,
+    /// How long dead letters are kept; default 7 days.
+    pub dead_letters_kept: Duration,
+}
+
+impl RoutesConfig {
+    /// The defaults, with `source` as the source of answers.
+    pub fn new(source: SourceUrl) -> Self {
+        Self {
+            source,
+            limits: Limits::default(),
+            routes_max: 10_000,
+            dead_letters_kept: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+/// A route and what it is doing.
+#[derive(Clone, Debug)]
+pub struct RouteInfo {
+    /// The route.
+    pub route: Route,
+    /// What it is doing.
+    pub state: RouteState,
+    /// Messages delivered since the process started.
+    pub delivered: u64,
+    /// Attempts that failed since the process started.
+    pub failed_attempts: u64,
+    /// Messages that became dead letters since the process started.
+    pub dead: u64,
+    /// Messages that wait or are under way.
+    pub pending: u64,
+}
+
+/// What a route is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteState {
+    /// It delivers.
+    Running,
+    /// An administrator paused it.
+    Paused,
+    /// Its sink can't be opened here; the text says why.
+    Blocked(String),
+}
+
+struct Running {
+    route: Route,
+    pause: Option<mpsc::Sender<bool>>,
+    stop: CancellationToken,
+    stopped: TaskTracker,
+    blocked: Option<String>,
+    counters: Arc<Counters>,
+}
+
+/// The routes of one gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Routes {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Shared,
+    sinks: Arc<dyn OpenSink>,
+    routes_max: usize,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    running: Mutex<BTreeMap<RouteName, Running>>,
+    /// Changes of the set of routes go one at a time, over their commits.
+    changes: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("count", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Routes {
+    /// Starts every stored route. Call it on a tokio runtime. Routes run until [`stop`](Self::stop).
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Store`], [`RouteError::Damaged`].
+    pub async fn open(
+        buses: Buses,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        sinks: Arc<dyn OpenSink>,
+        config: RoutesConfig,
+    ) -> Result<Self, RouteError> {
+        let ledger = Ledger::new(store, config.dead_letters_kept);
+        let RoutesConfig { source, limits, routes_max, .. } = config;
+        let shared = Shared { buses, ledger, clock, entropy, limits, source };
+        let inner = Inner {
+            shared,
+            sinks,
+            routes_max,
+            stop: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            running: Mutex::new(BTreeMap::new()),
+            changes: tokio::sync::Mutex::new(()),
+        };
+        let routes = Self { inner: Arc::new(inner) };
+        let now = routes.inner.shared.clock.now();
+        for route in routes.inner.shared.ledger.routes(now).await? {
+            routes.start(route).await?;
+        }
+        Ok(routes)
+    }
+
+    /// Stops every route: no attempt begins any more, what is settled is stored. Done at once if
+    /// they are stopped.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+
+    /// Makes a route and starts it. It is stored when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Invalid`] if its sink can't be opened here, [`RouteError::Exists`],
+    /// [`RouteError::TooMany`], [`RouteError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the route may be stored without running until the next start.
+    pub async fn create(&self, mut route: Route) -> Result<(), RouteError> {
+        let _changing = self.inner.changes.lock().await;
+        self.inner.sinks.open(&route.sink).map_err(|problem| RouteError::Invalid(vec![problem]))?;
+        let count = self.lock().len();
+        if self.lock().contains_key(&route.name) {
+            return Err(RouteError::Exists(route.name));
+        }
+        if count >= self.inner.routes_max {
+            return Err(RouteError::TooMany(count));
+        }
+        let now = self.inner.shared.clock.now();
+        if route.start == Start::Now {
+            // Written down as a place, so that a restart before the first message changes nothing.
+            route.start = Start::After(MessageId::from_sequence(Sequence::at(now)));
+        }
+        if !self.inner.shared.ledger.create(&route, now).await? {
+            return Err(RouteError::Exists(route.name));
+        }
+        self.start(route).await
+    }
+
+    /// Pauses a route or lets it go on. It is stored when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`], [`RouteError::Store`].
+    pub async fn set_enabled(&self, name: &RouteName, enabled: bool) -> Result<(), RouteError> {
+        let _changing = self.inner.changes.lock().await;
+        let unknown = || RouteError::Unknown(name.clone());
+        let mut route = self.lock().get(name).map(|r| r.route.clone()).ok_or_else(unknown)?;
+        route.enabled = enabled;
+        self.inner.shared.ledger.update(&route, self.inner.shared.clock.now()).await?;
+        let pause = self.lock().get_mut(name).and_then(|running| {
+            running.route = route;
+            running.pause.clone()
+        });
+        if let Some(pause) = pause {
+            // The receiver is gone only when the route stops, which pauses it too.
+            pause.send(!enabled).await.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Stops a route and removes it with its position and its dead letters.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`], [`RouteError::Store`].
+    pub async fn delete(&self, name: &RouteName) -> Result<(), RouteError> {
+        let _changing = self.inner.changes.lock().await;
+        let running = self.lock().remove(name);
+        let Some(running) = running else { return Err(RouteError::Unknown(name.clone())) };
+        running.stop.cancel();
+        running.stopped.close();
+        running.stopped.wait().await;
+        self.inner.shared.ledger.delete(name, self.inner.shared.clock.now()).await
+    }
+
+    /// Every route, by name.
+    pub fn list(&self) -> Vec<RouteInfo> {
+        self.lock().values().map(Running::info).collect()
+    }
+
+    /// One route.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`].
+    pub fn get(&self, name: &RouteName) -> Result<RouteInfo, RouteError> {
+        self.lock().get(name).map(Running::info).ok_or_else(|| RouteError::Unknown(name.clone()))
+    }
+
+    /// The first `limit` dead letters of a route, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`], [`RouteError::Store`], [`RouteError::Damaged`].
+    pub async fn dead_letters(
+        &self,
+        name: &RouteName,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, RouteError> {
+        self.get(name)?;
+        self.inner.shared.ledger.dead_letters(name, limit, self.inner.shared.clock.now()).await
+    }
+
+    async fn start(&self, route: Route) -> Result<(), RouteError> {
+        let shared = self.inner.shared.clone();
+        let progress = shared.ledger.progress(&route.name, shared.clock.now()).await?;
+        let counters = Arc::new(Counters::default());
+        let (pause, paused) = mpsc::channel(8);
+        let stop = self.inner.stop.child_token();
+        let stopped = TaskTracker::new();
+        let mut running = Running {
+            route: route.clone(),
+            pause: Some(pause),
+            stop: stop.clone(),
+            stopped: stopped.clone(),
+            blocked: None,
+            counters: Arc::clone(&counters),
+        };
+        match self.inner.sinks.open(&route.sink) {
+            Ok(sink) => {
+                let runner = Runner::new(shared, route.clone(), sink, progress, counters);
+                let task = stopped.track_future(runner.run(paused, stop));
+                self.inner.tracker.spawn(task);
+            }
+            Err(problem) => {
+                tracing::error!(route = %route.name, %problem, "a stored route can't run here");
+                running.pause = None;
+                running.blocked = Some(problem.to_string());
+            }
+        }
+        self.lock().insert(route.name, running);
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RouteName, Running>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn info(&self) -> RouteInfo {
+        let state = match &self.blocked {
+            Some(why) => RouteState::Blocked(why.clone()),
+            None if self.route.enabled => RouteState::Running,
+            None => RouteState::Paused,
+        };
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        RouteInfo {
+            route: self.route.clone(),
+            state,
+            delivered: count(&self.counters.delivered),
+            failed_attempts: count(&self.counters.failed_attempts),
+            dead: count(&self.counters.dead),
+            pending: count(&self.counters.pending),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The driver of one route: reads the bus, carries out attempts, stores what is settled.
+//!
+//! One task for each route, whatever the number of attempts under way. Never here: decisions; they
+//! are the core's.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use buswire_bus::{Buses, PublishError, StoredMessage};
+use buswire_message::{
+    BusName, ChannelName, Clock, DedupeKey, Entropy, HOP_LIMIT, Message, NewMessage, SourceUrl,
+    Timestamp,
+};
+use buswire_store::BoxFuture;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    delivery::{Arrival, Attempt, Attempted, Core, Fate, Limits, Record},
+    ledger::{Ledger, Progress},
+    route::Route,
+    sink::{Delivery, Reply, Sink, SinkError},
+};
+
+/// How many messages are read from the bus at once.
+const READ_MAX: usize = 256;
+/// How long a read waits for messages before it is begun again.
+const READ_WAIT: Duration = Duration::from_secs(600);
+/// How long to wait after the bus or the store failed.
+const FAILURE_DELAY: Duration = Duration::from_millis(500);
+
+type Lane = (BusName, ChannelName);
+type Done = (buswire_message::Sequence, Attempted);
+
+/// What every runner uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) buses: Buses,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) limits: Limits,
+    pub(crate) source: SourceUrl,
+}
+
+/// What is told of a running route.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) delivered: AtomicU64,
+    pub(crate) failed_attempts: AtomicU64,
+    pub(crate) dead: AtomicU64,
+    pub(crate) pending: AtomicU64,
+}
+
+/// The state of one running route.
+pub(crate) struct Runner {
+    shared: Shared,
+    route: Arc<Route>,
+    sink: Arc<dyn Sink>,
+    core: Core<Lane, Arc<StoredMessage>>,
+    counters: Arc<Counters>,
+    attempts: FuturesUnordered<BoxFuture<'static, Done>>,
+    recording: Option<BoxFuture<'static, ()>>,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        shared: Shared,
+        route: Route,
+        sink: Arc<dyn Sink>,
+        progress: Progress,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let created = buswire_message::MessageId::from_sequence(buswire_message::Sequence::ZERO);
+        let position = progress.position.unwrap_or_else(|| route.start.cursor(created));
+        let mut core = Core::new(route.retry, shared.limits, position, progress.ahead);
+        core.set_paused(!route.enabled);
+        Self {
+            shared,
+            route: Arc::new(route),
+            sink,
+            core,
+            counters,
+            attempts: FuturesUnordered::new(),
+            recording: None,
+        }
+    }
+
+    /// Delivers until `shutdown`. `paused` changes whether it does. Attempts under way at shutdown
+    /// are dropped, and tried again after the next start; what is settled is stored before it
+    /// returns.
+    pub(crate) async fn run(
+        mut self,
+        mut paused: mpsc::Receiver<bool>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            self.start_due_attempts();
+            self.start_recording();
+            let now = self.shared.clock.now();
+            let due = self.core.poll_timeout().map(|due| due.saturating_since(now));
+            let read = read(&self.shared, &self.route, &self.core);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(is_paused) = paused.recv() => self.core.set_paused(is_paused),
+                () = finished(&mut self.recording) => {
+                    self.recording = None;
+                    self.core.handle_recorded(self.shared.clock.now());
+                }
+                Some(done) = self.attempts.next() => self.settle(done),
+                () = sleep(due) => {}
+                page = read => self.take(page).await,
+            }
+            self.counters.pending.store(self.core.pending() as u64, Ordering::Relaxed);
+        }
+        self.finish().await;
+    }
+
+    async fn finish(mut self) {
+        self.attempts.clear();
+        loop {
+            if let Some(recording) = self.recording.take() {
+                recording.await;
+            }
+            self.start_recording();
+            if self.recording.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn start_due_attempts(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some(attempt) = self.core.poll_attempt(now) {
+            let shared = self.shared.clone();
+            let (route, sink) = (Arc::clone(&self.route), Arc::clone(&self.sink));
+            self.attempts.push(Box::pin(carry_out(shared, route, sink, attempt, now)));
+        }
+    }
+
+    fn start_recording(&mut self) {
+        if self.recording.is_some() {
+            return;
+        }
+        if let Some(record) = self.core.take_record() {
+            let dead = u64::try_from(record.dead.len()).unwrap_or(u64::MAX);
+            self.counters.dead.fetch_add(dead, Ordering::Relaxed);
+            let (shared, route) = (self.shared.clone(), Arc::clone(&self.route));
+            self.recording = Some(Box::pin(store(shared, route, record)));
+        }
+    }
+
+    fn settle(&mut self, (sequence, result): Done) {
+        let counter = match &result {
+            Attempted::Delivered => &self.counters.delivered,
+            Attempted::Retry(_) | Attempted::Reject(_) => &self.counters.failed_attempts,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 8];
+        self.shared.entropy.fill(&mut random);
+        let now = self.shared.clock.now();
+        self.core.handle_attempted(now, sequence, result, u64::from_le_bytes(random));
+    }
+
+    async fn take(&mut self, page: Result<buswire_bus::ReadPage, buswire_bus::BusError>) {
+        match page {
+            Ok(page) => {
+                let now = self.shared.clock.now();
+                let name = &self.route.name;
+                let arrivals = page.messages.into_iter().map(|message| Arrival {
+                    sequence: message.id.sequence(),
+                    lane: (message.bus.clone(), message.channel.clone()),
+                    fate: fate(&message, name),
+                    message,
+                });
+                self.core.handle_arrivals(now, arrivals, page.next);
+            }
+            Err(error) => {
+                tracing::warn!(route = %self.route.name, %error, "a route could not read its bus");
+                tokio::time::sleep(FAILURE_DELAY).await;
+            }
+        }
+    }
+}
+
+fn fate(message: &Message, route: &buswire_message::RouteName) -> Fate {
+    if message.headers.via.contains(route) {
+        Fate::Skip
+    } else if message.headers.via.len() >= HOP_LIMIT {
+        Fate::Refuse(format!("it has taken {HOP_LIMIT} routes, which is the limit"))
+    } else {
+        Fate::Deliver
+    }
+}
+
+/// Reads on from where the core is, and waits if there is nothing; for ever if the core has no room.
+fn read(
+    shared: &Shared,
+    route: &Arc<Route>,
+    core: &Core<Lane, Arc<StoredMessage>>,
+) -> impl Future<Output = Result<buswire_bus::ReadPage, buswire_bus::BusError>> + use<> {
+    let (shared, route) = (shared.clone(), Arc::clone(route));
+    let (room, from) = (core.room().min(READ_MAX), core.read_from());
+    async move {
+        if room == 0 {
+            return std::future::pending().await;
+        }
+        let deadline = shared.clock.now().saturating_add(READ_WAIT);
+        shared.buses.read_wait(&route.scope, from, room, deadline).await
+    }
+}
+
+async fn finished(recording: &mut Option<BoxFuture<'static, ()>>) {
+    match recording {
+        Some(recording) => recording.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stores a record, however often it takes: going on without it would break the promise of order.
+async fn store(shared: Shared, route: Arc<Route>, record: Record<Arc<StoredMessage>>) {
+    for dead in &record.dead {
+        tracing::warn!(
+            route = %route.name, attempts = dead.attempts, error = %dead.error,
+            "a message became a dead letter"
+        );
+    }
+    while let Err(error) = shared.ledger.record(&route.name, &record, shared.clock.now()).await {
+        tracing::error!(route = %route.name, %error, "the position of a route could not be stored");
+        tokio::time::sleep(FAILURE_DELAY).await;
+    }
+}
+
+async fn carry_out(
+    shared: Shared,
+    route: Arc<Route>,
+    sink: Arc<dyn Sink>,
+    attempt: Attempt<Arc<StoredMessage>>,
+    now: Timestamp,
+) -> Done {
+    let sequence = attempt.sequence;
+    let Some(delivery) = delivery(&shared, &route, attempt, now) else {
+        return (sequence, Attempted::Reject("it can't be named".into()));
+    };
+    let deliver = AssertUnwindSafe(sink.deliver(delivery.clone())).catch_unwind();
+    let result = match tokio::time::timeout(route.retry.timeout, deliver).await {
+        Err(_) => Err(SinkError::Retry("it took too long".into())),
+        Ok(Err(_)) => Err(SinkError::Reject("the sink failed inside".into())),
+        Ok(Ok(result)) => result,
+    };
+    let result = match (result, &route.reply_type) {
+        (Ok(Some(reply)), Some(kind)) => publish_reply(&shared, &delivery, reply, kind).await,
+        (result, _) => result.map(|_| ()),
+    };
+    let attempted = match result {
+        Ok(()) => Attempted::Delivered,
+        Err(SinkError::Retry(error)) => Attempted::Retry(error),
+        Err(SinkError::Reject(error)) => Attempted::Reject(error),
+    };
+    (sequence, attempted)
+}
+
+fn delivery(
+    shared: &Shared,
+    route: &Route,
+    attempt: Attempt<Arc<StoredMessage>>,
+    now: Timestamp,
+) -> Option<Delivery> {
+    let message = attempt.message;
+    let mut via = message.headers.via.clone();
+    via.push(route.name.clone());
+    let mut span = [0; 8];
+    shared.entropy.fill(&mut span);
+    let traceparent =
+        message.headers.traceparent.map(|trace| trace.with_span(u64::from_le_bytes(span)));
+    let dedupe_key = format!("route:{}:{}", route.name, message.id).parse::<DedupeKey>().ok()?;
+    let deadline = now.saturating_add(route.retry.timeout);
+    Some(Delivery { message, via, dedupe_key, traceparent, attempt: attempt.number, deadline })
+}
+
+/// Publishes an answer on the channel of the message. Repeating it changes nothing.
+async fn publish_reply(
+    shared: &Shared,
+    delivery: &Delivery,
+    reply: Reply,
+    kind: &buswire_message::MessageType,
+) -> Result<(), SinkError> {
+    let message = &delivery.message;
+    let mut answer = NewMessage {
+        channel: message.channel.clone(),
+        source: shared.source.clone(),
+        kind: kind.clone(),
+        sticky: false,
+        expires_at: None,
+        payload: reply.payload,
+        headers: buswire_message::Headers::default(),
+    };
+    answer.headers.traceparent = delivery.traceparent;
+    answer.headers.via = delivery.via.clone();
+    answer.headers.in_reply_to = Some(message.id);
+    answer.headers.dedupe_key = Some(delivery.dedupe_key.clone());
+    answer.headers.content_type = reply.content_type;
+    match shared.buses.publish(&message.bus, answer).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(publish_failure(&error)),
+    }
+}
+
+fn publish_failure(error: &PublishError) -> SinkError {
+    let text = format!("the answer could not be published: {error}");
+    match error {
+        PublishError::Expiry(_)
+        | PublishError::PayloadTooLarge { .. }
+        | PublishError::ListTooLarge { .. }
+        | PublishError::TooManyHops => SinkError::Reject(text),
+        // The bus may be made, or have room again, before the message is given up.
+        _ => SinkError::Retry(text),
+    }
+}

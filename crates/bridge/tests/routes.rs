@@ -1,0 +1,227 @@
+//! Routes over the memory store, with sinks that fail as they are told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use buswire_bridge::{
+    OpenSink, Reply, RetryPolicy, Route, RouteError, RouteProblem, RouteState, Routes,
+    RoutesConfig, Sink, SinkDelivery, SinkError, SinkUri,
+};
+use buswire_bus::{BusConfig, BusLimits, Buses};
+use buswire_message::{BusName, Cursor, Headers, NewMessage, Payload, Retention, Scope};
+use buswire_store::{
+    BoxFuture, Store,
+    memory::MemoryStore,
+    system::{SystemClock, SystemEntropy},
+};
+use bytes::Bytes;
+
+/// Takes everything, unless it is told to fail; answers with the payload.
+#[derive(Debug, Default)]
+struct TestSink {
+    taken: Mutex<Vec<String>>,
+    is_down: AtomicBool,
+}
+
+impl Sink for TestSink {
+    fn deliver(&self, delivery: SinkDelivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>> {
+        Box::pin(async move {
+            let text = delivery.message.payload.as_str().to_owned();
+            if text == "\"poison\"" {
+                return Err(SinkError::Reject("it is poison".into()));
+            }
+            if self.is_down.load(Ordering::SeqCst) {
+                return Err(SinkError::Retry("it is down".into()));
+            }
+            self.taken.lock().unwrap().push(text);
+            Ok(Some(Reply { payload: delivery.message.payload.clone(), content_type: None }))
+        })
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct TestSinks(Arc<TestSink>);
+
+impl OpenSink for TestSinks {
+    fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
+        match uri {
+            SinkUri::Mdp { .. } => Ok(self.0.clone()),
+            _ => Err(RouteProblem::SinkUnavailable("only mdp: here".into())),
+        }
+    }
+}
+
+struct World {
+    store: Arc<MemoryStore>,
+    buses: Buses,
+    sinks: TestSinks,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let config = BusConfig {
+            message_url_prefix: "https://gw.example/v2/message/".into(),
+            limits: BusLimits::default(),
+        };
+        let buses = Buses::open(store.clone(), Arc::new(SystemClock), config).await.unwrap();
+        buses.create(&bus(), Retention::default()).await.unwrap();
+        Self { store, buses, sinks: TestSinks::default() }
+    }
+
+    async fn routes(&self) -> Routes {
+        let store: Arc<dyn Store> = self.store.clone();
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let config = RoutesConfig::new("https://gw.example/".parse().unwrap());
+        let sinks = Arc::new(self.sinks.clone());
+        Routes::open(self.buses.clone(), store, clock, entropy, sinks, config).await.unwrap()
+    }
+
+    async fn publish(&self, channel: &str, kind: &str, payload: &str) {
+        let message = NewMessage {
+            channel: channel.parse().unwrap(),
+            source: "https://vendor.example/".parse().unwrap(),
+            kind: kind.parse().unwrap(),
+            sticky: false,
+            expires_at: None,
+            payload: Payload::parse(&Bytes::from(payload.to_owned())).unwrap(),
+            headers: Headers::default(),
+        };
+        self.buses.publish(&bus(), message).await.unwrap();
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.sinks.0.taken.lock().unwrap().clone()
+    }
+
+    async fn until_taken(&self, expected: &[&str]) {
+        until("the sink has taken what it should", async || self.taken() == expected).await;
+    }
+}
+
+fn bus() -> BusName {
+    "a.example".parse().unwrap()
+}
+
+fn route(name: &str, scope: &str, reply: Option<&str>) -> Route {
+    let retry = RetryPolicy {
+        first_delay: Duration::from_millis(2),
+        longest_delay: Duration::from_millis(10),
+        ..RetryPolicy::default()
+    };
+    Route::parse(name, scope, "mdp:work", reply, "beginning", retry).unwrap()
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect(what);
+}
+
+#[tokio::test]
+async fn messages_in_scope_are_delivered_and_answers_published_once() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    // The answers are in the scope of the route too; it does not take its own.
+    routes.create(route("r", "bus:a.example", Some("answer"))).await.unwrap();
+    for n in ["1", "2", "3"] {
+        world.publish("c", "order", n).await;
+    }
+    world.until_taken(&["1", "2", "3"]).await;
+    let scope: Scope = "bus:a.example type:answer".parse().unwrap();
+    until("the answers are published", async || {
+        world.buses.read(&scope, Cursor::Start, 10).await.unwrap().messages.len() == 3
+    })
+    .await;
+    let answers = world.buses.read(&scope, Cursor::Start, 10).await.unwrap().messages;
+    assert_eq!(answers[0].headers.via[0].as_str(), "r");
+    assert!(answers[0].headers.in_reply_to.is_some());
+    routes.stop().await;
+    assert_eq!(world.taken().len(), 3);
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_it_was() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    routes.create(route("r", "bus:a.example type:order", None)).await.unwrap();
+    world.publish("c", "order", "1").await;
+    world.until_taken(&["1"]).await;
+    routes.stop().await;
+    world.publish("c", "order", "2").await;
+    let routes = world.routes().await;
+    world.until_taken(&["1", "2"]).await;
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_is_down_is_tried_again_and_poison_is_set_aside() {
+    let world = World::new().await;
+    world.sinks.0.is_down.store(true, Ordering::SeqCst);
+    let routes = world.routes().await;
+    let created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    routes.create(created).await.unwrap();
+    world.publish("c", "order", "\"poison\"").await;
+    world.publish("c", "order", "1").await;
+    until("an attempt failed", async || routes.get(&name).unwrap().failed_attempts > 1).await;
+    world.sinks.0.is_down.store(false, Ordering::SeqCst);
+    world.until_taken(&["1"]).await;
+    let dead = routes.dead_letters(&name, 10).await.unwrap();
+    assert_eq!((dead.len(), &*dead[0].payload, &*dead[0].error), (1, "\"poison\"", "it is poison"));
+    assert_eq!(routes.get(&name).unwrap().dead, 1);
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_paused_route_waits_and_a_deleted_one_is_gone() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    routes.create(created.clone()).await.unwrap();
+    assert!(matches!(routes.create(created.clone()).await, Err(RouteError::Exists(_))));
+    routes.set_enabled(&name, false).await.unwrap();
+    assert_eq!(routes.get(&name).unwrap().state, RouteState::Paused);
+    world.publish("c", "order", "1").await;
+    routes.stop().await;
+    assert_eq!(world.taken(), Vec::<String>::new());
+    // Paused outlives a restart.
+    let routes = world.routes().await;
+    assert_eq!(routes.get(&name).unwrap().state, RouteState::Paused);
+    routes.set_enabled(&name, true).await.unwrap();
+    world.until_taken(&["1"]).await;
+    routes.delete(&name).await.unwrap();
+    assert!(matches!(routes.delete(&name).await, Err(RouteError::Unknown(_))));
+    // A new route of the name begins anew.
+    routes.create(created).await.unwrap();
+    world.until_taken(&["1", "1"]).await;
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_is_not_there_is_refused_by_name() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let retry = RetryPolicy::default();
+    let route = Route::parse("r", "bus:a.example", "push:subscribers", None, "now", retry).unwrap();
+    let error = routes.create(route).await.unwrap_err();
+    assert_eq!(error.to_string(), "sink: only mdp: here");
+    assert!(routes.list().is_empty());
+    routes.stop().await;
+}

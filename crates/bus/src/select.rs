@@ -1,0 +1,71 @@
+//! A scope made ready for reading: which buses, which channels, and what is left to compare.
+//!
+//! Never here: messages.
+
+use std::sync::Arc;
+
+use buswire_message::{BusName, ChannelName, Field, Message, Scope};
+use smallvec::SmallVec;
+
+/// What of a scope no index answers, compared with each message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    scope: Scope,
+    message_url_prefix: Arc<str>,
+}
+
+impl Filter {
+    pub(crate) fn new(scope: Scope, message_url_prefix: &Arc<str>) -> Self {
+        Self { scope, message_url_prefix: Arc::clone(message_url_prefix) }
+    }
+
+    pub(crate) fn admits(&self, message: &Message) -> bool {
+        self.scope.matches(&message.subject(&self.message_url_prefix))
+    }
+}
+
+/// A scope made ready for reading.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// The buses, each once, in order.
+    pub(crate) buses: SmallVec<[BusName; 1]>,
+    /// The channels, each once, in order; `None` for all.
+    pub(crate) channels: Option<SmallVec<[ChannelName; 1]>>,
+    /// The rest of the scope, if there is any.
+    pub(crate) filter: Option<Arc<Filter>>,
+}
+
+impl Selection {
+    pub(crate) fn new(scope: &Scope, message_url_prefix: &Arc<str>) -> Self {
+        let mut buses: SmallVec<[BusName; 1]> = scope.buses().collect();
+        buses.sort_unstable();
+        buses.dedup();
+        let channels = scope.has(Field::Channel).then(|| {
+            // A value that is no channel name matches no message.
+            let mut channels: SmallVec<[ChannelName; 1]> =
+                scope.values(Field::Channel).filter_map(|value| value.parse().ok()).collect();
+            channels.sort_unstable();
+            channels.dedup();
+            channels
+        });
+        let has_rest =
+            [Field::Source, Field::Type, Field::Sticky, Field::MessageUrl].map(|f| scope.has(f));
+        let filter = has_rest.contains(&true).then(|| {
+            let scope = scope.clone().without(Field::Bus).without(Field::Channel);
+            Arc::new(Filter::new(scope, message_url_prefix))
+        });
+        Self { buses, channels, filter }
+    }
+
+    /// Whether a message of one of its buses, in one of its channels, is in scope.
+    pub(crate) fn admits(&self, message: &Message) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.admits(message))
+    }
+
+    /// Whether `message` is in scope, no index asked.
+    pub(crate) fn admits_any(&self, message: &Message) -> bool {
+        self.buses.contains(&message.bus)
+            && self.channels.as_ref().is_none_or(|channels| channels.contains(&message.channel))
+            && self.admits(message)
+    }
+}

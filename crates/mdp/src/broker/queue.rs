@@ -1,0 +1,336 @@
+//! Requests: taken in, queued per client, handed out, given up (mdp.md §8.5, §8.7 to §8.9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::arena::Key;
+use super::config::TIME_MAX;
+use super::services::NoService;
+use super::tables::{Assignment, Origin, Partials, Request, Service, Worker, WorkerParty};
+use super::{AddressMode, BrokerCore, CallId, LocalId, Output, Phase, RequestError, Tag};
+use crate::Frames;
+use crate::service_name::is_mmi;
+use crate::wire::{ClientMessage, Envelope, Hop, Outgoing, ToPeer};
+
+/// What a request costs beyond its body, so that empty ones are bounded too.
+const REQUEST_OVERHEAD_BYTES: usize = 256;
+
+/// How a request came in, before a bound was checked.
+pub(super) struct Arrival {
+    pub(super) from: Origin,
+    pub(super) route: Hop,
+    pub(super) body: Frames,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) patience: Duration,
+}
+
+impl BrokerCore {
+    pub(super) fn on_client(
+        &mut self,
+        envelope: Envelope,
+        request: ClientMessage,
+        user: Option<Arc<str>>,
+    ) {
+        let ClientMessage { service, body } = request;
+        if is_mmi(service.as_slice()) {
+            self.answer_mmi(envelope, service.as_slice(), &body);
+            return;
+        }
+        let key = match self.intern(service.as_slice()) {
+            Ok(key) => key,
+            Err(NoService::Invalid(reason)) => return self.counters.count_invalid(reason),
+            Err(NoService::Full) => return self.counters.overflow += 1,
+        };
+        let arrival = Arrival {
+            route: envelope.route.clone(),
+            from: Origin::Remote(envelope),
+            body,
+            user,
+            patience: self.config.request_ttl,
+        };
+        // A client on the wire learns of a refusal by silence only (mdp.md §12.4).
+        match self.accept(key, arrival) {
+            Ok(_) | Err(_) => self.note_use(key),
+        }
+    }
+
+    /// Takes a request in and hands it out if a worker waits.
+    pub(super) fn accept(
+        &mut self,
+        service: Key<Service>,
+        arrival: Arrival,
+    ) -> Result<Key<Request>, RequestError> {
+        if self.phase != Phase::Open {
+            self.counters.refused_draining += 1;
+            return Err(RequestError::Stopped);
+        }
+        let cost = arrival.body.byte_len() + REQUEST_OVERHEAD_BYTES;
+        let client_held = self
+            .routes
+            .get(&arrival.route)
+            .and_then(|client| self.clients.get(*client))
+            .map_or(0, |client| client.held);
+        let record = self.services.get_mut(service).ok_or(RequestError::QueueFull)?;
+        if (record.waiting.is_empty() && record.queued >= self.config.queue_max)
+            || self.held_bytes + cost > self.config.held_bytes_max
+            || client_held >= self.config.per_client_max
+        {
+            self.counters.overflow += 1;
+            return Err(RequestError::QueueFull);
+        }
+        record.held += 1;
+        self.held_bytes += cost;
+        self.counters.accepted += 1;
+        let client = self.hold_client(arrival.route);
+        let request = self.requests.insert(Request {
+            from: arrival.from,
+            client,
+            service,
+            body: arrival.body,
+            cost,
+            user: arrival.user,
+            arrived: self.now,
+            deadline: self.now + arrival.patience.min(TIME_MAX),
+            attempts: 0,
+            worker: None,
+            partials: Partials::Kept(Frames::new(), 0),
+            timer_at: None,
+        });
+        self.enqueue(request, End::Back);
+        Ok(request)
+    }
+
+    fn hold_client(&mut self, route: Hop) -> Key<super::Client> {
+        if let Some(key) = self.routes.get(&route)
+            && let Some(client) = self.clients.get_mut(*key)
+        {
+            client.held += 1;
+            return *key;
+        }
+        let key = self.clients.insert(super::Client { route: route.clone(), held: 1 });
+        self.routes.insert(route, key);
+        key
+    }
+
+    fn release_client(&mut self, key: Key<super::Client>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.held -= 1;
+        if client.held == 0
+            && let Some(client) = self.clients.remove(key)
+        {
+            self.routes.remove(&client.route);
+        }
+    }
+
+    fn enqueue(&mut self, key: Key<Request>, end: End) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        request.worker = None;
+        let (client, deadline, service_key) = (request.client, request.deadline, request.service);
+        let Some(service) = self.services.get_mut(service_key) else {
+            return;
+        };
+        if service.queued == 0
+            && let Some(worker) = service.waiting.pop_front()
+        {
+            return self.assign(worker, key);
+        }
+        match end {
+            End::Back => service.push_back(client, key),
+            End::Front => service.push_front(client, key),
+        }
+        self.dispatch(service_key);
+        let Some(request) = self.requests.get(key) else {
+            return;
+        };
+        if request.worker.is_none() && request.timer_at.is_none() {
+            self.set_request_timer(key, Some(deadline));
+        }
+    }
+
+    /// Hands out requests while there is both a request and a worker (mdp.md §8.7: on every event
+    /// that could allow it).
+    pub(super) fn dispatch(&mut self, service: Key<Service>) {
+        loop {
+            let Some(record) = self.services.get_mut(service) else {
+                return;
+            };
+            if record.waiting.is_empty() {
+                return;
+            }
+            let Some(request) = record.pop() else { return };
+            let Some(worker) = record.waiting.pop_front() else {
+                return;
+            };
+            self.assign(worker, request);
+        }
+    }
+
+    fn assign(&mut self, worker_key: Key<Worker>, request_key: Key<Request>) {
+        self.assignments += 1;
+        let number = self.assignments;
+        let Some(request) = self.requests.get_mut(request_key) else {
+            return;
+        };
+        request.attempts += 1;
+        request.worker = Some(worker_key);
+        let waiting_timer = matches!(request.from, Origin::Remote(_)) && request.timer_at.is_some();
+        self.counters.queue_wait.record(self.now.saturating_sub(request.arrived));
+        let address = match (&request.from, self.config.address_mode) {
+            (Origin::Remote(envelope), AddressMode::Identity) => envelope.route.clone(),
+            _ => token(self.incarnation, number),
+        };
+        let (body, user, service) = (request.body.clone(), request.user.clone(), request.service);
+        let Some(worker) = self.workers.get_mut(worker_key) else {
+            return;
+        };
+        worker.assignment = Some(Assignment {
+            request: request_key,
+            address: address.clone(),
+            number,
+            since: self.now,
+            heartbeats: 0,
+        });
+        worker.last_tx = self.now;
+        match &worker.party {
+            WorkerParty::Remote(envelope) => {
+                let message = ToPeer::Request { address, body };
+                let message = Outgoing { to: envelope.clone(), message };
+                self.send(Tag::Assignment(worker_key), message);
+            }
+            WorkerParty::Local => {
+                let Some(service) = self.services.get(service) else {
+                    return;
+                };
+                let service = service.name.clone();
+                let call = CallId { worker: worker_key, number };
+                self.outputs.push_back(Output::Call { call, service, body, user });
+            }
+        }
+        if waiting_timer {
+            self.set_request_timer(request_key, None);
+        }
+        self.arm_worker(worker_key);
+    }
+
+    /// Puts a request back whose worker was lost, or gives it up (mdp.md §8.9).
+    pub(super) fn requeue(&mut self, key: Key<Request>) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        request.worker = None;
+        let attempts_max =
+            self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
+        let streamed = match &mut request.partials {
+            Partials::Forwarded => true,
+            Partials::Kept(frames, bytes) => {
+                *frames = Frames::new();
+                *bytes = 0;
+                false
+            }
+        };
+        if matches!(request.from, Origin::Gone) || self.phase == Phase::Stopped {
+            self.finish(key, Err(RequestError::Stopped));
+        } else if streamed || request.attempts >= attempts_max {
+            self.counters.lost += 1;
+            self.finish(key, Err(RequestError::Lost));
+        } else if request.deadline <= self.now {
+            self.counters.expired += 1;
+            self.finish(key, Err(RequestError::Timeout));
+        } else {
+            self.counters.requeued += 1;
+            self.enqueue(key, End::Front);
+        }
+    }
+
+    /// Ends a request: forgets it and answers whoever waits in the way there is.
+    pub(super) fn finish(&mut self, key: Key<Request>, result: Result<Frames, RequestError>) {
+        self.set_request_timer(key, None);
+        let Some(request) = self.requests.remove(key) else {
+            return;
+        };
+        self.held_bytes -= request.cost;
+        self.release_client(request.client);
+        let Some(service) = self.services.get_mut(request.service) else {
+            return;
+        };
+        service.held -= 1;
+        if request.worker.is_none() {
+            service.take(request.client, key);
+        }
+        let name = service.name.clone();
+        self.note_use(request.service);
+        if result.is_ok() && !matches!(request.from, Origin::Gone) {
+            self.counters.completed += 1;
+            self.counters.round_trip.record(self.now.saturating_sub(request.arrived));
+        }
+        match (request.from, result) {
+            (Origin::Remote(to), Ok(body)) => {
+                let message = ToPeer::Reply { service: name, body };
+                self.send(Tag::Nothing, Outgoing { to, message });
+            }
+            (Origin::Local(id), result) => {
+                self.locals.remove(&id);
+                self.outputs.push_back(Output::Answer(id, result));
+            }
+            (Origin::Gone, Ok(_)) => self.counters.orphaned += 1,
+            // MDP has no error reply: silence (mdp.md §12.4).
+            (Origin::Remote(_) | Origin::Gone, Err(_)) => {}
+        }
+    }
+
+    pub(super) fn on_request_timer(&mut self, key: Key<Request>) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        request.timer_at = None;
+        let workers = self.services.get(request.service).map_or(0, |service| service.workers);
+        let failure = if workers == 0 { RequestError::NoWorker } else { RequestError::Timeout };
+        self.counters.expired += 1;
+        if request.worker.is_none() {
+            self.finish(key, Err(failure));
+        } else {
+            let from = std::mem::replace(&mut request.from, Origin::Gone);
+            self.answer_local(&from, RequestError::Timeout);
+        }
+    }
+
+    /// Forgets who waits for a request; a worker may still be at it.
+    pub(super) fn orphan(&mut self, key: Key<Request>) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        request.from = Origin::Gone;
+        if request.worker.is_none() {
+            self.finish(key, Err(RequestError::Stopped));
+        } else {
+            self.set_request_timer(key, None);
+        }
+    }
+
+    pub(super) fn answer_local(&mut self, from: &Origin, failure: RequestError) {
+        if let Origin::Local(id) = from {
+            let id: LocalId = *id;
+            self.locals.remove(&id);
+            self.outputs.push_back(Output::Answer(id, Err(failure)));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Back,
+    Front,
+}
+
+/// The client-address frame: which broker, which assignment (mdp.md §11.2).
+fn token(incarnation: [u8; 8], number: u64) -> Hop {
+    let mut bytes = [0; 16];
+    let (front, back) = bytes.split_at_mut(8);
+    front.copy_from_slice(&incarnation);
+    back.copy_from_slice(&number.to_be_bytes());
+    Hop::from(bytes.as_slice())
+}

@@ -1,0 +1,185 @@
+//! What the broker is told at its start, and the socket that follows from it.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::curve::{self, CurveConfig};
+use crate::core::CoreConfig;
+use crate::io::set_common_options;
+
+/// Settings of [`super::Broker::start`].
+#[derive(Debug)]
+pub struct BrokerConfig {
+    /// Where to listen; default `tcp://127.0.0.1:5555`. Port 0 takes any free port.
+    pub endpoints: Vec<String>,
+    /// Tunables and bounds of the protocol.
+    pub core: CoreConfig,
+    /// Keys of the broker and of its peers; default none. Needs a libzmq with CURVE.
+    pub curve: Option<CurveConfig>,
+    /// Whether listening on other than loopback addresses without CURVE is wanted; default no.
+    pub insecure_public: bool,
+    /// Messages queued per connection and direction; default 10 000. A worker beyond it counts as
+    /// lost; a reply beyond it is dropped and counted.
+    pub queue_per_peer: i32,
+    /// Bytes of one frame; default 64 MiB. The connection that sends more is closed by libzmq.
+    pub frame_bytes_max: i64,
+    /// Calls from other threads waiting for the broker's thread; default 4096. More are refused.
+    pub commands_max: usize,
+    /// Messages handled before timers are looked at again; default 1000.
+    pub batch_max: usize,
+    /// Where services of this process run; default the runtime `start` is called in.
+    pub runtime: Option<Handle>,
+    /// Calls of one service of this process that may run at once; default 64. More wait in the
+    /// service's queue.
+    pub local_calls_max: u32,
+    /// How long a call of a service of this process may run; default 60 s. Its request is then
+    /// lost.
+    pub local_call_timeout: Duration,
+    /// How long unsent messages are kept at the end; default 1 s.
+    pub linger: Duration,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["tcp://127.0.0.1:5555".to_owned()],
+            core: CoreConfig::default(),
+            curve: None,
+            insecure_public: false,
+            queue_per_peer: 10_000,
+            frame_bytes_max: 64 << 20,
+            commands_max: 4096,
+            batch_max: 1000,
+            runtime: None,
+            local_calls_max: 64,
+            local_call_timeout: Duration::from_secs(60),
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No endpoint was given.
+    #[error("no endpoint to listen on")]
+    NoEndpoint,
+    /// Another socket listens there.
+    #[error("endpoint {0} is already in use")]
+    InUse(String),
+    /// The endpoint cannot be bound for another reason.
+    #[error("cannot listen on {endpoint}")]
+    Bind {
+        /// The endpoint as given.
+        endpoint: String,
+        /// What libzmq says.
+        #[source]
+        source: zmq::Error,
+    },
+    /// The endpoint is reachable from other machines and has no CURVE.
+    #[error("refusing to listen on {0} without CURVE: set keys, or allow it as insecure")]
+    PublicWithoutCurve(String),
+    /// CURVE was asked for and this libzmq has none.
+    #[error("this libzmq was built without CURVE")]
+    NoCurve,
+    /// The socket cannot be set up.
+    #[error("cannot set up the socket")]
+    Socket(#[source] zmq::Error),
+    /// The thread cannot be started.
+    #[error("cannot start the broker's thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The sockets of the broker's thread. Fields drop in order: sockets before their context.
+pub(super) struct Sockets {
+    pub(super) router: zmq::Socket,
+    /// Answers libzmq's question who may connect.
+    pub(super) zap: Option<zmq::Socket>,
+    pub(super) endpoints: Vec<String>,
+    _context: zmq::Context,
+}
+
+impl Sockets {
+    pub(super) fn open(config: &BrokerConfig) -> Result<Self, StartError> {
+        if config.endpoints.is_empty() {
+            return Err(StartError::NoEndpoint);
+        }
+        let context = zmq::Context::new();
+        let router = context.socket(zmq::ROUTER).map_err(StartError::Socket)?;
+        set_router_options(&router, config).map_err(StartError::Socket)?;
+        let zap = match &config.curve {
+            Some(curve) => Some(curve::secure(&context, &router, curve)?),
+            None => None,
+        };
+        let mut endpoints = Vec::with_capacity(config.endpoints.len());
+        for endpoint in &config.endpoints {
+            let public = !is_private(endpoint);
+            if public && config.curve.is_none() && !config.insecure_public {
+                return Err(StartError::PublicWithoutCurve(endpoint.clone()));
+            }
+            endpoints.push(bind(&router, endpoint)?);
+        }
+        Ok(Self { router, zap, endpoints, _context: context })
+    }
+}
+
+fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(), zmq::Error> {
+    set_common_options(router)?;
+    // Without it a message to a lost or full peer vanishes without a word (mdp.md §11.3).
+    router.set_router_mandatory(true)?;
+    // A restarted peer with a fixed identity must not be locked out (mdp.md §11.4).
+    router.set_router_handover(true)?;
+    router.set_sndhwm(config.queue_per_peer)?;
+    router.set_rcvhwm(config.queue_per_peer)?;
+    router.set_maxmsgsize(config.frame_bytes_max)?;
+    router.set_backlog(1024)?;
+    router.set_ipv6(config.endpoints.iter().any(|endpoint| endpoint.contains('[')))?;
+    router.set_linger(i32::try_from(config.linger.as_millis()).unwrap_or(i32::MAX))
+}
+
+fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
+    // libzmq would replace the socket file of another broker without a word (mdp.md §15.1).
+    if endpoint.strip_prefix("ipc://").is_some_and(|path| UnixStream::connect(path).is_ok()) {
+        return Err(StartError::InUse(endpoint.to_owned()));
+    }
+    match router.bind(endpoint) {
+        Ok(()) => {}
+        Err(zmq::Error::EADDRINUSE) => return Err(StartError::InUse(endpoint.to_owned())),
+        Err(source) => {
+            return Err(StartError::Bind { endpoint: endpoint.to_owned(), source });
+        }
+    }
+    match router.get_last_endpoint() {
+        Ok(Ok(actual)) => Ok(actual),
+        Ok(Err(_)) => Ok(endpoint.to_owned()),
+        Err(source) => Err(StartError::Socket(source)),
+    }
+}
+
+/// Says whether only this machine can connect to the endpoint.
+fn is_private(endpoint: &str) -> bool {
+    let Some(address) = endpoint.strip_prefix("tcp://") else {
+        return true;
+    };
+    ["127.", "localhost:", "[::1]:", "lo:"].iter().any(|prefix| address.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_private() {
+        for endpoint in ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://localhost:0", "ipc:///x"] {
+            assert!(is_private(endpoint), "{endpoint}");
+        }
+        for endpoint in
+            ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://10.0.0.1:5555", "tcp://[::]:1"]
+        {
+            assert!(!is_private(endpoint), "{endpoint}");
+        }
+    }
+}

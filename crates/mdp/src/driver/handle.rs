@@ -1,0 +1,238 @@
+//! What the rest of the process may ask of the broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
+
+use super::curve::AllowedKeys;
+use super::local::LocalService;
+use crate::core::{CallId, Counters, LocalId, RequestError, ServiceInfo};
+use crate::io::WakeOnDrop;
+use crate::service_name::is_mmi;
+use crate::{Frames, ServiceName};
+
+/// Work for the broker's thread.
+pub(super) enum Command {
+    Request {
+        id: LocalId,
+        service: ServiceName,
+        body: Frames,
+        timeout: Duration,
+        reply: oneshot::Sender<Result<Frames, RequestError>>,
+    },
+    Cancel(LocalId),
+    Register {
+        service: ServiceName,
+        handler: Arc<dyn LocalService>,
+        done: oneshot::Sender<()>,
+    },
+    CallEnded(CallId, Option<Frames>),
+    Services(oneshot::Sender<Vec<ServiceInfo>>),
+    Counters(oneshot::Sender<Box<Counters>>),
+    Allow(AllowedKeys),
+    Shutdown {
+        grace: Duration,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Why a service of this process is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Names beginning with `mmi.` are the broker's own.
+    #[error("names beginning with mmi. are the broker's own")]
+    Reserved,
+    /// The broker was started outside a tokio runtime and given none.
+    #[error("the broker has no runtime to run services in")]
+    NoRuntime,
+    /// The broker stopped.
+    #[error("the broker stopped")]
+    Stopped,
+}
+
+/// What all clones of a handle share. The sender drops before the wake-up, so that the thread sees
+/// an ended queue when it looks.
+#[derive(Debug)]
+pub(super) struct Shared {
+    commands: mpsc::Sender<Command>,
+    endpoints: Vec<String>,
+    next_id: AtomicU64,
+    waker: WakeOnDrop,
+}
+
+impl Shared {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        endpoints: Vec<String>,
+        waker: WakeOnDrop,
+    ) -> Self {
+        Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
+    }
+
+    async fn put(&self, command: Command) -> Result<(), RequestError> {
+        self.commands.send(command).await.map_err(|_| RequestError::Stopped)?;
+        self.waker.0.wake();
+        Ok(())
+    }
+
+    fn try_put(&self, command: Command) -> Result<(), RequestError> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.waker.0.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(_)) => Err(RequestError::QueueFull),
+            Err(TrySendError::Closed(_)) => Err(RequestError::Stopped),
+        }
+    }
+}
+
+/// A running broker. Clones lead to the same one; when the last is dropped it stops at once.
+#[derive(Clone, Debug)]
+pub struct BrokerHandle {
+    shared: Arc<Shared>,
+}
+
+impl BrokerHandle {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the bound endpoints in the order they were configured, with actual ports.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.shared.endpoints.clone()
+    }
+
+    /// Sends a request to a service and waits for its answer, at most `timeout`.
+    ///
+    /// PARTIALs of a 0.2 worker come in front of the frames of its final reply.
+    ///
+    /// # Errors
+    ///
+    /// - [`RequestError::NoWorker`]: nobody served the name when the time was up. The request
+    ///   waits for a worker until then.
+    /// - [`RequestError::Timeout`]: there are workers, but no answer came in time.
+    /// - [`RequestError::QueueFull`]: a bound of the broker is reached; at once.
+    /// - [`RequestError::Lost`]: the workers that had the request were lost.
+    /// - [`RequestError::Stopped`]: the broker stopped or drains.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future withdraws the request; a worker that has it already finishes it.
+    pub async fn request(
+        &self,
+        service: &ServiceName,
+        body: Frames,
+        timeout: Duration,
+    ) -> Result<Frames, RequestError> {
+        let id = LocalId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        let service = service.clone();
+        self.shared.try_put(Command::Request { id, service, body, timeout, reply })?;
+        let mut withdrawal = Withdrawal { shared: &self.shared, id: Some(id) };
+        let result = answer.await;
+        withdrawal.id = None;
+        result.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Offers a service of this process under `service`; workers that registered the name are sent
+    /// away, and later ones are refused.
+    ///
+    /// # Errors
+    ///
+    /// A [`RegisterError`] when the name is the broker's own, there is no runtime to run it in, or
+    /// the broker stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the service may be registered or not.
+    pub async fn register(
+        &self,
+        service: &ServiceName,
+        handler: Arc<dyn LocalService>,
+    ) -> Result<(), RegisterError> {
+        if is_mmi(service.as_bytes()) {
+            return Err(RegisterError::Reserved);
+        }
+        let (done, registered) = oneshot::channel();
+        let command = Command::Register { service: service.clone(), handler, done };
+        self.shared.put(command).await.map_err(|_| RegisterError::Stopped)?;
+        registered.await.map_err(|_| RegisterError::NoRuntime)
+    }
+
+    /// Returns what the broker holds for each service, by name; empty when it stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn services(&self) -> Vec<ServiceInfo> {
+        let (sender, infos) = oneshot::channel();
+        match self.shared.put(Command::Services(sender)).await {
+            Ok(()) => infos.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Returns what the broker counted; zeros when it stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn counters(&self) -> Counters {
+        let (sender, counters) = oneshot::channel();
+        match self.shared.put(Command::Counters(sender)).await {
+            Ok(()) => counters.await.map(|counters| *counters).unwrap_or_default(),
+            Err(_) => Counters::default(),
+        }
+    }
+
+    /// Replaces the public keys that may connect. Connections that exist stay; without CURVE
+    /// nothing changes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the keys may be replaced or not.
+    pub async fn allow(&self, keys: AllowedKeys) {
+        match self.shared.put(Command::Allow(keys)).await {
+            // A broker that stopped lets nobody in.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Takes no new requests, waits at most `grace` until those in hand are answered, sends every
+    /// worker DISCONNECT and stops (mdp.md §8.10). Returns when the sockets are closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the broker stops all the same.
+    pub async fn shutdown(&self, grace: Duration) {
+        let (done, ended) = oneshot::channel();
+        if self.shared.put(Command::Shutdown { grace, done }).await.is_ok() {
+            // The sender drops at the very end of the thread, used or not.
+            match ended.await {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Withdraws a request whose caller went away.
+struct Withdrawal<'a> {
+    shared: &'a Shared,
+    id: Option<LocalId>,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            // When the queue is full the request ends by its own timeout.
+            match self.shared.try_put(Command::Cancel(id)) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}

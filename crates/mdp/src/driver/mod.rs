@@ -1,0 +1,64 @@
+//! The broker core on a ROUTER socket, in an operating system thread of its own.
+//!
+//! The only place where the broker meets a socket, the clock and the runtime. Other threads reach
+//! it through a bounded queue and a wake-up; it reaches them through the senders they put there.
+
+mod config;
+mod curve;
+mod handle;
+mod io;
+mod local;
+mod metering;
+
+pub use config::{BrokerConfig, StartError};
+pub(crate) use curve::key_from_z85;
+pub use curve::{AllowedKeys, CurveConfig, CurveSecret};
+pub use handle::{BrokerHandle, RegisterError};
+pub use local::{BoxFuture, LocalRequest, LocalService};
+
+pub use crate::core::RequestError;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::core::BrokerCore;
+use crate::io::{Clock, WakeOnDrop, random_u64, wake_pair};
+use handle::Shared;
+
+/// A Majordomo broker.
+#[derive(Debug)]
+pub struct Broker;
+
+impl Broker {
+    /// Binds every endpoint, starts the broker's thread and returns the handle to it.
+    ///
+    /// The broker stops when [`BrokerHandle::shutdown`] is called or the last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A [`StartError`] that names the endpoint or setting at fault; nothing stays bound.
+    pub fn start(config: BrokerConfig) -> Result<BrokerHandle, StartError> {
+        let sockets = config::Sockets::open(&config)?;
+        let endpoints = sockets.endpoints.clone();
+        let (waker, wake_source) = wake_pair().map_err(StartError::Thread)?;
+        let waker = Arc::new(waker);
+        let (sender, commands) = mpsc::channel(config.commands_max.max(1));
+        let thread = io::IoThread {
+            core: BrokerCore::new(config.core.clone(), random_u64().to_be_bytes()),
+            clock: Clock::start(),
+            wakes: wake_source,
+            commands,
+            callers: local::Callers::new(&config, sender.downgrade(), Arc::clone(&waker)),
+            sockets,
+            curve: config.curve,
+            batch_max: config.batch_max.max(1),
+        };
+        std::thread::Builder::new()
+            .name("mdp-broker".to_owned())
+            .spawn(move || thread.run())
+            .map_err(StartError::Thread)?;
+        tracing::info!(?endpoints, "broker started");
+        Ok(BrokerHandle::new(Shared::new(sender, endpoints, WakeOnDrop(waker))))
+    }
+}

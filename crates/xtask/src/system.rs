@@ -1,0 +1,89 @@
+//! System packages: what is missing on a Debian or Ubuntu machine is installed, and said.
+//!
+//! Never here: anything that Rust's own package manager brings.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// What the packages are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Building and running the gateway.
+    Build,
+    /// Running every test.
+    Tests,
+}
+
+const BUILD: [(&str, &str); 3] = [
+    ("gcc", "compiles the C parts of crates"),
+    ("libc6-dev", "the C library's headers"),
+    ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
+];
+
+const TESTS: [(&str, &str); 7] = [
+    ("curl", "drives Backplane"),
+    ("python3", "runs the Python clients"),
+    ("python3-venv", "keeps them in target/python"),
+    ("python3-zmq", "drives Majordomo"),
+    ("chromium", "shows the demo page"),
+    ("chromium-driver", "clicks on it"),
+    ("fonts-dejavu-core", "letters for the screenshot"),
+];
+
+/// Installs what is missing.
+pub(crate) fn install(purpose: For) -> Result<()> {
+    if !run::succeeds("dpkg-query", &["--version"]) {
+        println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
+        println!("for the tests also curl, python3 with pyzmq, chromium and chromedriver.");
+        return Ok(());
+    }
+    let wanted = BUILD.iter().chain(TESTS.iter().filter(|_| purpose == For::Tests));
+    let missing: Vec<_> = wanted.filter(|(package, _)| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Installing the system packages that are missing:");
+    for (package, reason) in &missing {
+        println!("  {package:<18} {reason}");
+    }
+    let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], names.as_slice()].concat())
+        .with_context(|| format!("install them yourself: apt-get install {}", names.join(" ")))
+}
+
+fn is_installed(package: &str) -> bool {
+    let status = ["-W", "-f=${Status}", package];
+    run::output(Path::new("/"), "dpkg-query", &status)
+        .is_ok_and(|status| status == "install ok installed")
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let is_root = run::output(Path::new("/"), "id", &["-u"])?.trim() == "0";
+    let environment = [("DEBIAN_FRONTEND", "noninteractive")];
+    if is_root {
+        return run::run_with(Path::new("/"), "apt-get", arguments, &environment);
+    }
+    if !run::succeeds("sudo", &["--version"]) {
+        bail!("system packages are missing, and neither root nor sudo is there to install them");
+    }
+    run::run_with(Path::new("/"), "sudo", &[&["apt-get"], arguments].concat(), &environment)
+}
+
+/// Makes a Python environment with the clients from PyPI that tests run, and returns its
+/// interpreter.
+pub(crate) fn python(root: &Path) -> Result<String> {
+    let folder = root.join("target/python");
+    let interpreter = folder.join("bin/python").display().to_string();
+    let requirements = root.join("integration-tests/requirements.txt").display().to_string();
+    if !run::succeeds(&interpreter, &["-c", "import websockets, zmq"]) {
+        let folder = folder.display().to_string();
+        run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+        run::run(root, &interpreter, &[&install, [requirements.as_str()].as_slice()].concat())?;
+    }
+    Ok(interpreter)
+}

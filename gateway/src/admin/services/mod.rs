@@ -1,0 +1,23 @@
+//! The services, one file each: convert, call, convert back.
+//!
+//! Never here: rules, locks, what more than one service could share but conversions.
+
+use std::sync::Arc;
+
+use super::Shared;
+
+mod broker;
+mod buses;
+mod capabilities;
+mod clients;
+mod grants;
+mod messages;
+mod owners;
+mod push;
+mod routes;
+mod system;
+mod users;
+
+/// Every service of the interface, over the same state.
+#[derive(Clone, Debug)]
+pub(super) struct Api(pub(super) Arc<Shared>);

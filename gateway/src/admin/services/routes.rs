@@ -1,0 +1,88 @@
+//! `RouteService`.
+
+use std::sync::Arc;
+
+use buswire_proto::v1::{self, route_service_server::RouteService};
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use crate::admin::{
+    convert,
+    ports::{Page, RouteAdmin},
+    status,
+};
+
+impl Api {
+    fn routes(&self) -> Result<&Arc<dyn RouteAdmin>, Status> {
+        self.0.state.ports.routes.as_ref().ok_or_else(|| status::absent("routes"))
+    }
+
+    async fn route(&self, name: &str) -> Result<Option<v1::Route>, Status> {
+        let route = self.routes()?.get(name).await.map_err(status::of_admin)?;
+        Ok(Some(convert::routes::to_wire(route)))
+    }
+}
+
+#[tonic::async_trait]
+impl RouteService for Api {
+    async fn create_route(
+        &self,
+        request: Request<v1::CreateRouteRequest>,
+    ) -> Result<Response<v1::CreateRouteResponse>, Status> {
+        let new = convert::routes::new_route(request.into_inner())?;
+        let name = new.name.clone();
+        self.routes()?.create(new).await.map_err(status::of_admin)?;
+        let route = self.route(&name).await?;
+        Ok(Response::new(v1::CreateRouteResponse { route }))
+    }
+
+    async fn get_route(
+        &self,
+        request: Request<v1::GetRouteRequest>,
+    ) -> Result<Response<v1::GetRouteResponse>, Status> {
+        let route = self.route(&request.get_ref().name).await?;
+        Ok(Response::new(v1::GetRouteResponse { route }))
+    }
+
+    async fn list_routes(
+        &self,
+        request: Request<v1::ListRoutesRequest>,
+    ) -> Result<Response<v1::ListRoutesResponse>, Status> {
+        let request = request.into_inner();
+        let wanted = convert::page(request.page_size, request.page_token);
+        let all = self.routes()?.list().await.map_err(status::of_admin)?;
+        let page = Page::cut(all, &wanted, |route| route.name.clone());
+        Ok(Response::new(v1::ListRoutesResponse {
+            routes: page.items.into_iter().map(convert::routes::to_wire).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn pause_route(
+        &self,
+        request: Request<v1::PauseRouteRequest>,
+    ) -> Result<Response<v1::PauseRouteResponse>, Status> {
+        let name = request.into_inner().name;
+        self.routes()?.pause(&name).await.map_err(status::of_admin)?;
+        let route = self.route(&name).await?;
+        Ok(Response::new(v1::PauseRouteResponse { route }))
+    }
+
+    async fn resume_route(
+        &self,
+        request: Request<v1::ResumeRouteRequest>,
+    ) -> Result<Response<v1::ResumeRouteResponse>, Status> {
+        let name = request.into_inner().name;
+        self.routes()?.resume(&name).await.map_err(status::of_admin)?;
+        let route = self.route(&name).await?;
+        Ok(Response::new(v1::ResumeRouteResponse { route }))
+    }
+
+    async fn delete_route(
+        &self,
+        request: Request<v1::DeleteRouteRequest>,
+    ) -> Result<Response<v1::DeleteRouteResponse>, Status> {
+        self.routes()?.delete(&request.get_ref().name).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::DeleteRouteResponse {}))
+    }
+}

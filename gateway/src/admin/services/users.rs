@@ -1,0 +1,66 @@
+//! `UserService`.
+
+use std::sync::Arc;
+
+use buswire_proto::v1::{self, user_service_server::UserService};
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use crate::admin::{
+    convert,
+    ports::{Page, UserAdmin},
+    status,
+};
+
+impl Api {
+    fn users(&self) -> Result<&Arc<dyn UserAdmin>, Status> {
+        self.0.state.ports.users.as_ref().ok_or_else(|| status::absent("users of Backplane 1.x"))
+    }
+}
+
+#[tonic::async_trait]
+impl UserService for Api {
+    async fn put_user(
+        &self,
+        request: Request<v1::PutUserRequest>,
+    ) -> Result<Response<v1::PutUserResponse>, Status> {
+        let request = request.into_inner();
+        let (name, password) = convert::people::credentials(request.name, request.password)?;
+        self.users()?.put(&name, password).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::PutUserResponse {}))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
+        let request = request.into_inner();
+        let wanted = convert::page(request.page_size, request.page_token);
+        let all = self.users()?.list().await.map_err(status::of_admin)?;
+        let page = Page::cut(all, &wanted, |user| user.name.clone());
+        Ok(Response::new(v1::ListUsersResponse {
+            users: page.items.into_iter().map(convert::people::user_to_wire).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        let name = request.into_inner().name;
+        let existed = self.users()?.delete(&name).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::DeleteUserResponse { existed }))
+    }
+
+    async fn set_permissions(
+        &self,
+        request: Request<v1::SetPermissionsRequest>,
+    ) -> Result<Response<v1::SetPermissionsResponse>, Status> {
+        let request = request.into_inner();
+        let bus = convert::people::v1_bus(&request.bus)?;
+        let permissions = convert::people::permissions(&request.permissions)?;
+        self.users()?.permit(&request.user, &bus, permissions).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::SetPermissionsResponse {}))
+    }
+}

@@ -1,0 +1,15 @@
+//! What administrators ask of the doors, done: one short adapter for each port of the admin interface.
+//!
+//! Each translates, calls its door and translates back. Never here: gRPC, a rule of a protocol.
+
+mod broker;
+mod capabilities;
+mod people;
+mod push;
+mod routes;
+mod system;
+
+pub(crate) use self::{
+    broker::BrokerPort, capabilities::CapabilityPort, people::BackplanePort, push::PushPort,
+    routes::RoutePort, system::SystemPort,
+};

@@ -1,0 +1,102 @@
+//! The routes of the bridge.
+
+use buswire_bridge::{RetryPolicy, Route, RouteError, RouteInfo, RouteState as Doing, Routes};
+use buswire_message::RouteName;
+use futures::future::BoxFuture;
+
+use crate::admin::ports::{
+    AdminError, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView,
+};
+
+/// Administers routes.
+#[derive(Debug)]
+pub(crate) struct RoutePort {
+    pub(crate) routes: Routes,
+    /// How hard a route tries if its description does not say.
+    pub(crate) retry: RetryPolicy,
+}
+
+impl RoutePort {
+    async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
+        self.routes.set_enabled(&known(name)?, enabled).await.map_err(failure)
+    }
+}
+
+impl RouteAdmin for RoutePort {
+    fn create(&self, new: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let retry = with_defaults(new.retry, self.retry);
+            let reply_type = new.reply_type.as_deref();
+            let route =
+                Route::parse(&new.name, &new.scope, &new.sink, reply_type, &new.from, retry)
+                    .map_err(|problems| failure(RouteError::Invalid(problems)))?;
+            self.routes.create(route).await.map_err(failure)
+        })
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RouteView, AdminError>> {
+        Box::pin(async move { self.routes.get(&known(name)?).map(view).map_err(failure) })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<RouteView>, AdminError>> {
+        Box::pin(async move { Ok(self.routes.list().into_iter().map(view).collect()) })
+    }
+
+    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, false))
+    }
+
+    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, true))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move { self.routes.delete(&known(name)?).await.map_err(failure) })
+    }
+}
+
+fn with_defaults(asked: NewRetry, default: RetryPolicy) -> RetryPolicy {
+    RetryPolicy {
+        first_delay: asked.first_delay.unwrap_or(default.first_delay),
+        longest_delay: asked.longest_delay.unwrap_or(default.longest_delay),
+        attempts_max: asked.attempts_max.unwrap_or(default.attempts_max),
+        timeout: asked.timeout.unwrap_or(default.timeout),
+    }
+}
+
+/// A text that can't be a name names no route.
+fn known(name: &str) -> Result<RouteName, AdminError> {
+    name.parse().map_err(|_| AdminError::NotFound(format!("there is no route {name}")))
+}
+
+fn view(info: RouteInfo) -> RouteView {
+    let RetryPolicy { first_delay, longest_delay, attempts_max, timeout } = info.route.retry;
+    RouteView {
+        name: info.route.name.to_string(),
+        scope: info.route.scope.to_string(),
+        sink: info.route.sink.to_string(),
+        reply_type: info.route.reply_type.map(|kind| kind.to_string()),
+        retry: RetryView { first_delay, longest_delay, attempts_max, timeout },
+        state: match info.state {
+            Doing::Running => RouteState::Running,
+            Doing::Paused => RouteState::Paused,
+            Doing::Blocked(why) => RouteState::Blocked(why),
+        },
+        delivered: info.delivered,
+        failed_attempts: info.failed_attempts,
+        dead_letters: info.dead,
+        pending: info.pending,
+    }
+}
+
+fn failure(error: RouteError) -> AdminError {
+    let text = error.to_string();
+    match error {
+        RouteError::Invalid(_) => AdminError::Invalid(text),
+        RouteError::Exists(_) => AdminError::Exists(text),
+        RouteError::Unknown(_) => AdminError::NotFound(text),
+        RouteError::TooMany(_) => AdminError::TooMany(text),
+        RouteError::Store(store) => AdminError::from(store),
+        other => AdminError::Internal(Box::new(other)),
+    }
+}

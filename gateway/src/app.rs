@@ -1,0 +1,195 @@
+//! The composition root: which doors there are, and what each is given.
+//!
+//! | module | does |
+//! |---|---|
+//! | `compose` | makes the doors and joins them: a new door is added there |
+//! | `settings` | the configuration of each crate, made of the gateway's own |
+//! | `keys` | keys that are made once and kept in the store |
+//!
+//! Never here: a socket, a signal.
+
+mod compose;
+mod keys;
+mod settings;
+
+use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
+
+use axum::Router;
+use buswire_bus::Buses;
+use buswire_message::{Clock, Entropy, Secret};
+use buswire_store::Store;
+use futures::future::BoxFuture;
+use url::Url;
+
+use crate::{admin::ports::ListenerView, config::Config, tasks::Tasks};
+
+/// What every door is made of.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// Where state is kept.
+    pub store: Arc<dyn Store>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where unpredictable bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The token of administrators.
+    pub admin_token: Arc<Secret<String>>,
+    /// How the world reaches the public listener; its path is `/`.
+    pub public_url: Url,
+    /// The gateway's own listeners, by name.
+    pub bound: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Platform {
+    /// Every address that the gateway listens on.
+    fn listeners(&self, mdp: &[String]) -> Vec<ListenerView> {
+        let own = self.bound.iter().map(|(name, address)| (*name, address.to_string()));
+        let mdp = mdp.iter().map(|endpoint| ("mdp", endpoint.clone()));
+        own.chain(mdp).map(|(name, address)| ListenerView { name, address }).collect()
+    }
+}
+
+/// How a door closes its long conversations. Called once, when no further requests come in; what has
+/// not ended within `shutdown_grace` is cut off.
+pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
+/// One front door.
+pub struct Door {
+    /// What it is called in the log.
+    pub name: &'static str,
+    /// Its paths on the public listener.
+    pub routes: Router,
+    /// How it closes its long conversations, if it has any.
+    pub drain: Option<Drain>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why the doors could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct BuildError {
+    what: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl BuildError {
+    /// `what` could not be made, because of `source`.
+    pub fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: source.into() }
+    }
+}
+
+/// Everything that is served.
+#[derive(Debug)]
+pub struct App {
+    buses: Buses,
+    doors: Vec<Door>,
+    admin: Option<Router>,
+    mdp_endpoints: Vec<String>,
+}
+
+impl App {
+    /// Makes the buses and the doors that `config` asks for, over `platform`. What must run in the
+    /// background goes to `tasks`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if something can't be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the tasks that were spawned end when `tasks` shuts down.
+    pub async fn build(
+        config: &Config,
+        platform: &Platform,
+        tasks: &Tasks,
+    ) -> Result<Self, BuildError> {
+        compose::compose(config, platform, tasks).await
+    }
+
+    /// The buses that everything goes through.
+    pub const fn buses(&self) -> &Buses {
+        &self.buses
+    }
+
+    /// Adds a door.
+    pub fn add(&mut self, door: Door) {
+        self.doors.push(door);
+    }
+
+    /// What the public listener serves.
+    pub fn public(&self) -> Router {
+        self.doors.iter().fold(Router::new(), |all, door| all.merge(door.routes.clone()))
+    }
+
+    /// What the admin listener serves; `None` if there is nothing to administer.
+    pub fn admin(&self) -> Option<Router> {
+        self.admin.clone()
+    }
+
+    /// The names of the doors.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.doors.iter().map(|door| door.name).collect()
+    }
+
+    /// Where the MDP broker is bound.
+    pub fn mdp_endpoints(&self) -> &[String] {
+        &self.mdp_endpoints
+    }
+
+    /// How the doors close their long conversations.
+    pub fn drains(&mut self) -> Vec<Drain> {
+        self.doors.iter_mut().filter_map(|door| door.drain.take()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buswire_message::Retention;
+    use buswire_store::memory::MemoryStore;
+    use buswire_testkit::{SeededEntropy, VirtualClock};
+
+    use super::*;
+    use crate::config::{Inputs, load};
+
+    fn config(buses: &str) -> Config {
+        let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let free = r#"["tcp://127.0.0.1:0"]"#;
+        let arguments = vec![set("buses", buses), set("mdp.listen", free)];
+        load(&Inputs { arguments, ..Inputs::default() }).unwrap().config
+    }
+
+    #[tokio::test]
+    async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let platform = Platform {
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(VirtualClock::default()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            admin_token: Arc::new(Secret::new("t".to_owned())),
+            public_url: Url::parse("http://127.0.0.1:1").unwrap(),
+            bound: Vec::new(),
+        };
+        for (declaration, expect) in [
+            (r#"[{name = "a", retention = "5m"}]"#, Duration::from_secs(300)),
+            (r#"[{name = "a", retention = "9m"}, {name = "b"}]"#, Duration::from_secs(300)),
+        ] {
+            let tasks = Tasks::new();
+            let app = App::build(&config(declaration), &platform, &tasks).await.unwrap();
+            let bus = app.buses().get(&"a".parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(bus.retention.default_time(), expect);
+            assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+        }
+        let tasks = Tasks::new();
+        let app = App::build(&config("[]"), &platform, &tasks).await.unwrap();
+        let bus = app.buses().get(&"b".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(bus.retention, Retention::default());
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+    }
+}

@@ -1,0 +1,249 @@
+//! Makes every door of the gateway and joins them.
+//!
+//! Buses come first, then the doors, then what joins them: operations of capabilities, sinks of
+//! routes, the administration. Never here: a socket of ours, a rule of a protocol.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::Request, response::IntoResponse, routing::get};
+use buswire_backplane::Backplane;
+use buswire_belay::CapServer;
+use buswire_bridge::{Route, RouteError, Routes};
+use buswire_bus::Buses;
+use buswire_mdp::{Broker, BrokerHandle};
+use buswire_message::SourceUrl;
+use buswire_simplepush::SimplePush;
+
+use super::{App, BuildError, Door, Platform, keys, settings};
+use crate::{
+    admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
+    administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
+    config::{Config, RouteDeclaration, RouteStart},
+    operations,
+    sinks::Sinks,
+    tasks::Tasks,
+};
+
+/// The doors, before anything joins them.
+struct Doors {
+    buses: Buses,
+    backplane: Backplane,
+    push: SimplePush,
+    broker: BrokerHandle,
+    caps: CapServer,
+    /// Who messages are from that the gateway itself publishes.
+    source: SourceUrl,
+}
+
+/// Says what could not be made.
+fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    what: &'static str,
+) -> impl FnOnce(E) -> BuildError {
+    move |source| BuildError::new(what, source)
+}
+
+pub(super) async fn compose(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+) -> Result<App, BuildError> {
+    let doors = doors(config, platform, tasks).await?;
+    operations::register(
+        &doors.caps,
+        &doors.buses,
+        &doors.broker,
+        &doors.push,
+        &platform.clock,
+        &doors.source,
+    )
+    .map_err(failed("the operations of capabilities"))?;
+    for bus in &config.buses {
+        doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
+    }
+    let routes = routes(config, platform, &doors).await?;
+    let admin = administration(config, platform, tasks, &doors, &routes).await?;
+    let mut app = App {
+        buses: doors.buses.clone(),
+        doors: Vec::new(),
+        admin: Some(admin),
+        mdp_endpoints: doors.broker.endpoints(),
+    };
+    add_doors(&mut app, config, doors, routes);
+    Ok(app)
+}
+
+async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {
+    let Platform { store, clock, entropy, public_url, .. } = platform;
+    let bus_config = settings::buses(&config.backplane, public_url);
+    let buses = Buses::open(Arc::clone(store), Arc::clone(clock), bus_config)
+        .await
+        .map_err(failed("the buses"))?;
+    // Long polls and subscriptions end with it, so it ends when draining begins.
+    tasks.spawn("buses", buses.run(tasks.draining()));
+
+    let backplane = settings::backplane(&config.backplane, public_url)
+        .map_err(failed("the settings of backplane"))?;
+    let backplane = Backplane::new(
+        buses.clone(),
+        Arc::clone(store),
+        Arc::clone(clock),
+        Arc::clone(entropy),
+        backplane,
+    );
+    let (runner, stop) = (backplane.clone(), tasks.stop());
+    tasks.spawn("backplane", async move { runner.run(stop).await });
+
+    let key = keys::load_or_make("simplepush", &**store, &**entropy, clock.now())
+        .await
+        .map_err(failed("the key of push endpoints"))?;
+    let push = settings::simplepush(&config.simplepush, public_url, &key)
+        .map_err(failed("the settings of simplepush"))?;
+    let push = SimplePush::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), push);
+    let (runner, stop) = (push.clone(), tasks.stop());
+    tasks.spawn("simplepush", async move { runner.run(stop).await });
+
+    let caps =
+        settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
+    let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
+    let (runner, stop) = (caps.clone(), tasks.stop());
+    tasks.spawn("belay", async move { runner.watch(stop).await });
+
+    let broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
+    Ok(Doors { buses, backplane, push, broker, caps, source })
+}
+
+async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<Routes, BuildError> {
+    let sinks = Sinks {
+        buses: doors.buses.clone(),
+        broker: doors.broker.clone(),
+        push: doors.push.clone(),
+        caps: doors.caps.clone(),
+        http: settings::http_client().map_err(failed("the HTTP client"))?,
+        own_caps: settings::own_caps(doors.caps.config(), &platform.public_url),
+    };
+    let settings = settings::routes(&config.bridge, doors.source.clone())
+        .map_err(failed("the settings of the bridge"))?;
+    let routes = Routes::open(
+        doors.buses.clone(),
+        Arc::clone(&platform.store),
+        Arc::clone(&platform.clock),
+        Arc::clone(&platform.entropy),
+        Arc::new(sinks),
+        settings,
+    )
+    .await
+    .map_err(failed("the routes"))?;
+    for declared in &config.routes {
+        match routes.create(declared_route(config, declared)?).await {
+            // What was made by hand or by an earlier start stays as it is.
+            Ok(()) | Err(RouteError::Exists(_)) => {}
+            Err(error) => return Err(failed("a declared route")(error)),
+        }
+    }
+    Ok(routes)
+}
+
+fn declared_route(config: &Config, declared: &RouteDeclaration) -> Result<Route, BuildError> {
+    let from = match declared.from {
+        RouteStart::Beginning => "beginning".to_owned(),
+        RouteStart::Now => "now".to_owned(),
+        RouteStart::After(id) => id.to_string(),
+    };
+    Route::parse(
+        declared.name.as_str(),
+        &declared.scope.to_string(),
+        declared.sink.expose(),
+        declared.reply_type.as_ref().map(buswire_message::MessageType::as_str),
+        &from,
+        settings::retry(&config.bridge),
+    )
+    .map_err(|problems| failed("a declared route")(RouteError::Invalid(problems)))
+}
+
+async fn administration(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    doors: &Doors,
+    routes: &Routes,
+) -> Result<Router, BuildError> {
+    let people =
+        Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
+    let system = SystemPort {
+        store: Arc::clone(&platform.store),
+        buses: doors.buses.clone(),
+        push: doors.push.clone(),
+        routes: routes.clone(),
+        started_at: platform.clock.now(),
+        listeners: platform.listeners(&doors.broker.endpoints()),
+    };
+    let retry = settings::retry(&config.bridge);
+    let ports = Ports {
+        removal: Some(people.clone()),
+        routes: Some(Arc::new(RoutePort { routes: routes.clone(), retry })),
+        capabilities: Some(Arc::new(CapabilityPort(doors.caps.clone()))),
+        owners: Some(people.clone()),
+        clients: Some(people.clone()),
+        grants: Some(people.clone()),
+        users: Some(people),
+        push: Some(Arc::new(PushPort(doors.push.clone()))),
+        broker: Some(Arc::new(BrokerPort(doors.broker.clone()))),
+        system: Some(Arc::new(system)),
+    };
+    let state = AdminState {
+        buses: doors.buses.clone(),
+        clock: Arc::clone(&platform.clock),
+        ports,
+        source: doors.source.clone(),
+        limits: AdminLimits::default(),
+        shutdown: tasks.draining(),
+    };
+    let auth = Authenticator::new(&platform.admin_token);
+    let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
+    let (health, stop) = (server.run(), tasks.stop());
+    tasks.spawn("administration", async move {
+        health.await;
+        stop.cancelled().await;
+    });
+    Ok(server.router)
+}
+
+fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
+    let Doors { backplane, push, broker, caps, .. } = doors;
+    app.add(Door { name: "backplane", routes: backplane.router(), drain: None });
+    if config.simplepush.enabled {
+        let upgrade = push.clone();
+        let at_root = get(move |request: Request| {
+            let upgrade = upgrade.clone();
+            async move {
+                if buswire_simplepush::is_upgrade(request.headers()) {
+                    upgrade.upgrade(request).await
+                } else {
+                    Backplane::unknown_url().into_response()
+                }
+            }
+        });
+        let paths = push.router().route("/", at_root);
+        let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
+            Box::pin(async move { push.drain().await })
+        });
+        app.add(Door { name: "simplepush", routes: paths, drain: Some(drain) });
+    }
+    if config.belay.enabled {
+        app.add(Door { name: "belay", routes: caps.router(), drain: None });
+    }
+    let grace = config.mdp.drain;
+    let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // Routes first: they are callers of the broker and of the capabilities.
+            routes.stop().await;
+            broker.shutdown(grace).await;
+            if let Err(error) = caps.close().await {
+                tracing::warn!(%error, "the last uses of capabilities could not be counted");
+            }
+        })
+    });
+    app.add(Door { name: "mdp", routes: Router::new(), drain: Some(drain) });
+}

@@ -1,0 +1,196 @@
+//! The configuration of each crate, made of the gateway's own.
+//!
+//! Never here: reading a setting; checking one that the gateway's configuration has checked.
+
+use std::{error::Error, fs, sync::Arc, time::Duration};
+
+use buswire_backplane as backplane;
+use buswire_belay as belay;
+use buswire_bridge::{RetryPolicy, RoutesConfig};
+use buswire_bus::{BusConfig, BusLimits};
+use buswire_mdp as mdp;
+use buswire_message::{Secret, SourceUrl};
+use buswire_simplepush as simplepush;
+use url::Url;
+
+use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The public URL without a slash at its end.
+pub(super) fn base(public_url: &Url) -> &str {
+    public_url.as_str().trim_end_matches('/')
+}
+
+pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
+    BusConfig {
+        message_url_prefix: format!("{}/v2/message/", base(public_url)).into(),
+        limits: BusLimits { payload_bytes_max: config.max_body_bytes, ..BusLimits::default() },
+    }
+}
+
+pub(super) fn backplane(
+    config: &BackplaneConfig,
+    public_url: &Url,
+) -> Result<backplane::Config, Failure> {
+    let origins = config.cors_origins.iter().map(String::as_str).collect::<Vec<_>>();
+    let cors = match origins.as_slice() {
+        [] => backplane::Cors::Off,
+        ["*"] => backplane::Cors::AnyOrigin,
+        some => {
+            let parsed = some.iter().map(|origin| backplane::Origin::parse(origin));
+            backplane::Cors::Origins(parsed.collect::<Result<_, _>>()?)
+        }
+    };
+    Ok(backplane::Config {
+        // The gateway's own listener refuses what is not secure, for every door.
+        tls: backplane::TlsPolicy::Optional,
+        generations: match (config.enable_v1, config.enable_v2) {
+            (true, false) => backplane::Generations::OneOnly,
+            (false, true) => backplane::Generations::TwoOnly,
+            (true, true) | (false, false) => backplane::Generations::Both,
+        },
+        cors,
+        padding_prefix: if config.jsonp_prefix.is_empty() {
+            backplane::PaddingPrefix::None
+        } else {
+            backplane::PaddingPrefix::Comment
+        },
+        sticky_form: if config.sticky_as_string_v2 {
+            backplane::StickyForm::Text
+        } else {
+            backplane::StickyForm::Boolean
+        },
+        lifetimes: backplane::Lifetimes {
+            anonymous_access: config.anonymous_token,
+            privileged_access: config.privileged_token,
+            ..backplane::Lifetimes::default()
+        },
+        limits: backplane::Limits {
+            body_bytes_max: config.max_body_bytes,
+            page_size: usize::try_from(config.page_size)?,
+            block_seconds_max: u32::try_from(config.max_block.as_secs())?,
+            ..backplane::Limits::default()
+        },
+        ..backplane::Config::new(backplane::PublicUrl::parse(public_url.as_str())?)
+    })
+}
+
+pub(super) fn simplepush(
+    config: &SimplePushConfig,
+    public_url: &Url,
+    key: &Secret<[u8; 32]>,
+) -> Result<simplepush::Config, Failure> {
+    let keys = simplepush::TokenKeys::new(&simplepush::TokenKey::new(1, *key.expose()), &[])?;
+    let base = simplepush::EndpointBase::new(base(public_url))?;
+    let defaults = simplepush::Config::new(base, keys);
+    Ok(simplepush::Config {
+        limits: simplepush::Limits {
+            connections_max: usize::try_from(config.connections_max)?,
+            channels_max: usize::try_from(config.channels_max)?,
+            message_bytes_max: config.message_max,
+            body_bytes_max: config.body_max,
+            updates_max: usize::try_from(config.updates_max)?,
+            ..simplepush::Limits::default()
+        },
+        timing: simplepush::Timing {
+            hello_timeout: config.hello_timeout,
+            ping_gap_min: config.ping_interval_min,
+            probe_after: config.probe_interval,
+            probe_timeout: config.probe_timeout,
+            resend_interval: config.resend_interval,
+            write_timeout: config.write_timeout,
+            forget_after: config.ua_lifetime,
+            ..simplepush::Timing::default()
+        },
+        subprotocol: if config.require_subprotocol {
+            simplepush::Subprotocol::Required
+        } else {
+            simplepush::Subprotocol::Optional
+        },
+        origins: config.allowed_origins.clone(),
+        ..defaults
+    })
+}
+
+pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
+    let policy = mdp::core::ServicePolicy {
+        busy_timeout: config.busy_timeout,
+        attempts_max: config.max_attempts,
+    };
+    let curve = config.curve.as_ref().map(curve).transpose()?;
+    Ok(mdp::BrokerConfig {
+        endpoints: config.listen.iter().map(|endpoint| endpoint.as_str().to_owned()).collect(),
+        core: mdp::core::CoreConfig {
+            heartbeat_interval: config.heartbeat_interval,
+            worker_expiry: config.worker_expiry,
+            request_ttl: config.request_ttl,
+            queue_max: usize::try_from(config.queue_limit)?,
+            per_client_max: usize::try_from(config.client_limit)?,
+            held_bytes_max: config.queue_bytes,
+            services_max: usize::try_from(config.max_services)?,
+            service_idle: config.service_idle,
+            default_policy: policy,
+            ..mdp::core::CoreConfig::default()
+        },
+        curve,
+        // The gateway's configuration has refused what is open without being meant to be.
+        insecure_public: true,
+        frame_bytes_max: i64::try_from(config.max_frame_size)?,
+        ..mdp::BrokerConfig::default()
+    })
+}
+
+fn curve(config: &crate::config::CurveConfig) -> Result<mdp::CurveConfig, Failure> {
+    let path = &config.secret_key_file;
+    let text = Secret::new(fs::read_to_string(path).map_err(|error| {
+        format!("mdp.curve.secret_key_file: {} can't be read: {error}", path.display())
+    })?);
+    let secret = mdp::CurveSecret::from_z85(text.expose().trim()).ok_or_else(|| {
+        format!("mdp.curve.secret_key_file: {} holds no key in Z85", path.display())
+    })?;
+    let keys = config.allowed_keys.iter().map(crate::config::CurvePublicKey::as_str);
+    let allowed = mdp::AllowedKeys::from_z85(keys).ok_or("mdp.curve.allowed_keys: not in Z85")?;
+    Ok(mdp::CurveConfig { secret, allowed })
+}
+
+pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Config, Failure> {
+    let mut settings = belay::Config::new(base(public_url))?;
+    settings.wire.depth_max = usize::try_from(config.json_depth_max)?;
+    settings.wire.caps_max = usize::try_from(config.bcaps_max)?;
+    settings.body_bytes_max = config.body_max;
+    settings.children_max = config.children_max;
+    settings.not_found_per_second = config.unknown_rate;
+    Ok(settings)
+}
+
+pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {
+    let mut routes = RoutesConfig::new(source);
+    routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
+    Ok(routes)
+}
+
+pub(super) const fn retry(config: &BridgeConfig) -> RetryPolicy {
+    RetryPolicy {
+        first_delay: config.backoff,
+        longest_delay: config.backoff_max,
+        attempts_max: config.max_attempts,
+        timeout: config.attempt_timeout,
+    }
+}
+
+/// The client for capabilities of other servers: no redirects, no proxy, bounded in time.
+pub(super) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(10))
+        .timeout(Duration::from_secs(60))
+        .user_agent(concat!("buswire/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// What the URLs of our own capabilities begin with.
+pub(super) fn own_caps(config: &belay::Config, public_url: &Url) -> Arc<str> {
+    format!("{}{}", base(public_url), config.prefix()).into()
+}

@@ -1,0 +1,256 @@
+//! Which gateway a command is for, and how it is reached.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use buswire_message::Secret;
+use clap::Args;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use super::{error::CliError, output::Output};
+
+/// Where `buswire serve` keeps the token unless told otherwise.
+const TOKEN_FILE_DEFAULT: &str = "buswire-data/admin.token";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call may take that is not a stream.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which gateway a command is for, and how to write what it answers.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The URL of the gateway's admin listener
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "BUSWIRE_ADMIN",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    admin: String,
+    /// The admin token
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "BUSWIRE_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    token: Option<Secret<String>>,
+    /// The file that holds the admin token; goes before --token [default: buswire-data/admin.token,
+    /// if it can be read]
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The certificates to trust when the URL is https, PEM: the gateway's own or its authority's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show to the gateway, PEM; needs no token then
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of the certificate, PEM
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// How to write what was found
+    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
+    output: Output,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature that clap asks for")]
+fn secret(text: &str) -> Result<Secret<String>, String> {
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// A connection to a gateway that sends the token with each call.
+pub(super) type Gateway = InterceptedService<Channel, Bearer>;
+
+/// Adds the token to each call, if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Connection {
+    /// How to write what was found.
+    pub(super) const fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Connects to the gateway.
+    pub(super) async fn open(&self) -> Result<Gateway, CliError> {
+        let bearer = self.bearer(Path::new(TOKEN_FILE_DEFAULT))?;
+        let endpoint = self.endpoint()?;
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|source| CliError::Connect { url: self.admin.clone(), source })?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, CliError> {
+        let (url, is_tls) = match self.admin.split_once("://") {
+            Some(("http", rest)) if !rest.is_empty() => (self.admin.clone(), false),
+            Some(("https", rest)) if !rest.is_empty() => (self.admin.clone(), true),
+            None if !self.admin.is_empty() => (format!("http://{}", self.admin), false),
+            Some(_) | None => return Err(CliError::Url(self.admin.clone())),
+        };
+        let problem = |_| CliError::Url(self.admin.clone());
+        let agent = concat!("buswire/", env!("CARGO_PKG_VERSION"));
+        let endpoint = Endpoint::from_shared(url)
+            .and_then(|endpoint| endpoint.connect_timeout(CONNECT_TIMEOUT).user_agent(agent))
+            .map_err(problem)?;
+        if is_tls {
+            endpoint.tls_config(self.tls()?).map_err(CliError::Certificates)
+        } else {
+            Ok(endpoint)
+        }
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+        let read = |path: &PathBuf| fs::read(path).map_err(|source| CliError::file(path, source));
+        let ca = self.ca.as_ref().ok_or(CliError::NoAuthority)?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                Ok(tls.identity(Identity::from_pem(read(cert)?, read(key)?)))
+            }
+            (Some(_), None) | (None, _) => Ok(tls),
+        }
+    }
+
+    fn bearer(&self, default_file: &Path) -> Result<Bearer, CliError> {
+        let token = match self.token(default_file) {
+            Err(CliError::NoToken) if self.cert.is_some() => return Ok(Bearer(None)),
+            token => token?,
+        };
+        let token = token.expose().trim();
+        if token.is_empty() {
+            return Err(CliError::Token);
+        }
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {token}").parse().map_err(|_| CliError::Token)?;
+        value.set_sensitive(true);
+        Ok(Bearer(Some(value)))
+    }
+
+    fn token(&self, default_file: &Path) -> Result<Secret<String>, CliError> {
+        let read = |path: &Path| fs::read_to_string(path).map(Secret::new);
+        if let Some(path) = &self.token_file {
+            return read(path).map_err(|source| CliError::file(path, source));
+        }
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        read(default_file).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => CliError::NoToken,
+            _ => CliError::file(default_file, source),
+        })
+    }
+}
+
+/// A request of a call that is not a stream, with its deadline.
+pub(super) fn call<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}
+
+/// Fetches every page of a listing. `page` is given the token of a page and answers with its items and
+/// the token of the next.
+pub(super) async fn pages<T>(
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), CliError>,
+) -> Result<Vec<T>, CliError> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let (items, next) = page(token).await?;
+        all.extend(items);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        token = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(admin: &str, token: Option<&str>, token_file: Option<PathBuf>) -> Connection {
+        let token = token.map(|token| Secret::new(token.to_owned()));
+        Connection {
+            admin: admin.to_owned(),
+            token,
+            token_file,
+            ca: None,
+            cert: None,
+            key: None,
+            output: Output::Table,
+        }
+    }
+
+    #[test]
+    fn the_token_comes_from_the_nearest_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (named, default) = (dir.path().join("named"), dir.path().join("default"));
+        fs::write(&named, "from-file\n").unwrap();
+        let taken = |token, file: Option<&PathBuf>| {
+            connection("x", token, file.cloned()).bearer(&default).map(|bearer| bearer.0.unwrap())
+        };
+        assert!(matches!(taken(None, None), Err(CliError::NoToken)));
+        fs::write(&default, "default").unwrap();
+        assert_eq!(taken(None, None).unwrap(), "Bearer default");
+        assert_eq!(taken(Some("given"), None).unwrap(), "Bearer given");
+        assert_eq!(taken(Some("given"), Some(&named)).unwrap(), "Bearer from-file");
+        assert!(matches!(taken(Some(" "), None), Err(CliError::Token)));
+        assert!(matches!(taken(Some("a\u{0}b"), None), Err(CliError::Token)));
+        let absent = dir.path().join("absent");
+        assert!(matches!(taken(None, Some(&absent)), Err(CliError::File { .. })));
+    }
+
+    #[test]
+    fn a_url_may_lack_its_scheme() {
+        for good in ["http://127.0.0.1:1", "127.0.0.1:1", "localhost:50051", "http://[::1]:1/"] {
+            assert!(connection(good, None, None).endpoint().is_ok(), "{good}");
+        }
+        for bad in ["", "http://", "ftp://x", "a b", "://"] {
+            let problem = connection(bad, None, None).endpoint();
+            assert!(matches!(problem, Err(CliError::Url(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn https_needs_to_know_whom_to_trust() {
+        let mut connection = connection("https://localhost:1", None, None);
+        assert!(matches!(connection.endpoint(), Err(CliError::NoAuthority)));
+        connection.ca = Some("absent.pem".into());
+        assert!(matches!(connection.endpoint(), Err(CliError::File { .. })));
+    }
+
+    #[test]
+    fn a_certificate_needs_no_token() {
+        let mut connection = connection("https://localhost:1", None, None);
+        connection.cert = Some("client.pem".into());
+        assert!(connection.bearer(Path::new("none")).unwrap().0.is_none());
+    }
+
+    #[test]
+    fn the_token_does_not_print() {
+        let connection = connection("x", Some("hunter2"), None);
+        let bearer = connection.bearer(Path::new("none")).unwrap();
+        assert!(!format!("{connection:?} {bearer:?}").contains("hunter2"));
+    }
+}

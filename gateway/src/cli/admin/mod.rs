@@ -1,0 +1,111 @@
+//! The admin commands: they talk to a running gateway over gRPC.
+//!
+//! [`AdminCommand`] is flattened into the commands of the program; [`AdminCommand::execute`] does one and
+//! says how the process ends. Output goes to a writer that is handed in. Never here: anything that runs
+//! inside the gateway.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+pub mod bus;
+pub mod cap;
+pub mod client;
+mod connection;
+mod duration;
+mod error;
+pub mod grant;
+pub mod message;
+mod output;
+pub mod owner;
+pub mod password;
+pub mod push;
+pub mod route;
+pub mod service;
+mod status;
+pub mod user;
+
+pub use connection::Connection;
+pub use error::CliError;
+
+/// A command that a running gateway does.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Creates, shows, changes and deletes buses
+    Bus(Group<bus::BusCommand>),
+    /// Creates, lists and deletes clients of Backplane 2.0
+    Client(Group<client::ClientCommand>),
+    /// Creates, lists and deletes owners of buses
+    Owner(Group<owner::OwnerCommand>),
+    /// Lets clients use buses
+    Grant(Group<grant::GrantCommand>),
+    /// Creates, lists and deletes users of Backplane 1.x
+    User(Group<user::UserCommand>),
+    /// Creates, shows, pauses, resumes and deletes routes
+    Route(Group<route::RouteCommand>),
+    /// Publishes and reads messages
+    Message(Group<message::MessageCommand>),
+    /// Grants, lists and revokes capabilities
+    Cap(Group<cap::CapCommand>),
+    /// Notifies SimplePush endpoints
+    Push(Group<push::PushCommand>),
+    /// Lists and calls services of the Majordomo broker
+    Service(Group<service::ServiceCommand>),
+    /// Shows how the gateway is
+    Status(Connection),
+}
+
+/// Commands about one thing, and which gateway they are for.
+#[derive(Debug, Args)]
+pub struct Group<C: Subcommand> {
+    #[command(subcommand)]
+    command: C,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl AdminCommand {
+    /// Does the command and writes what it found to `out`, as [`Self::run`] does, and one line to
+    /// `errors` if it failed. Ends with 0 if it is done and with 1 if it failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; what the gateway was asked for may have happened.
+    pub async fn execute(self, out: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
+        match self.run(out).await {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever read the output has seen enough, as in `message tail | head`.
+            Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+            Err(error) => {
+                // Nobody is left to tell when this fails.
+                writeln!(errors, "buswire: {}", error.line()).unwrap_or_default();
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Does the command and writes what it found to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`]: no token, no connection, the gateway's refusal, or `out`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; what the gateway was asked for may have happened.
+    pub async fn run(self, out: &mut dyn Write) -> Result<(), CliError> {
+        match self {
+            Self::Bus(group) => group.command.run(&group.connection, out).await,
+            Self::Client(group) => group.command.run(&group.connection, out).await,
+            Self::Owner(group) => group.command.run(&group.connection, out).await,
+            Self::Grant(group) => group.command.run(&group.connection, out).await,
+            Self::User(group) => group.command.run(&group.connection, out).await,
+            Self::Route(group) => group.command.run(&group.connection, out).await,
+            Self::Message(group) => group.command.run(&group.connection, out).await,
+            Self::Cap(group) => group.command.run(&group.connection, out).await,
+            Self::Push(group) => group.command.run(&group.connection, out).await,
+            Self::Service(group) => group.command.run(&group.connection, out).await,
+            Self::Status(connection) => status::run(&connection, out).await,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `buswire owner`.
+
+use std::io::Write;
+
+use buswire_proto::v1::{self, owner_service_client::OwnerServiceClient};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{
+    connection::{Connection, call, pages},
+    error::CliError,
+    password::Password,
+};
+
+const COLUMNS: [&str; 2] = ["name", "buses"];
+
+/// Commands about owners of buses.
+#[derive(Debug, Subcommand)]
+pub enum OwnerCommand {
+    /// Creates an owner, or gives one another password
+    Create {
+        /// Its name
+        name: String,
+        /// Its password
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Lists owners and their buses
+    List,
+    /// Makes an owner the only owner of a bus
+    Assign {
+        /// The name of the owner
+        name: String,
+        /// The name of the bus
+        bus: String,
+    },
+    /// Deletes an owner and its buses
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+fn values(owner: &v1::Owner) -> Vec<Value> {
+    vec![json!(owner.name), json!(owner.buses)]
+}
+
+impl OwnerCommand {
+    pub(super) async fn run(
+        self,
+        connection: &Connection,
+        out: &mut dyn Write,
+    ) -> Result<(), CliError> {
+        let mut client = OwnerServiceClient::new(connection.open().await?);
+        let output = connection.output();
+        match self {
+            Self::Create { name, password } => {
+                let password = password.read()?.expose().clone();
+                let request = call(v1::PutOwnerRequest { name: name.clone(), password });
+                client.put_owner(request).await?;
+                output.done(out, &format!("owner {name} stored"), &["name"], &[json!(name)])?;
+            }
+            Self::List => {
+                let all = pages(async |page_token| {
+                    let request = v1::ListOwnersRequest { page_token, page_size: 0 };
+                    let page = client.list_owners(call(request)).await?.into_inner();
+                    Ok((page.owners, page.next_page_token))
+                });
+                let rows: Vec<_> = all.await?.iter().map(values).collect();
+                output.list(out, &COLUMNS, &rows)?;
+            }
+            Self::Assign { name, bus } => {
+                let request = v1::AssignBusRequest { owner: name.clone(), bus: bus.clone() };
+                client.assign_bus(call(request)).await?;
+                let values = [json!(name), json!(bus)];
+                output.done(out, &format!("owner {name} owns {bus}"), &["name", "bus"], &values)?;
+            }
+            Self::Delete { name } => {
+                let request = call(v1::DeleteOwnerRequest { name: name.clone() });
+                let existed = client.delete_owner(request).await?.into_inner().existed;
+                CliError::missing_unless(existed, "owner", &name)?;
+                output.done(out, &format!("owner {name} deleted"), &["deleted"], &[json!(name)])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! `buswire serve`.
+
+use tokio::runtime;
+
+use super::{Environment, Failure, ServeArgs};
+use crate::{
+    config, log,
+    ops::Metrics,
+    serve::{self, Ended},
+};
+
+/// Serves until it is asked to end.
+pub(super) fn run(args: &ServeArgs, environment: &Environment) -> Result<(), Failure> {
+    let mut inputs = args.config.inputs(environment);
+    inputs.arguments.extend(args.ready_file.clone().map(|path| ("ready_file".to_owned(), path)));
+    let loaded = config::load(&inputs)?;
+    log::init(&loaded.config.log).map_err(|error| Failure::new(&error, None))?;
+    log::log_panics();
+    let metrics = Metrics::install().map_err(|error| Failure::new(&error, None))?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(&error, None))?;
+    let ended = runtime.block_on(serve::run(loaded, &inputs, metrics));
+    // A blocking call that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ended::Asked) => Ok(()),
+        Ok(Ended::Broken(task)) => Err(Failure::Failed(format!("the task {task} ended"))),
+        Err(error) => Err(Failure::new(&error, error.hint().as_deref())),
+    }
+}

@@ -1,0 +1,229 @@
+//! Buses and routes that the file declares.
+//!
+//! Never here: making them.
+
+use std::{collections::BTreeSet, fmt, fmt::Display, str::FromStr, time::Duration};
+
+use buswire_message::{BusName, MessageId, MessageType, Retention, RouteName, Scope};
+use toml::{Table, Value};
+
+use super::{reader::Reader, value::parse_time};
+
+/// A bus that must exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusDeclaration {
+    /// Its name.
+    pub name: BusName,
+    /// How long it keeps messages, and how many.
+    pub retention: Retention,
+}
+
+/// A route that must exist.
+#[derive(Clone, Debug)]
+pub struct RouteDeclaration {
+    /// Its name.
+    pub name: RouteName,
+    /// What it takes.
+    pub scope: Scope,
+    /// Where to it delivers.
+    pub sink: SinkAddress,
+    /// The type of the messages that carry answers back to the bus; `None` if answers are dropped.
+    pub reply_type: Option<MessageType>,
+    /// Where in the bus it begins when it is made.
+    pub from: RouteStart,
+}
+
+/// Where a new route begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteStart {
+    /// With the oldest message that is kept.
+    Beginning,
+    /// With the next message.
+    Now,
+    /// After this message.
+    After(MessageId),
+}
+
+/// The address of a sink: `bus:`, `mdp:`, `push:` or `cap:` and what follows.
+///
+/// A `cap:` or `push:` address grants something to whoever knows it, so only the scheme is ever
+/// printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SinkAddress(String);
+
+impl SinkAddress {
+    /// The whole address; not to be printed.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the colon.
+    pub fn scheme(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+}
+
+impl FromStr for SinkAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("bus" | "mdp" | "push" | "cap", rest)) if !rest.is_empty() => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err("is not bus:…, mdp:…, push:… or cap:…".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for SinkAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:…", self.scheme())
+    }
+}
+
+/// Reads the tables of one list; notes problems under `key[index].member`.
+struct Declared<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    place: String,
+    table: Table,
+}
+
+impl Declared<'_, '_> {
+    fn member<T>(
+        &mut self,
+        name: &str,
+        convert: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.table.remove(name)?;
+        convert(&value)
+            .map_err(|message| self.reader.problem(&format!("{}.{name}", self.place), message))
+            .ok()
+    }
+
+    fn parsed<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.member(name, |value| {
+            let text = value.as_str().ok_or("is not a text")?;
+            text.parse().map_err(|error: T::Err| error.to_string())
+        })
+    }
+
+    fn required<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        if !self.table.contains_key(name) {
+            self.reader.problem(&format!("{}.{name}", self.place), "is missing");
+        }
+        self.parsed(name)
+    }
+
+    fn time(&mut self, name: &str, default: Duration) -> Duration {
+        self.member(name, |value| parse_time(value.as_str().unwrap_or_default())).unwrap_or(default)
+    }
+
+    /// Notes every member that nobody asked for.
+    fn finish(self) {
+        for name in self.table.keys() {
+            self.reader.problem(&format!("{}.{name}", self.place), "there is no such setting");
+        }
+    }
+}
+
+/// Reads every table of the list `key` with `read`.
+fn each<T>(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    read: impl Fn(&mut Declared<'_, '_>) -> Option<T>,
+) -> Vec<T> {
+    let Some(value) = reader.raw(key) else { return Vec::new() };
+    let Some(items) = value.as_array() else {
+        reader.problem(key, "is not a list of tables");
+        return Vec::new();
+    };
+    let mut list = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let place = format!("{key}[{index}]");
+        let Some(table) = item.as_table() else {
+            reader.problem(&place, "is not a table");
+            continue;
+        };
+        let mut declared = Declared { reader, place, table: table.clone() };
+        let one = read(&mut declared);
+        declared.finish();
+        list.extend(one);
+    }
+    list
+}
+
+/// Reads `buses`.
+pub(crate) fn buses(reader: &mut Reader<'_>) -> Vec<BusDeclaration> {
+    let list = each(reader, "buses", |declared| {
+        let name = declared.required("name");
+        let usual = Retention::default();
+        let kept = declared.time("retention", usual.default_time());
+        let sticky = declared.time("sticky_retention", usual.maximum_time());
+        let messages = declared.member("max_messages", |value| {
+            let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+            number.ok_or_else(|| "is not a whole number".to_owned())
+        });
+        let messages = messages.unwrap_or(usual.messages_per_channel_max());
+        match Retention::new(kept, sticky, messages) {
+            Ok(retention) => Some(BusDeclaration { name: name?, retention }),
+            Err(error) => {
+                let place = declared.place.clone();
+                declared.reader.problem(&place, error.to_string());
+                None
+            }
+        }
+    });
+    unique(reader, "buses", list.iter().map(|bus| bus.name.qualified()));
+    list
+}
+
+/// Reads `routes`.
+pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
+    let list = each(reader, "routes", |declared| {
+        let name = declared.required("name");
+        let scope: Option<Scope> = declared.required("scope");
+        if scope.as_ref().is_some_and(|scope| scope.buses().next().is_none()) {
+            let place = format!("{}.scope", declared.place);
+            declared.reader.problem(&place, "names no bus");
+        }
+        let sink = declared.required("sink");
+        let reply_type = declared.parsed("reply_type");
+        let from = declared.member("from", |value| match value.as_str() {
+            Some("beginning") => Ok(RouteStart::Beginning),
+            Some("now") => Ok(RouteStart::Now),
+            Some(id) => id
+                .parse()
+                .map(RouteStart::After)
+                .map_err(|_| "is not \"beginning\", \"now\" or the id of a message".to_owned()),
+            None => Err("is not a text".to_owned()),
+        });
+        Some(RouteDeclaration {
+            name: name?,
+            scope: scope?,
+            sink: sink?,
+            reply_type,
+            from: from.unwrap_or(RouteStart::Now),
+        })
+    });
+    unique(reader, "routes", list.iter().map(|route| route.name.to_string()));
+    list
+}
+
+fn unique(reader: &mut Reader<'_>, key: &str, names: impl Iterator<Item = String>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if seen.contains(&name) {
+            reader.problem(key, format!("{name} is declared twice"));
+        }
+        seen.insert(name);
+    }
+}

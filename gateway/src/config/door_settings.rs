@@ -1,0 +1,360 @@
+//! The settings of the doors and of the bridge. Never here: those of the gateway itself.
+
+use super::schema::{Group, Kind, Setting, count, size, time};
+
+const WEEK: u32 = 604_800;
+
+/// Backplane (§20 of its reference).
+pub(crate) const BACKPLANE: Group = Group {
+    title: "Backplane",
+    about: "The names are those of the Backplane reference, §20.",
+    settings: &[
+        Setting::new("backplane.enable_v1", Kind::Flag, "true", "Whether Backplane 1.x is served."),
+        Setting::new("backplane.enable_v2", Kind::Flag, "true", "Whether Backplane 2.0 is served."),
+        Setting::new(
+            "backplane.max_messages_per_channel",
+            count(1, 1_000_000),
+            "100",
+            "Live messages per channel of a bus that does not say otherwise. Further posts are refused.",
+        ),
+        Setting::new("backplane.page_size", count(1, 1000), "25", "Messages per answer of 2.0."),
+        Setting::new(
+            "backplane.max_block_seconds",
+            count(0, 60),
+            "25",
+            "The longest long poll of 2.0, in seconds.",
+        ),
+        Setting::new(
+            "backplane.anonymous_token_seconds",
+            count(60, 31_536_000),
+            "3600",
+            "Life of an anonymous token, in seconds.",
+        ),
+        Setting::new(
+            "backplane.privileged_token_seconds",
+            count(60, 315_360_000),
+            "31536000",
+            "Life of a privileged token, in seconds.",
+        ),
+        Setting::new(
+            "backplane.retention_seconds",
+            count(60, WEEK),
+            "600",
+            "How long a bus keeps a message that is not sticky, if the bus does not say otherwise, in seconds.",
+        ),
+        Setting::new(
+            "backplane.sticky_retention_seconds",
+            count(60, WEEK),
+            "28800",
+            "How long a bus keeps a sticky message, if the bus does not say otherwise, in seconds.",
+        ),
+        Setting::new(
+            "backplane.jsonp_prefix",
+            Kind::Text,
+            "\"\"",
+            "Written before every JSONP answer; `/**/` for hardened sites without old server-side clients.",
+        ),
+        Setting::new(
+            "backplane.sticky_as_string_v2",
+            Kind::Flag,
+            "false",
+            "Whether 2.0 writes `sticky` as `\"true\"` instead of `true`.",
+        ),
+        Setting::new(
+            "backplane.allow_unbound_channels",
+            Kind::Flag,
+            "false",
+            "Whether a channel that no token was issued for may be used, as pages of draft 12 do.",
+        ),
+        Setting::new(
+            "backplane.cors_origins",
+            Kind::Texts,
+            "[]",
+            "Origins whose pages may read answers (CORS).",
+        ),
+        Setting::new(
+            "backplane.max_body_bytes",
+            size(1024, 1 << 30),
+            "\"1MiB\"",
+            "The longest request body.",
+        ),
+        Setting::new(
+            "backplane.cleanup_interval_seconds",
+            count(1, 86_400),
+            "120",
+            "How often expired tokens are swept, in seconds.",
+        ),
+        Setting::new(
+            "backplane.admin_name",
+            Kind::Text,
+            "\"admin\"",
+            "The `admin` of provisioning requests; their `secret` is the admin token.",
+        ),
+    ],
+};
+
+/// SimplePush (§16 of its reference).
+pub(crate) const SIMPLEPUSH: Group = Group {
+    title: "SimplePush",
+    about: "Limits and timers of the SimplePush reference, §5.3 and §16.",
+    settings: &[
+        Setting::new("simplepush.enabled", Kind::Flag, "true", "Whether SimplePush is served."),
+        Setting::new(
+            "simplepush.connections_max",
+            count(1, 1_000_000),
+            "40000",
+            "WebSocket connections at once. Further ones are refused.",
+        ),
+        Setting::new(
+            "simplepush.channels_max",
+            count(1, 100_000),
+            "1000",
+            "Channels per user agent, at hello and at register.",
+        ),
+        Setting::new(
+            "simplepush.message_max",
+            size(1024, 16 << 20),
+            "\"128KiB\"",
+            "The longest WebSocket message from a client. A longer one closes with 1009.",
+        ),
+        Setting::new(
+            "simplepush.body_max",
+            size(64, 1 << 20),
+            "\"16KiB\"",
+            "The longest body of a `PUT`.",
+        ),
+        Setting::new(
+            "simplepush.hello_timeout",
+            time(10, 3600),
+            "\"30s\"",
+            "From the connection to a valid `hello`. Pings do not extend it.",
+        ),
+        Setting::new(
+            "simplepush.ping_interval_min",
+            time(0, 3600),
+            "\"20s\"",
+            "The shortest time between two client pings; `0s` is off.",
+        ),
+        Setting::new(
+            "simplepush.probe_interval",
+            time(1000, 86_400),
+            "\"300s\"",
+            "Silence after which the server sends a WebSocket PING.",
+        ),
+        Setting::new(
+            "simplepush.probe_timeout",
+            time(10, 3600),
+            "\"30s\"",
+            "Silence after that PING which closes the connection.",
+        ),
+        Setting::new(
+            "simplepush.resend_interval",
+            time(10, 86_400),
+            "\"60s\"",
+            "After how long an update that was not acknowledged is sent again.",
+        ),
+        Setting::new(
+            "simplepush.write_timeout",
+            time(10, 3600),
+            "\"60s\"",
+            "How long a write may make no progress before the connection is closed.",
+        ),
+        Setting::new(
+            "simplepush.ua_lifetime",
+            time(60_000, 31_536_000),
+            "\"30d\"",
+            "How long a user agent that does not connect is remembered.",
+        ),
+        Setting::new(
+            "simplepush.updates_max",
+            count(1, 10_000),
+            "200",
+            "Updates per notification.",
+        ),
+        Setting::new(
+            "simplepush.require_subprotocol",
+            Kind::Flag,
+            "false",
+            "Whether an upgrade without the subprotocol `push-notification` is answered 400 (R-WS-2).",
+        ),
+        Setting::new(
+            "simplepush.allowed_origins",
+            Kind::Texts,
+            "[]",
+            "Origins that may connect; all if the list is empty (R-WS-3).",
+        ),
+    ],
+};
+
+/// Majordomo (§12.6 and §14 of its reference).
+pub(crate) const MDP: Group = Group {
+    title: "Majordomo (MDP)",
+    about: "The broker and its limits, §12.6 of the MDP reference.",
+    settings: &[
+        Setting::new(
+            "mdp.listen",
+            Kind::Texts,
+            "[\"tcp://127.0.0.1:5555\"]",
+            "ZeroMQ endpoints. TCP port 0 takes a free one. An empty list turns the broker off.",
+        ),
+        Setting::unset(
+            "mdp.curve.secret_key_file",
+            Kind::Path,
+            "File with the broker's CURVE secret key in Z85, readable by its owner only. Turns CURVE on for every endpoint.",
+        ),
+        Setting::new(
+            "mdp.curve.allowed_keys",
+            Kind::Texts,
+            "[]",
+            "Public keys in Z85 of the clients and workers that may connect; with CURVE on, nobody else may.",
+        ),
+        Setting::new(
+            "mdp.insecure",
+            Kind::Flag,
+            "false",
+            "Must be `true` to listen on an address that is not loopback without CURVE.",
+        ),
+        Setting::new(
+            "mdp.heartbeat_interval",
+            time(10, 3600),
+            "\"1s\"",
+            "How often a silent worker gets a heartbeat.",
+        ),
+        Setting::new(
+            "mdp.worker_expiry",
+            time(10, 3600),
+            "\"7500ms\"",
+            "Silence after which a worker is taken for lost.",
+        ),
+        Setting::new(
+            "mdp.busy_timeout",
+            time(10, 86_400),
+            "\"900s\"",
+            "How long a worker may work on one request.",
+        ),
+        Setting::new(
+            "mdp.request_ttl",
+            time(10, 86_400),
+            "\"60s\"",
+            "How long a request waits for a worker before it is dropped.",
+        ),
+        Setting::new(
+            "mdp.max_attempts",
+            count(1, 100),
+            "2",
+            "Workers that a request is tried with, when they are lost.",
+        ),
+        Setting::new(
+            "mdp.queue_limit",
+            count(1, 10_000_000),
+            "10000",
+            "Requests that wait per service. Further ones are dropped and counted.",
+        ),
+        Setting::new(
+            "mdp.queue_bytes",
+            size(1 << 10, 1 << 40),
+            "\"256MiB\"",
+            "Bytes that wait in all queues.",
+        ),
+        Setting::new(
+            "mdp.client_limit",
+            count(1, 10_000_000),
+            "10000",
+            "Requests in flight per client.",
+        ),
+        Setting::new("mdp.max_frames", count(4, 1_000_000), "1024", "Frames per message."),
+        Setting::new("mdp.max_frame_size", size(64, 1 << 31), "\"64MiB\"", "Bytes per frame."),
+        Setting::new(
+            "mdp.max_services",
+            count(1, 1_000_000),
+            "10000",
+            "Services that are known at once.",
+        ),
+        Setting::new(
+            "mdp.service_idle",
+            time(1000, 86_400),
+            "\"300s\"",
+            "After how long a service without workers and requests is forgotten.",
+        ),
+        Setting::new(
+            "mdp.drain",
+            time(0, 3600),
+            "\"5s\"",
+            "How long replies may still come in at shutdown.",
+        ),
+    ],
+};
+
+/// Belay (§20.8 and §21.6 of its reference).
+pub(crate) const BELAY: Group = Group {
+    title: "Belay",
+    about: "Limits of the Belay reference, §20.8 and §21.6.",
+    settings: &[
+        Setting::new(
+            "belay.enabled",
+            Kind::Flag,
+            "true",
+            "Whether capabilities are served under `/cap/` and `/belay/`.",
+        ),
+        Setting::new(
+            "belay.body_max",
+            size(1024, 1 << 30),
+            "\"1MiB\"",
+            "The longest request body. A grant may lower it.",
+        ),
+        Setting::new("belay.json_depth_max", count(1, 128), "64", "How deep JSON may be nested."),
+        Setting::new("belay.bcaps_max", count(1, 100_000), "256", "Capabilities per message."),
+        Setting::new("belay.block_max", time(0, 300), "\"60s\"", "The longest read that waits."),
+        Setting::new("belay.children_max", count(1, 1_000_000), "1000", "Live children per grant."),
+        Setting::new(
+            "belay.unknown_rate",
+            count(1, 1_000_000),
+            "50",
+            "Answers 404 per second and client address; more are answered 429.",
+        ),
+    ],
+};
+
+/// The bridge (§6 of the architecture).
+pub(crate) const BRIDGE: Group = Group {
+    title: "Bridge",
+    about: "How routes deliver, unless the route says otherwise.",
+    settings: &[
+        Setting::new(
+            "bridge.max_attempts",
+            count(1, 10_000),
+            "10",
+            "Attempts to deliver a message before it becomes a dead letter.",
+        ),
+        Setting::new(
+            "bridge.backoff",
+            time(1, 3600),
+            "\"200ms\"",
+            "The wait before the second attempt; it doubles, with jitter, up to `bridge.backoff_max`.",
+        ),
+        Setting::new(
+            "bridge.backoff_max",
+            time(1, 86_400),
+            "\"60s\"",
+            "The longest wait between two attempts.",
+        ),
+        Setting::new(
+            "bridge.attempt_timeout",
+            time(10, 3600),
+            "\"30s\"",
+            "How long one attempt may take.",
+        ),
+        Setting::new(
+            "bridge.in_flight_max",
+            count(1, 100_000),
+            "256",
+            "Channels of a route that deliver at once.",
+        ),
+        Setting::new(
+            "bridge.dead_letters_max",
+            count(1, 1_000_000),
+            "10000",
+            "Dead letters kept per route; the oldest go first.",
+        ),
+    ],
+};

@@ -1,0 +1,213 @@
+//! The typed settings of the gateway itself. Never here: those of a door.
+
+use std::{path::PathBuf, time::Duration};
+
+use buswire_message::Secret;
+use url::Url;
+
+use super::{
+    reader::Reader,
+    value::{ListenAddress, Network},
+};
+
+/// The engine of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// Forgets everything at exit.
+    Memory,
+    /// One directory; `None` is `data_dir`.
+    Embedded(Option<PathBuf>),
+}
+
+impl StoreUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        // The text may hold a password, so it is in no message.
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("embedded", "")) => Ok(Self::Embedded(None)),
+            Some(("embedded", path)) => Ok(Self::Embedded(Some(PathBuf::from(path)))),
+            Some(("redis" | "rediss" | "redis+cluster" | "redis+sentinel", _)) => {
+                Err("this build has no redis engine; use embedded: or memory:".to_owned())
+            }
+            _ => Err("is not embedded:, embedded:PATH or memory:".to_owned()),
+        }
+    }
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file with the chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities of client certificates; `None` if none are asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The public listener.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where it listens.
+    pub listen: ListenAddress,
+    /// How the world reaches it; `None` is derived from the listener.
+    pub public_url: Option<Url>,
+    /// Its certificate; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whether requests without TLS are refused.
+    pub require_tls: bool,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// What a client may ask of it.
+    pub limits: ConnectionLimits,
+}
+
+/// What a client may ask of a listener. Every field has its reason in `docs/configuration.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at once; further ones wait in the accept queue of the operating system.
+    pub connections_max: u32,
+    /// To the end of the first request head.
+    pub header_timeout: Duration,
+    /// From the end of a response to the end of the next request head (HTTP/1.1).
+    pub idle_timeout: Duration,
+    /// To the end of a request body.
+    pub body_timeout: Duration,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Bytes per request body.
+    pub body_max: usize,
+    /// Bytes per request head.
+    pub head_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Where it listens.
+    pub listen: ListenAddress,
+    /// The bearer token; `None` if it is generated.
+    pub token: Option<Secret<String>>,
+    /// Its certificate; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Connections at once.
+    pub connections_max: u32,
+}
+
+/// The operations listener.
+#[derive(Clone, Debug)]
+pub struct OpsConfig {
+    /// Where it listens.
+    pub listen: ListenAddress,
+    /// Connections at once.
+    pub connections_max: u32,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+/// Both files of a certificate, or none; one alone is a problem.
+fn tls(
+    reader: &mut Reader<'_>,
+    [cert_key, key_key]: [&'static str; 2],
+    client_ca_key: Option<&'static str>,
+) -> Option<TlsFiles> {
+    let client_ca = client_ca_key.and_then(|key| reader.path(key));
+    match (reader.path(cert_key), reader.path(key_key)) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key, client_ca }),
+        (Some(_), None) => {
+            reader.problem(key_key, format!("is missing, {cert_key} is set"));
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem(cert_key, format!("is missing, {key_key} is set"));
+            None
+        }
+        (None, None) => {
+            if let (Some(_), Some(key)) = (client_ca, client_ca_key) {
+                reader.problem(key, format!("needs {cert_key} and {key_key}"));
+            }
+            None
+        }
+    }
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not an absolute URL: {error}"))?;
+    let bare = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if bare { Ok(url) } else { Err("is not http(s)://HOST[:PORT] without a path".to_owned()) }
+}
+
+pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreUrl> {
+    reader.checked("store.url", StoreUrl::parse)
+}
+
+pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
+    let address: Option<ListenAddress> = reader.parsed("http.listen");
+    let loopback = address.as_ref().is_some_and(ListenAddress::is_loopback);
+    let require_tls = reader.flag_if_set("http.require_tls").unwrap_or(!loopback);
+    let public_url = reader.checked("http.public_url", public_url);
+    let tls = tls(reader, ["http.tls.cert", "http.tls.key"], None);
+    let trusted_proxies = reader.list("http.trusted_proxies");
+    let limits = ConnectionLimits {
+        connections_max: reader.count("http.connections_max"),
+        header_timeout: reader.time("http.header_timeout"),
+        idle_timeout: reader.time("http.idle_timeout"),
+        body_timeout: reader.time("http.body_timeout"),
+        handshake_timeout: reader.time("http.tls.handshake_timeout"),
+        body_max: reader.size("http.body_max"),
+        head_max: reader.size("http.head_max"),
+        streams_max: reader.count("http.streams_max"),
+    };
+    Some(HttpConfig { listen: address?, public_url, tls, require_tls, trusted_proxies, limits })
+}
+
+pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
+    let address = reader.parsed("admin.listen");
+    let token = reader.secret("admin.token");
+    let tls = tls(reader, ["admin.tls.cert", "admin.tls.key"], Some("admin.tls.client_ca"));
+    let connections_max = reader.count("admin.connections_max");
+    Some(AdminConfig { listen: address?, token, tls, connections_max })
+}
+
+pub(super) fn ops(reader: &mut Reader<'_>) -> Option<OpsConfig> {
+    let address = reader.parsed("ops.listen");
+    let connections_max = reader.count("ops.connections_max");
+    Some(OpsConfig { listen: address?, connections_max })
+}
+
+pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {
+    let format = reader.checked("log.format", |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not text or json".to_owned()),
+    });
+    let filter = reader.checked("log.filter", |text| {
+        crate::log::check_filter(text).map_err(|error| format!("is not a filter: {error}"))?;
+        Ok(text.to_owned())
+    });
+    Some(LogConfig { format: format?, filter: filter? })
+}

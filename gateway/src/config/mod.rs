@@ -1,0 +1,174 @@
+//! Configuration: what the operator wrote becomes what the program uses, or a list of all that is
+//! wrong with it.
+//!
+//! | module | does |
+//! |---|---|
+//! | `schema`, `settings`, `door_settings` | one description per setting: key, kind, default, prose |
+//! | `layers` | defaults < file < environment < `--set`, with the source of each value (figment) |
+//! | `reader`, `value` | typed reading that collects every problem |
+//! | `gateway`, `doors`, `declared` | the typed configuration |
+//! | `print`, `reference` | `buswire check-config` and `docs/configuration.md` |
+//!
+//! Nothing here opens a socket or a store. The environment is handed in. Never here: a type of a
+//! protocol crate; the composition root makes those of the plain values.
+
+mod declared;
+mod door_settings;
+mod doors;
+mod gateway;
+mod layers;
+mod print;
+mod problem;
+mod reader;
+mod reference;
+mod schema;
+mod settings;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+pub(crate) use self::value::{print_size, print_time, reachable};
+pub use self::{
+    declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
+    doors::{
+        BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Endpoint,
+        MdpConfig, SimplePushConfig,
+    },
+    gateway::{
+        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,
+        TlsFiles,
+    },
+    layers::Inputs,
+    problem::{ConfigError, Problem, Source},
+    reference::reference,
+    value::{ListenAddress, Network},
+};
+use self::{layers::RawConfig, reader::Reader};
+
+/// Everything the process is told, valid by construction.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the embedded store and of the admin token.
+    pub data_dir: PathBuf,
+    /// File that says where the listeners are bound.
+    pub ready_file: Option<PathBuf>,
+    /// How long draining may take.
+    pub shutdown_grace: Duration,
+    /// The engine of the store.
+    pub store: StoreUrl,
+    /// The public listener.
+    pub http: HttpConfig,
+    /// The admin listener.
+    pub admin: AdminConfig,
+    /// The operations listener.
+    pub ops: OpsConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// Backplane.
+    pub backplane: BackplaneConfig,
+    /// SimplePush.
+    pub simplepush: SimplePushConfig,
+    /// The MDP broker.
+    pub mdp: MdpConfig,
+    /// Belay.
+    pub belay: BelayConfig,
+    /// The bridge.
+    pub bridge: BridgeConfig,
+    /// Buses that must exist.
+    pub buses: Vec<BusDeclaration>,
+    /// Routes that must exist.
+    pub routes: Vec<RouteDeclaration>,
+}
+
+/// A configuration with the sources of its values.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the program uses.
+    pub config: Config,
+    raw: RawConfig,
+}
+
+impl Loaded {
+    /// The configuration in force as a file, with the source of each value and without secrets.
+    pub fn print(&self) -> String {
+        print::print(&self.raw)
+    }
+
+    /// The keys whose values differ between `self` and `other`.
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        schema::all()
+            .map(|setting| setting.key)
+            .filter(|key| {
+                let value =
+                    |loaded: &'_ Self| loaded.raw.values.get(key).map(|it| it.value.clone());
+                value(self) != value(other)
+            })
+            .collect()
+    }
+}
+
+/// Makes a configuration of its layers.
+///
+/// Reads the file and the secret files that `inputs` name; nothing else is touched.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every problem: of a layer, of a key, of a value, and of values that do not
+/// go together.
+pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
+    let (raw, problems) = layers::merge(inputs);
+    let (config, problems, _) = extract(&raw, problems);
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, raw }),
+        _ => Err(ConfigError::new(problems)),
+    }
+}
+
+/// Reads every setting. Without problems there is a configuration.
+fn extract(
+    raw: &RawConfig,
+    problems: Vec<Problem>,
+) -> (Option<Config>, Vec<Problem>, BTreeSet<&'static str>) {
+    let mut reader = Reader::new(raw, problems);
+    let config = read(&mut reader);
+    let (problems, read) = reader.finish();
+    (config, problems, read)
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<Config> {
+    let data_dir = reader.path("data_dir");
+    let ready_file = reader.path("ready_file");
+    let shutdown_grace = reader.time("shutdown_grace");
+    let store = gateway::store(reader);
+    let http = gateway::http(reader);
+    let admin = gateway::admin(reader);
+    let ops = gateway::ops(reader);
+    let log = gateway::log(reader);
+    let backplane = doors::backplane(reader);
+    let simplepush = doors::simplepush(reader);
+    let mdp = doors::mdp(reader);
+    let belay = doors::belay(reader);
+    let bridge = doors::bridge(reader);
+    let buses = declared::buses(reader);
+    let routes = declared::routes(reader);
+    Some(Config {
+        data_dir: data_dir?,
+        ready_file,
+        shutdown_grace,
+        store: store?,
+        http: http?,
+        admin: admin?,
+        ops: ops?,
+        log: log?,
+        backplane: backplane?,
+        simplepush,
+        mdp,
+        belay,
+        bridge,
+        buses,
+        routes,
+    })
+}

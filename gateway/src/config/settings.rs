@@ -1,0 +1,206 @@
+//! The settings of the gateway itself. Never here: those of a door.
+
+use super::schema::{Group, Kind, Setting, count, size, time};
+
+/// The process and its state.
+pub(crate) const PROCESS: Group = Group {
+    title: "Process and state",
+    about: "Where the gateway keeps what it must not forget, and how it starts and stops.",
+    settings: &[
+        Setting::new(
+            "data_dir",
+            Kind::Path,
+            "\"./buswire-data\"",
+            "Directory of the embedded store and of the generated `admin.token`. Made at first start, readable by its owner only.",
+        ),
+        Setting::unset(
+            "ready_file",
+            Kind::Path,
+            "File that gets one JSON object with every bound address once all listeners are bound. The same as `--ready-file`.",
+        ),
+        Setting::new(
+            "shutdown_grace",
+            time(0, 3600),
+            "\"10s\"",
+            "How long requests and connections may take to finish after SIGTERM or SIGINT. What is left then is closed and counted in the log.",
+        ),
+        Setting::new(
+            "store.url",
+            Kind::Text,
+            "\"embedded:\"",
+            "The engine of the store: `embedded:` (one directory, nothing to install; `embedded:PATH` puts it elsewhere than `data_dir`) or `memory:` (forgets everything at exit). A password in it is never shown.",
+        )
+        .hidden_password(),
+    ],
+};
+
+/// The public listener.
+pub(crate) const HTTP: Group = Group {
+    title: "Public HTTP listener",
+    about: "Backplane, SimplePush and Belay are served here, over HTTP/1.1 and HTTP/2, with TLS if a certificate is given.",
+    settings: &[
+        Setting::new(
+            "http.listen",
+            Kind::Address,
+            "\"127.0.0.1:8080\"",
+            "Address and port. Port 0 takes a free one.",
+        ),
+        Setting::unset(
+            "http.public_url",
+            Kind::Url,
+            "How the world reaches the listener, as `https://bus.example.com`. Used in every URL that the gateway hands out. Derived from the listener if it is not set.",
+        ),
+        Setting::unset(
+            "http.tls.cert",
+            Kind::Path,
+            "PEM file with the certificate chain. Read again on SIGHUP.",
+        ),
+        Setting::unset(
+            "http.tls.key",
+            Kind::Path,
+            "PEM file with the private key of the certificate. Read again on SIGHUP.",
+        ),
+        Setting::unset(
+            "http.require_tls",
+            Kind::Flag,
+            "Whether requests that did not come over TLS are refused with 403 (Backplane §3.2). `true` unless the listener is loopback. A request counts as secure if the listener has TLS, or if a trusted proxy says `X-Forwarded-Proto: https`.",
+        ),
+        Setting::new(
+            "http.trusted_proxies",
+            Kind::Texts,
+            "[]",
+            "Addresses or networks (`10.0.0.0/8`) of reverse proxies. Only their `X-Forwarded-Proto` and `X-Forwarded-For` are believed.",
+        ),
+        Setting::new(
+            "http.connections_max",
+            count(1, 1_000_000),
+            "50000",
+            "Connections open at once, WebSockets included. Further ones wait in the accept queue of the operating system. Each needs a file descriptor and a few KiB.",
+        ),
+        Setting::new(
+            "http.header_timeout",
+            time(10, 600),
+            "\"10s\"",
+            "How long a new connection may take to send its first whole request head, TLS handshake not counted.",
+        ),
+        Setting::new(
+            "http.idle_timeout",
+            time(10, 3600),
+            "\"75s\"",
+            "How long an HTTP/1.1 connection may take from the end of a response to the end of the next request head.",
+        ),
+        Setting::new(
+            "http.body_timeout",
+            time(10, 3600),
+            "\"30s\"",
+            "How long a request may take to send its body.",
+        ),
+        Setting::new(
+            "http.body_max",
+            size(1024, 1 << 30),
+            "\"4MiB\"",
+            "The longest request body on any path. Doors have lower limits of their own; beyond this one the answer is 413 without reading on.",
+        ),
+        Setting::new(
+            "http.head_max",
+            size(8192, 1 << 20),
+            "\"16KiB\"",
+            "The longest request head. A longer one is answered 431 (Belay §21.6).",
+        ),
+        Setting::new(
+            "http.tls.handshake_timeout",
+            time(10, 600),
+            "\"10s\"",
+            "How long a TLS handshake may take.",
+        ),
+        Setting::new(
+            "http.streams_max",
+            count(1, 100_000),
+            "200",
+            "Requests at once on one HTTP/2 connection.",
+        ),
+    ],
+};
+
+/// The admin listener.
+pub(crate) const ADMIN: Group = Group {
+    title: "Admin listener",
+    about: "gRPC `buswire.admin.v1` and the console.",
+    settings: &[
+        Setting::new("admin.listen", Kind::Address, "\"127.0.0.1:50051\"", "Address and port. Port 0 takes a free one."),
+        Setting::unset(
+            "admin.token",
+            Kind::Text,
+            "The bearer token of administrators. If it is not set, one is generated at first start into `data_dir/admin.token`, readable by its owner only.",
+        )
+        .hidden(),
+        Setting::unset("admin.tls.cert", Kind::Path, "PEM file with the certificate chain. Read again on SIGHUP."),
+        Setting::unset("admin.tls.key", Kind::Path, "PEM file with the private key of the certificate. Read again on SIGHUP."),
+        Setting::unset(
+            "admin.tls.client_ca",
+            Kind::Path,
+            "PEM file with the authorities whose client certificates are accepted in place of the token.",
+        ),
+        Setting::new("admin.connections_max", count(1, 100_000), "256", "Connections open at once. Further ones wait."),
+    ],
+};
+
+/// The operations listener.
+pub(crate) const OPS: Group = Group {
+    title: "Operations listener",
+    about: "`/healthz`, `/readyz` and `/metrics`, without authentication: keep it private.",
+    settings: &[
+        Setting::new(
+            "ops.listen",
+            Kind::Address,
+            "\"127.0.0.1:9090\"",
+            "Address and port. Port 0 takes a free one.",
+        ),
+        Setting::new(
+            "ops.connections_max",
+            count(1, 100_000),
+            "64",
+            "Connections open at once. Further ones wait.",
+        ),
+    ],
+};
+
+/// The log.
+pub(crate) const LOG: Group = Group {
+    title: "Log",
+    about: "The log goes to standard error. It never holds tokens, capability URLs or payloads.",
+    settings: &[
+        Setting::new(
+            "log.format",
+            Kind::Choice(&["text", "json"]),
+            "\"text\"",
+            "`text` for people, `json` for one JSON object a line.",
+        ),
+        Setting::new(
+            "log.filter",
+            Kind::Text,
+            "\"info\"",
+            "What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module as in `info,buswire=debug`. `info,buswire::access=debug` turns the access log on; its lines have the template of the route and never the path.",
+        ),
+    ],
+};
+
+/// What the file declares.
+pub(crate) const DECLARED: Group = Group {
+    title: "Declared buses and routes",
+    about: "Applied at start. What was made by hand is never deleted or changed.",
+    settings: &[
+        Setting::new(
+            "buses",
+            Kind::Tables,
+            "[]",
+            "Buses that must exist: `[[buses]]` with `name`, and optionally `retention` (`\"10m\"`), `sticky_retention` (`\"8h\"`), `max_messages` per channel (100).",
+        ),
+        Setting::new(
+            "routes",
+            Kind::Tables,
+            "[]",
+            "Routes that must exist: `[[routes]]` with `name`, `scope`, `sink` (`bus:…`, `mdp:…`, `push:…`, `cap:…`), and optionally `reply_type`, `from` (`\"beginning\"`, `\"now\"` or a message id; `\"now\"` if it is not given).",
+        ),
+    ],
+};

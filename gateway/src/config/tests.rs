@@ -1,0 +1,198 @@
+//! The whole way from layers to a configuration.
+
+use std::{fs, path::Path};
+
+use super::*;
+
+fn arguments(pairs: &[(&str, &str)]) -> Inputs {
+    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Inputs { arguments: pairs.collect(), ..Inputs::default() }
+}
+
+fn from_file(text: &str) -> Result<Loaded, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("buswire.toml");
+    fs::write(&path, text).unwrap();
+    load(&Inputs { file: Some(path), ..Inputs::default() })
+}
+
+fn keys(error: &ConfigError) -> Vec<&str> {
+    error.problems().iter().map(|problem| problem.key.as_str()).collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_architecture() {
+    let config = load(&Inputs::default()).unwrap().config;
+    assert_eq!(config.data_dir, Path::new("./buswire-data"));
+    assert_eq!(config.store, StoreUrl::Embedded(None));
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert!(!config.http.require_tls, "the listener is loopback");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.ops.listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.mdp.listen[0].as_str(), "tcp://127.0.0.1:5555");
+    assert_eq!(config.shutdown_grace, Duration::from_secs(10));
+    assert!(config.ready_file.is_none() && config.admin.token.is_none());
+}
+
+#[test]
+fn every_described_setting_is_read() {
+    let (raw, problems) = layers::merge(&Inputs::default());
+    let (_, problems, read) = extract(&raw, problems);
+    assert_eq!(problems, []);
+    let described: BTreeSet<&str> = schema::all().map(|setting| setting.key).collect();
+    assert_eq!(read, described);
+}
+
+#[test]
+fn all_problems_come_at_once_with_key_and_source() {
+    let error = from_file(
+        "nonsense = 1\nshutdown_grace = 10\n[http]\nlisten = \"8080\"\nconnections_max = 0\n\
+         trusted_proxies = [\"10.0.0.0/8\", \"proxy\"]\nrequire_tls = \"yes\"\n[http.tls]\ncert = \"a.pem\"\n\
+         [store]\nurl = \"postgres:\"\n[log]\nformat = \"xml\"\nfilter = \"buswire=loud\"\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        keys(&error),
+        [
+            "http.connections_max",
+            "http.listen",
+            "http.require_tls",
+            "http.tls.key",
+            "http.trusted_proxies[1]",
+            "log.filter",
+            "log.format",
+            "nonsense",
+            "shutdown_grace",
+            "store.url",
+        ]
+    );
+    let text = error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(text.contains("http.listen: \"8080\" is not HOST:PORT"), "{text}");
+    assert!(text.contains("buswire.toml)"), "{text}");
+    assert!(text.contains("write \"10s\""), "{text}");
+}
+
+#[test]
+fn tls_is_required_unless_the_listener_is_loopback() {
+    for (listen, asked, expect) in [
+        ("127.0.0.1:0", None, false),
+        ("[::1]:0", None, false),
+        ("localhost:0", None, false),
+        ("0.0.0.0:0", None, true),
+        ("0.0.0.0:0", Some("false"), false),
+        ("127.0.0.1:0", Some("true"), true),
+    ] {
+        let mut pairs = vec![("http.listen", listen)];
+        pairs.extend(asked.map(|asked| ("http.require_tls", asked)));
+        let config = load(&arguments(&pairs)).unwrap().config;
+        assert_eq!(config.http.require_tls, expect, "{pairs:?}");
+    }
+}
+
+#[test]
+fn an_open_broker_must_be_asked_for() {
+    let open = ("mdp.listen", "tcp://0.0.0.0:5555,tcp://127.0.0.1:5556");
+    let error = load(&arguments(&[open])).unwrap_err();
+    assert_eq!(keys(&error), ["mdp.listen"]);
+    assert!(load(&arguments(&[open, ("mdp.insecure", "true")])).is_ok());
+    assert!(load(&arguments(&[open, ("mdp.curve.secret_key_file", "k")])).is_ok());
+    let error = load(&arguments(&[("mdp.listen", "5555")])).unwrap_err();
+    assert_eq!(keys(&error), ["mdp.listen[0]"]);
+    assert!(load(&arguments(&[("mdp.listen", "")])).unwrap().config.mdp.listen.is_empty());
+}
+
+#[test]
+fn a_public_url_is_an_origin() {
+    for (url, ok) in [
+        ("https://bus.example.com", true),
+        ("http://bus.example.com:8080/", true),
+        ("bus.example.com", false),
+        ("https://bus.example.com/path", false),
+        ("https://user@bus.example.com", false),
+        ("ftp://bus.example.com", false),
+    ] {
+        assert_eq!(load(&arguments(&[("http.public_url", url)])).is_ok(), ok, "{url}");
+    }
+}
+
+#[test]
+fn buses_and_routes_are_declared() {
+    let config = from_file(
+        "[[buses]]\nname = \"example.com\"\n[[buses]]\nname = \"v1/old\"\nretention = \"5m\"\n\
+         sticky_retention = \"1h\"\nmax_messages = 7\n[[routes]]\nname = \"r\"\n\
+         scope = \"bus:example.com type:x\"\nsink = \"mdp:echo\"\nreply_type = \"reply\"\nfrom = \"beginning\"\n",
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.buses[0].retention, buswire_message::Retention::default());
+    assert_eq!(config.buses[1].name.qualified(), "v1/old");
+    assert_eq!(config.buses[1].retention.messages_per_channel_max(), 7);
+    let route = &config.routes[0];
+    assert_eq!((route.sink.expose(), route.from), ("mdp:echo", RouteStart::Beginning));
+    assert_eq!(route.reply_type.as_ref().unwrap().as_str(), "reply");
+}
+
+#[test]
+fn wrong_declarations_are_all_named() {
+    let error = from_file(
+        "[[buses]]\nretention = \"1s\"\n[[buses]]\nname = \"a b\"\ncolour = 1\n[[buses]]\nname = \"x\"\n\
+         [[buses]]\nname = \"v2/x\"\n[[routes]]\nname = \"r\"\nscope = \"channel:c\"\nsink = \"smtp:x\"\nfrom = \"then\"\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        keys(&error),
+        [
+            "buses",
+            "buses[0]",
+            "buses[0].name",
+            "buses[1].colour",
+            "buses[1].name",
+            "routes[0].from",
+            "routes[0].scope",
+            "routes[0].sink",
+        ]
+    );
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let loaded = load(&arguments(&[
+        ("admin.token", "open-sesame"),
+        ("routes", r#"[{name = "r", scope = "bus:b", sink = "cap:https://h/cap/sesame"}]"#),
+    ]))
+    .unwrap();
+    for text in [loaded.print(), format!("{loaded:?}")] {
+        assert!(!text.contains("open-sesame"), "{text}");
+    }
+    assert!(!loaded.print().contains("sesame"));
+    assert!(!format!("{:?}", loaded.config).contains("sesame"));
+    let error =
+        load(&arguments(&[("admin.token", "open sesame"), ("store.url", "x://u:sesame@h")]));
+    assert!(!format!("{:?}", error.unwrap_err()).contains("sesame"));
+}
+
+#[test]
+fn what_is_printed_has_the_same_effect() {
+    let loaded =
+        load(&arguments(&[("http.listen", "127.0.0.1:1"), ("log.format", "json")])).unwrap();
+    let again = from_file(&loaded.print()).unwrap();
+    assert_eq!(loaded.changed(&again), Vec::<&str>::new());
+    assert!(loaded.print().contains("http.listen = \"127.0.0.1:1\" # command line\n"));
+    assert!(loaded.print().contains("data_dir = \"./buswire-data\" # default\n"));
+    assert_eq!(load(&Inputs::default()).unwrap().changed(&again), ["http.listen", "log.format"]);
+}
+
+#[test]
+fn the_reference_in_the_repository_is_the_generated_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let generated = reference();
+    if std::env::var_os("BUSWIRE_REGENERATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &generated).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "docs/configuration.md is old: BUSWIRE_REGENERATE=1 cargo test -p buswire writes it"
+    );
+}

@@ -1,0 +1,37 @@
+//! Listeners: binding, TLS, the accept loop, and what every request passes before its door.
+//!
+//! `axum::serve` has no header timeout, no limit of connections and no TLS, so the loop is our own, on
+//! hyper-util.
+//!
+//! | module | does |
+//! |---|---|
+//! | `bind` | binds a socket, or says in one line why not and what to do |
+//! | `tls` | certificates, read again on request |
+//! | `server` | accepts while there is room, and drains |
+//! | `connection` | one connection: handshake, deadlines, requests |
+//! | `stream` | the bytes of a connection and its place in the count of open ones |
+//! | `body` | a request body with a bound in bytes and in time |
+//! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
+//! | `access` | the access log and its metrics |
+//!
+//! Never here: a protocol of a door.
+
+mod access;
+mod bind;
+mod body;
+mod connection;
+mod server;
+mod stream;
+mod tls;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    access::log_requests,
+    bind::{BindError, Bound, bind},
+    server::{Connections, Server},
+    tls::{Certificates, TlsError},
+    transport::{Channel, Peer, TransportPolicy, check_transport},
+};

@@ -1,0 +1,174 @@
+//! The accept loop: accepts while there is room, and drains.
+
+use std::{
+    fmt, io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use futures::FutureExt as _;
+use tokio::{sync::Semaphore, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    bind::Bound,
+    connection::{self, Shared},
+    stream::Place,
+    tls::Certificates,
+};
+use crate::config::ConnectionLimits;
+
+/// The pause after the operating system could not give a connection, as when file descriptors ran
+/// out: without one the loop would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The open connections of one or more listeners. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    tracker: TaskTracker,
+    open: Arc<AtomicUsize>,
+    drain: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many are open, WebSockets included.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, and lets every connection finish the requests it has begun.
+    pub fn drain(&self) {
+        self.drain.cancel();
+        self.tracker.close();
+    }
+
+    /// Waits until all are closed. Ends only after [`drain`](Self::drain).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn closed(&self) {
+        self.tracker.wait().await;
+    }
+
+    /// Closes what is open at once. Returns how many that were.
+    ///
+    /// A connection that was upgraded is counted, but belongs to its door: the door closes it when it
+    /// drains, or it ends with the process.
+    pub fn abort(&self) -> usize {
+        self.drain();
+        let left = self.open();
+        self.abort.cancel();
+        left
+    }
+}
+
+/// A listener with its router.
+pub struct Server {
+    bound: Bound,
+    connections: Connections,
+    room: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// A server that is called `name` in logs and metrics. Without `certificates` it speaks plain
+    /// HTTP.
+    pub fn new(
+        name: &'static str,
+        bound: Bound,
+        certificates: Option<Arc<Certificates>>,
+        limits: ConnectionLimits,
+        router: Router,
+        connections: Connections,
+    ) -> Self {
+        let room = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
+        let http = connection::http(&limits, connections.tracker.clone());
+        let shared = Shared {
+            name,
+            router,
+            certificates,
+            limits,
+            drain: connections.drain.clone(),
+            abort: connections.abort.clone(),
+            http,
+        };
+        Self {
+            bound,
+            connections,
+            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Accepts connections until the connections drain. When there is no room, further ones wait in
+    /// the accept queue of the operating system.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; connections that were accepted go on.
+    pub async fn run(self) {
+        let drain = self.shared.drain.clone();
+        drain.run_until_cancelled_owned(self.accept()).await;
+    }
+
+    async fn accept(self) {
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = self.room.clone().acquire_owned().await else { return };
+            let (tcp, peer) = match self.bound.socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.accept_failed(&error).await;
+                    continue;
+                }
+            };
+            let place = Place::take(
+                self.connections.open.clone(),
+                self.shared.name,
+                permit,
+                self.connections.tracker.token(),
+            );
+            let (shared, name) = (self.shared.clone(), self.shared.name);
+            self.connections.tracker.spawn(async move {
+                let served = connection::serve(shared, tcp, peer, place);
+                // A panic ends this connection and no other.
+                if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+                    metrics::counter!("buswire_connection_panics_total", "listener" => name)
+                        .increment(1);
+                    tracing::error!(listener = name, "a connection panicked");
+                }
+            });
+        }
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        // The peer gave up before it was accepted: that is its own business.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+        {
+            return;
+        }
+        tracing::warn!(listener = self.shared.name, %error, "a connection can't be accepted");
+        time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("name", &self.shared.name)
+            .field("address", &self.bound.address)
+            .finish_non_exhaustive()
+    }
+}

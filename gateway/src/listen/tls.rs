@@ -1,0 +1,145 @@
+//! Certificates of a listener, read again on request.
+//!
+//! One provider of cryptography is used everywhere: aws-lc. Never here: a socket.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    server::{VerifierBuilderError, WebPkiClientVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _};
+
+use crate::config::TlsFiles;
+
+/// Why a certificate can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read, or is not PEM.
+    #[error("{key}: {} can't be read", path.display())]
+    File {
+        /// The key of the setting.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// A file holds no certificate.
+    #[error("{key}: {} holds no certificate", path.display())]
+    Empty {
+        /// The key of the setting.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificate and key do not go together, or are of a kind that is not supported.
+    #[error("{listener}.tls: certificate and key can't be used")]
+    Pair {
+        /// The listener.
+        listener: &'static str,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The authorities of client certificates can't be used.
+    #[error("{listener}.tls.client_ca: the authorities can't be used")]
+    Authorities {
+        /// The listener.
+        listener: &'static str,
+        /// Why.
+        source: VerifierBuilderError,
+    },
+}
+
+/// The certificates of one listener. [`reload`](Self::reload) reads them again; a handshake takes
+/// those that were read last.
+pub struct Certificates {
+    listener: &'static str,
+    files: TlsFiles,
+    // A lock is enough: it is held for one clone per handshake.
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Certificates {
+    /// Reads the certificates of `listener`.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`].
+    pub fn load(listener: &'static str, files: TlsFiles) -> Result<Self, TlsError> {
+        let current = RwLock::new(Arc::new(read(listener, &files)?));
+        Ok(Self { listener, files, current })
+    }
+
+    /// Reads them again. On an error those that were read before stay in use.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`].
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let fresh = Arc::new(read(self.listener, &self.files)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// What the next handshake takes.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whose they are.
+    pub const fn listener(&self) -> &'static str {
+        self.listener
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+fn read(listener: &'static str, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let chain = certificates(format!("{listener}.tls.cert"), &files.cert)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::File {
+        key: format!("{listener}.tls.key"),
+        path: files.key.clone(),
+        source,
+    })?;
+    let pair = |source| TlsError::Pair { listener, source };
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(format!("{listener}.tls.client_ca"), path)? {
+                roots.add(authority).map_err(pair)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| TlsError::Authorities { listener, source })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(key: String, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let list: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match list {
+        Ok(list) if list.is_empty() => Err(TlsError::Empty { key, path: path.to_owned() }),
+        Ok(list) => Ok(list),
+        Err(source) => Err(TlsError::File { key, path: path.to_owned(), source }),
+    }
+}

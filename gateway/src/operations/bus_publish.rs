@@ -1,0 +1,152 @@
+//! `bus.publish`: POST a message, get `{"id": …}`.
+//!
+//! The message is `{"type", "payload", "channel"?, "sticky"?, "expire"?}`; `channel` may be left out
+//! where the grant fixes one. `from`, which a `cap:` sink adds, is passed over.
+
+use buswire_belay::{
+    BcapError, BcapValue, BusPublishTarget, Invocation, Members, Method, MethodSet, NameSet,
+    Operation, Subject, TargetChannels, TargetError,
+};
+use buswire_bus::{Buses, PublishError};
+use buswire_message::{
+    ChannelName, Headers, MessageType, NewMessage, Payload, SourceUrl, Timestamp,
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+const MEMBERS: [&str; 6] = ["type", "payload", "channel", "sticky", "expire", "from"];
+
+/// Publishes on a bus.
+#[derive(Debug)]
+pub(crate) struct BusPublish {
+    buses: Buses,
+    /// Who a message is from if the grant does not say.
+    source: SourceUrl,
+}
+
+/// A message as an invocation gives it.
+struct Posted {
+    channel: ChannelName,
+    kind: MessageType,
+    payload: Payload,
+    sticky: bool,
+    expires_at: Option<Timestamp>,
+}
+
+impl BusPublish {
+    pub(crate) const fn new(buses: Buses, source: SourceUrl) -> Self {
+        Self { buses, source }
+    }
+
+    async fn publish(
+        &self,
+        target: &BcapValue,
+        data: Option<&BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let target = parse_target(target)?;
+        let posted = Posted::read(&target, data)?;
+        let allowed = target.channels.admits(posted.channel.as_str())
+            && target.types.as_ref().is_none_or(|types| types.contains(&posted.kind));
+        if !allowed {
+            return Err(BcapError::Forbidden);
+        }
+        let message = NewMessage {
+            channel: posted.channel,
+            source: target.source.unwrap_or_else(|| self.source.clone()),
+            kind: posted.kind,
+            sticky: posted.sticky,
+            expires_at: posted.expires_at,
+            payload: posted.payload,
+            headers: Headers::default(),
+        };
+        let id = self.buses.publish(&target.bus, message).await.map_err(|e| failure(&e))?;
+        Ok(Some(Members::new().with("id", id.to_string()).into()))
+    }
+}
+
+impl Operation for BusPublish {
+    fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
+        BusPublishTarget::parse(target).map(|_| ())
+    }
+
+    fn methods(&self, _: &BcapValue) -> MethodSet {
+        MethodSet::POST
+    }
+
+    fn reading_methods(&self) -> MethodSet {
+        MethodSet::NONE
+    }
+
+    fn subject(
+        &self,
+        target: &BcapValue,
+        _: Method,
+        data: Option<&BcapValue>,
+    ) -> Result<Subject, BcapError> {
+        let posted = Posted::read(&parse_target(target)?, data)?;
+        Ok(Subject {
+            channels: vec![posted.channel.to_string()],
+            types: vec![posted.kind.to_string()],
+        })
+    }
+
+    fn reach(&self, target: &BcapValue) -> Option<NameSet> {
+        BusPublishTarget::parse(target).ok()?.channels.to_names()
+    }
+
+    fn invoke(
+        &self,
+        cx: Invocation,
+        _: Method,
+        data: Option<BcapValue>,
+    ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
+        Box::pin(async move { self.publish(cx.target(), data.as_ref()).await })
+    }
+}
+
+/// A stored target was checked when it was granted.
+fn parse_target(target: &BcapValue) -> Result<BusPublishTarget, BcapError> {
+    BusPublishTarget::parse(target).map_err(|_| BcapError::Internal)
+}
+
+impl Posted {
+    fn read(target: &BusPublishTarget, data: Option<&BcapValue>) -> Result<Self, BcapError> {
+        let bad = || BcapError::BadRequest;
+        let members = data.and_then(BcapValue::as_object).ok_or_else(bad)?;
+        if !members.iter().all(|(name, _)| MEMBERS.contains(&name)) {
+            return Err(bad());
+        }
+        let text = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or_else(bad),
+        };
+        let channel = match (text("channel")?, &target.channels) {
+            (Some(name), _) => name.parse().map_err(|_| bad())?,
+            (None, TargetChannels::One(channel)) => channel.clone(),
+            (None, _) => return Err(bad()),
+        };
+        let kind = text("type")?.and_then(|kind| kind.parse().ok()).ok_or_else(bad)?;
+        let json = members.get("payload").ok_or_else(bad)?.to_json().map_err(|_| bad())?;
+        let payload = Payload::parse(&Bytes::from(json.to_string())).map_err(|_| bad())?;
+        let sticky = match members.get("sticky") {
+            None => false,
+            Some(value) => value.as_bool().ok_or_else(bad)?,
+        };
+        let expires_at = text("expire")?.map(Timestamp::parse).transpose().map_err(|_| bad())?;
+        Ok(Self { channel, kind, payload, sticky, expires_at })
+    }
+}
+
+fn failure(error: &PublishError) -> BcapError {
+    match error {
+        PublishError::UnknownBus => BcapError::NotFound,
+        PublishError::ChannelFull { .. } | PublishError::BusFull => {
+            BcapError::TooManyRequests { retry_after_secs: 60 }
+        }
+        PublishError::Expiry(_) | PublishError::TooManyHops => BcapError::BadRequest,
+        PublishError::PayloadTooLarge { .. } | PublishError::ListTooLarge { .. } => {
+            BcapError::TooLarge
+        }
+        _ => BcapError::unavailable(),
+    }
+}

@@ -1,0 +1,165 @@
+//! `bus.read`: GET what is kept, or POST `{"since"?, "block"?}` to go on and to wait.
+//!
+//! The result is `{"messages": […], "next": cursor, "more": boolean}`, at most 1000 messages.
+
+use std::{sync::Arc, time::Duration};
+
+use buswire_belay::{
+    BcapError, BcapValue, BusReadTarget, Invocation, Members, Method, MethodSet, NameSet,
+    Operation, TargetChannels, TargetError,
+};
+use buswire_bus::{BusError, Buses, ReadPage, StoredMessage};
+use buswire_message::{Clock, Cursor, Field, MessageId, Scope, Timestamp};
+use futures::future::BoxFuture;
+
+/// The most messages of one answer.
+const MESSAGES_MAX: usize = 1000;
+/// The longest wait (Belay §21.6).
+const BLOCK_MAX: u64 = 60;
+
+/// Reads a bus.
+#[derive(Debug)]
+pub(crate) struct BusRead {
+    buses: Buses,
+    clock: Arc<dyn Clock>,
+}
+
+impl BusRead {
+    pub(crate) const fn new(buses: Buses, clock: Arc<dyn Clock>) -> Self {
+        Self { buses, clock }
+    }
+
+    async fn read(
+        &self,
+        cx: &Invocation,
+        data: Option<&BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let target = BusReadTarget::parse(cx.target()).map_err(|_| BcapError::Internal)?;
+        let (mut since, block) = parameters(data)?;
+        let deadline = self.clock.now().saturating_add(block);
+        let scope = scope(&target);
+        loop {
+            let page = self.page(&scope, since, deadline).await?;
+            let shown: Vec<_> = page.messages.iter().filter(|m| is_shown(&target, cx, m)).collect();
+            let is_over = page.messages.is_empty() || self.clock.now() >= deadline;
+            if shown.is_empty() && !is_over {
+                // What woke us is hidden from this capability: go on waiting after it.
+                since = page.next;
+                continue;
+            }
+            if !block.is_zero() {
+                cx.still_valid().await?;
+            }
+            return Ok(Some(result(&shown, &page)));
+        }
+    }
+
+    async fn page(
+        &self,
+        scope: &Scope,
+        since: Cursor,
+        deadline: Timestamp,
+    ) -> Result<ReadPage, BcapError> {
+        let page = if deadline > self.clock.now() {
+            self.buses.read_wait(scope, since, MESSAGES_MAX, deadline).await
+        } else {
+            self.buses.read(scope, since, MESSAGES_MAX).await
+        };
+        page.map_err(|error| match error {
+            BusError::UnknownBus(_) | BusError::NoBus => BcapError::NotFound,
+            _ => BcapError::unavailable(),
+        })
+    }
+}
+
+impl Operation for BusRead {
+    fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
+        BusReadTarget::parse(target).map(|_| ())
+    }
+
+    fn methods(&self, _: &BcapValue) -> MethodSet {
+        MethodSet::of(&[Method::Get, Method::Post])
+    }
+
+    fn reading_methods(&self) -> MethodSet {
+        MethodSet::of(&[Method::Get, Method::Post])
+    }
+
+    fn reach(&self, target: &BcapValue) -> Option<NameSet> {
+        BusReadTarget::parse(target).ok()?.channels.to_names()
+    }
+
+    fn invoke(
+        &self,
+        cx: Invocation,
+        _: Method,
+        data: Option<BcapValue>,
+    ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
+        Box::pin(async move { self.read(&cx, data.as_ref()).await })
+    }
+}
+
+fn parameters(data: Option<&BcapValue>) -> Result<(Cursor, Duration), BcapError> {
+    let Some(data) = data else { return Ok((Cursor::Start, Duration::ZERO)) };
+    let members = data.as_object().ok_or(BcapError::BadRequest)?;
+    if !members.iter().all(|(name, _)| matches!(name, "since" | "block")) {
+        return Err(BcapError::BadRequest);
+    }
+    let since = match members.get("since") {
+        None | Some(BcapValue::Null) => Cursor::Start,
+        Some(value) => Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?),
+    };
+    let block = match members.get("block") {
+        None => 0,
+        Some(value) => value.as_u64().filter(|b| *b <= BLOCK_MAX).ok_or(BcapError::BadRequest)?,
+    };
+    Ok((since, Duration::from_secs(block)))
+}
+
+/// The part of the target that the bus can filter by its index.
+fn scope(target: &BusReadTarget) -> Scope {
+    let scope = match &target.channels {
+        TargetChannels::One(channel) => Scope::channel(&target.bus, channel),
+        TargetChannels::All | TargetChannels::Some(_) => Scope::bus(&target.bus),
+    };
+    let types = target.types.iter().flatten();
+    types.fold(scope, |scope, kind| scope.with(Field::Type, kind.as_str()))
+}
+
+fn is_shown(target: &BusReadTarget, cx: &Invocation, message: &StoredMessage) -> bool {
+    target.channels.admits(message.channel.as_str())
+        && cx.bounds().admits_channel(message.channel.as_str())
+        && cx.bounds().admits_type(message.kind.as_str())
+}
+
+fn result(shown: &[&Arc<StoredMessage>], page: &ReadPage) -> BcapValue {
+    let messages: Vec<BcapValue> = shown.iter().map(|message| value(message)).collect();
+    let next = match page.next.after() {
+        Some(sequence) => MessageId::from_sequence(sequence).to_string().into(),
+        None => BcapValue::Null,
+    };
+    Members::new()
+        .with("messages", messages)
+        .with("next", next)
+        .with("more", BcapValue::Bool(page.more))
+        .into()
+}
+
+fn value(message: &StoredMessage) -> BcapValue {
+    // A payload that would turn into a capability on the other side is shown as its text
+    // (Belay §4.4).
+    let payload = serde_json::from_slice(message.payload.as_bytes())
+        .ok()
+        .and_then(|json: serde_json::Value| BcapValue::from_json(json).ok())
+        .unwrap_or_else(|| BcapValue::from(message.payload.as_str()));
+    Members::new()
+        .with("id", message.id.to_string())
+        .with("bus", message.bus.to_string())
+        .with("channel", message.channel.as_str())
+        .with("type", message.kind.as_str())
+        .with("source", message.source.as_str())
+        .with("sticky", BcapValue::Bool(message.sticky))
+        .with("expire", message.expires_at.to_rfc3339().to_string())
+        .with("payload", payload)
+        .into()
+}

@@ -1,0 +1,39 @@
+//! What capabilities do: one short adapter for each kind of operation (Belay §20.2).
+//!
+//! Each translates an invocation, calls its door and translates the result back. Never here: whether
+//! the invocation is allowed; the CapServer has seen to it.
+
+mod bus_publish;
+mod bus_read;
+mod push_notify;
+mod rpc_call;
+
+use std::sync::Arc;
+
+use buswire_belay::{CapServer, Operation, RegisterError};
+use buswire_bus::Buses;
+use buswire_mdp::BrokerHandle;
+use buswire_message::{Clock, SourceUrl};
+use buswire_simplepush::SimplePush;
+
+/// Lets `caps` grant every operation of this gateway.
+///
+/// # Errors
+///
+/// [`RegisterError`]: never, unless a kind is misspelled here.
+pub(crate) fn register(
+    caps: &CapServer,
+    buses: &Buses,
+    broker: &BrokerHandle,
+    push: &SimplePush,
+    clock: &Arc<dyn Clock>,
+    source: &SourceUrl,
+) -> Result<(), RegisterError> {
+    let operations: [(&str, Arc<dyn Operation>); 4] = [
+        ("bus.publish", Arc::new(bus_publish::BusPublish::new(buses.clone(), source.clone()))),
+        ("bus.read", Arc::new(bus_read::BusRead::new(buses.clone(), Arc::clone(clock)))),
+        ("push.notify", Arc::new(push_notify::PushNotify::new(push.clone()))),
+        ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker.clone()))),
+    ];
+    operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))
+}

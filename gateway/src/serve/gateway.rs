@@ -1,0 +1,414 @@
+//! One running gateway, with its one shutdown sequence.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, middleware};
+use buswire_store::{
+    Store,
+    embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
+    memory::MemoryStore,
+    system::{SystemClock, SystemEntropy},
+};
+use futures::future;
+use tokio::{
+    task,
+    time::{self, Instant},
+};
+use url::Url;
+
+use super::{
+    admin_token::{self, AdminTokenError},
+    data_dir::{DataDir, DataDirError},
+    descriptors,
+    ready::{self, Addresses, ReadyFileError},
+};
+use crate::{
+    app::{App, BuildError, Door, Drain, Platform},
+    config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
+    listen::{
+        BindError, Bound, Certificates, Connections, Server, TlsError, TransportPolicy, bind,
+        check_transport, log_requests,
+    },
+    ops::{self, Health, Metrics, Phase},
+    tasks::Tasks,
+};
+
+/// Why the gateway does not start. Each has one line for the operator, and a hint.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// There is no admin token.
+    #[error(transparent)]
+    AdminToken(#[from] AdminTokenError),
+    /// The store can't be opened. The engine says what to do.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The thread that opened the store broke.
+    #[error("store.url: the store could not be opened")]
+    StoreThread,
+    /// A certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A listener can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A door can't be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Where the listeners are bound can't be announced.
+    #[error(transparent)]
+    ReadyFile(#[from] ReadyFileError),
+    /// The public URL can't be derived from the listener.
+    #[error("http.public_url: can't be derived from the listener")]
+    PublicUrl(#[from] url::ParseError),
+    /// The operating system does not pass signals on.
+    #[error("signals can't be received")]
+    Signals(#[source] std::io::Error),
+}
+
+impl ServeError {
+    /// What the operator can do, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DataDir(error) => Some(error.hint()),
+            Self::AdminToken(error) => Some(error.hint()),
+            Self::Bind(error) => Some(error.hint()),
+            Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
+            Self::Store(_)
+            | Self::StoreThread
+            | Self::Tls(_)
+            | Self::Build(_)
+            | Self::ReadyFile(_)
+            | Self::Signals(_) => None,
+        }
+    }
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Connections that were cut off because they did not end in time.
+    pub connections_left: usize,
+    /// Tasks that did not end in time.
+    pub tasks_left: usize,
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    addresses: Addresses,
+    grace: Duration,
+    health: Health,
+    tasks: Tasks,
+    /// Of the public and the admin listener.
+    connections: Connections,
+    /// Of the operations listener, which answers until the end.
+    ops_connections: Connections,
+    drains: Vec<DrainHook>,
+    certificates: Vec<Arc<Certificates>>,
+    store: Arc<dyn Store>,
+}
+
+/// A [`Drain`] that can be printed.
+struct DrainHook(Drain);
+
+impl std::fmt::Debug for DrainHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DrainHook")
+    }
+}
+
+/// How long the tasks and the store may take to end after the connections: they only write down what
+/// they have.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+impl Gateway {
+    /// Opens the store, binds every listener, makes the doors and serves them beside `extra`; then
+    /// writes the ready file, if one is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`]; nothing is served then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: what was spawned goes on until the runtime ends.
+    pub async fn start(
+        config: &Config,
+        metrics: Metrics,
+        extra: Vec<Door>,
+    ) -> Result<Self, ServeError> {
+        if let Some(path) = &config.ready_file {
+            ready::clear(path)?;
+        }
+        let platform = Opened::open(config).await?;
+        let certificates = [
+            load_certificates("http", config.http.tls.as_ref())?,
+            load_certificates("admin", config.admin.tls.as_ref())?,
+        ];
+        let http = bind("http.listen", &config.http.listen).await?;
+        let admin = bind("admin.listen", &config.admin.listen).await?;
+        let ops = bind("ops.listen", &config.ops.listen).await?;
+        let platform = platform.reached_at(
+            public_url(&config.http, &http)?,
+            vec![("http", http.address), ("admin", admin.address), ("ops", ops.address)],
+        );
+
+        let tasks = Tasks::new();
+        let mut app = App::build(config, &platform, &tasks).await?;
+        for door in extra {
+            app.add(door);
+        }
+        let addresses = Addresses {
+            http: http.address,
+            admin: app.admin().is_some().then_some(admin.address),
+            mdp: app.mdp_endpoints().to_vec(),
+            ops: ops.address,
+        };
+        let mut gateway = Self {
+            addresses,
+            grace: config.shutdown_grace,
+            health: Health::new(tasks.clone(), platform.store.clone()),
+            tasks,
+            connections: Connections::new(),
+            ops_connections: Connections::new(),
+            drains: app.drains().into_iter().map(DrainHook).collect(),
+            certificates: certificates.iter().flatten().cloned().collect(),
+            store: platform.store.clone(),
+        };
+        let [http_certificates, admin_certificates] = certificates;
+        gateway.serve_http(config, &app, http, http_certificates);
+        if let Some(router) = app.admin() {
+            gateway.serve_admin(config, router, admin, admin_certificates);
+        }
+        gateway.serve_ops(config, metrics, ops);
+        gateway.health.enter(Phase::Serving);
+        if let Some(path) = &config.ready_file {
+            gateway.announce(path).await?;
+        }
+        descriptors::make_room(config);
+        warn_of_settings(config, &gateway.addresses);
+        tracing::info!(
+            http = %gateway.addresses.http,
+            admin = gateway.addresses.admin.map(tracing::field::display),
+            ops = %gateway.addresses.ops,
+            mdp = ?gateway.addresses.mdp,
+            doors = ?app.names(),
+            store = platform.store.status().engine,
+            "serving"
+        );
+        Ok(gateway)
+    }
+
+    async fn announce(&mut self, path: &Path) -> Result<(), ServeError> {
+        let written = ready::announce(path, &self.addresses);
+        if written.is_err() {
+            self.close().await;
+        }
+        Ok(written?)
+    }
+
+    fn serve_http(
+        &self,
+        config: &Config,
+        app: &App,
+        bound: Bound,
+        certificates: Option<Arc<Certificates>>,
+    ) {
+        let policy = TransportPolicy {
+            require_tls: config.http.require_tls,
+            trusted_proxies: config.http.trusted_proxies.clone(),
+        };
+        let router = app
+            .public()
+            .layer(middleware::from_fn(log_requests))
+            .layer(middleware::from_fn_with_state(Arc::new(policy), check_transport));
+        let limits = config.http.limits.clone();
+        let server =
+            Server::new("http", bound, certificates, limits, router, self.connections.clone());
+        self.tasks.spawn("http listener", server.run());
+    }
+
+    fn serve_admin(
+        &self,
+        config: &Config,
+        router: Router,
+        bound: Bound,
+        certificates: Option<Arc<Certificates>>,
+    ) {
+        let router = router.layer(middleware::from_fn(log_requests));
+        let limits = ConnectionLimits {
+            connections_max: config.admin.connections_max,
+            ..config.http.limits.clone()
+        };
+        let server =
+            Server::new("admin", bound, certificates, limits, router, self.connections.clone());
+        self.tasks.spawn("admin listener", server.run());
+    }
+
+    fn serve_ops(&self, config: &Config, metrics: Metrics, bound: Bound) {
+        self.tasks.spawn("metrics upkeep", metrics.clone().upkeep(self.tasks.stop()));
+        let router = ops::router(self.health.clone(), metrics);
+        let limits = ConnectionLimits {
+            connections_max: config.ops.connections_max,
+            ..config.http.limits.clone()
+        };
+        let server = Server::new("ops", bound, None, limits, router, self.ops_connections.clone());
+        self.tasks.spawn("ops listener", server.run());
+    }
+
+    /// Where the listeners are bound.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Waits until a task ends that should not, and returns its name: time to shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn failed(&self) -> &'static str {
+        self.tasks.failed().await
+    }
+
+    /// Reads every certificate again. One that can't be used is logged, and the one before stays.
+    pub fn reload_certificates(&self) {
+        for certificates in &self.certificates {
+            let listener = certificates.listener();
+            match certificates.reload() {
+                Ok(()) => tracing::info!(listener, "certificates were read again"),
+                Err(error) => {
+                    metrics::counter!("buswire_reload_failures_total").increment(1);
+                    let why = crate::cli::chain(&error);
+                    tracing::error!(listener, why, "certificates stay as they were");
+                }
+            }
+        }
+    }
+
+    /// Shuts down: not ready, no further connections, doors drain, and what is left shortly before
+    /// `shutdown_grace` ends, or once `hurry` is ready, is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: run it to its end.
+    pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) -> ShutdownReport {
+        self.health.enter(Phase::Draining);
+        tracing::info!(connections = self.connections.open(), grace = ?self.grace, "draining");
+        let end = Instant::now() + self.grace;
+        self.tasks.drain();
+        self.connections.drain();
+        let doors = future::join_all(self.drains.drain(..).map(|DrainHook(drain)| drain()));
+        let drained = future::join(doors, self.connections.closed());
+        tokio::select! {
+            _ended = time::timeout_at(end - CLOSING_TIME.min(self.grace / 10), drained) => (),
+            () = hurry => tracing::warn!("no longer waiting"),
+        }
+        let report = self.close().await;
+        tracing::info!(
+            connections_left = report.connections_left,
+            tasks_left = report.tasks_left,
+            "closed"
+        );
+        report
+    }
+
+    /// Closes what is open, then the tasks, then the store.
+    async fn close(&self) -> ShutdownReport {
+        let connections_left = self.connections.abort();
+        self.ops_connections.drain();
+        let tasks_left = self.tasks.shutdown(CLOSING_TIME / 2).await;
+        // What was accepted is committed by now, or its client was told nothing.
+        if time::timeout(CLOSING_TIME / 2, self.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+        self.ops_connections.abort();
+        ShutdownReport { connections_left, tasks_left }
+    }
+}
+
+/// What is open before anything is bound.
+struct Opened {
+    store: Arc<dyn Store>,
+    admin_token: buswire_message::Secret<String>,
+}
+
+impl Opened {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let token = config.admin.token.clone();
+        let needs_directory = token.is_none() || config.store == StoreUrl::Embedded(None);
+        let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
+        let store = open_store(config).await?;
+        let admin_token = match (token, &directory) {
+            (Some(token), _) => token,
+            (None, Some(directory)) => {
+                admin_token::load_or_generate(directory.path(), &SystemEntropy)?
+            }
+            (None, None) => admin_token::load_or_generate(&config.data_dir, &SystemEntropy)?,
+        };
+        Ok(Self { store, admin_token })
+    }
+
+    fn reached_at(self, public_url: Url, bound: Vec<(&'static str, SocketAddr)>) -> Platform {
+        Platform {
+            store: self.store,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            admin_token: Arc::new(self.admin_token),
+            public_url,
+            bound,
+        }
+    }
+}
+
+/// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    let directory = match &config.store {
+        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::new())),
+        StoreUrl::Embedded(elsewhere) => {
+            elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
+        }
+    };
+    let open = move || EmbeddedStore::open(directory, EmbeddedConfig::default());
+    match task::spawn_blocking(open).await {
+        Ok(opened) => Ok(Arc::new(opened?)),
+        Err(_) => Err(ServeError::StoreThread),
+    }
+}
+
+fn load_certificates(
+    listener: &'static str,
+    files: Option<&TlsFiles>,
+) -> Result<Option<Arc<Certificates>>, TlsError> {
+    files.map(|files| Certificates::load(listener, files.clone()).map(Arc::new)).transpose()
+}
+
+fn public_url(config: &HttpConfig, bound: &Bound) -> Result<Url, url::ParseError> {
+    if let Some(url) = &config.public_url {
+        return Ok(url.clone());
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{}/", reachable(bound.address)))
+}
+
+/// Says what will surprise an operator, although it is no mistake.
+fn warn_of_settings(config: &Config, addresses: &Addresses) {
+    let http = &config.http;
+    if http.public_url.is_none() && addresses.http.ip().is_unspecified() {
+        tracing::warn!("URLs that are handed out only work on this machine: set http.public_url");
+    }
+    if http.require_tls && http.tls.is_none() && http.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "http.require_tls is on, but there is no http.tls.cert and no http.trusted_proxies: \
+             requests are refused"
+        );
+    }
+    if !config.admin.listen.is_loopback() && config.admin.tls.is_none() {
+        tracing::warn!("the admin token crosses the network in clear: set admin.tls.cert");
+    }
+    if config.store == StoreUrl::Memory {
+        tracing::warn!("store.url is memory: everything is forgotten at exit");
+    }
+}

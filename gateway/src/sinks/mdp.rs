@@ -1,0 +1,44 @@
+//! `mdp:`: requests a service of the broker, whose answer is the reply.
+
+use std::time::Duration;
+
+use buswire_bridge::{Reply, Sink, SinkDelivery, SinkError};
+use buswire_mdp::{BrokerHandle, RequestError, ServiceName};
+use buswire_store::BoxFuture;
+
+use crate::translate::{Answer, answer_of, frames_of};
+
+/// Longer than any attempt of a route; the route gives up first.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Requests a service.
+#[derive(Debug)]
+pub(crate) struct MdpSink {
+    broker: BrokerHandle,
+    service: ServiceName,
+}
+
+impl MdpSink {
+    pub(crate) const fn new(broker: BrokerHandle, service: ServiceName) -> Self {
+        Self { broker, service }
+    }
+}
+
+impl Sink for MdpSink {
+    fn deliver(&self, delivery: SinkDelivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>> {
+        Box::pin(async move {
+            let frames = frames_of(&delivery.message);
+            match self.broker.request(&self.service, frames, TIMEOUT).await {
+                Ok(frames) => match answer_of(&frames) {
+                    Answer::Body(reply) => Ok(Some(reply)),
+                    Answer::Failed(text) => Err(SinkError::Retry(text)),
+                },
+                Err(error) => Err(failure(error)),
+            }
+        })
+    }
+}
+
+fn failure(error: RequestError) -> SinkError {
+    SinkError::Retry(error.to_string())
+}

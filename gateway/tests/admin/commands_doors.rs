@@ -1,0 +1,194 @@
+//! The admin commands about what the doors hold.
+
+use crate::{commands::run, support::Server};
+
+#[tokio::test]
+async fn a_route_is_made_and_paused() {
+    let server = Server::start().await;
+    let create =
+        ["route", "create", "r", "--scope", "bus:a type:t", "--sink", "mdp:echo", "--reply-type"];
+    let create = [&create[..], &["answer", "--from", "beginning", "--timeout", "1500ms"]].concat();
+    assert_eq!(run(&server, &create).await.unwrap(), "route r created\n");
+    assert_eq!(run(&server, &["route", "pause", "r"]).await.unwrap(), "route r paused\n");
+    assert_eq!(
+        run(&server, &["route", "list"]).await.unwrap(),
+        "NAME  STATE   SCOPE         SINK      DELIVERED  PENDING  FAILED ATTEMPTS  DEAD LETTERS\n\
+         r     paused  bus:a type:t  mdp:echo  0          1        0                0\n"
+    );
+    assert_eq!(run(&server, &["route", "resume", "r"]).await.unwrap(), "route r resumed\n");
+    assert_eq!(
+        run(&server, &["route", "show", "r"]).await.unwrap(),
+        "name             r\n\
+         state            running\n\
+         scope            bus:a type:t\n\
+         sink             mdp:echo\n\
+         delivered        0\n\
+         pending          1\n\
+         failed attempts  0\n\
+         dead letters     0\n\
+         blocked reason   -\n\
+         reply type       answer\n\
+         first delay      200ms\n\
+         longest delay    30s\n\
+         max attempts     12\n\
+         timeout          1s500ms\n"
+    );
+    assert_eq!(run(&server, &create).await.unwrap_err(), "buswire: there is a route r already\n");
+    assert_eq!(run(&server, &["route", "delete", "r"]).await.unwrap(), "route r deleted\n");
+    assert_eq!(
+        run(&server, &["route", "show", "r"]).await.unwrap_err(),
+        "buswire: there is no route r\n"
+    );
+}
+
+#[tokio::test]
+async fn a_capability_is_granted_as_json() {
+    let server = Server::start().await;
+    let grant = ["cap", "grant", "bus.publish", "--target", "{\"bus\":\"a\"}", "--limits"];
+    let grant = [&grant[..], &["{\"uses\":3}", "--label", "shop front"]].concat();
+    assert_eq!(
+        run(&server, &grant).await.unwrap(),
+        "{\"cap\":\"https://gateway.example/cap/x\",\
+         \"control\":\"https://gateway.example/cap/y\",\"handle\":\"g_0\"}\n"
+    );
+    assert_eq!(
+        run(&server, &["cap", "list"]).await.unwrap(),
+        "HANDLE  KIND         LABEL       STATE  PARENT  CREATED AT                EXPIRES AT  USES LEFT\n\
+         g_0     bus.publish  shop front  live   -       2024-03-09T14:05:21.000Z  -           3\n"
+    );
+    assert_eq!(run(&server, &["cap", "revoke", "g_0"]).await.unwrap(), "capability g_0 revoked\n");
+    assert_eq!(
+        run(&server, &["cap", "revoke", "g_0", "--output", "json"]).await.unwrap(),
+        "{\"revoked\":\"g_0\",\"was_revoked\":true}\n"
+    );
+    assert_eq!(
+        run(&server, &["cap", "grant", "bus.publish", "--limits", "1"]).await.unwrap_err(),
+        "buswire: limits: not a JSON object\n"
+    );
+}
+
+#[tokio::test]
+async fn a_client_is_made_and_granted() {
+    let server = Server::start().await;
+    let create = ["client", "create", "shop", "--source-url", "https://shop.example/"];
+    assert_eq!(
+        run(&server, &[&create[..], &["--output", "json"]].concat()).await.unwrap(),
+        "{\"client_id\":\"shop\",\"secret\":\"minted-secret\",\
+         \"source_url\":\"https://shop.example/\",\"redirect_uri\":\"https://shop.example/\"}\n"
+    );
+    assert_eq!(
+        run(&server, &["client", "list"]).await.unwrap(),
+        "CLIENT ID  SOURCE URL             REDIRECT URI\n\
+         shop       https://shop.example/  https://shop.example/\n"
+    );
+    assert_eq!(
+        run(&server, &["grant", "create", "shop", "a", "b"]).await.unwrap(),
+        "id          grant-0\n\
+         client id   shop\n\
+         buses       a, b\n\
+         state       active\n\
+         issuer      -\n\
+         updated at  2024-03-09T14:05:21.000Z\n"
+    );
+    assert_eq!(
+        run(&server, &["grant", "list", "--client", "x", "--output", "json"]).await.unwrap(),
+        "[]\n"
+    );
+    assert_eq!(
+        run(&server, &["grant", "list"]).await.unwrap().lines().count(),
+        2,
+        "the grant and the header"
+    );
+    assert_eq!(
+        run(&server, &["grant", "revoke", "grant-0"]).await.unwrap(),
+        "grant grant-0 revoked\n"
+    );
+    assert_eq!(run(&server, &["client", "delete", "shop"]).await.unwrap(), "client shop deleted\n");
+    assert_eq!(
+        run(&server, &["client", "delete", "shop"]).await.unwrap_err(),
+        "buswire: there is no client shop\n"
+    );
+}
+
+#[tokio::test]
+async fn owners_and_users_are_kept() {
+    let server = Server::start().await;
+    let create = ["owner", "create", "o", "--password", "p"];
+    assert_eq!(run(&server, &create).await.unwrap(), "owner o stored\n");
+    assert_eq!(run(&server, &create).await.unwrap(), "owner o stored\n");
+    assert_eq!(run(&server, &["owner", "assign", "o", "a"]).await.unwrap(), "owner o owns a\n");
+    assert_eq!(run(&server, &["owner", "list"]).await.unwrap(), "NAME  BUSES\no     a\n");
+    assert_eq!(run(&server, &["owner", "delete", "o"]).await.unwrap(), "owner o deleted\n");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "p\n").unwrap();
+    let create = ["user", "create", "u", "--password-file", file.to_str().unwrap()];
+    assert_eq!(run(&server, &create).await.unwrap(), "user u stored\n");
+    assert_eq!(
+        run(&server, &["user", "permit", "u", "example.com", "GETALL", "post"]).await.unwrap(),
+        "permissions of user u on example.com set\n"
+    );
+    assert_eq!(
+        run(&server, &["user", "list"]).await.unwrap(),
+        "NAME  PERMISSIONS\nu     v1/example.com:GETALL,POST\n"
+    );
+    assert_eq!(run(&server, &["user", "delete", "u"]).await.unwrap(), "user u deleted\n");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_notified() {
+    let server = Server::start().await;
+    let endpoint = "https://gateway.example/update/t";
+    assert_eq!(run(&server, &["push", "notify", endpoint, "--version", "7"]).await.unwrap(), "7\n");
+    assert_eq!(
+        run(&server, &["push", "notify", endpoint, "--output", "json"]).await.unwrap(),
+        "{\"version\":4711}\n"
+    );
+    assert_eq!(
+        run(&server, &["push", "notify", "https://x.example/"]).await.unwrap_err(),
+        "buswire: the endpoint is not one of this gateway's\n"
+    );
+}
+
+#[tokio::test]
+async fn services_are_listed_and_called() {
+    let server = Server::start().await;
+    assert_eq!(
+        run(&server, &["service", "list"]).await.unwrap(),
+        "NAME       WORKERS  IDLE  QUEUED\n\
+         a service  2        1     0\n\
+         echo       2        1     0\n"
+    );
+    let url = server.url();
+    let options = ["--admin", &url, "--token", crate::support::TOKEN];
+    let call = ["service", "request", "echo", "--timeout", "2s"];
+    let answer =
+        crate::commands::execute(&[&call[..], &options, &["--", "a", "b c"]].concat()).await;
+    assert_eq!(answer.unwrap(), "a\nb c\n");
+    assert_eq!(
+        run(&server, &["service", "request", "slow"]).await.unwrap_err(),
+        "buswire: no answer in 5000 ms\n"
+    );
+}
+
+#[tokio::test]
+async fn the_status_is_shown() {
+    let server = Server::start().await;
+    assert_eq!(
+        run(&server, &["status"]).await.unwrap(),
+        "version                 0.1.0\n\
+         ready                   true\n\
+         started at              2024-03-09T14:05:21.000Z\n\
+         store                   memory\n\
+         http                    127.0.0.1:8080\n\
+         buses                   1\n\
+         simplepush.connections  3\n"
+    );
+    assert_eq!(
+        run(&server, &["status", "--output", "json"]).await.unwrap(),
+        "{\"version\":\"0.1.0\",\"ready\":true,\"started_at\":\"2024-03-09T14:05:21.000Z\",\
+         \"store\":\"memory\",\"listeners\":[{\"address\":\"127.0.0.1:8080\",\"name\":\"http\"}],\
+         \"counts\":{\"buses\":1,\"simplepush.connections\":3}}\n"
+    );
+}

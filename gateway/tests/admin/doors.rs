@@ -1,0 +1,280 @@
+//! The services of the doors: what goes in comes out, errors have their codes.
+
+use buswire::admin::AdminLimits;
+use buswire_proto::v1::{
+    self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
+    capability_service_client::CapabilityServiceClient, client_service_client::ClientServiceClient,
+    grant_service_client::GrantServiceClient, owner_service_client::OwnerServiceClient,
+    push_service_client::PushServiceClient, route_service_client::RouteServiceClient,
+    system_service_client::SystemServiceClient, user_service_client::UserServiceClient,
+};
+use tonic::Code;
+
+use crate::{fakes::Fake, support::Server};
+
+fn route(name: &str) -> v1::CreateRouteRequest {
+    v1::CreateRouteRequest {
+        name: name.into(),
+        scope: "bus:a".into(),
+        sink: "mdp:echo".into(),
+        ..v1::CreateRouteRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_route_lives_and_dies() {
+    let server = Server::start().await;
+    let mut client = RouteServiceClient::new(server.authorized().await);
+    let timeout = Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 });
+    let retry = Some(v1::Retry { timeout, attempts_max: Some(3), ..Default::default() });
+    let request = v1::CreateRouteRequest { retry, reply_type: "answer".into(), ..route("r") };
+    let created = client.create_route(request).await.unwrap().into_inner().route.unwrap();
+    assert_eq!(created.state(), v1::RouteState::Running);
+    assert_eq!(created.reply_type, "answer");
+    let retry = created.retry.unwrap();
+    assert_eq!((retry.timeout, retry.attempts_max), (timeout, Some(3)));
+    let twice = client.create_route(route("r")).await.unwrap_err();
+    assert_eq!(
+        (twice.code(), twice.message()),
+        (Code::AlreadyExists, "there is a route r already")
+    );
+    let name = || "r".to_owned();
+    let paused = client.pause_route(v1::PauseRouteRequest { name: name() }).await.unwrap();
+    assert_eq!(paused.into_inner().route.unwrap().state(), v1::RouteState::Paused);
+    let resumed = client.resume_route(v1::ResumeRouteRequest { name: name() }).await.unwrap();
+    assert_eq!(resumed.into_inner().route.unwrap().state(), v1::RouteState::Running);
+    let listed = client.list_routes(v1::ListRoutesRequest::default()).await.unwrap().into_inner();
+    assert_eq!((listed.routes.len(), listed.next_page_token.as_str()), (1, ""));
+    client.delete_route(v1::DeleteRouteRequest { name: name() }).await.unwrap();
+    for code in [
+        client.get_route(v1::GetRouteRequest { name: name() }).await.unwrap_err().code(),
+        client.pause_route(v1::PauseRouteRequest { name: name() }).await.unwrap_err().code(),
+        client.delete_route(v1::DeleteRouteRequest { name: name() }).await.unwrap_err().code(),
+    ] {
+        assert_eq!(code, Code::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_makes_no_sense_is_refused() {
+    let server = Server::start().await;
+    let mut client = RouteServiceClient::new(server.authorized().await);
+    let request = v1::CreateRouteRequest { scope: "type:t".into(), ..route("r") };
+    assert_eq!(client.create_route(request).await.unwrap_err().code(), Code::InvalidArgument);
+    let past = Some(prost_types::Duration { seconds: -1, nanos: 0 });
+    let retry = Some(v1::Retry { first_delay: past, timeout: past, ..Default::default() });
+    let request = v1::CreateRouteRequest { retry, ..route("r") };
+    let status = client.create_route(request).await.unwrap_err();
+    assert_eq!(
+        status.message(),
+        "retry.first_delay: not a length of time; retry.timeout: not a length of time"
+    );
+    let request = v1::CreateRouteRequest { sink: "mdp:blocked".into(), ..route("r") };
+    let blocked = client.create_route(request).await.unwrap().into_inner().route.unwrap();
+    assert_eq!(blocked.state(), v1::RouteState::Blocked);
+    assert_eq!(blocked.blocked_reason, "no such sink");
+}
+
+#[tokio::test]
+async fn a_capability_is_granted_listed_and_revoked() {
+    let server = Server::start().await;
+    let mut client = CapabilityServiceClient::new(server.authorized().await);
+    let request = v1::GrantCapabilityRequest {
+        kind: "bus.publish".into(),
+        target: r#"{"bus":"a","channel":"c"}"#.into(),
+        limits: r#"{"uses":3}"#.into(),
+        label: "shop".into(),
+    };
+    let granted = client.grant_capability(request).await.unwrap().into_inner();
+    assert_eq!(granted.cap, "https://gateway.example/cap/x");
+    let request = v1::ListCapabilitiesRequest::default();
+    let listed = client.list_capabilities(request).await.unwrap().into_inner().capabilities;
+    assert_eq!((listed[0].handle.as_str(), listed[0].uses_left), ("g_0", Some(3)));
+    assert_eq!(listed[0].state(), v1::CapabilityState::Live);
+    assert!(listed[0].expires_at.is_none());
+    // Rule: belay §20.6 — revoking is idempotent for the operator
+    for was_revoked in [false, true] {
+        let request = v1::RevokeCapabilityRequest { handle: "g_0".into() };
+        let answer = client.revoke_capability(request).await.unwrap().into_inner();
+        assert_eq!(answer.was_revoked, was_revoked);
+    }
+    let request = v1::RevokeCapabilityRequest { handle: "g_9".into() };
+    assert_eq!(client.revoke_capability(request).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_capability_that_makes_no_sense_is_refused() {
+    let server = Server::start().await;
+    let mut client = CapabilityServiceClient::new(server.authorized().await);
+    let request = v1::GrantCapabilityRequest {
+        kind: String::new(),
+        target: "[]".into(),
+        limits: "{\"uses\":".into(),
+        label: String::new(),
+    };
+    let status = client.grant_capability(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.message(),
+        "kind: must not be empty; target: not a JSON object; limits: not a JSON object"
+    );
+    // Rule: belay §20.5 — unknown kinds are refused
+    let request = v1::GrantCapabilityRequest { kind: "x".into(), ..Default::default() };
+    assert_eq!(client.grant_capability(request).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_client_gets_a_grant() {
+    let server = Server::start().await;
+    let mut clients = ClientServiceClient::new(server.authorized().await);
+    let request = v1::CreateClientRequest {
+        source_url: "https://shop.example/".into(),
+        ..v1::CreateClientRequest::default()
+    };
+    let created = clients.create_client(request).await.unwrap().into_inner();
+    assert_eq!(created.secret, "minted-secret");
+    assert_eq!(created.client.unwrap().client_id, "minted-id");
+    let mut grants = GrantServiceClient::new(server.authorized().await);
+    let grant = |client_id: &str| v1::CreateGrantRequest {
+        client_id: client_id.into(),
+        buses: vec!["b".into(), "v2/a".into()],
+    };
+    let granted =
+        grants.create_grant(grant("minted-id")).await.unwrap().into_inner().grant.unwrap();
+    assert_eq!(
+        (granted.state(), granted.buses),
+        (v1::GrantState::Active, vec!["a".into(), "b".into()])
+    );
+    assert_eq!(grants.create_grant(grant("x")).await.unwrap_err().code(), Code::NotFound);
+    for (client_id, count) in [("", 1), ("minted-id", 1), ("x", 0)] {
+        let request = v1::ListGrantsRequest { client_id: client_id.into(), ..Default::default() };
+        assert_eq!(grants.list_grants(request).await.unwrap().into_inner().grants.len(), count);
+    }
+    for existed in [true, false] {
+        let request = v1::RevokeGrantRequest { id: granted.id.clone() };
+        assert_eq!(grants.revoke_grant(request).await.unwrap().into_inner().existed, existed);
+        let request = v1::DeleteClientRequest { client_id: "minted-id".into() };
+        assert_eq!(clients.delete_client(request).await.unwrap().into_inner().existed, existed);
+    }
+    let listed = clients.list_clients(v1::ListClientsRequest::default()).await.unwrap();
+    assert!(listed.into_inner().clients.is_empty());
+}
+
+#[tokio::test]
+async fn owners_own_buses() {
+    let server = Server::start().await;
+    let mut client = OwnerServiceClient::new(server.authorized().await);
+    let put = || v1::PutOwnerRequest { name: "o".into(), password: "p".into() };
+    client.put_owner(put()).await.unwrap();
+    client.put_owner(put()).await.unwrap();
+    let assign =
+        |owner: &str, bus: &str| v1::AssignBusRequest { owner: owner.into(), bus: bus.into() };
+    client.assign_bus(assign("o", "example.com")).await.unwrap();
+    assert_eq!(client.assign_bus(assign("x", "a")).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(
+        client.assign_bus(assign("o", "a b")).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+    let listed = client.list_owners(v1::ListOwnersRequest::default()).await.unwrap().into_inner();
+    assert_eq!(listed.owners[0].buses, ["example.com"]);
+    for existed in [true, false] {
+        let answer =
+            client.delete_owner(v1::DeleteOwnerRequest { name: "o".into() }).await.unwrap();
+        assert_eq!(answer.into_inner().existed, existed);
+    }
+}
+
+#[tokio::test]
+async fn users_have_permissions() {
+    let server = Server::start().await;
+    let mut client = UserServiceClient::new(server.authorized().await);
+    let put = v1::PutUserRequest { name: "u".into(), password: "p".into() };
+    client.put_user(put).await.unwrap();
+    let permissions = |numbers: &[i32]| v1::SetPermissionsRequest {
+        user: "u".into(),
+        bus: "example.com".into(),
+        permissions: numbers.to_vec(),
+    };
+    client.set_permissions(permissions(&[1, 2])).await.unwrap();
+    let refused = client.set_permissions(permissions(&[0])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let listed = client.list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner();
+    let expected = v1::BusPermissions { bus: "v1/example.com".into(), permissions: vec![1, 2] };
+    assert_eq!(listed.users[0].buses, [expected]);
+    for existed in [true, false] {
+        let answer = client.delete_user(v1::DeleteUserRequest { name: "u".into() }).await.unwrap();
+        assert_eq!(answer.into_inner().existed, existed);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_notified() {
+    let server = Server::start().await;
+    let mut client = PushServiceClient::new(server.authorized().await);
+    let notify = |version| v1::NotifyRequest {
+        endpoint: "https://gateway.example/update/t".into(),
+        version,
+    };
+    assert_eq!(client.notify(notify(Some(7))).await.unwrap().into_inner().version, 7);
+    assert_eq!(client.notify(notify(None)).await.unwrap().into_inner().version, 4711);
+    // A version on this interface is never left to the gateway by being 0: unset does that.
+    for version in [0, 1 << 63] {
+        let refused = client.notify(notify(Some(version))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let stranger = v1::NotifyRequest { endpoint: "https://x.example/".into(), version: None };
+    assert_eq!(client.notify(stranger).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_service_is_called() {
+    let server = Server::start().await;
+    let mut client = BrokerServiceClient::new(server.authorized().await);
+    let listed = client.list_services(v1::ListServicesRequest::default()).await.unwrap();
+    let names: Vec<_> = listed.into_inner().services.into_iter().map(|s| s.name).collect();
+    assert_eq!(names, ["a service", "echo"]);
+    let frames = vec![b"\xff\x00".to_vec(), Vec::new()];
+    let request = |service: &str, seconds| v1::RequestRequest {
+        service: service.into(),
+        frames: frames.clone(),
+        timeout: Some(prost_types::Duration { seconds, nanos: 0 }),
+    };
+    let answer = client.request(request("echo", 1)).await.unwrap().into_inner();
+    assert_eq!(answer.frames, frames);
+    let late = client.request(request("slow", 2)).await.unwrap_err();
+    assert_eq!((late.code(), late.message()), (Code::DeadlineExceeded, "no answer in 2000 ms"));
+    assert_eq!(client.request(request("none", 1)).await.unwrap_err().code(), Code::Unavailable);
+    let long = client.request(request("echo", 61)).await.unwrap_err();
+    assert_eq!((long.code(), long.message()), (Code::InvalidArgument, "timeout: 1 ms to 60 s"));
+}
+
+#[tokio::test]
+async fn the_status_is_shown() {
+    let server = Server::start().await;
+    let mut client = SystemServiceClient::new(server.authorized().await);
+    let status = client.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    assert!(status.ready);
+    assert_eq!(status.listeners[0].address, "127.0.0.1:8080");
+    let names: Vec<_> = status.counts.iter().map(|count| count.name.as_str()).collect();
+    assert_eq!(names, ["buses", "simplepush.connections"]);
+}
+
+#[tokio::test]
+async fn a_bus_is_deleted_with_every_right_to_it() {
+    let server = Server::with(AdminLimits::default(), Fake::with_removal()).await;
+    let mut clients = ClientServiceClient::new(server.authorized().await);
+    let source_url = "https://shop.example/".to_owned();
+    let request = v1::CreateClientRequest { source_url, ..Default::default() };
+    clients.create_client(request).await.unwrap();
+    let mut grants = GrantServiceClient::new(server.authorized().await);
+    let (client_id, buses) = ("minted-id".to_owned(), vec!["a".to_owned()]);
+    grants.create_grant(v1::CreateGrantRequest { client_id, buses }).await.unwrap();
+    let mut buses = BusServiceClient::new(server.authorized().await);
+    // Rule: backplane §13.4 — deleting a v2 bus removes it from all grants
+    for existed in [true, false] {
+        let answer = buses.delete_bus(v1::DeleteBusRequest { name: "a".into() }).await.unwrap();
+        assert_eq!(answer.into_inner().existed, existed);
+    }
+    let listed = grants.list_grants(v1::ListGrantsRequest::default()).await.unwrap();
+    assert!(listed.into_inner().grants.is_empty());
+}

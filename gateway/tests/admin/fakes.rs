@@ -1,0 +1,373 @@
+//! Doors that only remember what they were told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use buswire::admin::ports::{
+    AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState, CapabilityView,
+    ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability,
+    ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest,
+    Permission, Ports, PushAdmin, RetryView, Revoked, RouteAdmin, RouteState, RouteView,
+    ServiceView, SystemAdmin, SystemView, UserAdmin, UserView,
+};
+use buswire_message::{BusName, Secret, Timestamp, Version};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+const AT: Timestamp = Timestamp::from_millis(1_709_993_121_000);
+
+#[derive(Default)]
+struct Memory {
+    routes: BTreeMap<String, RouteView>,
+    capabilities: BTreeMap<String, CapabilityView>,
+    owners: BTreeMap<String, Vec<BusName>>,
+    clients: BTreeMap<String, ClientView>,
+    grants: BTreeMap<String, GrantView>,
+    users: BTreeMap<String, BTreeMap<BusName, Vec<Permission>>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Fake(Mutex<Memory>);
+
+fn done<T: Send + 'static>(
+    value: Result<T, AdminError>,
+) -> BoxFuture<'static, Result<T, AdminError>> {
+    Box::pin(std::future::ready(value))
+}
+
+fn not_found(what: &str, name: &str) -> AdminError {
+    AdminError::NotFound(format!("there is no {what} {name}"))
+}
+
+impl Fake {
+    pub(crate) fn ports() -> Ports {
+        let fake = Arc::new(Self::default());
+        Ports {
+            routes: Some(fake.clone()),
+            capabilities: Some(fake.clone()),
+            owners: Some(fake.clone()),
+            clients: Some(fake.clone()),
+            grants: Some(fake.clone()),
+            users: Some(fake.clone()),
+            push: Some(fake.clone()),
+            broker: Some(fake.clone()),
+            system: Some(fake),
+            ..Ports::default()
+        }
+    }
+
+    /// Doors that delete a bus with its grants, and nothing of the bus itself.
+    pub(crate) fn with_removal() -> Ports {
+        let fake = Arc::new(Self::default());
+        Ports {
+            removal: Some(fake.clone()),
+            clients: Some(fake.clone()),
+            grants: Some(fake),
+            ..Ports::default()
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap()
+    }
+
+    fn set_state(&self, name: &str, state: RouteState) -> Result<(), AdminError> {
+        let mut memory = self.memory();
+        let route = memory.routes.get_mut(name).ok_or_else(|| not_found("route", name))?;
+        route.state = state;
+        Ok(())
+    }
+}
+
+impl BusRemoval for Fake {
+    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>> {
+        let mut memory = self.memory();
+        let before = memory.grants.len();
+        memory.grants.retain(|_, grant| !grant.buses.contains(bus));
+        done(Ok(memory.grants.len() < before))
+    }
+}
+
+impl RouteAdmin for Fake {
+    fn create(&self, route: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
+        if !route.scope.starts_with("bus:") {
+            return done(Err(AdminError::Invalid("scope: name at least one bus".into())));
+        }
+        if self.memory().routes.contains_key(&route.name) {
+            let text = format!("there is a route {} already", route.name);
+            return done(Err(AdminError::Exists(text)));
+        }
+        let retry = RetryView {
+            first_delay: route.retry.first_delay.unwrap_or(Duration::from_millis(200)),
+            longest_delay: route.retry.longest_delay.unwrap_or(Duration::from_secs(30)),
+            attempts_max: route.retry.attempts_max.unwrap_or(12),
+            timeout: route.retry.timeout.unwrap_or(Duration::from_secs(10)),
+        };
+        let state = match route.sink.strip_prefix("mdp:blocked") {
+            Some(_) => RouteState::Blocked("no such sink".into()),
+            None => RouteState::Running,
+        };
+        let view = RouteView {
+            name: route.name.clone(),
+            scope: route.scope,
+            sink: route.sink,
+            reply_type: route.reply_type,
+            retry,
+            state,
+            delivered: 0,
+            failed_attempts: 0,
+            dead_letters: 0,
+            pending: u64::from(route.from == "beginning"),
+        };
+        self.memory().routes.insert(route.name, view);
+        done(Ok(()))
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RouteView, AdminError>> {
+        done(self.memory().routes.get(name).cloned().ok_or_else(|| not_found("route", name)))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<RouteView>, AdminError>> {
+        done(Ok(self.memory().routes.values().cloned().collect()))
+    }
+
+    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        done(self.set_state(name, RouteState::Paused))
+    }
+
+    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        done(self.set_state(name, RouteState::Running))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+        let removed = self.memory().routes.remove(name);
+        done(removed.map(|_| ()).ok_or_else(|| not_found("route", name)))
+    }
+}
+
+impl CapabilityAdmin for Fake {
+    fn grant(&self, new: NewCapability) -> BoxFuture<'_, Result<GrantedCapability, AdminError>> {
+        if new.kind != "bus.publish" {
+            return done(Err(AdminError::Invalid(format!("kind: {} is unknown", new.kind))));
+        }
+        let handle = format!("g_{}", self.memory().capabilities.len());
+        let view = CapabilityView {
+            handle: handle.clone(),
+            kind: new.kind,
+            label: new.label,
+            state: CapabilityState::Live,
+            parent: None,
+            created_at: AT,
+            expires_at: None,
+            uses_left: new.limits.get("uses").and_then(serde_json::Value::as_u64),
+        };
+        self.memory().capabilities.insert(handle.clone(), view);
+        done(Ok(GrantedCapability {
+            cap: Secret::new("https://gateway.example/cap/x".into()),
+            control: Secret::new("https://gateway.example/cap/y".into()),
+            handle,
+        }))
+    }
+
+    fn revoke<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Revoked, AdminError>> {
+        let mut memory = self.memory();
+        let Some(capability) = memory.capabilities.get_mut(handle) else {
+            return done(Err(not_found("capability", handle)));
+        };
+        let before = std::mem::replace(&mut capability.state, CapabilityState::Revoked);
+        done(Ok(match before {
+            CapabilityState::Revoked => Revoked::Before,
+            _ => Revoked::Newly,
+        }))
+    }
+
+    fn list(&self, wanted: PageRequest) -> BoxFuture<'_, Result<Page<CapabilityView>, AdminError>> {
+        let all = self.memory().capabilities.values().cloned().collect();
+        done(Ok(Page::cut(all, &wanted, |capability| capability.handle.clone())))
+    }
+}
+
+impl OwnerAdmin for Fake {
+    fn put<'a>(
+        &'a self,
+        name: &'a str,
+        _password: Secret<String>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        memory.owners.entry(name.to_owned()).or_default();
+        done(Ok(()))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<OwnerView>, AdminError>> {
+        let view = |(name, buses): (&String, &Vec<BusName>)| OwnerView {
+            name: name.clone(),
+            buses: buses.clone(),
+        };
+        done(Ok(self.memory().owners.iter().map(view).collect()))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(self.memory().owners.remove(name).is_some()))
+    }
+
+    fn assign<'a>(
+        &'a self,
+        owner: &'a str,
+        bus: &'a BusName,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        let Some(buses) = memory.owners.get_mut(owner) else {
+            return done(Err(not_found("owner", owner)));
+        };
+        buses.push(bus.clone());
+        done(Ok(()))
+    }
+}
+
+impl ClientAdmin for Fake {
+    fn create(&self, new: NewClient) -> BoxFuture<'_, Result<CreatedClient, AdminError>> {
+        let client = ClientView {
+            client_id: new.client_id.unwrap_or_else(|| "minted-id".into()),
+            source_url: new.source_url.to_string(),
+            redirect_uri: new.redirect_uri.into(),
+        };
+        let secret = new.secret.unwrap_or_else(|| Secret::new("minted-secret".into()));
+        self.memory().clients.insert(client.client_id.clone(), client.clone());
+        done(Ok(CreatedClient { client, secret }))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ClientView>, AdminError>> {
+        done(Ok(self.memory().clients.values().cloned().collect()))
+    }
+
+    fn delete<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(self.memory().clients.remove(client_id).is_some()))
+    }
+}
+
+impl GrantAdmin for Fake {
+    fn create<'a>(
+        &'a self,
+        client_id: &'a str,
+        buses: Vec<BusName>,
+    ) -> BoxFuture<'a, Result<GrantView, AdminError>> {
+        let mut memory = self.memory();
+        if !memory.clients.contains_key(client_id) {
+            return done(Err(not_found("client", client_id)));
+        }
+        let grant = GrantView {
+            id: format!("grant-{}", memory.grants.len()),
+            client_id: client_id.to_owned(),
+            buses,
+            state: GrantState::Active,
+            issuer: None,
+            updated_at: AT,
+        };
+        memory.grants.insert(grant.id.clone(), grant.clone());
+        done(Ok(grant))
+    }
+
+    fn list<'a>(
+        &'a self,
+        client_id: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<GrantView>, AdminError>> {
+        let memory = self.memory();
+        let of_client = |grant: &&GrantView| client_id.is_none_or(|id| grant.client_id == id);
+        done(Ok(memory.grants.values().filter(of_client).cloned().collect()))
+    }
+
+    fn revoke<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(self.memory().grants.remove(id).is_some()))
+    }
+}
+
+impl UserAdmin for Fake {
+    fn put<'a>(
+        &'a self,
+        name: &'a str,
+        _password: Secret<String>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        memory.users.entry(name.to_owned()).or_default();
+        done(Ok(()))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<UserView>, AdminError>> {
+        let memory = self.memory();
+        let users = memory.users.iter().map(|(name, buses)| UserView {
+            name: name.clone(),
+            buses: buses.iter().map(|(bus, may)| (bus.clone(), may.clone())).collect(),
+        });
+        done(Ok(users.collect()))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(self.memory().users.remove(name).is_some()))
+    }
+
+    fn permit<'a>(
+        &'a self,
+        user: &'a str,
+        bus: &'a BusName,
+        permissions: Vec<Permission>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        memory.users.entry(user.to_owned()).or_default().insert(bus.clone(), permissions);
+        done(Ok(()))
+    }
+}
+
+impl PushAdmin for Fake {
+    fn notify(
+        &self,
+        endpoint: Secret<String>,
+        version: Option<Version>,
+    ) -> BoxFuture<'_, Result<Version, AdminError>> {
+        if !endpoint.expose().starts_with("https://gateway.example/update/") {
+            let text = "the endpoint is not one of this gateway's";
+            return done(Err(AdminError::Invalid(text.into())));
+        }
+        done(Ok(version.unwrap_or_else(|| Version::new(4711).unwrap())))
+    }
+}
+
+impl BrokerAdmin for Fake {
+    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceView>, AdminError>> {
+        let service =
+            |name: &str| ServiceView { name: name.into(), workers: 2, idle: 1, queued: 0 };
+        done(Ok(vec![service("echo"), service("a service")]))
+    }
+
+    fn request<'a>(
+        &'a self,
+        service: &'a str,
+        frames: Vec<Bytes>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, AdminError>> {
+        match service {
+            "echo" => done(Ok(frames)),
+            "slow" => {
+                let text = format!("no answer in {} ms", timeout.as_millis());
+                done(Err(AdminError::TimedOut(text)))
+            }
+            "stuck" => Box::pin(std::future::pending()),
+            _ => done(Err(AdminError::Unavailable(format!("no worker offers {service}")))),
+        }
+    }
+}
+
+impl SystemAdmin for Fake {
+    fn status(&self) -> BoxFuture<'_, Result<SystemView, AdminError>> {
+        done(Ok(SystemView {
+            version: "0.1.0".into(),
+            started_at: AT,
+            store: "memory".into(),
+            ready: true,
+            listeners: vec![ListenerView { name: "http", address: "127.0.0.1:8080".into() }],
+            counts: vec![("simplepush.connections", 3), ("buses", 1)],
+        }))
+    }
+}

@@ -1,0 +1,18 @@
+//! The admin interface over a real connection, and the admin commands against it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod buses;
+mod commands;
+mod commands_doors;
+mod doors;
+mod fakes;
+mod messages;
+mod support;
+mod tls;

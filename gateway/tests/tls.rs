@@ -1,0 +1,141 @@
+//! TLS on the public listener, and what happens without it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads the clock to know when"
+)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use common::{Gateway, read_to_end, wait_for};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls_files").join(name)
+}
+
+/// A gateway whose certificate files can be changed.
+fn start(settings: &[&str]) -> (Gateway, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    install(&directory, "first");
+    let cert = format!("http.tls.cert={}", directory.path().join("cert.pem").display());
+    let key = format!("http.tls.key={}", directory.path().join("key.pem").display());
+    let all: Vec<&str> =
+        [cert.as_str(), key.as_str()].into_iter().chain(settings.iter().copied()).collect();
+    (Gateway::start(&all), directory)
+}
+
+fn install(directory: &TempDir, name: &str) {
+    fs::copy(fixture(&format!("{name}.pem")), directory.path().join("cert.pem")).unwrap();
+    fs::copy(fixture(&format!("{name}.key")), directory.path().join("key.pem")).unwrap();
+}
+
+/// Sends a GET over TLS to a server that must show the certificate `name`.
+fn get(gateway: &Gateway, name: &str) -> Result<String, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(fixture(&format!("{name}.pem"))).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut stream = StreamOwned::new(client, gateway.connect("http"));
+    stream
+        .write_all(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn requests_over_tls_are_served_and_told_to_stay() {
+    // Rule: belay §21.7 — plain HTTP is refused unless the listener is loopback, and TLS answers carry HSTS
+    let (gateway, _directory) = start(&["http.require_tls=true"]);
+    let answer = get(&gateway, "first").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("strict-transport-security: max-age=31536000\r\n"), "{answer}");
+    assert!(get(&gateway, "second").is_err(), "another certificate is not trusted");
+    assert_eq!(gateway.get("http", "/").find("HTTP/1.1"), None, "plain HTTP is not spoken here");
+    gateway.terminate();
+}
+
+#[test]
+fn a_slow_handshake_is_cut_off() {
+    let (gateway, _directory) = start(&["http.tls.handshake_timeout=200ms"]);
+    let mut silent = gateway.connect("http");
+    assert_eq!(read_to_end(&mut silent), "");
+    let line = "fault=\"handshake_slow\"} 1";
+    wait_for("the count", || gateway.get("ops", "/metrics").contains(line).then_some(()));
+    gateway.terminate();
+}
+
+#[test]
+fn hang_up_takes_new_certificates_and_keeps_old_ones_if_the_new_are_broken() {
+    let (gateway, directory) = start(&[]);
+    assert!(get(&gateway, "first").is_ok());
+    install(&directory, "second");
+    gateway.signal("HUP");
+    wait_for("the new certificate", || get(&gateway, "second").ok());
+    assert!(get(&gateway, "first").is_err());
+    fs::write(directory.path().join("cert.pem"), "broken").unwrap();
+    gateway.signal("HUP");
+    wait_for("the complaint", || {
+        gateway.log().contains("certificates stay as they were").then_some(())
+    });
+    assert!(get(&gateway, "second").is_ok());
+    fs::copy(fixture("first.pem"), directory.path().join("cert.pem")).unwrap();
+    gateway.signal("HUP");
+    wait_for("the complaint about the pair", || {
+        gateway.log().contains("certificate and key can't be used").then_some(())
+    });
+    assert!(get(&gateway, "second").is_ok());
+    gateway.terminate();
+}
+
+#[test]
+fn without_tls_each_family_refuses_in_its_own_style() {
+    // Rule: backplane §3.2 — with require_tls a request without TLS gets 403 in the style of its family
+    let gateway = Gateway::start(&["http.require_tls=true"]);
+    for (path, body) in [
+        ("/v2/token", r#"{"error":"Connection must be made over https"}"#),
+        ("/v1.2/bus/b", r#"{"ERR_MSG":"Connection must be made over https"}"#),
+        ("/bus/b", r#"{"ERR_MSG":"Connection must be made over https"}"#),
+        ("/cap/x", r#"{"error":{"status":403,"message":"forbidden"}}"#),
+        ("/console/", r#"{"error":"Connection must be made over https"}"#),
+    ] {
+        let answer = gateway.get("http", path);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with(body), "{path}: {answer}");
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+    }
+    assert!(gateway.get("http", "/v1.2/bus/b/channel/new").starts_with("HTTP/1.1 404 "));
+    gateway.terminate();
+}
+
+#[test]
+fn only_a_trusted_proxy_may_say_https() {
+    // Rule: backplane §3.2 — X-Forwarded-Proto counts from a trusted proxy and from nobody else
+    let request = "GET /v2/token HTTP/1.1\r\nHost: t\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";
+    let open = Gateway::start(&["http.require_tls=true"]);
+    assert!(open.exchange("http", request).starts_with("HTTP/1.1 403 "));
+    open.terminate();
+    let behind = Gateway::start(&["http.require_tls=true", "http.trusted_proxies=127.0.0.0/8"]);
+    assert!(behind.exchange("http", request).starts_with("HTTP/1.1 404 "));
+    assert!(behind.get("http", "/v2/token").starts_with("HTTP/1.1 403 "));
+    behind.terminate();
+}

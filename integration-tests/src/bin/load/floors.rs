@@ -1,0 +1,106 @@
+//! The floors: the least programs that could do the same work on the same path.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::http::Connection;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+async fn listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    listener
+}
+
+const DONE: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+
+/// Takes posts, appends their bodies to a file, and answers after the `fdatasync` that covers them.
+pub(crate) fn posts(file: &str) {
+    let mut file = File::create(file).unwrap();
+    let (queue, mut waiting) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(4096);
+    std::thread::spawn(move || {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut batch = vec![first];
+            while let Ok(next) = waiting.try_recv() {
+                batch.push(next);
+            }
+            let bytes: Vec<u8> = batch.iter().flat_map(|(body, _)| body.iter().copied()).collect();
+            file.write_all(&bytes).unwrap();
+            file.sync_data().unwrap();
+            for (_, done) in batch {
+                done.send(()).unwrap_or_default();
+            }
+        }
+    });
+    runtime().block_on(async {
+        let listener = listener().await;
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                let mut connection = Connection::over(stream);
+                while let Some(request) = connection.receive().await {
+                    let (done, stored) = oneshot::channel();
+                    queue.send((request.body, done)).await.unwrap();
+                    stored.await.unwrap();
+                    connection.send(DONE).await;
+                }
+            });
+        }
+    });
+}
+
+/// Holds every GET until the next POST, and answers each with the body of that.
+pub(crate) fn poll() {
+    runtime().block_on(async {
+        let listener = listener().await;
+        let (publish, published) = watch::channel(Arc::new(Vec::new()));
+        let publish = Arc::new(Mutex::new(publish));
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (publish, mut published) = (Arc::clone(&publish), published.clone());
+            tokio::spawn(async move {
+                let mut connection = Connection::over(stream);
+                while let Some(request) = connection.receive().await {
+                    if request.head.starts_with("POST") {
+                        let body = String::from_utf8(request.body).unwrap();
+                        let length = body.len();
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+                        publish.lock().unwrap().send(Arc::new(answer.into_bytes())).unwrap();
+                        connection.send(DONE).await;
+                    } else {
+                        published.changed().await.unwrap();
+                        let answer = Arc::clone(&published.borrow_and_update());
+                        connection.send(&answer).await;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A plain proxy: clients on a ROUTER, workers on a DEALER.
+pub(crate) fn mdp() {
+    let context = zmq::Context::new();
+    let [front, back] = [zmq::ROUTER, zmq::DEALER].map(|kind| context.socket(kind).unwrap());
+    for socket in [&front, &back] {
+        socket.set_sndhwm(0).unwrap();
+        socket.set_rcvhwm(0).unwrap();
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+    }
+    let endpoint = |socket: &zmq::Socket| socket.get_last_endpoint().unwrap().unwrap();
+    println!("{} {}", endpoint(&front), endpoint(&back));
+    zmq::proxy(&front, &back).unwrap();
+}

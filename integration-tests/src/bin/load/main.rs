@@ -1,0 +1,46 @@
+//! The load tool: the built gateway against the least program that could do the same work.
+//!
+//! Each workload runs both in turns, A B A B …, and prints medians and ratios: machines differ, ratios
+//! repeat. A run in which something was lost is void. Never here: a type of Buswire.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a tool for developers: it stops where something is wrong, and measures real time"
+)]
+
+mod floors;
+mod http;
+mod mdp;
+mod poll;
+mod posts;
+mod stats;
+
+use stats::Plan;
+
+const HELP: &str = "\
+load WORKLOAD [--rounds N] [--seconds N] [--clients N]
+
+  posts   durable posts over HTTP against a file with one fdatasync for whatever waits
+  poll    one post to many long-poll readers against a server that only holds connections
+  mdp     requests through the broker against a plain ZeroMQ proxy
+";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["posts", rest @ ..] => posts::compare(&Plan::parse(rest, 64)),
+        ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
+        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8)),
+        ["floor", "posts", file] => floors::posts(file),
+        ["floor", "poll"] => floors::poll(),
+        ["floor", "mdp"] => floors::mdp(),
+        _ => print!("{HELP}"),
+    }
+}

@@ -1,0 +1,81 @@
+//! One post at a time to many readers that wait for it.
+
+use std::time::Instant;
+
+use buswire_integration_tests::{Gateway, Site};
+
+use crate::{
+    http::{Connection, get, post},
+    stats::{Floor, Plan, Run, compare as table, cpu_of},
+};
+
+/// Posts in one run.
+const POSTS: usize = 30;
+
+pub(crate) fn compare(plan: &Plan) {
+    let title = format!("long poll, one post to {} readers", plan.clients);
+    table(
+        &title,
+        plan,
+        || {
+            let gateway = Gateway::spawn();
+            let site = Site::create(&gateway, "load", &["--max-messages", "1000000"]);
+            let visit = site.visit(&gateway);
+            let payload = format!("\"{}\"", "x".repeat(64));
+            let body = site.message(&visit.channel, "load/post", &payload);
+            let authorization = format!("Bearer {}", site.token);
+            let post = post("/v2/message", &authorization, "application/json", &body);
+            run(plan, &gateway.bound().http, &post, &visit.token, gateway.pid())
+        },
+        || {
+            let floor = Floor::start(&["poll"]);
+            let body = format!(
+                r#"{{"nextURL":"http://floor/?since=x","messages":["{}"]}}"#,
+                "x".repeat(300)
+            );
+            let post = post("/", "none", "application/json", &body);
+            run(plan, &floor.address, &post, "none", floor.pid())
+        },
+    );
+}
+
+fn run(plan: &Plan, address: &str, post: &[u8], token: &str, pid: u32) -> Run {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut readers = Vec::new();
+        for _ in 0..plan.clients {
+            readers.push((Connection::open(address).await, String::new()));
+        }
+        let mut publisher = Connection::open(address).await;
+        let mut latencies = Vec::new();
+        let cpu = cpu_of(pid);
+        let start = Instant::now();
+        for _ in 0..POSTS {
+            for (reader, since) in &mut readers {
+                reader.send(&get(&format!("/v2/messages?block=25{since}"), token)).await;
+            }
+            let at = Instant::now();
+            let answer = publisher.exchange(post).await;
+            assert_eq!(answer.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
+            for (reader, since) in &mut readers {
+                let answer = reader.receive().await.expect("an answer");
+                latencies.push(at.elapsed());
+                *since = next(&String::from_utf8_lossy(&answer.body));
+            }
+        }
+        let elapsed = start.elapsed();
+        let server_cpu = cpu_of(pid).saturating_sub(cpu);
+        let lost = POSTS * plan.clients - latencies.len();
+        Run { operations: latencies.len(), lost, elapsed, server_cpu, latencies }
+    })
+}
+
+/// The `since` parameter of `nextURL`.
+fn next(body: &str) -> String {
+    assert!(
+        body.contains("\"messages\":[\"") || body.contains("\"messages\":[{"),
+        "a message: {body}"
+    );
+    let since = body.split("since=").nth(1).and_then(|rest| rest.split('"').next());
+    format!("&since={}", since.expect("nextURL has since"))
+}

@@ -1,0 +1,144 @@
+//! What a run came to, medians, and the table that is printed.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// How much to run.
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) time: Duration,
+    pub(crate) clients: usize,
+}
+
+impl Plan {
+    pub(crate) fn parse(words: &[&str], clients: usize) -> Self {
+        let value = |name: &str, default: usize| {
+            let at = words.iter().position(|word| *word == name);
+            at.and_then(|at| words.get(at + 1)).map_or(default, |text| text.parse().expect(name))
+        };
+        let seconds = u64::try_from(value("--seconds", 3)).unwrap();
+        Self {
+            rounds: value("--rounds", 5),
+            time: Duration::from_secs(seconds),
+            clients: value("--clients", clients),
+        }
+    }
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) operations: usize,
+    pub(crate) lost: usize,
+    pub(crate) elapsed: Duration,
+    pub(crate) server_cpu: Duration,
+    /// Of each operation, in any order.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+struct Figures {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    cpu: f64,
+}
+
+impl Run {
+    fn figures(&self) -> Figures {
+        assert_eq!(self.lost, 0, "something was lost: the run is void");
+        assert!(self.operations > 0, "nothing was done: the run is void");
+        let mut sorted = self.latencies.clone();
+        sorted.sort();
+        let at = |per_cent: usize| {
+            let index = sorted.len() * per_cent / 100;
+            sorted.get(index.min(sorted.len() - 1)).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+        };
+        Figures {
+            rate: self.operations as f64 / self.elapsed.as_secs_f64(),
+            p50: at(50),
+            p99: at(99),
+            cpu: self.server_cpu.as_secs_f64() * 1e6 / self.operations as f64,
+        }
+    }
+}
+
+/// Runs both in turns and prints what came out.
+pub(crate) fn compare(
+    title: &str,
+    plan: &Plan,
+    mut ours: impl FnMut() -> Run,
+    mut floor: impl FnMut() -> Run,
+) {
+    let mut runs = (Vec::new(), Vec::new());
+    for round in 0..plan.rounds {
+        runs.0.push(floor().figures());
+        runs.1.push(ours().figures());
+        eprintln!(
+            "round {}: floor {:.0}/s, buswire {:.0}/s",
+            round + 1,
+            runs.0[round].rate,
+            runs.1[round].rate
+        );
+    }
+    let median = |runs: &[Figures], field: fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(field).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    println!("{title}; medians of {} rounds", plan.rounds);
+    println!(
+        "{:<10} {:>10} {:>10} {:>10} {:>12}",
+        "", "per second", "p50 ms", "p99 ms", "CPU us/op"
+    );
+    let fields: [fn(&Figures) -> f64; 4] = [|f| f.rate, |f| f.p50, |f| f.p99, |f| f.cpu];
+    let [floor, ours] = [&runs.0, &runs.1].map(|runs| fields.map(|field| median(runs, field)));
+    for (name, row) in [("floor", floor), ("buswire", ours)] {
+        println!("{name:<10} {:>10.0} {:>10.2} {:>10.2} {:>12.1}", row[0], row[1], row[2], row[3]);
+    }
+    let ratio = |at: usize| ours[at] / floor[at];
+    let [rate, p50, p99, cpu] = [ratio(0), ratio(1), ratio(2), ratio(3)];
+    println!("{:<10} {rate:>10.2} {p50:>10.2} {p99:>10.2} {cpu:>12.2}", "ratio");
+}
+
+/// Processor time that a process has used.
+pub(crate) fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    let fields: Vec<u64> = after_name.split(' ').filter_map(|field| field.parse().ok()).collect();
+    // Fields 14 and 15 of stat, counted in hundredths of a second; the state is not a number.
+    Duration::from_millis((fields[10] + fields[11]) * 10)
+}
+
+/// A floor: this program again, as another process. Prints its address first.
+pub(crate) struct Floor {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Floor {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("floor")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { child, address: address.trim().to_owned() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(|_| ()).unwrap_or_default();
+    }
+}

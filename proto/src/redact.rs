@@ -1,0 +1,74 @@
+//! `Debug` of messages that carry a secret or a payload: it shows what they are about, never those.
+
+use std::fmt;
+
+use crate::v1;
+
+/// Shows the fields that are listed; what else there is stays hidden.
+macro_rules! shows {
+    ($($message:ident { $($field:ident),* })+) => {$(
+        impl fmt::Debug for v1::$message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($message))
+                    $(.field(stringify!($field), &self.$field))*
+                    .finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+
+shows! {
+    Message { id, bus, r#type, sticky, expires_at }
+    PublishRequest { bus, r#type, sticky, expires_at }
+    CreateRouteRequest { name, scope, reply_type, from, retry }
+    GrantCapabilityRequest { kind, label }
+    GrantCapabilityResponse { handle }
+    NotifyRequest { version }
+    RequestRequest { service, timeout }
+    RequestResponse {}
+    PutOwnerRequest { name }
+    PutUserRequest { name }
+    CreateClientRequest { client_id, source_url, redirect_uri }
+    CreateClientResponse { client }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_payloads_do_not_print() {
+        let hidden = || "hunter2".to_owned();
+        let texts = [
+            format!(
+                "{:?}",
+                v1::Message { payload: hidden(), channel: hidden(), ..v1::Message::default() }
+            ),
+            format!("{:?}", v1::PublishRequest { payload: hidden(), ..Default::default() }),
+            format!("{:?}", v1::CreateRouteRequest { sink: hidden(), ..Default::default() }),
+            format!("{:?}", v1::GrantCapabilityRequest { target: hidden(), ..Default::default() }),
+            format!("{:?}", v1::GrantCapabilityResponse { cap: hidden(), ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::GrantCapabilityResponse { control: hidden(), ..Default::default() }
+            ),
+            format!("{:?}", v1::NotifyRequest { endpoint: hidden(), ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::RequestRequest { frames: vec![hidden().into()], ..Default::default() }
+            ),
+            format!("{:?}", v1::RequestResponse { frames: vec![hidden().into()] }),
+            format!("{:?}", v1::PutOwnerRequest { password: hidden(), ..Default::default() }),
+            format!("{:?}", v1::PutUserRequest { password: hidden(), ..Default::default() }),
+            format!("{:?}", v1::CreateClientRequest { secret: hidden(), ..Default::default() }),
+            format!("{:?}", v1::CreateClientResponse { secret: hidden(), ..Default::default() }),
+        ];
+        for text in texts {
+            assert!(text.ends_with("..}") || text.ends_with(".. }"), "{text}");
+            assert!(
+                !text.contains("hunter2") && !text.contains(&format!("{:?}", b"hunter2")),
+                "{text}"
+            );
+        }
+    }
+}
