@@ -77,10 +77,10 @@ impl ServeError {
             Self::AdminToken(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
+            Self::Build(error) => error.hint(),
             Self::Store(_)
             | Self::StoreThread
             | Self::Tls(_)
-            | Self::Build(_)
             | Self::ReadyFile(_)
             | Self::Signals(_) => None,
         }
