@@ -91,6 +91,27 @@ pub(crate) fn poll() {
     });
 }
 
+/// Answers every request with what a read that finds nothing is answered with.
+pub(crate) fn reads() {
+    runtime().block_on(async {
+        let listener = listener().await;
+        let body = r#"{"nextURL":"http://127.0.0.1:8080/v2/messages?since=0","messages":[],"moreMessages":false}"#;
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answer: Arc<str> = answer.into();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut connection = Connection::over(stream);
+                while connection.receive().await.is_some() {
+                    connection.send(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+}
+
 /// A plain proxy: clients on a ROUTER, workers on a DEALER.
 pub(crate) fn mdp() {
     let context = zmq::Context::new();

@@ -10,8 +10,16 @@ use buswire_integration_tests::Gateway;
 
 use crate::stats::{Floor, Plan, Run, compare as table, cpu_of};
 
-const WORKERS: usize = 4;
-const IN_FLIGHT: usize = 32;
+/// How many work at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    in_flight: usize,
+    workers: usize,
+}
+
+pub(crate) const MANY: Load = Load { in_flight: 32, workers: 4 };
+pub(crate) const LOCK_STEP: Load = Load { in_flight: 1, workers: 1 };
+
 const BODY: [u8; 64] = [b'x'; 64];
 /// How long an answer may take after the end before it counts as lost.
 const GRACE: Duration = Duration::from_secs(3);
@@ -22,30 +30,33 @@ enum Peer {
     Proxy,
 }
 
-pub(crate) fn compare(plan: &Plan) {
-    let title =
-        format!("{} clients x {IN_FLIGHT} in flight, {WORKERS} workers, 64 bytes", plan.clients);
+pub(crate) fn compare(plan: &Plan, load: Load) {
+    let Load { in_flight, workers } = load;
+    let clients = plan.clients;
+    let title = format!(
+        "MDP, clients: {clients}, in flight for each: {in_flight}, workers: {workers}, 64 bytes"
+    );
     table(
         &title,
         plan,
         || {
             let gateway = Gateway::spawn();
             let endpoint = gateway.bound().mdp.clone();
-            run(plan, &endpoint, &endpoint, Peer::Broker, gateway.pid())
+            run(plan, load, [&endpoint, &endpoint], Peer::Broker, gateway.pid())
         },
         || {
             let floor = Floor::start(&["mdp"]);
             let (front, back) = floor.address.split_once(' ').unwrap();
-            run(plan, front, back, Peer::Proxy, floor.pid())
+            run(plan, load, [front, back], Peer::Proxy, floor.pid())
         },
     );
 }
 
-fn run(plan: &Plan, front: &str, back: &str, peer: Peer, pid: u32) -> Run {
+fn run(plan: &Plan, load: Load, [front, back]: [&str; 2], peer: Peer, pid: u32) -> Run {
     let context = zmq::Context::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..load.workers {
             scope.spawn(|| work(&context, back, peer, &stop));
         }
         // Every worker has registered when requests to a service of its own come back.
@@ -53,7 +64,7 @@ fn run(plan: &Plan, front: &str, back: &str, peer: Peer, pid: u32) -> Run {
         let cpu = cpu_of(pid);
         let start = Instant::now();
         let clients: Vec<_> = (0..plan.clients)
-            .map(|_| scope.spawn(|| ask(&context, front, peer, plan.time)))
+            .map(|_| scope.spawn(|| ask(&context, front, peer, (plan.time, load.in_flight))))
             .collect();
         let results: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
         let elapsed = start.elapsed();
@@ -127,7 +138,7 @@ fn ask(
     context: &zmq::Context,
     endpoint: &str,
     peer: Peer,
-    time: Duration,
+    (time, in_flight): (Duration, usize),
 ) -> (Vec<Duration>, usize) {
     let socket = socket(context, endpoint);
     let mut sent = HashMap::new();
@@ -137,7 +148,7 @@ fn ask(
     let mut end = None;
     loop {
         if start.elapsed() < time {
-            while sent.len() < IN_FLIGHT {
+            while sent.len() < in_flight {
                 socket.send_multipart(request(peer, tag), 0).unwrap();
                 sent.insert(tag, Instant::now());
                 tag += 1;

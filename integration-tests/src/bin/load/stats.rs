@@ -83,11 +83,8 @@ pub(crate) fn compare(
             runs.1[round].rate
         );
     }
-    let median = |runs: &[Figures], field: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let median =
+        |runs: &[Figures], field: fn(&Figures) -> f64| median(runs.iter().map(field).collect());
     println!("{title}; medians of {} rounds", plan.rounds);
     println!(
         "{:<10} {:>10} {:>10} {:>10} {:>12}",
@@ -101,6 +98,19 @@ pub(crate) fn compare(
     let ratio = |at: usize| ours[at] / floor[at];
     let [rate, p50, p99, cpu] = [ratio(0), ratio(1), ratio(2), ratio(3)];
     println!("{:<10} {rate:>10.2} {p50:>10.2} {p99:>10.2} {cpu:>12.2}", "ratio");
+}
+
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Resident memory of a process in KiB.
+pub(crate) fn resident_kib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
 /// Processor time that a process has used.
