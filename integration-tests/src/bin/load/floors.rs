@@ -1,6 +1,7 @@
 //! The floors: the least programs that could do the same work on the same path.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::Write as _,
     sync::{Arc, Mutex},
@@ -124,4 +125,37 @@ pub(crate) fn mdp() {
     let endpoint = |socket: &zmq::Socket| socket.get_last_endpoint().unwrap().unwrap();
     println!("{} {}", endpoint(&front), endpoint(&back));
     zmq::proxy(&front, &back).unwrap();
+}
+
+/// Hands each request to a worker that waits, one at a time for each worker as MDP wants it, and
+/// does nothing else: no names, no heartbeats, no timeouts.
+pub(crate) fn turns() {
+    let context = zmq::Context::new();
+    let [front, back] = [zmq::ROUTER, zmq::ROUTER].map(|kind| context.socket(kind).unwrap());
+    for socket in [&front, &back] {
+        socket.set_sndhwm(0).unwrap();
+        socket.set_rcvhwm(0).unwrap();
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+    }
+    let endpoint = |socket: &zmq::Socket| socket.get_last_endpoint().unwrap().unwrap();
+    println!("{} {}", endpoint(&front), endpoint(&back));
+    let mut idle = VecDeque::new();
+    loop {
+        let mut items = [back.as_poll_item(zmq::POLLIN), front.as_poll_item(zmq::POLLIN)];
+        let watched = if idle.is_empty() { 1 } else { 2 };
+        zmq::poll(&mut items[..watched], -1).unwrap();
+        while let Ok(mut frames) = back.recv_multipart(zmq::DONTWAIT) {
+            idle.push_back(frames.remove(0));
+            // The first message of a worker only says that it waits.
+            if frames.len() > 1 {
+                front.send_multipart(frames, 0).unwrap();
+            }
+        }
+        while !idle.is_empty()
+            && let Ok(request) = front.recv_multipart(zmq::DONTWAIT)
+        {
+            let worker = idle.pop_front().unwrap();
+            back.send_multipart(std::iter::once(worker).chain(request), 0).unwrap();
+        }
+    }
 }

@@ -33,6 +33,7 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
   poll      one post to many long-poll readers against a server that only holds connections
   reads     reads that find nothing against a server that only answers
   mdp       requests through the broker, many in flight, against a plain ZeroMQ proxy
+  turns     the same against a program that also gives a worker one request at a time
   lockstep  the same with one client, one worker, one request in flight
   waiters   memory of a read that waits, beyond its connection
   process   time to be ready, memory at rest, size of the binary
@@ -45,13 +46,19 @@ fn main() {
         ["posts", rest @ ..] => posts::compare(&Plan::parse(rest, 64)),
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
-        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), mdp::MANY),
-        ["lockstep", rest @ ..] => mdp::compare(&Plan::parse(rest, 1), mdp::LOCK_STEP),
+        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Proxy),
+        ["turns", rest @ ..] => {
+            mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Turns);
+        }
+        ["lockstep", rest @ ..] => {
+            mdp::compare(&Plan::parse(rest, 1), mdp::LOCK_STEP, mdp::Against::Proxy);
+        }
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
         ["process", rest @ ..] => process::measure(&Plan::parse(rest, 1)),
         ["floor", "posts", file] => floors::posts(file),
         ["floor", "poll"] => floors::poll(),
         ["floor", "reads"] => floors::reads(),
+        ["floor", "turns"] => floors::turns(),
         ["floor", "mdp"] => floors::mdp(),
         _ => print!("{HELP}"),
     }

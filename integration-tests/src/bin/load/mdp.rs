@@ -28,13 +28,28 @@ const GRACE: Duration = Duration::from_secs(3);
 enum Peer {
     Broker,
     Proxy,
+    /// Like the proxy, but a worker says first that it waits.
+    Turns,
 }
 
-pub(crate) fn compare(plan: &Plan, load: Load) {
+/// The floor to compare with.
+#[derive(Clone, Copy)]
+pub(crate) enum Against {
+    /// ZeroMQ's proxy, which hands out requests without waiting for a worker.
+    Proxy,
+    /// One request at a time for each worker, as MDP wants it.
+    Turns,
+}
+
+pub(crate) fn compare(plan: &Plan, load: Load, against: Against) {
+    let (name, floor_peer) = match against {
+        Against::Proxy => ("mdp", Peer::Proxy),
+        Against::Turns => ("turns", Peer::Turns),
+    };
     let Load { in_flight, workers } = load;
     let clients = plan.clients;
     let title = format!(
-        "MDP, clients: {clients}, in flight for each: {in_flight}, workers: {workers}, 64 bytes"
+        "MDP against floor {name}; clients: {clients}, in flight each: {in_flight}, workers: {workers}"
     );
     table(
         &title,
@@ -45,9 +60,9 @@ pub(crate) fn compare(plan: &Plan, load: Load) {
             run(plan, load, [&endpoint, &endpoint], Peer::Broker, gateway.pid())
         },
         || {
-            let floor = Floor::start(&["mdp"]);
+            let floor = Floor::start(&[name]);
             let (front, back) = floor.address.split_once(' ').unwrap();
-            run(plan, load, [front, back], Peer::Proxy, floor.pid())
+            run(plan, load, [front, back], floor_peer, floor.pid())
         },
     );
 }
@@ -91,6 +106,9 @@ fn work(context: &zmq::Context, endpoint: &str, peer: Peer, stop: &AtomicBool) {
         let ready: [&[u8]; 4] = [b"", b"MDPW01", b"\x01", b"echo"];
         socket.send_multipart(ready, 0).unwrap();
     }
+    if peer == Peer::Turns {
+        socket.send("", 0).unwrap();
+    }
     let mut beat = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if peer == Peer::Broker && beat.elapsed() > Duration::from_millis(500) {
@@ -116,7 +134,7 @@ fn request(peer: Peer, tag: u64) -> Vec<Vec<u8>> {
     let tag = tag.to_be_bytes().to_vec();
     match peer {
         Peer::Broker => vec![vec![], b"MDPC01".to_vec(), b"echo".to_vec(), tag, BODY.to_vec()],
-        Peer::Proxy => vec![tag, BODY.to_vec()],
+        Peer::Proxy | Peer::Turns => vec![tag, BODY.to_vec()],
     }
 }
 

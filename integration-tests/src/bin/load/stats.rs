@@ -113,13 +113,18 @@ pub(crate) fn resident_kib(pid: u32) -> f64 {
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
+/// The number that proc(5) gives the field after the name.
+const FIRST_AFTER_NAME: usize = 3;
+
 /// Processor time that a process has used.
 pub(crate) fn cpu_of(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_name = stat.rsplit_once(") ").unwrap().1;
-    let fields: Vec<u64> = after_name.split(' ').filter_map(|field| field.parse().ok()).collect();
-    // Fields 14 and 15 of stat, counted in hundredths of a second; the state is not a number.
-    Duration::from_millis((fields[10] + fields[11]) * 10)
+    // Fields are found by place: some before these are negative or no number at all.
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    let ticks = |number: usize| -> u64 { fields[number - FIRST_AFTER_NAME].parse().unwrap() };
+    // In user mode and in the kernel, counted in hundredths of a second.
+    Duration::from_millis((ticks(14) + ticks(15)) * 10)
 }
 
 /// A floor: this program again, as another process. Prints its address first.
