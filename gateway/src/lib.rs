@@ -12,7 +12,7 @@
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
-//! | `sinks`, `operations`, `administration` | what joins two doors: short adapters |
+//! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
@@ -28,6 +28,7 @@ pub mod log;
 mod operations;
 pub mod ops;
 pub mod serve;
+mod services;
 mod sinks;
 pub mod tasks;
 mod translate;

@@ -8,6 +8,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -16,22 +17,26 @@ use std::{
 use buswire_integration_tests::{DEADLINE, binary, until};
 use thirtyfour::prelude::*;
 
-/// A program that prints a line with something we need, killed when dropped.
+/// A program that prints a line with something we need. Ended when dropped, with everything that it
+/// started: it leads a process group.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().unwrap_or_default();
-        self.0.wait().map(|_| ()).unwrap_or_default();
+        let group = format!("-{}", self.0.id());
+        let kill = |signal| Command::new("kill").args([signal, "--", &group]).status().is_ok();
+        assert!(kill("-TERM") || std::thread::panicking(), "the group can be signalled");
+        until("the program ends", || self.0.try_wait().ok().flatten());
     }
 }
 
 /// Starts `command` and returns it with the first line of its output that `find` takes.
 fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Running, String) {
     let what = format!("{command:?}");
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-        panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
-    });
+    let mut child =
+        command.stdout(Stdio::piped()).process_group(0).spawn().unwrap_or_else(|error| {
+            panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
+        });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let running = Running(child);
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| find(&line));

@@ -74,14 +74,13 @@ pub(crate) struct Progress {
 pub(crate) struct Ledger {
     store: Arc<dyn Store>,
     dead_kept: Duration,
+    dead_max: usize,
 }
 
-type Record_ = Record<Arc<StoredMessage>>;
-
 impl Ledger {
-    /// Over `store`; dead letters are kept for `dead_kept`.
-    pub(crate) const fn new(store: Arc<dyn Store>, dead_kept: Duration) -> Self {
-        Self { store, dead_kept }
+    /// Over `store`; dead letters are kept for `dead_kept`, at most `dead_max` of each route.
+    pub(crate) const fn new(store: Arc<dyn Store>, dead_kept: Duration, dead_max: usize) -> Self {
+        Self { store, dead_kept, dead_max }
     }
 
     /// Every stored route.
@@ -164,7 +163,7 @@ impl Ledger {
     pub(crate) async fn record(
         &self,
         name: &RouteName,
-        record: &Record_,
+        record: &Record<Arc<StoredMessage>>,
         now: Timestamp,
     ) -> Result<(), RouteError> {
         let mut batch = Batch::new(route_partition(name)?);
@@ -188,6 +187,28 @@ impl Ledger {
             batch.operations.push(Operation::Put { key, value: letter.into(), expires });
         }
         self.store.commit(batch, Ack::Safe, now).await?;
+        if !record.dead.is_empty() {
+            self.trim_dead_letters(name, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest dead letters beyond the bound.
+    async fn trim_dead_letters(&self, name: &RouteName, now: Timestamp) -> Result<(), RouteError> {
+        let partition = route_partition(name)?;
+        let rows = self.rows(&partition, KeyRange::prefix(DEAD), now).await?;
+        let excess = rows.len().saturating_sub(self.dead_max);
+        if excess == 0 {
+            return Ok(());
+        }
+        tracing::warn!(route = %name, dropped = excess, "the oldest dead letters were dropped");
+        let oldest: Vec<_> = rows.into_iter().take(excess).collect();
+        for some in oldest.chunks(PAGE) {
+            let mut batch = Batch::new(partition.clone());
+            let keys = some.iter().map(|(key, _)| key.clone());
+            batch.operations.extend(keys.map(|key| Operation::Delete { key }));
+            self.store.commit(batch, Ack::Safe, now).await?;
+        }
         Ok(())
     }
 

@@ -35,6 +35,8 @@ pub struct RoutesConfig {
     pub routes_max: usize,
     /// How long dead letters are kept; default 7 days.
     pub dead_letters_kept: Duration,
+    /// The most dead letters of a route; default 10 000. The oldest go first, with a line in the log.
+    pub dead_letters_max: usize,
 }
 
 impl RoutesConfig {
@@ -45,6 +47,7 @@ impl RoutesConfig {
             limits: Limits::default(),
             routes_max: 10_000,
             dead_letters_kept: Duration::from_secs(7 * 86_400),
+            dead_letters_max: 10_000,
         }
     }
 }
@@ -123,7 +126,7 @@ impl Routes {
         sinks: Arc<dyn OpenSink>,
         config: RoutesConfig,
     ) -> Result<Self, RouteError> {
-        let ledger = Ledger::new(store, config.dead_letters_kept);
+        let ledger = Ledger::new(store, config.dead_letters_kept, config.dead_letters_max);
         let RoutesConfig { source, limits, routes_max, .. } = config;
         let shared = Shared { buses, ledger, clock, entropy, limits, source };
         let inner = Inner {

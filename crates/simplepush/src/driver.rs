@@ -9,21 +9,77 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use buswire_message::Timestamp;
-use futures::{Sink, Stream};
-use tokio_tungstenite::tungstenite;
+use futures::{FutureExt as _, Sink, Stream};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::ProtocolError,
+        protocol::{CloseFrame, Role, WebSocketConfig},
+    },
+};
 
 use crate::{
     connection::{Input, Transmit},
+    error::CloseReason,
     metrics::Metrics,
-    service::{OpenConnection, Shared},
+    service::{Availability, OpenConnection, Shared},
     session::Session,
 };
 
 /// Rounds of one poll before other tasks get their turn. Each moves a message or more, so a busy
 /// connection costs one reschedule for so many messages.
 const ROUNDS_MAX: usize = 32;
+
+type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// One connection from the answered upgrade request to its end. The waiting and the driving share
+/// their memory, and the task that owns this is one of the server's own.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "opening lasts a moment; a box would last as long as driving"
+)]
+pub(crate) enum Carrier {
+    /// The answer to the upgrade request is being written.
+    Opening(OnUpgrade, Arc<Shared>, Option<OpenConnection>),
+    /// The WebSocket is open.
+    Driving(Driver),
+}
+
+impl Future for Carrier {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let carrier = self.get_mut();
+        if let Self::Opening(upgrade, shared, open) = carrier {
+            let Poll::Ready(upgraded) = Pin::new(upgrade).poll(cx) else { return Poll::Pending };
+            let socket = upgraded.ok().and_then(|upgraded| websocket(shared, upgraded));
+            let (Some(socket), Some(open)) = (socket, open.take()) else { return Poll::Ready(()) };
+            let driver = Driver::new(socket, Arc::clone(shared), open);
+            *carrier = Self::Driving(driver);
+        }
+        match carrier {
+            Self::Opening(..) => Poll::Ready(()),
+            Self::Driving(driver) => Pin::new(driver).poll(cx),
+        }
+    }
+}
+
+fn websocket(shared: &Shared, upgraded: Upgraded) -> Option<WebSocket> {
+    let limits = &shared.config.limits;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits.read_buffer_bytes)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits.write_buffer_bytes_max)
+        .max_message_size(Some(limits.message_bytes_max))
+        .max_frame_size(Some(limits.message_bytes_max));
+    // It only wraps the socket, so it is ready at once.
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config))
+        .now_or_never()
+}
 
 /// Whether the socket has taken everything that was handed to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,8 +111,11 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(socket: WebSocket, shared: Arc<Shared>, open: OpenConnection) -> Self {
+    fn new(socket: WebSocket, shared: Arc<Shared>, open: OpenConnection) -> Self {
         let session = Session::new(Arc::clone(&shared));
+        if shared.availability() == Availability::Draining {
+            session.end(CloseReason::Draining);
+        }
         Self {
             socket: Some(socket),
             incoming: Incoming::Open,
@@ -84,12 +143,13 @@ impl Driver {
                 self.session.handle(now, Input::Control);
             }
             // R-DEL-11: the entry in the table is gone before the answering close frame is sent.
-            Some(Ok(Message::Close(_))) | None => {
+            // Whole frames are never read as such.
+            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => {
                 self.session.handle(now, Input::PeerClosed);
             }
             Some(Err(error)) => {
                 self.incoming = Incoming::Deaf;
-                self.session.handle(now, fault(error));
+                self.session.handle(now, fault(&error));
             }
         }
         true
@@ -110,7 +170,7 @@ impl Driver {
                 Transmit::Probe => (Message::Ping(bytes::Bytes::new()), Outgoing::Pending),
                 Transmit::Close(reason) => {
                     Metrics::closed(reason);
-                    let frame = CloseFrame { code: reason.code(), reason: "".into() };
+                    let frame = CloseFrame { code: reason.code().into(), reason: "".into() };
                     (Message::Close(Some(frame)), Outgoing::Closing)
                 }
             };
@@ -185,14 +245,12 @@ impl std::fmt::Debug for Driver {
 }
 
 /// What an error of the WebSocket library says of the peer (R-WS-8, R-WS-9).
-fn fault(error: axum::Error) -> Input<'static> {
-    use tungstenite::{Error, error::ProtocolError};
-    let inner = error.into_inner();
-    match inner.downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => Input::TooBig,
-        Some(Error::Utf8(_)) => Input::BadUtf8,
-        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Input::PeerClosed,
-        Some(Error::Protocol(_)) => Input::BadFrame,
+fn fault(error: &Error) -> Input<'static> {
+    match error {
+        Error::Capacity(_) => Input::TooBig,
+        Error::Utf8(_) => Input::BadUtf8,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Input::PeerClosed,
+        Error::Protocol(_) => Input::BadFrame,
         _ => Input::PeerClosed,
     }
 }

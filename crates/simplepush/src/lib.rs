@@ -42,6 +42,8 @@ mod connection;
 mod driver;
 mod endpoint;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+pub mod harness;
 mod id;
 mod metrics;
 mod registry;

@@ -20,14 +20,12 @@ use axum::{
 use buswire_message::{Clock, Entropy, Version};
 use buswire_store::{Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{Config, Gateways},
     connection::Update,
+    driver::Carrier,
     endpoint::{self, EndpointError},
     error::CloseReason,
     id::{ChannelId, UaKey, Uaid},
@@ -86,7 +84,6 @@ impl Shared {
 /// A place among the open connections, given back when it is dropped.
 pub(crate) struct OpenConnection {
     shared: Arc<Shared>,
-    _token: TaskTrackerToken,
 }
 
 impl Drop for OpenConnection {
@@ -185,7 +182,7 @@ impl SimplePush {
     /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
     pub fn router(&self) -> Router {
         async fn push(State(push): State<SimplePush>, request: Request) -> Response {
-            push.upgrade(request).await
+            push.upgrade(request)
         }
         async fn update(State(push): State<SimplePush>, request: Request) -> Response {
             endpoint::serve(&push, request).await
@@ -201,11 +198,10 @@ impl SimplePush {
     /// Opens the WebSocket that `request` asks for, on whatever path it came, or answers why not.
     /// See [`is_upgrade`](crate::is_upgrade).
     ///
-    /// # Cancel safety
-    ///
-    /// Safe to drop: the connection is then not opened.
-    pub async fn upgrade(&self, request: Request) -> Response {
-        upgrade::open(self, request).await
+    /// The connection that carries `request` must allow upgrades: the server must serve it with
+    /// upgrades. Call it within the runtime: the connection becomes a task of this server.
+    pub fn upgrade(&self, request: Request) -> Response {
+        upgrade::open(self, request)
     }
 
     /// Makes `version` known to the UserAgent behind an endpoint, as `PUT` does; without one the
@@ -328,6 +324,11 @@ impl SimplePush {
         }
     }
 
+    /// Starts the task of a connection; [`drain`](Self::drain) waits for it.
+    pub(crate) fn spawn(&self, carrier: Carrier) {
+        self.0.tracker.spawn(carrier);
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
     }
@@ -352,7 +353,7 @@ impl SimplePush {
         }
         self.0.metrics.connects.increment(1);
         self.0.metrics.connections.increment(1);
-        Some(OpenConnection { shared: Arc::clone(&self.0), _token: self.0.tracker.token() })
+        Some(OpenConnection { shared: Arc::clone(&self.0) })
     }
 
     /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read

@@ -12,6 +12,7 @@ use buswire_store::BoxFuture;
 
 use crate::{
     connection::{Connection, Effect, Input, Reply, Transmit},
+    error::CloseReason,
     id::UaKey,
     service::Shared,
     table::{Handle, Recheck},
@@ -41,6 +42,11 @@ impl Session {
     /// Sees to it that `cx` is woken when something is to be done.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.handle.register(cx.waker());
+    }
+
+    /// Says that the connection is to end.
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.handle.end(reason);
     }
 
     /// The time by which timers go.

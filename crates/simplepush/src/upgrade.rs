@@ -5,15 +5,17 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts as _, Request, ws::WebSocketUpgrade},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     config::{Config, Subprotocol},
-    driver::Driver,
+    driver::Carrier,
     service::SimplePush,
 };
 
@@ -37,65 +39,71 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// Opens the WebSocket that a request asks for, or says why not.
-pub(crate) async fn open(push: &SimplePush, request: Request) -> Response {
+pub(crate) fn open(push: &SimplePush, request: Request) -> Response {
     let (mut parts, _body) = request.into_parts();
-    if let Err(refusal) = check(push.config(), &parts) {
-        return *refusal;
-    }
+    let accept = match check(push.config(), &parts) {
+        Ok(key) => derive_accept_key(key.as_bytes()),
+        Err(refusal) => return *refusal,
+    };
     let Some(connection) = push.admit() else {
         let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         return response;
     };
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+    // Only a server that allows upgrades of its connections puts this there.
+    let (Some(upgrade), Ok(accept)) =
+        (parts.extensions.remove::<OnUpgrade>(), HeaderValue::from_str(&accept))
+    else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let limits = &push.config().limits;
-    let shared = Arc::clone(push.shared());
-    upgrade
-        .read_buffer_size(limits.read_buffer_bytes)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits.write_buffer_bytes_max)
-        .max_message_size(limits.message_bytes_max)
-        .max_frame_size(limits.message_bytes_max)
-        .protocols([SUBPROTOCOL])
-        .on_upgrade(move |socket| Driver::new(socket, shared, connection))
+    push.spawn(Carrier::Opening(upgrade, Arc::clone(push.shared()), Some(connection)));
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if offers_protocol(&parts.headers) {
+        let protocol = HeaderValue::from_static(SUBPROTOCOL);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    response
 }
 
-fn check(config: &Config, parts: &Parts) -> Result<(), Box<Response>> {
+/// The key of an opening that is in order.
+fn check<'a>(config: &Config, parts: &'a Parts) -> Result<&'a HeaderValue, Box<Response>> {
     let headers = &parts.headers;
     let refuse = |status: StatusCode| Err(Box::new(status.into_response()));
     // R-WS-5: an ordinary request gets an ordinary error.
     if !is_upgrade(headers) {
-        return upgrade_required(header::UPGRADE, "websocket");
+        return Err(Box::new(upgrade_required(header::UPGRADE, "websocket")));
+    }
+    if parts.method != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED);
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return upgrade_required(header::SEC_WEBSOCKET_VERSION, "13");
+        return Err(Box::new(upgrade_required(header::SEC_WEBSOCKET_VERSION, "13")));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
-        if !origin_allowed(config, headers) {
-            return refuse(StatusCode::FORBIDDEN);
-        }
-        let offered = has_protocol(headers);
-        return if config.subprotocol == Subprotocol::Required && !offered {
-            refuse(StatusCode::BAD_REQUEST)
-        } else {
-            Ok(())
-        };
+    let is_key = |key: &&HeaderValue| STANDARD.decode(key).is_ok_and(|key| key.len() == 16);
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(is_key) else {
+        return refuse(StatusCode::BAD_REQUEST);
+    };
+    if !origin_allowed(config, headers) {
+        return refuse(StatusCode::FORBIDDEN);
     }
-    refuse(StatusCode::BAD_REQUEST)
+    if config.subprotocol == Subprotocol::Required && !offers_protocol(headers) {
+        return refuse(StatusCode::BAD_REQUEST);
+    }
+    Ok(key)
 }
 
-fn upgrade_required(name: HeaderName, value: &'static str) -> Result<(), Box<Response>> {
+fn upgrade_required(name: HeaderName, value: &'static str) -> Response {
     let mut response = StatusCode::UPGRADE_REQUIRED.into_response();
     response.headers_mut().insert(name, HeaderValue::from_static(value));
-    Err(Box::new(response))
+    response
 }
 
 /// Names of subprotocols are compared with case (RFC 6455 §11.3.4).
-fn has_protocol(headers: &HeaderMap) -> bool {
+fn offers_protocol(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()

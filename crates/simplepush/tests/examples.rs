@@ -23,6 +23,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
@@ -62,7 +63,7 @@ impl Bindings {
             None => String::new(),
         };
         let pieces = Self::pieces(pattern).into_iter();
-        pieces.map(|(literal, name)| format!("{literal}{}", value(name))).collect()
+        pieces.flat_map(|(literal, name)| [literal.to_owned(), value(name)]).collect()
     }
 
     fn expect(&mut self, pattern: &str, text: &str) {

@@ -127,7 +127,9 @@ fn table(title: &str, rows: &[Row], known: &str) -> String {
         // Writing to a string can't fail.
         writeln!(text, "| {rule} | {statement} | {test} |").unwrap_or_default();
     }
-    let named = |rule: &str| rows.iter().any(|row| row.rule == rule);
+    // Sections are named with their sign or without it.
+    let bare = |rule: &str| rule.trim_start_matches('§').to_owned();
+    let named = |rule: &str| rows.iter().any(|row| bare(&row.rule) == bare(rule));
     let open: Vec<&str> =
         known.lines().map(str::trim).filter(|r| !r.is_empty() && !named(r)).collect();
     if !open.is_empty() {

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use buswire_bus::Buses;
-use buswire_message::{Clock, SourceUrl};
+use buswire_message::{Clock, Retention, SourceUrl};
 use buswire_proto::{FILE_DESCRIPTOR_SET, v1};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ pub struct AdminState {
     pub ports: Ports,
     /// Who a message is from that an administrator publishes without saying so: the public URL.
     pub source: SourceUrl,
+    /// The retention of a new bus that does not say otherwise.
+    pub retention: Retention,
     /// The bounds.
     pub limits: AdminLimits,
     /// Cancelled when the gateway begins to stop: streams end, health says not serving.

@@ -19,7 +19,7 @@ use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
     config::{Config, RouteDeclaration, RouteStart},
-    operations,
+    operations, services,
     sinks::Sinks,
     tasks::Tasks,
 };
@@ -55,11 +55,15 @@ pub(super) async fn compose(
         &doors.push,
         &platform.clock,
         &doors.source,
+        config.belay.block_max,
     )
     .map_err(failed("the operations of capabilities"))?;
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
+    services::register(&doors.broker, &doors.caps)
+        .await
+        .map_err(failed("the gateway's Majordomo services"))?;
     let routes = routes(config, platform, &doors).await?;
     let admin = administration(config, platform, tasks, &doors, &routes).await?;
     let mut app = App {
@@ -197,6 +201,7 @@ async fn administration(
         clock: Arc::clone(&platform.clock),
         ports,
         source: doors.source.clone(),
+        retention: config.backplane.retention,
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
@@ -219,7 +224,7 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
             let upgrade = upgrade.clone();
             async move {
                 if buswire_simplepush::is_upgrade(request.headers()) {
-                    upgrade.upgrade(request).await
+                    upgrade.upgrade(request)
                 } else {
                     Backplane::unknown_url().into_response()
                 }
@@ -232,7 +237,11 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
         app.add(Door { name: "simplepush", routes: paths, drain: Some(drain) });
     }
     if config.belay.enabled {
-        app.add(Door { name: "belay", routes: caps.router(), drain: None });
+        let blocked = caps.clone();
+        let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
+            Box::pin(async move { blocked.drain() })
+        });
+        app.add(Door { name: "belay", routes: caps.router(), drain: Some(drain) });
     }
     let grace = config.mdp.drain;
     let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {

@@ -25,7 +25,11 @@ pub(super) fn base(public_url: &Url) -> &str {
 pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
     BusConfig {
         message_url_prefix: format!("{}/v2/message/", base(public_url)).into(),
-        limits: BusLimits { payload_bytes_max: config.max_body_bytes, ..BusLimits::default() },
+        limits: BusLimits {
+            payload_bytes_max: config.max_body_bytes,
+            sweep_interval: config.cleanup_interval,
+            ..BusLimits::default()
+        },
     }
 }
 
@@ -131,6 +135,10 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
             services_max: usize::try_from(config.max_services)?,
             service_idle: config.service_idle,
             default_policy: policy,
+            wire: mdp::wire::WireLimits {
+                frames_max: usize::try_from(config.max_frames)?,
+                ..mdp::wire::WireLimits::default()
+            },
             ..mdp::core::CoreConfig::default()
         },
         curve,
@@ -167,6 +175,7 @@ pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Con
 pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {
     let mut routes = RoutesConfig::new(source);
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
+    routes.dead_letters_max = usize::try_from(config.dead_letters_max)?;
     Ok(routes)
 }
 

@@ -161,11 +161,10 @@ fn each<T>(
     list
 }
 
-/// Reads `buses`.
-pub(crate) fn buses(reader: &mut Reader<'_>) -> Vec<BusDeclaration> {
+/// Reads `buses`; what one leaves open is as `usual`.
+pub(crate) fn buses(reader: &mut Reader<'_>, usual: Retention) -> Vec<BusDeclaration> {
     let list = each(reader, "buses", |declared| {
         let name = declared.required("name");
-        let usual = Retention::default();
         let kept = declared.time("retention", usual.default_time());
         let sticky = declared.time("sticky_retention", usual.maximum_time());
         let messages = declared.member("max_messages", |value| {

@@ -61,12 +61,6 @@ pub(crate) const BACKPLANE: Group = Group {
             "Whether 2.0 writes `sticky` as `\"true\"` instead of `true`.",
         ),
         Setting::new(
-            "backplane.allow_unbound_channels",
-            Kind::Flag,
-            "false",
-            "Whether a channel that no token was issued for may be used, as pages of draft 12 do.",
-        ),
-        Setting::new(
             "backplane.cors_origins",
             Kind::Texts,
             "[]",
@@ -82,13 +76,7 @@ pub(crate) const BACKPLANE: Group = Group {
             "backplane.cleanup_interval_seconds",
             count(1, 86_400),
             "120",
-            "How often expired tokens are swept, in seconds.",
-        ),
-        Setting::new(
-            "backplane.admin_name",
-            Kind::Text,
-            "\"admin\"",
-            "The `admin` of provisioning requests; their `secret` is the admin token.",
+            "How often what has expired leaves memory and disk, in seconds; it is never shown.",
         ),
     ],
 };

@@ -30,16 +30,12 @@ pub struct BackplaneConfig {
     pub jsonp_prefix: String,
     /// Whether 2.0 writes `sticky` as text.
     pub sticky_as_string_v2: bool,
-    /// Whether channels that no token was issued for may be used.
-    pub allow_unbound_channels: bool,
     /// Origins whose pages may read answers.
     pub cors_origins: Vec<String>,
     /// Bytes per request body.
     pub max_body_bytes: usize,
-    /// How often expired tokens are swept.
+    /// How often what has expired is swept.
     pub cleanup_interval: Duration,
-    /// The `admin` of provisioning requests.
-    pub admin_name: String,
 }
 
 /// SimplePush (§5.3 and §16 of its reference).
@@ -230,10 +226,6 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
     let kept = reader.seconds("backplane.retention_seconds");
     let sticky = reader.seconds("backplane.sticky_retention_seconds");
     let messages = reader.count("backplane.max_messages_per_channel");
-    let admin_name = reader.text("backplane.admin_name");
-    if admin_name.is_empty() {
-        reader.problem("backplane.admin_name", "is empty");
-    }
     let config = BackplaneConfig {
         enable_v1: reader.flag("backplane.enable_v1"),
         enable_v2: reader.flag("backplane.enable_v2"),
@@ -244,11 +236,9 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
         privileged_token: reader.seconds("backplane.privileged_token_seconds"),
         jsonp_prefix: reader.text("backplane.jsonp_prefix"),
         sticky_as_string_v2: reader.flag("backplane.sticky_as_string_v2"),
-        allow_unbound_channels: reader.flag("backplane.allow_unbound_channels"),
         cors_origins: reader.list("backplane.cors_origins"),
         max_body_bytes: reader.size("backplane.max_body_bytes"),
         cleanup_interval: reader.seconds("backplane.cleanup_interval_seconds"),
-        admin_name,
     };
     // A value out of bounds was noted when it was read, so there is no second note here.
     let retention = Retention::new(kept, sticky, messages).ok()?;

@@ -30,6 +30,8 @@ mod tests;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
+use buswire_message::Retention;
+
 pub(crate) use self::value::{print_size, print_time, reachable};
 pub use self::{
     declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
@@ -152,7 +154,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let mdp = doors::mdp(reader);
     let belay = doors::belay(reader);
     let bridge = doors::bridge(reader);
-    let buses = declared::buses(reader);
+    let usual = backplane.as_ref().map_or_else(Retention::default, |door| door.retention);
+    let buses = declared::buses(reader, usual);
     let routes = declared::routes(reader);
     Some(Config {
         data_dir: data_dir?,

@@ -14,19 +14,19 @@ use futures::future::BoxFuture;
 
 /// The most messages of one answer.
 const MESSAGES_MAX: usize = 1000;
-/// The longest wait (Belay §21.6).
-const BLOCK_MAX: u64 = 60;
 
 /// Reads a bus.
 #[derive(Debug)]
 pub(crate) struct BusRead {
     buses: Buses,
     clock: Arc<dyn Clock>,
+    /// The longest wait that may be asked for (Belay §21.6).
+    block_max: Duration,
 }
 
 impl BusRead {
-    pub(crate) const fn new(buses: Buses, clock: Arc<dyn Clock>) -> Self {
-        Self { buses, clock }
+    pub(crate) const fn new(buses: Buses, clock: Arc<dyn Clock>, block_max: Duration) -> Self {
+        Self { buses, clock, block_max }
     }
 
     async fn read(
@@ -35,7 +35,7 @@ impl BusRead {
         data: Option<&BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = BusReadTarget::parse(cx.target()).map_err(|_| BcapError::Internal)?;
-        let (mut since, block) = parameters(data)?;
+        let (mut since, block) = parameters(data, self.block_max)?;
         let deadline = self.clock.now().saturating_add(block);
         let scope = scope(&target);
         loop {
@@ -99,7 +99,10 @@ impl Operation for BusRead {
     }
 }
 
-fn parameters(data: Option<&BcapValue>) -> Result<(Cursor, Duration), BcapError> {
+fn parameters(
+    data: Option<&BcapValue>,
+    block_max: Duration,
+) -> Result<(Cursor, Duration), BcapError> {
     let Some(data) = data else { return Ok((Cursor::Start, Duration::ZERO)) };
     let members = data.as_object().ok_or(BcapError::BadRequest)?;
     if !members.iter().all(|(name, _)| matches!(name, "since" | "block")) {
@@ -110,10 +113,11 @@ fn parameters(data: Option<&BcapValue>) -> Result<(Cursor, Duration), BcapError>
         Some(value) => Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?),
     };
     let block = match members.get("block") {
-        None => 0,
-        Some(value) => value.as_u64().filter(|b| *b <= BLOCK_MAX).ok_or(BcapError::BadRequest)?,
+        None => Some(Duration::ZERO),
+        Some(value) => value.as_u64().map(Duration::from_secs),
     };
-    Ok((since, Duration::from_secs(block)))
+    let block = block.filter(|block| *block <= block_max).ok_or(BcapError::BadRequest)?;
+    Ok((since, block))
 }
 
 /// The part of the target that the bus can filter by its index.

@@ -8,7 +8,7 @@ mod bus_read;
 mod push_notify;
 mod rpc_call;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use buswire_belay::{CapServer, Operation, RegisterError};
 use buswire_bus::Buses;
@@ -28,10 +28,11 @@ pub(crate) fn register(
     push: &SimplePush,
     clock: &Arc<dyn Clock>,
     source: &SourceUrl,
+    block_max: Duration,
 ) -> Result<(), RegisterError> {
     let operations: [(&str, Arc<dyn Operation>); 4] = [
         ("bus.publish", Arc::new(bus_publish::BusPublish::new(buses.clone(), source.clone()))),
-        ("bus.read", Arc::new(bus_read::BusRead::new(buses.clone(), Arc::clone(clock)))),
+        ("bus.read", Arc::new(bus_read::BusRead::new(buses.clone(), Arc::clone(clock), block_max))),
         ("push.notify", Arc::new(push_notify::PushNotify::new(push.clone()))),
         ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker.clone()))),
     ];

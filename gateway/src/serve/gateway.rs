@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::{Router, extract::Request, middleware};
 use buswire_store::{
     Store,
     embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
@@ -23,11 +23,12 @@ use super::{
     ready::{self, Addresses, ReadyFileError},
 };
 use crate::{
+    admin::VerifiedPeer,
     app::{App, BuildError, Door, Drain, Platform},
     config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
     listen::{
-        BindError, Bound, Certificates, Connections, Server, TlsError, TransportPolicy, bind,
-        check_transport, log_requests,
+        BindError, Bound, Certificates, Channel, Connections, Peer, Server, TlsError,
+        TransportPolicy, bind, check_transport, log_requests,
     },
     ops::{self, Health, Metrics, Phase},
     tasks::Tasks,
@@ -238,7 +239,9 @@ impl Gateway {
         bound: Bound,
         certificates: Option<Arc<Certificates>>,
     ) {
-        let router = router.layer(middleware::from_fn(log_requests));
+        let router = router
+            .layer(middleware::from_fn(log_requests))
+            .layer(middleware::map_request(recognise_certificate));
         let limits = ConnectionLimits {
             connections_max: config.admin.connections_max,
             ..config.http.limits.clone()
@@ -376,6 +379,16 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
         Ok(opened) => Ok(Arc::new(opened?)),
         Err(_) => Err(ServeError::StoreThread),
     }
+}
+
+/// Tells the administration of a client certificate that the listener has verified: its holder needs
+/// no token.
+async fn recognise_certificate(mut request: Request) -> Request {
+    let channel = request.extensions().get::<Peer>().map(|peer| peer.channel);
+    if channel == Some(Channel::TlsWithClientCertificate) {
+        request.extensions_mut().insert(VerifiedPeer);
+    }
+    request
 }
 
 fn load_certificates(

@@ -97,6 +97,7 @@ impl Server {
             clock,
             ports,
             source: "https://gateway.example/".parse().unwrap(),
+            retention: buswire_message::Retention::default(),
             limits,
             shutdown: shutdown.clone(),
         };

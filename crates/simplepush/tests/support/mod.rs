@@ -164,6 +164,8 @@ impl Device {
         loop {
             match self.next().await {
                 Some(Message::Close(frame)) => {
+                    // Sends the answer to it.
+                    let _whatever = self.socket.flush().await;
                     return frame.map_or(1005, |frame| frame.code.into());
                 }
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
@@ -295,6 +297,21 @@ impl Http {
             reply.body.push(char::from(byte));
         }
         reply
+    }
+
+    /// Receives exactly these bytes.
+    pub async fn expect(&mut self, bytes: &[u8]) {
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            received.push(self.byte().await);
+        }
+        assert_eq!(received, bytes);
+    }
+
+    /// Receives a close frame and returns its code.
+    pub async fn close_code(&mut self) -> u16 {
+        self.expect(b"\x88\x02").await;
+        u16::from_be_bytes([self.byte().await, self.byte().await])
     }
 
     /// Waits until the server closes the connection.

@@ -1,3 +1,5 @@
+//! The rules of a batch, case by case.
+
 use super::*;
 use crate::{
     Applied, Batch, Expectation, Operation, Outcome, RowValue,

@@ -25,10 +25,13 @@ pub(crate) fn retention(
     fields.take("retention", retention).ok_or_else(|| fields.status())
 }
 
-/// The bus and the retention of a new bus.
-pub(crate) fn new_bus(request: &v1::CreateBusRequest) -> Result<(BusName, Retention), Status> {
+/// The bus and the retention of a new bus; what the request leaves open is as `usual`.
+pub(crate) fn new_bus(
+    request: &v1::CreateBusRequest,
+    usual: Retention,
+) -> Result<(BusName, Retention), Status> {
     let name = super::parse("name", &request.name)?;
-    Ok((name, retention(Retention::default(), request.retention)?))
+    Ok((name, retention(usual, request.retention)?))
 }
 
 /// The realm that a listing is for; `None` is every realm.

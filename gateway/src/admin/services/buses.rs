@@ -21,7 +21,7 @@ impl BusService for Api {
         &self,
         request: Request<v1::CreateBusRequest>,
     ) -> Result<Response<v1::CreateBusResponse>, Status> {
-        let (name, retention) = convert::buses::new_bus(request.get_ref())?;
+        let (name, retention) = convert::buses::new_bus(request.get_ref(), self.0.state.retention)?;
         let created = self.0.state.buses.create(&name, retention).await;
         let existed = match created.map_err(|e| status::of_bus(&e))? {
             Created::New => false,
