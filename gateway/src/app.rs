@@ -82,6 +82,12 @@ impl BuildError {
     pub fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { what, source: source.into() }
     }
+
+    /// What the operator can do, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = "stop the process that uses it, or choose another with --set mdp.listen='[\"tcp://HOST:PORT\"]'";
+        (self.what == "mdp.listen").then(|| hint.to_owned())
+    }
 }
 
 /// Everything that is served.

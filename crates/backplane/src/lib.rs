@@ -13,7 +13,7 @@
 //! ```
 //!
 //! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
-//! are the administration. `examples/standalone.rs` serves it alone over a store in memory.
+//! are the administration. `examples/backplane_server.rs` serves it alone over a store in memory.
 //!
 //! The door has no dealings with other doors: everything goes through the buses.
 

@@ -1,4 +1,4 @@
-//! The door as published scripts drive it: through curl, on the standalone example.
+//! The door as published scripts drive it: through curl, on the example server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The standalone example as a process; it ends when this is dropped.
+/// The example server as a process; it ends when this is dropped.
 struct Standalone {
     child: Child,
     ready: Value,
@@ -23,7 +23,7 @@ struct Standalone {
 impl Standalone {
     fn start() -> Self {
         let this = std::env::current_exe().unwrap();
-        let binary = this.parent().unwrap().parent().unwrap().join("examples/standalone");
+        let binary = this.parent().unwrap().parent().unwrap().join("examples/backplane_server");
         assert!(
             binary.exists(),
             "{} is missing: cargo build -p buswire-backplane --examples",

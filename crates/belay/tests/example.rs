@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "the example's main is not called, what it calls is")]
-#[path = "../examples/standalone.rs"]
-mod standalone;
+#[path = "../examples/belay_server.rs"]
+mod belay_server;
 
 #[tokio::test]
 async fn the_example_does_what_it_says() {
-    let seen = standalone::run().await.unwrap();
+    let seen = belay_server::run().await.unwrap();
     assert_eq!(
         seen,
         [

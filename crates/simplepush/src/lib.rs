@@ -32,7 +32,7 @@
 //! # }
 //! ```
 //!
-//! `examples/standalone.rs` is a whole server. There is one feature, `__harness`, which
+//! `examples/simplepush_server.rs` is a whole server. There is one feature, `__harness`, which
 //! exposes the vocabulary of the model test to fuzz targets.
 //!
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].

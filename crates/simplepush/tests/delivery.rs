@@ -25,6 +25,7 @@ async fn a_version_reaches_its_user_agent() {
     let uaid = device.hello("", "").await;
     let endpoint = device.register(A).await;
     // Rule: simplepush §12.3 — 200 if the UA is connected
+    // Rule: simplepush R-HTTP-2 — the answer never waits for the ack
     let reply = server.put(&endpoint, "version=7").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
     assert_eq!(device.notified(A).await, 7);
@@ -188,6 +189,7 @@ async fn an_ack_is_never_answered() {
 
 #[tokio::test]
 async fn messages_before_hello_are_faults() {
+    // Rule: simplepush R-UNREG-3 — unregister before hello: 401, close
     // Rule: simplepush O2 — register, unregister and ack before hello: 401, close
     let server = Server::start().await;
     for text in [
@@ -212,6 +214,7 @@ async fn messages_before_hello_are_faults() {
 
 #[tokio::test]
 async fn a_put_at_one_gateway_reaches_a_client_of_another() {
+    // Rule: simplepush R-NODE-2 — after storing, the connection is looked for wherever it is
     // Rule: simplepush R-NODE-1 — the version is in the shared store before any routing
     let one = Server::start_with(|config| config.gateways = Gateways::Several).await;
     let several = |config: &mut buswire_simplepush::Config| config.gateways = Gateways::Several;

@@ -1,4 +1,4 @@
-//! Runs the example `standalone` as a process of its own.
+//! Runs the example `simplepush_server` as a process of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ impl Drop for Killed {
 fn the_example_serves() {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
-    let example = profile.join("examples").join("standalone");
+    let example = profile.join("examples").join("simplepush_server");
     let mut command = Command::new(example);
     let mut server =
         Killed(command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().expect("it is built"));

@@ -43,6 +43,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn the_subprotocol_is_selected_if_offered() {
     let server = Server::start().await;
+    // Rule: simplepush R-WS-1 — the WebSocket is served on a path of its own; others can serve it too
     // Rule: simplepush R-WS-2 — `push-notification` is selected among those offered
     let reply = server.http(opening("Sec-WebSocket-Protocol: chat, push-notification\r\n")).await;
     assert_eq!(reply.status, 101);

@@ -70,7 +70,7 @@ pub(super) async fn compose(
         buses: doors.buses.clone(),
         doors: Vec::new(),
         admin: Some(admin),
-        mdp_endpoints: doors.broker.endpoints(),
+        mdp_endpoints: settings::reachable_endpoints(&doors.broker),
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
@@ -181,7 +181,7 @@ async fn administration(
         push: doors.push.clone(),
         routes: routes.clone(),
         started_at: platform.clock.now(),
-        listeners: platform.listeners(&doors.broker.endpoints()),
+        listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
     };
     let retry = settings::retry(&config.bridge);
     let ports = Ports {

@@ -117,14 +117,28 @@ pub(super) fn simplepush(
     })
 }
 
+/// Where the broker listens if it shall not listen: a name that only this process can reach.
+const WITHIN: &str = "inproc://mdp";
+
+/// The endpoints that others can reach.
+pub(super) fn reachable_endpoints(broker: &mdp::BrokerHandle) -> Vec<String> {
+    broker.endpoints().into_iter().filter(|endpoint| endpoint != WITHIN).collect()
+}
+
 pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
     let policy = mdp::core::ServicePolicy {
         busy_timeout: config.busy_timeout,
         attempts_max: config.max_attempts,
     };
     let curve = config.curve.as_ref().map(curve).transpose()?;
+    let mut endpoints: Vec<_> =
+        config.listen.iter().map(|endpoint| endpoint.as_str().to_owned()).collect();
+    if endpoints.is_empty() {
+        // Nobody outside is served; routes and capabilities still find the gateway's own services.
+        endpoints.push(WITHIN.to_owned());
+    }
     Ok(mdp::BrokerConfig {
-        endpoints: config.listen.iter().map(|endpoint| endpoint.as_str().to_owned()).collect(),
+        endpoints,
         core: mdp::core::CoreConfig {
             heartbeat_interval: config.heartbeat_interval,
             worker_expiry: config.worker_expiry,

@@ -1,9 +1,8 @@
 //! One running gateway, with its one shutdown sequence.
 
-use std::{error::Error as _, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware};
-use buswire_mdp::StartError;
 use buswire_store::{
     Store,
     embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
@@ -78,26 +77,13 @@ impl ServeError {
             Self::AdminToken(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
-            Self::Build(error) => build_hint(error),
+            Self::Build(error) => error.hint(),
             Self::Store(_)
             | Self::StoreThread
             | Self::Tls(_)
             | Self::ReadyFile(_)
             | Self::Signals(_) => None,
         }
-    }
-}
-
-/// What the operator can do about a door that can't be made.
-fn build_hint(error: &BuildError) -> Option<String> {
-    let cause = error.source()?.downcast_ref::<StartError>()?;
-    match cause {
-        StartError::InUse(_) | StartError::Bind { .. } => Some(
-            "stop the process that uses the endpoint, or choose another with \
-             --set 'mdp.listen=[\"tcp://127.0.0.1:PORT\"]'"
-                .to_owned(),
-        ),
-        _ => None,
     }
 }
 

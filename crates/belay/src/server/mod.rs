@@ -51,7 +51,7 @@ pub enum RegisterError {
 ///
 /// # Examples
 ///
-/// `examples/standalone.rs` serves an operation of its own from the store in memory.
+/// `examples/belay_server.rs` serves an operation of its own from the store in memory.
 #[derive(Clone)]
 pub struct CapServer(pub(crate) Arc<Inner>);
 

@@ -10,6 +10,8 @@
 mod delivery;
 mod greeting;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 mod timer;
 mod vocabulary;

@@ -22,6 +22,8 @@ mod apply;
 mod keys;
 mod publish;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

@@ -31,27 +31,27 @@ pub use error::CliError;
 /// A command that a running gateway does.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
-    /// Creates, shows, changes and deletes buses
+    /// Create, show, change and delete buses
     Bus(Group<bus::BusCommand>),
-    /// Creates, lists and deletes clients of Backplane 2.0
+    /// Create, list and delete clients of Backplane 2.0
     Client(Group<client::ClientCommand>),
-    /// Creates, lists and deletes owners of buses
+    /// Create, list and delete owners of buses
     Owner(Group<owner::OwnerCommand>),
-    /// Lets clients use buses
+    /// Let clients use buses
     Grant(Group<grant::GrantCommand>),
-    /// Creates, lists and deletes users of Backplane 1.x
+    /// Create, list and delete users of Backplane 1.x
     User(Group<user::UserCommand>),
-    /// Creates, shows, pauses, resumes and deletes routes
+    /// Create, show, pause, resume and delete routes
     Route(Group<route::RouteCommand>),
-    /// Publishes and reads messages
+    /// Publish and read messages
     Message(Group<message::MessageCommand>),
-    /// Grants, lists and revokes capabilities
+    /// Grant, list and revoke capabilities
     Cap(Group<cap::CapCommand>),
-    /// Notifies SimplePush endpoints
+    /// Notify SimplePush endpoints
     Push(Group<push::PushCommand>),
-    /// Lists and calls services of the Majordomo broker
+    /// List and call services of the Majordomo broker
     Service(Group<service::ServiceCommand>),
-    /// Shows how the gateway is
+    /// Show how the gateway is
     Status(Connection),
 }
 

@@ -1,6 +1,7 @@
 //! The floors: the least programs that could do the same work on the same path.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::Write as _,
     sync::{Arc, Mutex},
@@ -91,6 +92,27 @@ pub(crate) fn poll() {
     });
 }
 
+/// Answers every request with what a read that finds nothing is answered with.
+pub(crate) fn reads() {
+    runtime().block_on(async {
+        let listener = listener().await;
+        let body = r#"{"nextURL":"http://127.0.0.1:8080/v2/messages?since=0","messages":[],"moreMessages":false}"#;
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answer: Arc<str> = answer.into();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut connection = Connection::over(stream);
+                while connection.receive().await.is_some() {
+                    connection.send(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+}
+
 /// A plain proxy: clients on a ROUTER, workers on a DEALER.
 pub(crate) fn mdp() {
     let context = zmq::Context::new();
@@ -103,4 +125,37 @@ pub(crate) fn mdp() {
     let endpoint = |socket: &zmq::Socket| socket.get_last_endpoint().unwrap().unwrap();
     println!("{} {}", endpoint(&front), endpoint(&back));
     zmq::proxy(&front, &back).unwrap();
+}
+
+/// Hands each request to a worker that waits, one at a time for each worker as MDP wants it, and
+/// does nothing else: no names, no heartbeats, no timeouts.
+pub(crate) fn turns() {
+    let context = zmq::Context::new();
+    let [front, back] = [zmq::ROUTER, zmq::ROUTER].map(|kind| context.socket(kind).unwrap());
+    for socket in [&front, &back] {
+        socket.set_sndhwm(0).unwrap();
+        socket.set_rcvhwm(0).unwrap();
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+    }
+    let endpoint = |socket: &zmq::Socket| socket.get_last_endpoint().unwrap().unwrap();
+    println!("{} {}", endpoint(&front), endpoint(&back));
+    let mut idle = VecDeque::new();
+    loop {
+        let mut items = [back.as_poll_item(zmq::POLLIN), front.as_poll_item(zmq::POLLIN)];
+        let watched = if idle.is_empty() { 1 } else { 2 };
+        zmq::poll(&mut items[..watched], -1).unwrap();
+        while let Ok(mut frames) = back.recv_multipart(zmq::DONTWAIT) {
+            idle.push_back(frames.remove(0));
+            // The first message of a worker only says that it waits.
+            if frames.len() > 1 {
+                front.send_multipart(frames, 0).unwrap();
+            }
+        }
+        while !idle.is_empty()
+            && let Ok(request) = front.recv_multipart(zmq::DONTWAIT)
+        {
+            let worker = idle.pop_front().unwrap();
+            back.send_multipart(std::iter::once(worker).chain(request), 0).unwrap();
+        }
+    }
 }

@@ -19,16 +19,24 @@ mod http;
 mod mdp;
 mod poll;
 mod posts;
+mod process;
+mod reads;
 mod stats;
+mod waiters;
 
 use stats::Plan;
 
 const HELP: &str = "\
 load WORKLOAD [--rounds N] [--seconds N] [--clients N]
 
-  posts   durable posts over HTTP against a file with one fdatasync for whatever waits
-  poll    one post to many long-poll readers against a server that only holds connections
-  mdp     requests through the broker against a plain ZeroMQ proxy
+  posts     durable posts over HTTP against a file with one fdatasync for whatever waits
+  poll      one post to many long-poll readers against a server that only holds connections
+  reads     reads that find nothing against a server that only answers
+  mdp       requests through the broker, many in flight, against a plain ZeroMQ proxy
+  turns     the same against a program that also gives a worker one request at a time
+  lockstep  the same with one client, one worker, one request in flight
+  waiters   memory of a read that waits, beyond its connection
+  process   time to be ready, memory at rest, size of the binary
 ";
 
 fn main() {
@@ -37,9 +45,20 @@ fn main() {
     match words.as_slice() {
         ["posts", rest @ ..] => posts::compare(&Plan::parse(rest, 64)),
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
-        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8)),
+        ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
+        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Proxy),
+        ["turns", rest @ ..] => {
+            mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Turns);
+        }
+        ["lockstep", rest @ ..] => {
+            mdp::compare(&Plan::parse(rest, 1), mdp::LOCK_STEP, mdp::Against::Proxy);
+        }
+        ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
+        ["process", rest @ ..] => process::measure(&Plan::parse(rest, 1)),
         ["floor", "posts", file] => floors::posts(file),
         ["floor", "poll"] => floors::poll(),
+        ["floor", "reads"] => floors::reads(),
+        ["floor", "turns"] => floors::turns(),
         ["floor", "mdp"] => floors::mdp(),
         _ => print!("{HELP}"),
     }

@@ -10,8 +10,16 @@ use buswire_integration_tests::Gateway;
 
 use crate::stats::{Floor, Plan, Run, compare as table, cpu_of};
 
-const WORKERS: usize = 4;
-const IN_FLIGHT: usize = 32;
+/// How many work at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    in_flight: usize,
+    workers: usize,
+}
+
+pub(crate) const MANY: Load = Load { in_flight: 32, workers: 4 };
+pub(crate) const LOCK_STEP: Load = Load { in_flight: 1, workers: 1 };
+
 const BODY: [u8; 64] = [b'x'; 64];
 /// How long an answer may take after the end before it counts as lost.
 const GRACE: Duration = Duration::from_secs(3);
@@ -20,32 +28,50 @@ const GRACE: Duration = Duration::from_secs(3);
 enum Peer {
     Broker,
     Proxy,
+    /// Like the proxy, but a worker says first that it waits.
+    Turns,
 }
 
-pub(crate) fn compare(plan: &Plan) {
-    let title =
-        format!("{} clients x {IN_FLIGHT} in flight, {WORKERS} workers, 64 bytes", plan.clients);
+/// The floor to compare with.
+#[derive(Clone, Copy)]
+pub(crate) enum Against {
+    /// ZeroMQ's proxy, which hands out requests without waiting for a worker.
+    Proxy,
+    /// One request at a time for each worker, as MDP wants it.
+    Turns,
+}
+
+pub(crate) fn compare(plan: &Plan, load: Load, against: Against) {
+    let (name, floor_peer) = match against {
+        Against::Proxy => ("mdp", Peer::Proxy),
+        Against::Turns => ("turns", Peer::Turns),
+    };
+    let Load { in_flight, workers } = load;
+    let clients = plan.clients;
+    let title = format!(
+        "MDP against floor {name}; clients: {clients}, in flight each: {in_flight}, workers: {workers}"
+    );
     table(
         &title,
         plan,
         || {
             let gateway = Gateway::spawn();
             let endpoint = gateway.bound().mdp.clone();
-            run(plan, &endpoint, &endpoint, Peer::Broker, gateway.pid())
+            run(plan, load, [&endpoint, &endpoint], Peer::Broker, gateway.pid())
         },
         || {
-            let floor = Floor::start(&["mdp"]);
+            let floor = Floor::start(&[name]);
             let (front, back) = floor.address.split_once(' ').unwrap();
-            run(plan, front, back, Peer::Proxy, floor.pid())
+            run(plan, load, [front, back], floor_peer, floor.pid())
         },
     );
 }
 
-fn run(plan: &Plan, front: &str, back: &str, peer: Peer, pid: u32) -> Run {
+fn run(plan: &Plan, load: Load, [front, back]: [&str; 2], peer: Peer, pid: u32) -> Run {
     let context = zmq::Context::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..load.workers {
             scope.spawn(|| work(&context, back, peer, &stop));
         }
         // Every worker has registered when requests to a service of its own come back.
@@ -53,7 +79,7 @@ fn run(plan: &Plan, front: &str, back: &str, peer: Peer, pid: u32) -> Run {
         let cpu = cpu_of(pid);
         let start = Instant::now();
         let clients: Vec<_> = (0..plan.clients)
-            .map(|_| scope.spawn(|| ask(&context, front, peer, plan.time)))
+            .map(|_| scope.spawn(|| ask(&context, front, peer, (plan.time, load.in_flight))))
             .collect();
         let results: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
         let elapsed = start.elapsed();
@@ -80,6 +106,9 @@ fn work(context: &zmq::Context, endpoint: &str, peer: Peer, stop: &AtomicBool) {
         let ready: [&[u8]; 4] = [b"", b"MDPW01", b"\x01", b"echo"];
         socket.send_multipart(ready, 0).unwrap();
     }
+    if peer == Peer::Turns {
+        socket.send("", 0).unwrap();
+    }
     let mut beat = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if peer == Peer::Broker && beat.elapsed() > Duration::from_millis(500) {
@@ -105,7 +134,7 @@ fn request(peer: Peer, tag: u64) -> Vec<Vec<u8>> {
     let tag = tag.to_be_bytes().to_vec();
     match peer {
         Peer::Broker => vec![vec![], b"MDPC01".to_vec(), b"echo".to_vec(), tag, BODY.to_vec()],
-        Peer::Proxy => vec![tag, BODY.to_vec()],
+        Peer::Proxy | Peer::Turns => vec![tag, BODY.to_vec()],
     }
 }
 
@@ -127,7 +156,7 @@ fn ask(
     context: &zmq::Context,
     endpoint: &str,
     peer: Peer,
-    time: Duration,
+    (time, in_flight): (Duration, usize),
 ) -> (Vec<Duration>, usize) {
     let socket = socket(context, endpoint);
     let mut sent = HashMap::new();
@@ -137,7 +166,7 @@ fn ask(
     let mut end = None;
     loop {
         if start.elapsed() < time {
-            while sent.len() < IN_FLIGHT {
+            while sent.len() < in_flight {
                 socket.send_multipart(request(peer, tag), 0).unwrap();
                 sent.insert(tag, Instant::now());
                 tag += 1;

@@ -1,6 +1,6 @@
 //! One post at a time to many readers that wait for it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use buswire_integration_tests::{Gateway, Site};
 
@@ -11,6 +11,8 @@ use crate::{
 
 /// Posts in one run.
 const POSTS: usize = 30;
+/// A server that uses no processor time for so long has taken all requests in.
+const SETTLE: Duration = Duration::from_millis(50);
 
 pub(crate) fn compare(plan: &Plan) {
     let title = format!("long poll, one post to {} readers", plan.clients);
@@ -48,12 +50,13 @@ fn run(plan: &Plan, address: &str, post: &[u8], token: &str, pid: u32) -> Run {
         }
         let mut publisher = Connection::open(address).await;
         let mut latencies = Vec::new();
+        let mut elapsed = Duration::ZERO;
         let cpu = cpu_of(pid);
-        let start = Instant::now();
         for _ in 0..POSTS {
             for (reader, since) in &mut readers {
                 reader.send(&get(&format!("/v2/messages?block=25{since}"), token)).await;
             }
+            settled(pid).await;
             let at = Instant::now();
             let answer = publisher.exchange(post).await;
             assert_eq!(answer.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
@@ -62,12 +65,25 @@ fn run(plan: &Plan, address: &str, post: &[u8], token: &str, pid: u32) -> Run {
                 latencies.push(at.elapsed());
                 *since = next(&String::from_utf8_lossy(&answer.body));
             }
+            elapsed += at.elapsed();
         }
-        let elapsed = start.elapsed();
         let server_cpu = cpu_of(pid).saturating_sub(cpu);
         let lost = POSTS * plan.clients - latencies.len();
         Run { operations: latencies.len(), lost, elapsed, server_cpu, latencies }
     })
+}
+
+/// Waits until the server does nothing any more: all readers wait.
+async fn settled(pid: u32) {
+    let mut before = cpu_of(pid);
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        let now = cpu_of(pid);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The `since` parameter of `nextURL`.

@@ -28,7 +28,8 @@ pub(crate) fn compare(plan: &Plan) {
             run(plan, &gateway.bound().http, &requests, gateway.pid())
         },
         || {
-            let file = tempfile::NamedTempFile::new_in(".").unwrap();
+            // Where the gateway keeps its data too.
+            let file = tempfile::NamedTempFile::new().unwrap();
             let floor = Floor::start(&["posts", &file.path().display().to_string()]);
             let request = post("/", "none", "application/json", &"x".repeat(400));
             run(plan, &floor.address, &[request], floor.pid())

@@ -83,11 +83,8 @@ pub(crate) fn compare(
             runs.1[round].rate
         );
     }
-    let median = |runs: &[Figures], field: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let median =
+        |runs: &[Figures], field: fn(&Figures) -> f64| median(runs.iter().map(field).collect());
     println!("{title}; medians of {} rounds", plan.rounds);
     println!(
         "{:<10} {:>10} {:>10} {:>10} {:>12}",
@@ -103,13 +100,31 @@ pub(crate) fn compare(
     println!("{:<10} {rate:>10.2} {p50:>10.2} {p99:>10.2} {cpu:>12.2}", "ratio");
 }
 
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Resident memory of a process in KiB.
+pub(crate) fn resident_kib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+/// The number that proc(5) gives the field after the name.
+const FIRST_AFTER_NAME: usize = 3;
+
 /// Processor time that a process has used.
 pub(crate) fn cpu_of(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_name = stat.rsplit_once(") ").unwrap().1;
-    let fields: Vec<u64> = after_name.split(' ').filter_map(|field| field.parse().ok()).collect();
-    // Fields 14 and 15 of stat, counted in hundredths of a second; the state is not a number.
-    Duration::from_millis((fields[10] + fields[11]) * 10)
+    // Fields are found by place: some before these are negative or no number at all.
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    let ticks = |number: usize| -> u64 { fields[number - FIRST_AFTER_NAME].parse().unwrap() };
+    // In user mode and in the kernel, counted in hundredths of a second.
+    Duration::from_millis((ticks(14) + ticks(15)) * 10)
 }
 
 /// A floor: this program again, as another process. Prints its address first.

@@ -1,7 +1,7 @@
 //! Serves Backplane alone, over a store in memory.
 //!
 //! ```text
-//! cargo run -p buswire-backplane --example standalone -- 127.0.0.1:8080
+//! cargo run -p buswire-backplane --example backplane_server -- 127.0.0.1:8080
 //! ```
 //!
 //! Makes a 1.x and a 2.0 bus `gazette.example`, a 1.x user, and a client with a grant, and prints one

@@ -1,7 +1,7 @@
 //! A program that hands out revocable links to a counter of its own, with no gateway around it.
 //!
 //! ```text
-//! cargo run -p buswire-belay --example standalone
+//! cargo run -p buswire-belay --example belay_server
 //! ```
 //!
 //! It grants a capability, invokes it by HTTP as any holder would, hands on a narrower one, and takes

@@ -1,6 +1,6 @@
 //! A SimplePush server in a few lines, on the in-memory store.
 //!
-//! `cargo run -p buswire-simplepush --example standalone -- 127.0.0.1:8080` prints its address and
+//! `cargo run -p buswire-simplepush --example simplepush_server -- 127.0.0.1:8080` prints its address and
 //! serves `/push` and `/update/{token}` until it is interrupted. Everything is forgotten when it ends.
 
 use std::{env, error::Error, sync::Arc};
