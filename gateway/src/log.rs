@@ -8,8 +8,12 @@ use std::{
     panic,
 };
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{LogConfig, LogFormat};
@@ -36,6 +40,7 @@ pub fn check_filter(text: &str) -> Result<(), String> {
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let filter =
         EnvFilter::builder().parse(&config.filter).map_err(|error| LogError(error.to_string()))?;
+    let filter = filter.and(filter_fn(is_free_of_contents));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match config.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -45,6 +50,12 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
         .with(lines.with_filter(filter))
         .try_init()
         .map_err(|error| LogError(error.to_string()))
+}
+
+/// Whether what `metadata` describes is ours, or says no more than `info` does. Below that, libraries
+/// log the bytes that they carry: frames with UAIDs and endpoints, heads with tokens.
+fn is_free_of_contents(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with("buswire")
 }
 
 /// Makes a panic one line of the log, with its place. Its message is left out: nobody knows what is in

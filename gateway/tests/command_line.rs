@@ -57,7 +57,7 @@ fn a_bad_configuration_exits_64_with_every_problem() {
              (environment variable BUSWIRE_OPS__LISTEN)\n\
              buswire: shutdown_grace: \"10\" is not a length of time with a unit, as 250ms, 10s, 5m, 8h or \
              30d (command line)\n\
-             buswire: the configuration has 3 problem(s)\n"
+             buswire: the configuration has 3 problems\n"
         );
         assert_eq!(stdout(&output), "");
     }

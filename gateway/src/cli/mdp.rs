@@ -19,11 +19,11 @@ use super::Failure;
 /// What to do with Majordomo.
 #[derive(Clone, Debug, Subcommand)]
 pub enum MdpCommand {
-    /// Run a broker alone, without a gateway, until SIGTERM or SIGINT
+    /// Runs a broker alone, without a gateway, until SIGTERM or SIGINT
     Broker(BrokerArgs),
-    /// Send one request and print the answer, each frame followed by a newline
+    /// Sends one request and prints the answer, each frame followed by a newline
     Request(RequestArgs),
-    /// Offer a command as a service: each frame of a request is one more argument
+    /// Offers a command as a service: each frame of a request is one more argument
     CmdService(CmdServiceArgs),
 }
 

@@ -41,13 +41,13 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve until SIGTERM or SIGINT.
+    /// Serves until SIGTERM or SIGINT.
     Serve(ServeArgs),
-    /// Print the configuration in force, without secrets, or every problem at once.
+    /// Prints the configuration in force, without secrets, or every problem at once.
     CheckConfig(CheckConfigArgs),
-    /// Send one message through all four doors, then serve a page that shows it.
+    /// Sends one message through all four doors, then serves a page that shows it.
     Demo(DemoArgs),
-    /// Run, call and offer Majordomo services.
+    /// Runs, calls and offers Majordomo services.
     #[command(subcommand)]
     Mdp(MdpCommand),
     /// Everything that an administrator asks of a running gateway.

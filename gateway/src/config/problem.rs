@@ -56,7 +56,7 @@ impl fmt::Display for Problem {
 
 /// All that is wrong with a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration has {} problem(s)", .problems.len())]
+#[error("the configuration has {} problem{}", .problems.len(), if .problems.len() == 1 { "" } else { "s" })]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }

@@ -180,7 +180,7 @@ pub(crate) const LOG: Group = Group {
             "log.filter",
             Kind::Text,
             "\"info\"",
-            "What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module as in `info,buswire=debug`. `info,buswire::access=debug` turns the access log on; its lines have the template of the route and never the path.",
+            "What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module as in `info,buswire=debug`. `info,buswire::access=debug` turns the access log on; its lines have the template of the route and never the path. Below `info` only Buswire itself is heard: libraries would log the contents of what they carry.",
         ),
     ],
 };

@@ -183,7 +183,7 @@ async fn the_status_is_shown() {
          store                   memory\n\
          http                    127.0.0.1:8080\n\
          buses                   1\n\
-         simplepush.connections  3\n"
+         simplepush connections  3\n"
     );
     let shown = run(&server, &["status", "--output", "json"]).await.unwrap();
     assert_eq!(

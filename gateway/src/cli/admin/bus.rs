@@ -34,7 +34,7 @@ pub enum BusCommand {
         /// Its name
         name: String,
     },
-    /// Changes how long messages are kept that are published from now on
+    /// Changes how long messages are kept that are published from now on; what is not given stays
     Update {
         /// Its name
         name: String,
@@ -52,13 +52,13 @@ pub enum BusCommand {
 /// How long messages are kept.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct RetentionArgs {
-    /// How long a message is kept that names no expiry [default: 10m]
+    /// How long a message is kept that names no expiry; 10m for a new bus
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     retention: Option<Duration>,
-    /// How long a sticky message is kept, and the longest that any may ask for [default: 8h]
+    /// How long a sticky message is kept, and the longest that any may ask for; 8h for a new bus
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     sticky_retention: Option<Duration>,
-    /// How many live messages a channel holds [default: 100]
+    /// How many live messages a channel holds; 100 for a new bus
     #[arg(long, value_name = "COUNT")]
     max_messages: Option<u32>,
 }

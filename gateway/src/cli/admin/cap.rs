@@ -90,6 +90,10 @@ impl CapCommand {
                 output::object(out, &["cap", "control", "handle"], &values)?;
             }
             Self::Revoke { handle } => {
+                // The error would repeat a capability's URL, which is a secret.
+                if handle.contains('/') {
+                    return Err(CliError::HandleExpected);
+                }
                 let request = call(v1::RevokeCapabilityRequest { handle: handle.clone() });
                 let was_revoked = client.revoke_capability(request).await?.into_inner().was_revoked;
                 let before = if was_revoked { " was revoked before" } else { " revoked" };

@@ -38,7 +38,7 @@ pub enum CliError {
     #[error("--ca, --cert or --key holds no certificate or key that can be used")]
     Certificates(#[source] tonic::transport::Error),
     /// Nobody answers at the URL.
-    #[error("can't reach the gateway at {url}; is `buswire serve` running? --admin names another")]
+    #[error("can't reach the gateway at {url}")]
     Connect {
         /// The URL.
         url: String,
@@ -57,6 +57,11 @@ pub enum CliError {
     /// The gateway did not do what it was asked.
     #[error("{}", describe(.0))]
     Refused(Status),
+    /// A capability was named by its URL.
+    #[error(
+        "a capability is named by its handle, not by its URL; `buswire cap list` shows handles"
+    )]
+    HandleExpected,
     /// There is nothing of this name.
     #[error("there is no {what} {name}")]
     Missing {
@@ -80,9 +85,16 @@ impl CliError {
         // A status repeats in its text what it was made from.
         let mut cause = if matches!(self, Self::Refused(_)) { None } else { self.source() };
         while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
+            let text = error.to_string();
+            // Connectors repeat what their cause says.
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
             cause = error.source();
+        }
+        if matches!(self, Self::Connect { .. }) {
+            line.push_str("; is `buswire serve` running? --admin names another");
         }
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }

@@ -40,10 +40,9 @@ pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<
                 columns.push(&listener.name);
                 values.push(json!(listener.address));
             }
-            for count in &status.counts {
-                columns.push(&count.name);
-                values.push(json!(count.value));
-            }
+            let labels: Vec<_> = status.counts.iter().map(|c| c.name.replace('.', " ")).collect();
+            columns.extend(labels.iter().map(String::as_str));
+            values.extend(status.counts.iter().map(|count| json!(count.value)));
             Output::Table.one(out, &columns, &values)?;
         }
     }
