@@ -31,27 +31,27 @@ pub use error::CliError;
 /// A command that a running gateway does.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
-    /// Create, show, change and delete buses
+    /// Creates, shows, changes and deletes buses
     Bus(Group<bus::BusCommand>),
-    /// Create, list and delete clients of Backplane 2.0
+    /// Creates, lists and deletes clients of Backplane 2.0
     Client(Group<client::ClientCommand>),
-    /// Create, list and delete owners of buses
+    /// Creates, lists and deletes owners of buses
     Owner(Group<owner::OwnerCommand>),
-    /// Let clients use buses
+    /// Lets clients use buses
     Grant(Group<grant::GrantCommand>),
-    /// Create, list and delete users of Backplane 1.x
+    /// Creates, lists and deletes users of Backplane 1.x
     User(Group<user::UserCommand>),
-    /// Create, show, pause, resume and delete routes
+    /// Creates, shows, pauses, resumes and deletes routes
     Route(Group<route::RouteCommand>),
-    /// Publish and read messages
+    /// Publishes and reads messages
     Message(Group<message::MessageCommand>),
-    /// Grant, list and revoke capabilities
+    /// Grants, lists and revokes capabilities
     Cap(Group<cap::CapCommand>),
-    /// Notify SimplePush endpoints
+    /// Notifies SimplePush endpoints
     Push(Group<push::PushCommand>),
-    /// List and call services of the Majordomo broker
+    /// Lists and calls services of the Majordomo broker
     Service(Group<service::ServiceCommand>),
-    /// Show how the gateway is
+    /// Shows how the gateway is
     Status(Connection),
 }
 
