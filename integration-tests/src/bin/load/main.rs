@@ -14,6 +14,7 @@
     reason = "a tool for developers: it stops where something is wrong, and measures real time"
 )]
 
+mod exchange;
 mod floors;
 mod http;
 mod mdp;

@@ -1,12 +1,11 @@
 //! Durable posts over HTTP, each publisher waiting for its answer.
 
-use std::time::{Duration, Instant};
-
 use buswire_integration_tests::{Gateway, Site};
 
 use crate::{
-    http::{Connection, post},
-    stats::{Floor, Plan, Run, compare as table, cpu_of},
+    exchange::run,
+    http::{Message, post},
+    stats::{Floor, Plan, compare as table},
 };
 
 pub(crate) fn compare(plan: &Plan) {
@@ -25,53 +24,18 @@ pub(crate) fn compare(plan: &Plan) {
                 .map(|visit| site.message(&visit.channel, "load/post", &payload))
                 .map(|body| post("/v2/message", &authorization, "application/json", &body))
                 .collect();
-            run(plan, &gateway.bound().http, &requests, gateway.pid())
+            run(plan, &gateway.bound().http, &requests, gateway.pid(), check)
         },
         || {
             // Where the gateway keeps its data too.
             let file = tempfile::NamedTempFile::new().unwrap();
             let floor = Floor::start(&["posts", &file.path().display().to_string()]);
             let request = post("/", "none", "application/json", &"x".repeat(400));
-            run(plan, &floor.address, &[request], floor.pid())
+            run(plan, &floor.address, &[request], floor.pid(), check)
         },
     );
 }
 
-fn run(plan: &Plan, address: &str, requests: &[Vec<u8>], pid: u32) -> Run {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
-        let cpu = cpu_of(pid);
-        let start = Instant::now();
-        let publishers: Vec<_> = (0..plan.clients)
-            .map(|at| requests[at % requests.len()].clone())
-            .map(|request| {
-                tokio::task::spawn_local(publish(address.to_owned(), request, start, plan.time))
-            })
-            .collect();
-        let mut latencies = Vec::new();
-        for publisher in publishers {
-            latencies.extend(publisher.await.unwrap());
-        }
-        let elapsed = start.elapsed();
-        let server_cpu = cpu_of(pid).saturating_sub(cpu);
-        Run { operations: latencies.len(), lost: 0, elapsed, server_cpu, latencies }
-    })
-}
-
-async fn publish(
-    address: String,
-    request: Vec<u8>,
-    start: Instant,
-    time: Duration,
-) -> Vec<Duration> {
-    let mut connection = Connection::open(&address).await;
-    let mut latencies = Vec::new();
-    while start.elapsed() < time {
-        let at = Instant::now();
-        let answer = connection.exchange(&request).await;
-        assert_eq!(answer.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
-        latencies.push(at.elapsed());
-    }
-    latencies
+fn check(answer: &Message) {
+    assert_eq!(answer.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
 }
