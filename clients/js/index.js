@@ -4,20 +4,28 @@
 
 const { BackboneClient } = require("./lib/client");
 const { CmdService } = require("./lib/command");
-const errors = require("./lib/errors");
+const {
+  AnswerTooLarge,
+  BackboneError,
+  ConnectTimeout,
+  Disconnected,
+  InvalidStateError,
+  ProtocolError,
+  RequestTimeout,
+} = require("./lib/errors");
 const { BackboneClientMessage } = require("./lib/message");
 const { BackboneService } = require("./lib/service");
 
 module.exports = {
+  AnswerTooLarge,
   BackboneClient,
   BackboneClientMessage,
+  BackboneError,
   BackboneService,
   CmdService,
-  BackboneError: errors.BackboneError,
-  RequestTimeout: errors.RequestTimeout,
-  ConnectTimeout: errors.ConnectTimeout,
-  InvalidStateError: errors.InvalidStateError,
-  Disconnected: errors.Disconnected,
-  AnswerTooLarge: errors.AnswerTooLarge,
-  ProtocolError: errors.ProtocolError,
+  ConnectTimeout,
+  Disconnected,
+  InvalidStateError,
+  ProtocolError,
+  RequestTimeout,
 };

@@ -1,8 +1,11 @@
 """The clients against a bare ROUTER: literal frames."""
 
 import asyncio
+import contextlib
+import socket
 import threading
 import unittest
+from typing import Iterator
 
 from buswire_backbone import (
     AsyncClient,
@@ -18,14 +21,28 @@ from peers import DEADLINE, Router
 SHORT = 0.05
 
 
+@contextlib.contextmanager
+def no_listener() -> Iterator[str]:
+    """An endpoint where nobody listens, and nobody else can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{held.getsockname()[1]}"
+
+
 class Blocking(unittest.TestCase):
     def setUp(self) -> None:
         self.router = Router()
         self.addCleanup(self.router.__exit__)
 
     def client(self, **options: object) -> Client:
-        client = Client(self.router.endpoint, **{"timeout": DEADLINE, **options})
+        client = Client(self.router.endpoint, timeout=DEADLINE, **options)
         self.addCleanup(client.close)
+        return client
+
+    def connected(self, head: list[bytes], **options: object) -> Client:
+        """A client whose first request was answered with this head."""
+        client = self.client(**options)
+        self.ask(client, [[*head, b"", b"MDPC01", b"warm"]], "warm")
         return client
 
     def answer(self, *replies: list[bytes]) -> tuple[threading.Thread, list[list[bytes]]]:
@@ -60,19 +77,19 @@ class Blocking(unittest.TestCase):
         self.assertEqual(self.reply, [])
 
     def test_a_timeout_leaves_the_client_usable_and_a_late_answer_reaches_nobody(self) -> None:
-        client = self.client()
+        client = self.connected([b"\0\0\0\1"])
         with self.assertRaisesRegex(RequestTimeout, "Request Timeout"):
             client.request("echo", "a", SHORT)
         late = self.router.receive()
         self.router.send(*late[:5], b"A")
-        second = [b"\0\0\0\2", b"", b"MDPC01", b"echo"]
-        foreign = [b"\0\0\0\2", b"", b"MDPC01", b"other", b"x"]
+        answer = [b"\0\0\0\3", b"", b"MDPC01", b"echo", b"B"]
+        foreign = [b"\0\0\0\3", b"", b"MDPC01", b"other", b"x"]
         garbage = [b"MDPC01"]
-        self.ask(client, [garbage, foreign, [*second, b"B"]], "echo", "b")
+        self.ask(client, [garbage, foreign, answer], "echo", "b")
         self.assertEqual(self.reply, [b"B"])
 
     def test_without_ids_a_timeout_costs_the_socket(self) -> None:
-        client = self.client(correlate=False)
+        client = self.connected([], correlate=False)
         with self.assertRaises(RequestTimeout):
             client.request("echo", "a", SHORT)
         first = self.router.receive()
@@ -116,11 +133,12 @@ class Blocking(unittest.TestCase):
             client.request("echo")
 
     def test_a_request_that_was_never_connected_is_never_sent(self) -> None:
-        self.router.socket.unbind(self.router.endpoint)
-        client = self.client()
-        with self.assertRaises(RequestTimeout):
-            client.request("echo", "old", SHORT)
-        self.router.socket.bind(self.router.endpoint)
+        with no_listener() as endpoint:
+            client = Client(endpoint, timeout=DEADLINE)
+            self.addCleanup(client.close)
+            with self.assertRaises(RequestTimeout):
+                client.request("echo", "old", SHORT)
+        self.router.socket.bind(endpoint)
         sent = self.ask(client, [[b"\0\0\0\2", b"", b"MDPC01", b"echo"]], "echo", "new")
         self.assertEqual(sent[-1], b"new")
 
@@ -166,6 +184,9 @@ class Asynchronous(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_timeout_and_a_late_answer(self) -> None:
         async with AsyncClient(self.router.endpoint, timeout=DEADLINE) as client:
+            warm = asyncio.create_task(client.request("echo"))
+            self.router.send(*await self.incoming())
+            await warm
             with self.assertRaises(RequestTimeout):
                 await client.request("echo", "a", SHORT)
             late = await self.incoming()
@@ -193,15 +214,16 @@ class Asynchronous(unittest.IsolatedAsyncioTestCase):
             await client.request("echo")
 
     async def test_closing_ends_a_request_that_waits_for_a_connection(self) -> None:
-        self.router.socket.unbind(self.router.endpoint)
-        client = AsyncClient(self.router.endpoint, timeout=DEADLINE)
-        requests = [asyncio.create_task(client.request("echo")) for _ in range(2)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        await client.close()
-        for request in requests:
-            with self.assertRaises(Disconnected):
-                await request
+        with no_listener() as endpoint:
+            client = AsyncClient(endpoint, timeout=DEADLINE)
+            requests = [asyncio.create_task(client.request("echo")) for _ in range(2)]
+            # They begin, and wait.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await client.close()
+            for request in requests:
+                with self.assertRaises(Disconnected):
+                    await request
 
     async def test_a_stream_that_is_not_read_is_bounded(self) -> None:
         async with AsyncClient(self.router.endpoint, timeout=DEADLINE) as client:
