@@ -1,55 +1,28 @@
-//! The built broker alone, and programs that run beside it.
+//! The built broker alone, and programs that use the libraries of `clients`.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
+use std::{path::PathBuf, process::Command};
 
-use crate::gateway::binary;
+use crate::{client::Peer, gateway::binary};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()
 }
 
-/// A program that runs until it is dropped.
-#[derive(Debug)]
-pub struct Running(Child);
-
-impl Running {
-    /// Starts it.
-    pub fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap_or_default();
-        self.0.wait().map(|_| ()).unwrap_or_default();
-    }
-}
-
-/// `buswire mdp broker` on a free port.
+/// `buswire mdp broker` on a free port. Killed when dropped.
 #[derive(Debug)]
 pub struct Broker {
-    /// What it printed when it was ready, the last line excluded.
+    /// Where it listens.
     pub endpoint: String,
-    _process: Running,
+    _process: Peer,
 }
 
 impl Broker {
     /// Starts it and waits until it says that it is ready.
     pub fn spawn() -> Self {
-        let mut command = Command::new(binary());
-        command.args(["mdp", "broker", "--port", "0"]).stdout(Stdio::piped());
-        let mut process = Running::start(&mut command);
-        let out = process.0.stdout.take().expect("stdout is piped");
-        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-        let endpoint = lines.next().expect("it prints where it listens");
-        assert_eq!(lines.next().as_deref(), Some("Broker Started"));
+        let process = Peer::start(Command::new(binary()).args(["mdp", "broker", "--port", "0"]));
+        let endpoint = process.line();
+        assert_eq!(process.line(), "Broker Started");
         Self { endpoint, _process: process }
     }
 
@@ -67,11 +40,11 @@ pub fn python_client() -> Command {
     command
 }
 
-/// Node, which finds the library of `clients/js`.
+/// Node in `clients/js`, whose library it finds.
 pub fn node_client() -> Command {
     let folder = root().join("clients/js");
-    let installed = folder.join("node_modules/zeromq").exists();
-    assert!(installed, "install what it needs first: npm ci --ignore-scripts in clients/js");
+    let is_installed = folder.join("node_modules/zeromq").exists();
+    assert!(is_installed, "install what it needs: npm ci --ignore-scripts in clients/js");
     let mut command = Command::new("node");
     command.current_dir(folder);
     command

@@ -18,7 +18,7 @@ mod gateway;
 mod wait;
 
 pub use backplane::{Site, Visit};
-pub use broker::{Broker, Running, node_client, python_client, root};
+pub use broker::{Broker, node_client, python_client, root};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
 pub use wait::{DEADLINE, until};

@@ -7,9 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use buswire_integration_tests::{Broker, Running, binary, node_client, python_client, root};
+use buswire_integration_tests::{Broker, Peer, binary, node_client, python_client, root};
 
 /// Runs a program that must succeed, and shows what it said if it does not.
 fn succeed(command: &mut Command) -> String {
@@ -146,12 +146,12 @@ fn every_command_line_asks_every_service() {
         command
     };
     let names = ["buswire", "python", "node"];
-    let _services: Vec<Running> = names
+    let _services: Vec<Peer> = names
         .iter()
         .map(|name| {
             let mut command = program(name, "service");
             command.args(["cmd-service", name]).args(port).args(["--", "printf", "[%s]"]);
-            Running::start(command.stdout(Stdio::null()))
+            Peer::start(&mut command)
         })
         .collect();
     for client in names {

@@ -7,35 +7,34 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::{fs, process::Command};
 
-use buswire_integration_tests::{Broker, Running, binary, node_client, python_client, root};
+use buswire_integration_tests::{Broker, Peer, binary, node_client, python_client, root};
 
-/// A code block: its language and its lines.
-type Block = (String, Vec<String>);
+/// A code block of the section about the first steps: its language and its text.
+struct Block {
+    language: String,
+    text: String,
+}
 
-/// The code blocks of the section about the first steps.
-fn blocks() -> Vec<Block> {
-    let readme = fs::read_to_string(root().join("clients/README.md")).unwrap();
+fn blocks(readme: &str) -> Vec<Block> {
+    let readme = fs::read_to_string(root().join(readme)).unwrap();
     let section = readme.split("\n## From nothing to an answer\n").nth(1).expect("the section");
     let section = section.split("\n## ").next().unwrap();
-    let block = |text: &str| {
-        let (language, lines) = text.split_once('\n').expect("a block has lines");
-        (language.to_owned(), lines.lines().map(str::to_owned).collect())
+    let block = |fenced: &str| {
+        let (language, text) = fenced.split_once('\n').expect("a language");
+        Block { language: language.to_owned(), text: text.to_owned() }
     };
     section.split("```").skip(1).step_by(2).map(block).collect()
 }
 
-/// A command of the README, with the port of the test's broker.
+/// A command as it is written, but with the port of the test's broker.
 fn command(line: &str, port: &str) -> Command {
-    let line = line.strip_prefix("$ ").expect("a command");
     let line = line.strip_prefix("PYTHONPATH=clients/python/src ").unwrap_or(line);
     let mut words: Vec<&str> = line.split(' ').collect();
-    let options = words.iter().position(|word| *word == "--").unwrap_or(words.len());
-    words.splice(options..options, ["--port", port]);
+    let role = words.iter().position(|word| ["request", "cmd-service"].contains(word));
+    let behind_name = role.expect("a request or a service") + 2;
+    words.splice(behind_name..behind_name, ["--port", port]);
     let mut command = match words[0] {
         "buswire" => Command::new(binary()),
         "python" => python_client(),
@@ -46,44 +45,63 @@ fn command(line: &str, port: &str) -> Command {
     command
 }
 
-/// What a program prints, without the last line's end.
+/// What a program prints.
 fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed: {stderr}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Does a step of a console and sees what it shows; returns the service if it started one.
+fn step(line: &str, shown: &str, broker: &Broker) -> Option<Peer> {
+    if line == "buswire mdp broker" {
+        assert_eq!(shown, format!("{}\nBroker Started", broker.endpoint));
+        return None;
+    }
+    let mut command = command(line, broker.port());
+    if line.contains(" cmd-service ") {
+        let service = Peer::start(&mut command);
+        shown.lines().for_each(|line| assert_eq!(service.line(), line));
+        return Some(service);
+    }
+    assert_eq!(printed(&mut command).trim_end(), shown, "{line}");
+    None
+}
+
+/// Does what a README says; returns the languages of its blocks in order.
+fn follow(readme: &str) -> Vec<String> {
+    let broker = Broker::spawn();
+    let mut services = Vec::new();
+    let mut done = Vec::new();
+    for Block { language, text } in blocks(readme) {
+        let text = text.replace("5555", broker.port());
+        match &*language {
+            "console" => {
+                for lines in format!("\n{text}").split("\n$ ").skip(1) {
+                    let (line, shown) = lines.split_once('\n').unwrap_or((lines, ""));
+                    services.extend(step(line, shown.trim_end(), &broker));
+                }
+            }
+            "python" => {
+                let answer = printed(python_client().args(["-c", &text]));
+                assert_eq!(answer, "/etc/hosts\n\n");
+            }
+            "js" => {
+                let answer = printed(node_client().args(["--input-type=module", "--eval", &text]));
+                assert_eq!(answer, "/etc/hosts\n\n");
+            }
+            // An example of the crate, tested there.
+            other => assert_eq!(other, "rust"),
+        }
+        done.push(language);
+    }
+    done
 }
 
 #[test]
 fn a_new_user_comes_from_nothing_to_an_answer() {
     // Rule: mdp §9.4 — the first steps of the documentation work as they stand
-    let blocks = blocks();
-    let of = |language: &str| -> Vec<&Vec<String>> {
-        blocks.iter().filter(|(name, _)| name == language).map(|(_, lines)| lines).collect()
-    };
-    let [broker_block, service_block, request_block] = of("console")[..] else {
-        panic!("a broker, a service, requests: {blocks:?}");
-    };
-
-    assert_eq!(broker_block[0], "$ buswire mdp broker");
-    assert_eq!(broker_block[1..], ["tcp://127.0.0.1:5555", "Broker Started"]);
-    let broker = Broker::spawn();
-
-    let mut service = command(&service_block[0], broker.port());
-    let _service = Running::start(service.stdout(Stdio::null()));
-
-    let expected = printed(Command::new("ls").arg("clients").current_dir(root()));
-    let mut answers = Vec::new();
-    for line in request_block {
-        answers.push(printed(&mut command(line, broker.port())));
-    }
-    for (language, mut program) in [("python", python_client()), ("js", node_client())] {
-        let text = of(language)[0].join("\n").replace("5555", broker.port());
-        match language {
-            "python" => program.args(["-c", &text]),
-            _ => program.args(["--input-type=module", "--eval", &text]),
-        };
-        answers.push(printed(&mut program));
-    }
-    assert_eq!(answers, vec![expected; 5], "buswire, python, node; programs of both");
+    let done = follow("clients/README.md");
+    assert_eq!(done, ["console", "console", "console", "python", "js"]);
 }

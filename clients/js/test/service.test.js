@@ -195,14 +195,14 @@ test("a second request at a time means a new socket", async (context) => {
 
 test("parts over 0.2, as fast as the socket takes them", async (context) => {
   const handler = async (frames, reply) => {
-    for (let number = 1; number < 5000; number += 1) {
+    for (let number = 1; number < 20_000; number += 1) {
       await reply.partial(["line", String(number)]);
     }
     await reply("end");
   };
   const { worker, router } = await serving(context, handler, { version: "0.2" });
   await router.send(worker, "MDPW02", "\x02", "token", "", "3");
-  for (let number = 1; number < 5000; number += 1) {
+  for (let number = 1; number < 20_000; number += 1) {
     assert.deepEqual(await router.receive(), [worker, ["MDPW02", "\x03", "token", "", "line", String(number)]]);
   }
   assert.deepEqual(await router.receive(), [worker, ["MDPW02", "\x04", "token", "", "end"]]);

@@ -190,6 +190,19 @@ class Service(unittest.TestCase):
         for code, *body in expected:
             self.assertEqual(self.router.receive(), [worker, b"MDPW02", code, TOKEN, b"", *body])
 
+    def test_parts_as_fast_as_the_socket_takes_them(self) -> None:
+        def handler(frames: list[bytes], reply: Responder) -> None:
+            for number in range(20_000):
+                reply.partial(str(number))
+            reply("end")
+
+        worker = self.serve(handler, version="0.2")
+        self.router.send(worker, b"MDPW02", b"\2", TOKEN, b"")
+        for number in range(20_000):
+            part = [worker, b"MDPW02", b"\3", TOKEN, b"", str(number).encode()]
+            self.assertEqual(self.router.receive(), part)
+        self.assertEqual(self.router.receive(), [worker, b"MDPW02", b"\4", TOKEN, b"", b"end"])
+
     def test_0_1_has_no_parts(self) -> None:
         raised: list[Exception] = []
 

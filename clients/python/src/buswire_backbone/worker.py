@@ -209,12 +209,13 @@ class Service:
             socket.ipv6 = True
             socket.maxmsgsize = BYTES_MAX
             socket.connect(self.endpoint)
-            self._send(socket, session, session.ready())
+            socket.send_multipart(session.ready())
             while session.lost is None and not self._may_stop(session):
                 self._turn(socket, session)
             if session.lost in (None, REJECTED):
                 socket.linger = LINGER_MS
-                self._send(socket, session, session.disconnect())
+                if socket.poll(LINGER_MS, zmq.POLLOUT):
+                    socket.send_multipart(session.disconnect())
         return session
 
     def _turn(self, socket: zmq.Socket[bytes], session: WorkerSession) -> None:
@@ -229,11 +230,12 @@ class Service:
             request = session.receive(socket.recv_multipart(), now)
             if request is not None:
                 self._requests.put((request.body, Responder(self, session)))
-        while not self._outbox.empty():
+        while not self._outbox.empty() and socket.poll(0, zmq.POLLOUT):
             self._carry_out(socket, session, self._outbox.get(), now)
         heartbeat = session.tick(now)
-        if heartbeat is not None:
-            self._send(socket, session, heartbeat)
+        # If the socket is full, what it holds is a sign of life as good.
+        if heartbeat is not None and socket.poll(0, zmq.POLLOUT):
+            socket.send_multipart(heartbeat)
 
     def _carry_out(
         self, socket: zmq.Socket[bytes], session: WorkerSession, answer: _Answer, now: float
@@ -243,14 +245,7 @@ class Service:
         elif answer.step == "reject":
             session.lost = REJECTED
         else:
-            self._send(socket, session, session.reply(answer.body, answer.step == "final", now))
-
-    @staticmethod
-    def _send(socket: zmq.Socket[bytes], session: WorkerSession, frames: list[bytes]) -> None:
-        try:
-            socket.send_multipart(frames, zmq.DONTWAIT)
-        except zmq.Again:
-            session.lost = "the broker takes no messages"
+            socket.send_multipart(session.reply(answer.body, answer.step == "final", now))
 
     def _may_stop(self, session: WorkerSession) -> bool:
         return self._stop_at is not None and (not session.busy or time.monotonic() >= self._stop_at)
@@ -265,11 +260,12 @@ class Service:
             self._discard()
 
     def _wait(self, deadline: float, socket: zmq.Socket[bytes] | None = None) -> None:
-        """Waits for the deadline, a wake-up, or a message."""
+        """Waits for the deadline, a wake-up, a message, or room for the next answer."""
         poller = zmq.Poller()
         poller.register(self._wakes, zmq.POLLIN)
         if socket is not None:
-            poller.register(socket, zmq.POLLIN)
+            events = zmq.POLLIN if self._outbox.empty() else zmq.POLLIN | zmq.POLLOUT
+            poller.register(socket, events)
         poller.poll(math.ceil(max(0.0, deadline - time.monotonic()) * 1000))
         try:
             self._wakes.recv(4096)
