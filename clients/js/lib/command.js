@@ -52,25 +52,29 @@ class CmdService extends BackboneService {
       let [outputSize, complaint] = [0, Buffer.alloc(0)];
       const end = (failure) => {
         clearTimeout(timer);
-        killGroup(child);
+        child.removeAllListeners().on("error", () => {});
         this.#child = null;
-        if (failure !== null) {
-          child.stdout?.destroy();
-          child.stderr?.destroy();
-          reject(new Error(failure));
-        } else {
+        if (failure === null) {
           resolve(Buffer.concat(output));
+        } else {
+          reject(new Error(failure));
         }
       };
+      const kill = (failure) => {
+        killGroup(child);
+        child.stdout.destroy();
+        child.stderr.destroy();
+        end(failure);
+      };
       const timer = setTimeout(
-        () => end(`the command took longer than ${this.#timeMax / 1000} s`),
+        () => kill(`the command took longer than ${this.#timeMax / 1000} s`),
         this.#timeMax,
       );
       child.stdout?.on("data", (chunk) => {
         output.push(chunk);
         outputSize += chunk.length;
         if (outputSize > this.#outputMax) {
-          end(`the command wrote more than ${this.#outputMax} bytes`);
+          kill(`the command wrote more than ${this.#outputMax} bytes`);
         }
       });
       child.stderr?.on("data", (chunk) => {

@@ -85,8 +85,9 @@ class CmdService(Service):
             except subprocess.TimeoutExpired:
                 raise CommandFailed(f"the command took longer than {self._time_max:g} s") from None
             finally:
-                # Whatever it started ends with it.
-                _kill_group(child)
+                # Until it is reaped its number is nobody else's.
+                if child.returncode is None:
+                    _kill_group(child)
                 self._child = None
         if status != 0:
             text = complaint.decode("utf-8", "replace").strip()
