@@ -1,6 +1,7 @@
 """The service against a bare ROUTER: literal frames."""
 
 import threading
+import time
 import unittest
 from typing import Callable
 
@@ -94,6 +95,14 @@ class Service(unittest.TestCase):
         self.assertNotEqual(again, worker)
         self.request(again)
         self.expect(again, b"\3", TOKEN, b"", b"ok")
+
+    def test_it_registers_again_as_soon_as_the_wait_is_over(self) -> None:
+        worker = self.serve(lambda frames, reply: reply("ok"))
+        start = time.monotonic()
+        for _ in range(30):
+            self.router.send(worker, b"", b"MDPW01", b"\5")
+            worker = self.registered()
+        self.assertLess(time.monotonic() - start, DEADLINE)
 
     def test_a_silent_broker_means_a_new_socket(self) -> None:
         timing = Timing(heartbeat=3600, expiry=0.05, reconnect_min=0.01, reconnect_max=0.02)

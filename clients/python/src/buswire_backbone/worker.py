@@ -253,10 +253,12 @@ class Service:
     def _pause(self, delay: float) -> None:
         """Waits before the next registration, and for a handler that is still at work."""
         deadline = time.monotonic() + delay
-        while self._stop_at is None and (
-            time.monotonic() < deadline or self._requests.unfinished_tasks
-        ):
-            self._wait(max(deadline, time.monotonic() + 1))
+        while self._stop_at is None and time.monotonic() < deadline:
+            self._wait(deadline)
+            self._discard()
+        while self._stop_at is None and self._requests.unfinished_tasks:
+            # Its end is a wake-up.
+            self._wait(time.monotonic() + 60)
             self._discard()
 
     def _wait(self, deadline: float, socket: zmq.Socket[bytes] | None = None) -> None:
