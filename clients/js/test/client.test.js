@@ -7,7 +7,14 @@ const { once } = require("node:events");
 const net = require("node:net");
 const { test } = require("node:test");
 
-const { AnswerTooLarge, BackboneClient, ConnectTimeout, Disconnected, InvalidStateError, RequestTimeout } = require("..");
+const {
+  AnswerTooLarge,
+  BackboneClient,
+  ConnectTimeout,
+  Disconnected,
+  InvalidStateError,
+  RequestTimeout,
+} = require("..");
 const { BareRouter, DEADLINE } = require("./peers");
 
 const SHORT = 50;

@@ -3,18 +3,28 @@
 // The frames and the state machine of a worker, without sockets; times are made up.
 
 const assert = require("node:assert/strict");
+const fs = require("node:fs");
+const path = require("node:path");
 const { test } = require("node:test");
 
-const { BackboneClientMessage, ProtocolError } = require("..");
+const exported = require("..");
 const { decodeReply, encodeRequest, endpointOf, toFrames, toService } = require("../lib/protocol");
 const { Backoff, TIMING, WorkerSession } = require("../lib/session");
 const { texts } = require("./peers");
+
+const { BackboneClientMessage, ProtocolError } = exported;
 
 const ID = Buffer.of(0, 0, 0, 7);
 const bytes = (...parts) => parts.map((part) => Buffer.from(part, "latin1"));
 const session = (version = "0.1") => new WorkerSession(Buffer.from("echo"), version, TIMING, 100_000);
 const give = (to, now, ...parts) => to.receive(bytes(...parts), now);
 const ask = (of, now) => give(of, now, "", "MDPW01", "\x02", "token", "", "Hello");
+
+test("what is declared is what is exported", () => {
+  const declarations = fs.readFileSync(path.join(__dirname, "../index.d.ts"), "utf8");
+  const classes = [...declarations.matchAll(/^export class (\w+)/gm)].map(([, name]) => name);
+  assert.deepEqual(classes.sort(), Object.keys(exported).sort());
+});
 
 test("a request has the form of its version", () => {
   const encode = (version, body, id) => texts(encodeRequest(version, Buffer.from("echo"), toFrames(body), id));
