@@ -106,13 +106,16 @@ class Connection {
   #arm() {
     clearTimeout(this.#timer);
     const left = Math.max(0, Math.ceil(this.session.deadline() - performance.now()));
-    this.#timer = setTimeout(() => {
-      const heartbeat = this.session.tick(performance.now());
-      if (heartbeat !== null) {
-        this.send(heartbeat);
-      }
-      this.turn();
-    }, left);
+    // After a stall what has arrived is taken in before silence is looked for.
+    this.#timer = setTimeout(() => setImmediate(() => this.#tick()), left);
+  }
+
+  #tick() {
+    const heartbeat = this.isOpen ? this.session.tick(performance.now()) : null;
+    if (heartbeat !== null) {
+      this.send(heartbeat);
+    }
+    this.turn();
   }
 }
 

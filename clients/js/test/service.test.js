@@ -107,6 +107,15 @@ test("a silent broker means a new socket", async (context) => {
   assert.notDeepEqual(await registered(), worker);
 });
 
+test("a stall of the program is no silence of the broker", async (context) => {
+  const { worker, request, expect } = await serving(context, (frames, reply) => reply("ok"), {
+    timing: { expiry: 2000 },
+  });
+  await request(worker);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500);
+  await expect(worker, "\x03", "token", "", "ok");
+});
+
 test("a result for an old registration is thrown away", async (context) => {
   const held = [];
   const { worker, router, registered, request, expect } = await serving(
