@@ -104,7 +104,7 @@ pub fn raw(address: &str, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A Python program that reads and writes lines. Killed when dropped.
+/// A program that reads and writes lines. Killed when dropped.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
@@ -116,28 +116,28 @@ pub struct Peer {
 pub fn python(name: &str, arguments: &[&str]) -> Peer {
     let interpreter = std::env::var("BUSWIRE_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = format!("{}/py/{name}.py", env!("CARGO_MANIFEST_DIR"));
-    let mut child = Command::new(&interpreter)
-        .arg("-u")
-        .arg(script)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{interpreter} does not start: {error}"));
-    let stdin = child.stdin.take().expect("stdin is piped");
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let (send, lines) = sync_channel(1024);
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    Peer { child, stdin, lines }
+    Peer::start(Command::new(&interpreter).arg("-u").arg(script).args(arguments))
 }
 
 impl Peer {
+    /// Starts a program.
+    pub fn start(command: &mut Command) -> Self {
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child =
+            started.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = sync_channel(1024);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, stdin, lines }
+    }
+
     /// The next line that it prints.
     pub fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|error| {

@@ -12,11 +12,13 @@
 )]
 
 mod backplane;
+mod broker;
 mod client;
 mod gateway;
 mod wait;
 
 pub use backplane::{Site, Visit};
+pub use broker::{Broker, node_client, python_client, root};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
 pub use wait::{DEADLINE, until};

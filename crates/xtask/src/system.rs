@@ -23,21 +23,26 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 9] = [
     ("curl", "drives Backplane"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
     ("python3-zmq", "drives Majordomo"),
+    ("nodejs", "runs the Node clients"),
+    ("npm", "installs what they need"),
     ("chromium", "shows the demo page"),
     ("chromium-driver", "clicks on it"),
     ("fonts-dejavu-core", "letters for the screenshot"),
 ];
 
+/// Programs that may come from elsewhere than the package of Debian.
+const PROGRAMS: [(&str, &str); 2] = [("nodejs", "node"), ("npm", "npm")];
+
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
-        println!("for the tests also curl, python3 with pyzmq, chromium and chromedriver.");
+        println!("for the tests also curl, python3, node, npm, chromium and chromedriver.");
         return Ok(());
     }
     let wanted = BUILD.iter().chain(TESTS.iter().filter(|_| purpose == For::Tests));
@@ -56,6 +61,10 @@ pub(crate) fn install(purpose: For) -> Result<()> {
 }
 
 fn is_installed(package: &str) -> bool {
+    let program = PROGRAMS.iter().find(|(of, _)| *of == package);
+    if program.is_some_and(|(_, program)| run::succeeds(program, &["--version"])) {
+        return true;
+    }
     let status = ["-W", "-f=${Status}", package];
     run::output(Path::new("/"), "dpkg-query", &status)
         .is_ok_and(|status| status == "install ok installed")
@@ -73,17 +82,28 @@ fn apt(arguments: &[&str]) -> Result<()> {
     run::run_with(Path::new("/"), "sudo", &[&["apt-get"], arguments].concat(), &environment)
 }
 
-/// Makes a Python environment with the clients from PyPI that tests run, and returns its
+/// Makes a Python environment with the packages from PyPI that tests need, and returns its
 /// interpreter.
 pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    if !run::succeeds(&interpreter, &["-c", "import websockets, zmq"]) {
+    if !run::succeeds(&interpreter, &["-c", "import mypy, websockets, zmq"]) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
         run::run(root, &interpreter, &[&install, [requirements.as_str()].as_slice()].concat())?;
     }
     Ok(interpreter)
+}
+
+/// Installs the packages from npm that the Node clients and their tests need.
+pub(crate) fn node(root: &Path) -> Result<()> {
+    let folder = root.join("clients/js");
+    let name = folder.display().to_string();
+    if run::succeeds("npm", &["--prefix", &name, "ls"]) {
+        return Ok(());
+    }
+    // Without scripts: the one of zeromq would build what the package already contains.
+    run::run(&folder, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
 }
