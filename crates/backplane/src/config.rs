@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use buswire_message::SecretHash;
 use http::HeaderValue;
 use url::Url;
 
@@ -231,6 +232,15 @@ impl Default for PasswordCost {
     }
 }
 
+/// Who may provision over HTTP (Backplane §13.7). There is no way to become one over the network.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// Sent as `admin`; published tooling writes `bpadmin`.
+    pub name: String,
+    /// The hash of what is sent as `secret`, which must have 128 random bits at least.
+    pub secret: SecretHash,
+}
+
 /// The settings of the door (Backplane §20).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -252,6 +262,8 @@ pub struct Config {
     pub limits: Limits,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
+    /// Who may provision over HTTP; default nobody.
+    pub administrators: Vec<Administrator>,
 }
 
 impl Config {
@@ -267,6 +279,7 @@ impl Config {
             lifetimes: Lifetimes::default(),
             limits: Limits::default(),
             password_cost: PasswordCost::default(),
+            administrators: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use buswire_store::{Batch, Expectation, Operation};
 
 use crate::{
     Backplane,
-    admin::buses::in_realm,
+    admin::{ATTEMPTS, buses::in_realm},
     error::AdminError,
     rules::{
         names::{ClientId, GrantId},
@@ -20,9 +20,6 @@ use crate::{
 
 /// Characters of a grant id. It is a name, not a secret.
 const GRANT_ID_LENGTH: usize = 20;
-
-/// How often a change that met somebody else's is tried again.
-const ATTEMPTS: usize = 8;
 
 /// An active grant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Never here: a rule of one endpoint.
 
 mod cors;
+mod provision;
 mod request;
 mod response;
 mod v1;
@@ -27,6 +28,7 @@ use http::{Method, StatusCode, request::Parts};
 
 use self::{v1::V1Error, v2_error::V2Error};
 use crate::{
+    Backplane,
     config::{Generations, SecureTransport, TlsPolicy},
     state::State,
     wire::path::{Endpoint, Family},
@@ -144,6 +146,9 @@ async fn dispatch(state: Arc<State>, request: Request) -> Response {
             v1::post(&state, &parts, body, bus, "new").await
         }
         (Endpoint::Bus { form, bus }, Some(_)) => v1::bus(&state, &parts, *form, bus).await,
+        (Endpoint::Provision(call), None) if is_post => {
+            provision::provision(&Backplane { state }, &parts, body, *call).await
+        }
         (Endpoint::Unknown(family), _) => unknown(*family),
         (known, _) => method_not_allowed(known),
     }
@@ -158,10 +163,10 @@ fn unknown(family: Family) -> Response {
 }
 
 fn method_not_allowed(endpoint: &Endpoint<'_>) -> Response {
-    let response = match endpoint.family() {
-        Family::One => v1::refuse(&V1Error::Method),
-        Family::Two => v2_error::refuse(&V2Error::Method),
-        Family::Other => unknown_url(),
+    let response = match (endpoint, endpoint.family()) {
+        (Endpoint::Provision(_), _) | (_, Family::One) => v1::refuse(&V1Error::Method),
+        (_, Family::Two) => v2_error::refuse(&V2Error::Method),
+        (_, Family::Other) => unknown_url(),
     };
     response::with_allow(response, endpoint.allowed())
 }

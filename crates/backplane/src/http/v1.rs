@@ -85,15 +85,12 @@ impl V1Error {
     }
 
     fn body(&self) -> Vec<u8> {
-        let mut body = b"{\"ERR_MSG\":".to_vec();
-        push_string(&mut body, &self.to_string());
-        body.push(b'}');
-        body
+        err_msg(&self.to_string())
     }
 
     /// Logs a failure of ours, once, and says only that there was one.
-    fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::warn!(error, "a 1.x request failed");
+    pub(super) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::warn!(error, "a request failed");
         Self::Unavailable
     }
 }
@@ -105,6 +102,14 @@ impl From<BodyError> for V1Error {
             BodyError::Broken => Self::Broken,
         }
     }
+}
+
+/// The body of an error in the style of 1.x (§3.8).
+pub(super) fn err_msg(text: &str) -> Vec<u8> {
+    let mut body = b"{\"ERR_MSG\":".to_vec();
+    push_string(&mut body, text);
+    body.push(b'}');
+    body
 }
 
 /// The answer to a refused request.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::params::decode_segment;
+use super::{
+    params::decode_segment,
+    provision::{Call, Generation},
+};
 
 /// Whether frames of a 1.x path show `expire`: only those of `/v1.3` do (Backplane §6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(crate) enum Endpoint<'a> {
     Message { id: Cow<'a, str> },
     /// `/v2/message`
     Post,
+    /// `/v1…/provision/{entity}/{action}`, `/v2/provision/{entity}/{action}`
+    Provision(Call),
     /// Nothing of ours.
     Unknown(Family),
 }
@@ -82,17 +87,24 @@ impl<'a> Endpoint<'a> {
                     Self::Channel { form, bus, channel }
                 }
             }
+            ([Some(word), Some(entity), Some(action), None], None) if word == "provision" => {
+                provision(Generation::One, &entity, &action)
+            }
             _ => Self::Unknown(Family::One),
         }
     }
 
     fn two(segments: Vec<Cow<'a, str>>) -> Self {
         let mut segments = segments.into_iter();
-        match (segments.next().as_deref(), segments.next(), segments.next()) {
-            (Some("token"), None, None) => Self::Token,
-            (Some("messages"), None, None) => Self::Messages,
-            (Some("message"), None, None) => Self::Post,
-            (Some("message"), Some(id), None) => Self::Message { id },
+        let four = (segments.next(), segments.next(), segments.next(), segments.next());
+        match (four.0.as_deref(), four.1, four.2, four.3) {
+            (Some("token"), None, None, None) => Self::Token,
+            (Some("messages"), None, None, None) => Self::Messages,
+            (Some("message"), None, None, None) => Self::Post,
+            (Some("message"), Some(id), None, None) => Self::Message { id },
+            (Some("provision"), Some(entity), Some(action), None) => {
+                provision(Generation::Two, &entity, &action)
+            }
             _ => Self::Unknown(Family::Two),
         }
     }
@@ -102,6 +114,10 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::NewChannel { .. } | Self::Channel { .. } | Self::Bus { .. } => Family::One,
             Self::Token | Self::Messages | Self::Message { .. } | Self::Post => Family::Two,
+            Self::Provision(call) => match call.generation() {
+                Generation::One => Family::One,
+                Generation::Two => Family::Two,
+            },
             Self::Unknown(family) => *family,
         }
     }
@@ -116,6 +132,7 @@ impl<'a> Endpoint<'a> {
             Self::Messages => "v2_messages",
             Self::Message { .. } => "v2_message",
             Self::Post => "v2_post",
+            Self::Provision(_) => "provision",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -125,7 +142,7 @@ impl<'a> Endpoint<'a> {
         match self {
             Self::Bus { .. } | Self::Messages | Self::Message { .. } => "GET, HEAD",
             Self::NewChannel { .. } | Self::Channel { .. } | Self::Token => "GET, HEAD, POST",
-            Self::Post => "POST",
+            Self::Post | Self::Provision(_) => "POST",
             Self::Unknown(_) => "",
         }
     }
@@ -138,8 +155,16 @@ impl<'a> Endpoint<'a> {
             | Self::Token
             | Self::Messages
             | Self::Message { .. } => true,
-            Self::Bus { .. } | Self::Post | Self::Unknown(_) => false,
+            Self::Bus { .. } | Self::Post | Self::Provision(_) | Self::Unknown(_) => false,
         }
+    }
+}
+
+fn provision(generation: Generation, entity: &str, action: &str) -> Endpoint<'static> {
+    match (Call::parse(generation, entity, action), generation) {
+        (Some(call), _) => Endpoint::Provision(call),
+        (None, Generation::One) => Endpoint::Unknown(Family::One),
+        (None, Generation::Two) => Endpoint::Unknown(Family::Two),
     }
 }
 
@@ -205,6 +230,10 @@ mod tests {
             ("/v2", Family::Two),
             ("/v2/message/a/b", Family::Two),
             ("/v2/message/%ff", Family::Two),
+            ("/v1/provision/client/list", Family::One),
+            ("/bus/provision/bus/list", Family::One),
+            ("/v2/provision/bus/add", Family::Two),
+            ("/v2/provision/grant/list/x", Family::Two),
         ];
         for (path, family) in cases {
             assert_eq!(Endpoint::parse(path), Endpoint::Unknown(family), "{path}");
