@@ -45,6 +45,12 @@ impl PublicUrl {
         &self.0
     }
 
+    /// The origin, as browsers send it in `Origin`.
+    pub(crate) fn origin(&self) -> String {
+        // It was parsed before, so this never falls back.
+        Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
+    }
+
     /// The URL of single messages without the id; what
     /// [`BusConfig::message_url_prefix`](buswire_bus::BusConfig) must be too, so that `messageURL:`
     /// filters match.
@@ -153,6 +159,14 @@ pub struct Lifetimes {
     /// How long a used privileged refresh token is recognised as used, and an expired privileged
     /// access token as expired; default 30 days. After that both are unknown.
     pub memory_of_spent_tokens: Duration,
+    /// An authorization code; default 600 s (Backplane §11.1).
+    pub code: Duration,
+    /// The sign-in of a bus owner; default 3600 s.
+    pub sign_in: Duration,
+    /// A request for authorization that waits for the owner; default 1200 s.
+    pub authorization_request: Duration,
+    /// The form with which an owner decides; default 300 s.
+    pub decision: Duration,
 }
 
 impl Default for Lifetimes {
@@ -163,6 +177,10 @@ impl Default for Lifetimes {
             privileged_refresh: None,
             channel_margin: Duration::from_secs(3600),
             memory_of_spent_tokens: Duration::from_secs(30 * 86_400),
+            code: Duration::from_secs(600),
+            sign_in: Duration::from_secs(3600),
+            authorization_request: Duration::from_secs(1200),
+            decision: Duration::from_secs(300),
         }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Never here: a rule of one endpoint.
 
+mod authorization;
 mod cors;
+mod discovery;
 mod provision;
 mod request;
 mod response;
 mod v1;
+mod v2_code;
 mod v2_error;
 mod v2_messages;
 mod v2_post;
@@ -44,7 +47,8 @@ pub(crate) enum Reading {
 /// The routes of the door. Paths with doubled slashes are taken whatever they begin with, since
 /// published clients send such; what is not ours of these is answered 404.
 pub(crate) fn router(state: Arc<State>) -> Router {
-    let mut router = Router::new().route("//{*rest}", any(serve));
+    let mut router =
+        Router::new().route("//{*rest}", any(serve)).route("/.well-known/host-meta", any(serve));
     for first in ["v1", "v1.1", "v1.2", "v1.3", "v2", "bus"] {
         for path in [format!("/{first}"), format!("/{first}/"), format!("/{first}/{{*rest}}")] {
             router = router.route(&path, any(serve));
@@ -133,7 +137,16 @@ async fn dispatch(state: Arc<State>, request: Request) -> Response {
     match (&endpoint, reading(&parts.method)) {
         (Endpoint::Message { id }, Some(_)) => v2_messages::message(&state, &parts, id).await,
         (Endpoint::Token, Some(reading)) => v2_token::anonymous(&state, &parts, reading).await,
-        (Endpoint::Token, None) if is_post => v2_token::privileged(&state, &parts, body).await,
+        (Endpoint::Token, None) if is_post => {
+            v2_token::privileged(&Backplane { state }, &parts, body).await
+        }
+        (Endpoint::Authorize, reading) if is_post || reading.is_some() => {
+            authorization::authorize(&state, &parts, body).await
+        }
+        (Endpoint::Authenticate, reading) if is_post || reading.is_some() => {
+            authorization::authenticate(&state, &parts, body).await
+        }
+        (Endpoint::HostMeta(form), Some(_)) => discovery::host_meta(&state, *form),
         (Endpoint::Post, None) if is_post => v2_post::post(&state, &parts, body).await,
         (Endpoint::NewChannel { .. }, Some(reading)) => v1::new_channel(&state, &parts, reading),
         (Endpoint::Channel { form, bus, channel }, Some(_)) => {

@@ -40,6 +40,11 @@ pub(crate) fn text(status: StatusCode, body: &'static str) -> Response {
     typed(status, TEXT, body)
 }
 
+/// A document of another type.
+pub(crate) fn document(status: StatusCode, kind: &'static str, body: String) -> Response {
+    typed(status, HeaderValue::from_static(kind), body)
+}
+
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response {
     bare(status, Body::empty())

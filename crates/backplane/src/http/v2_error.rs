@@ -58,6 +58,10 @@ pub(crate) enum V2Error {
     RefreshRule,
     #[error("Invalid code: {0}")]
     Code(String),
+    #[error("Invalid redirect_uri: {0}")]
+    RedirectUri(String),
+    #[error("Invalid redirect_uri: {0}")]
+    OtherRedirectUri(String),
     #[error("invalid token")]
     InvalidRefresh,
     #[error("expired token")]
@@ -128,6 +132,7 @@ impl V2Error {
             | Self::CodeRule
             | Self::RedirectRule
             | Self::RefreshRule
+            | Self::RedirectUri(_)
             | Self::Block { .. }
             | Self::Broken
             | Self::NotJson
@@ -138,9 +143,10 @@ impl V2Error {
             | Self::ExpirePast => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::Scope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
             Self::GrantType(_) => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
-            Self::Code(_) | Self::InvalidRefresh | Self::ExpiredRefresh => {
-                (StatusCode::BAD_REQUEST, "invalid_grant")
-            }
+            Self::Code(_)
+            | Self::OtherRedirectUri(_)
+            | Self::InvalidRefresh
+            | Self::ExpiredRefresh => (StatusCode::BAD_REQUEST, "invalid_grant"),
             Self::ClientAuthentication => (StatusCode::UNAUTHORIZED, "invalid_client"),
             Self::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),

@@ -11,11 +11,12 @@ use url::form_urlencoded;
 use super::{
     Reading, is_secure,
     request::{self, Basic, has_type, read_body},
-    response,
+    response, v2_code,
     v2_error::{V2Error, echo, refuse},
     v2_messages::{params, respond},
 };
 use crate::{
+    Backplane,
     rules::{names::ClientId, scopes::ScopeRefusal, token::TokenText},
     state::{
         State,
@@ -99,14 +100,19 @@ fn told(issued: &Issued) -> Vec<u8> {
 }
 
 /// `POST /v2/token`: a token for a client.
-pub(crate) async fn privileged(state: &State, parts: &Parts, body: Body) -> Response {
-    match privileged_pair(state, parts, body).await {
+pub(crate) async fn privileged(backplane: &Backplane, parts: &Parts, body: Body) -> Response {
+    match privileged_pair(backplane, parts, body).await {
         Ok(issued) => response::with_pragma(response::json(StatusCode::OK, told(&issued))),
         Err(error) => refuse(&error),
     }
 }
 
-async fn privileged_pair(state: &State, parts: &Parts, body: Body) -> Result<Issued, V2Error> {
+async fn privileged_pair(
+    backplane: &Backplane,
+    parts: &Parts,
+    body: Body,
+) -> Result<Issued, V2Error> {
+    let state = &backplane.state;
     if !is_secure(state, parts) {
         return Err(V2Error::Insecure);
     }
@@ -124,20 +130,32 @@ async fn privileged_pair(state: &State, parts: &Parts, body: Body) -> Result<Iss
         return Err(V2Error::ClientAuthentication);
     }
     let client = authenticate(state, &parts.headers).await?;
-    let grant = Grant::read(&query, &form)?;
-    let issued = match grant {
+    // Before all other checks: a code that was shown is used, whatever comes of the request (§10.2).
+    // That it was no good is told after what is wrong with the parameters.
+    let burned = match form.non_blank("code") {
+        Some(code) => v2_code::burn(backplane, &client, code).await,
+        None => Err(V2Error::CodeRule),
+    };
+    match Grant::read(&query, &form)? {
         Grant::ClientCredentials { scope } => {
-            state.issue_to_client(&client, &requested_scope(scope)?).await
+            let issued = state.issue_to_client(&client, &requested_scope(scope)?).await;
+            issued.map_err(of_privileged)
+        }
+        Grant::Code { code, redirect_uri, verifier, scope } => {
+            let burned = burned?;
+            v2_code::check_redirect_uri(&client, redirect_uri)?;
+            let scope = requested_scope(scope)?;
+            v2_code::redeem(backplane, &client, code, burned, verifier, &scope).await
         }
         Grant::Refresh { token, scope } => {
             let text = TokenText::parse(token).ok_or(V2Error::InvalidRefresh)?;
-            state.refresh_privileged(&client, text, scope.unwrap_or_default()).await
+            let issued = state.refresh_privileged(&client, text, scope.unwrap_or_default()).await;
+            issued.map_err(of_privileged)
         }
-    };
-    issued.map_err(of_privileged)
+    }
 }
 
-fn of_privileged(error: TokenError) -> V2Error {
+pub(super) fn of_privileged(error: TokenError) -> V2Error {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         tracing::warn!(error, "a privileged token was not issued");
         V2Error::TokenFailed
@@ -154,6 +172,7 @@ fn of_privileged(error: TokenError) -> V2Error {
 /// What a client asks for.
 enum Grant<'a> {
     ClientCredentials { scope: Option<&'a str> },
+    Code { code: &'a str, redirect_uri: &'a str, verifier: Option<&'a str>, scope: Option<&'a str> },
     Refresh { token: &'a str, scope: Option<&'a str> },
 }
 
@@ -184,12 +203,12 @@ impl<'a> Grant<'a> {
         if redirect_uri.is_some() != is_code {
             return Err(V2Error::RedirectRule);
         }
-        match (code, token) {
-            // No code was ever issued, so every one is unknown.
-            (Some(code), _) => Err(V2Error::Code(echo(code))),
-            (None, Some(token)) => Ok(Self::Refresh { token, scope }),
-            (None, None) => Ok(Self::ClientCredentials { scope }),
-        }
+        let verifier = form.non_blank("code_verifier");
+        Ok(match (code.zip(redirect_uri), token) {
+            (Some((code, redirect_uri)), _) => Self::Code { code, redirect_uri, verifier, scope },
+            (None, Some(token)) => Self::Refresh { token, scope },
+            (None, None) => Self::ClientCredentials { scope },
+        })
     }
 }
 

@@ -3,10 +3,13 @@
 //! Never here: HTTP.
 
 pub(crate) mod accounts;
+pub(crate) mod authorization;
 pub(crate) mod buses;
 pub(crate) mod cache;
 pub(crate) mod channels;
 pub(crate) mod clients;
+pub(crate) mod codes;
+pub(crate) mod failures;
 pub(crate) mod password;
 pub(crate) mod privileged;
 pub(crate) mod records;
@@ -26,6 +29,7 @@ use self::{
     buses::BusFacts,
     cache::TimedCache,
     clients::Client,
+    failures::Failures,
     password::{Credential, Passwords},
     records::Channel,
     rows::Rows,
@@ -47,6 +51,7 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) message_url_prefix: Arc<str>,
     pub(crate) passwords: Passwords,
+    pub(crate) failures: Failures,
     pub(crate) waiting: Waiting,
     users: TimedCache<UserName, Arc<Credential>>,
     v1_buses: TimedCache<BusName, Arc<BTreeMap<UserName, Permissions>>>,
@@ -76,6 +81,7 @@ impl State {
             buses,
             rows: Rows::new(store, clock),
             passwords: Passwords::new(config.password_cost, &limits, &*entropy),
+            failures: Failures::new(capacity),
             entropy,
             message_url_prefix: config.public_url.message_url_prefix(),
             waiting: Waiting::new(limits.waiting_max, limits.waiting_per_token_max),

@@ -14,6 +14,15 @@ pub(crate) enum FrameForm {
     WithExpire,
 }
 
+/// Where host-meta is read, which decides its form (Backplane §12.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostMetaForm {
+    /// That of the reference server, below `/v2`.
+    Reference,
+    /// That of RFC 6415, at the root of the host.
+    Standard,
+}
+
 /// In whose style errors are written (Backplane §3.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -42,6 +51,12 @@ pub(crate) enum Endpoint<'a> {
     Message { id: Cow<'a, str> },
     /// `/v2/message`
     Post,
+    /// `/v2/authorize`
+    Authorize,
+    /// `/v2/authenticate`
+    Authenticate,
+    /// `/v2/.well-known/host-meta` and `/.well-known/host-meta`
+    HostMeta(HostMetaForm),
     /// `/v1…/provision/{entity}/{action}`, `/v2/provision/{entity}/{action}`
     Provision(Call),
     /// Nothing of ours.
@@ -69,6 +84,7 @@ impl<'a> Endpoint<'a> {
             "v1" | "v1.1" | "v1.2" => Self::one(FrameForm::Plain, decoded),
             "v1.3" => Self::one(FrameForm::WithExpire, decoded),
             "v2" => Self::two(decoded),
+            ".well-known" if decoded == ["host-meta"] => Self::HostMeta(HostMetaForm::Standard),
             _ => Self::Unknown(Family::Other),
         }
     }
@@ -101,6 +117,11 @@ impl<'a> Endpoint<'a> {
             (Some("token"), None, None, None) => Self::Token,
             (Some("messages"), None, None, None) => Self::Messages,
             (Some("message"), None, None, None) => Self::Post,
+            (Some("authorize"), None, None, None) => Self::Authorize,
+            (Some("authenticate"), None, None, None) => Self::Authenticate,
+            (Some(".well-known"), Some(name), None, None) if name == "host-meta" => {
+                Self::HostMeta(HostMetaForm::Reference)
+            }
             (Some("message"), Some(id), None, None) => Self::Message { id },
             (Some("provision"), Some(entity), Some(action), None) => {
                 provision(Generation::Two, &entity, &action)
@@ -113,7 +134,13 @@ impl<'a> Endpoint<'a> {
     pub(crate) const fn family(&self) -> Family {
         match self {
             Self::NewChannel { .. } | Self::Channel { .. } | Self::Bus { .. } => Family::One,
-            Self::Token | Self::Messages | Self::Message { .. } | Self::Post => Family::Two,
+            Self::Token
+            | Self::Messages
+            | Self::Message { .. }
+            | Self::Post
+            | Self::Authorize
+            | Self::Authenticate
+            | Self::HostMeta(_) => Family::Two,
             Self::Provision(call) => match call.generation() {
                 Generation::One => Family::One,
                 Generation::Two => Family::Two,
@@ -132,6 +159,9 @@ impl<'a> Endpoint<'a> {
             Self::Messages => "v2_messages",
             Self::Message { .. } => "v2_message",
             Self::Post => "v2_post",
+            Self::Authorize => "v2_authorize",
+            Self::Authenticate => "v2_authenticate",
+            Self::HostMeta(_) => "host_meta",
             Self::Provision(_) => "provision",
             Self::Unknown(_) => "unknown",
         }
@@ -140,8 +170,14 @@ impl<'a> Endpoint<'a> {
     /// The methods that it takes, for `Allow`.
     pub(crate) const fn allowed(&self) -> &'static str {
         match self {
-            Self::Bus { .. } | Self::Messages | Self::Message { .. } => "GET, HEAD",
-            Self::NewChannel { .. } | Self::Channel { .. } | Self::Token => "GET, HEAD, POST",
+            Self::Bus { .. } | Self::Messages | Self::Message { .. } | Self::HostMeta(_) => {
+                "GET, HEAD"
+            }
+            Self::NewChannel { .. }
+            | Self::Channel { .. }
+            | Self::Token
+            | Self::Authorize
+            | Self::Authenticate => "GET, HEAD, POST",
             Self::Post | Self::Provision(_) => "POST",
             Self::Unknown(_) => "",
         }
@@ -155,7 +191,13 @@ impl<'a> Endpoint<'a> {
             | Self::Token
             | Self::Messages
             | Self::Message { .. } => true,
-            Self::Bus { .. } | Self::Post | Self::Provision(_) | Self::Unknown(_) => false,
+            Self::Bus { .. }
+            | Self::Post
+            | Self::Authorize
+            | Self::Authenticate
+            | Self::HostMeta(_)
+            | Self::Provision(_)
+            | Self::Unknown(_) => false,
         }
     }
 }
