@@ -214,6 +214,20 @@ pub struct Limits {
     pub cached_for: Duration,
     /// Grants of one client, default 1000; more are refused.
     pub grants_per_client_max: usize,
+    /// Channels of 1.x and anonymous tokens that are minted for one address in a minute, default
+    /// 3000; more get 429. Of IPv6 an address is a network of 64 bits. 0 is any number. Without a
+    /// [`ConnectInfo`](axum::extract::ConnectInfo) in the request nothing is counted by address.
+    pub visits_per_address_max: u32,
+    /// Anonymous tokens that are minted for one bus in a minute, default 60 000; more get 429. 0 is
+    /// any number.
+    pub visits_per_bus_max: u32,
+    /// Wrong passwords for one account in ten minutes, default 10; then the account gets 429 until
+    /// they are over: a bus owner from everywhere, a user or client from the address that failed.
+    /// 0 is any number.
+    pub failures_per_account_max: u32,
+    /// Wrong passwords from one address in ten minutes, default 100; then it gets 429 until they are
+    /// over. 0 is any number.
+    pub failures_per_address_max: u32,
 }
 
 impl Default for Limits {
@@ -229,6 +243,10 @@ impl Default for Limits {
             cached_max: 65_536,
             cached_for: Duration::from_secs(5),
             grants_per_client_max: 1000,
+            visits_per_address_max: 3000,
+            visits_per_bus_max: 60_000,
+            failures_per_account_max: 10,
+            failures_per_address_max: 100,
         }
     }
 }

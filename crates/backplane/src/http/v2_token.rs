@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use buswire_message::{BusName, Realm, Scope};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use url::form_urlencoded;
 
 use super::{
@@ -22,6 +22,7 @@ use crate::{
         State,
         clients::Client,
         password::Account,
+        throttle::Source,
         tokens::{Issued, TokenError},
     },
     wire::{callback::Callback, json::push_string, params::Params},
@@ -41,13 +42,17 @@ pub(crate) async fn anonymous(state: &State, parts: &Parts, reading: Reading) ->
     if reading == Reading::Head {
         return response::json(StatusCode::OK, Bytes::new());
     }
-    match anonymous_pair(state, &params).await {
+    match anonymous_pair(state, &params, request::source(parts)).await {
         Ok(issued) => response::with_pragma(respond(state, Some(&callback), Ok(told(&issued)))),
         Err(error) => respond(state, Some(&callback), Err(error)),
     }
 }
 
-async fn anonymous_pair(state: &State, params: &Params<'_>) -> Result<Issued, V2Error> {
+async fn anonymous_pair(
+    state: &State,
+    params: &Params<'_>,
+    source: Source,
+) -> Result<Issued, V2Error> {
     match (params.non_blank("bus"), params.non_blank("refresh_token")) {
         (Some(_), Some(_)) | (None, None) => Err(V2Error::BusOrRefresh),
         (Some(text), None) => {
@@ -56,6 +61,8 @@ async fn anonymous_pair(state: &State, params: &Params<'_>) -> Result<Issued, V2
             let facts = state.bus_facts(&bus).await;
             let facts = facts.map_err(|error| anonymous_failed(&error))?.ok_or_else(unknown)?;
             let filters = requested_scope(params.non_blank("scope"))?;
+            state.throttle.visit(source, state.now()).map_err(V2Error::TooOften)?;
+            state.throttle.visit_bus(&bus, state.now()).map_err(V2Error::TooOften)?;
             state.open_channel(&facts, &filters).await.map_err(of_anonymous)
         }
         (None, Some(text)) => {
@@ -129,7 +136,7 @@ async fn privileged_pair(
     if misplaced(&query) || misplaced(&form) {
         return Err(V2Error::ClientAuthentication);
     }
-    let client = authenticate(state, &parts.headers).await?;
+    let client = authenticate(state, parts).await?;
     // Before all other checks: a code that was shown is used, whatever comes of the request (§10.2).
     // That it was no good is told after what is wrong with the parameters.
     let burned = match form.non_blank("code") {
@@ -214,9 +221,10 @@ impl<'a> Grant<'a> {
 
 /// The client that a request proves to come from, by HTTP Basic: the parts as they are, or form-decoded
 /// as RFC 6749 has it (§10.2).
-async fn authenticate(state: &State, headers: &HeaderMap) -> Result<Arc<Client>, V2Error> {
-    let basic = request::basic(headers).ok_or(V2Error::ClientAuthentication)?;
-    if let Some(client) = check(state, &basic).await? {
+async fn authenticate(state: &State, parts: &Parts) -> Result<Arc<Client>, V2Error> {
+    let basic = request::basic(&parts.headers).ok_or(V2Error::ClientAuthentication)?;
+    let source = request::source(parts);
+    if let Some(client) = check(state, &basic, source).await? {
         return Ok(client);
     }
     let decoded = Basic {
@@ -224,19 +232,22 @@ async fn authenticate(state: &State, headers: &HeaderMap) -> Result<Arc<Client>,
         password: form_decoded(basic.password.expose()).into(),
     };
     let is_same = decoded.name == basic.name && decoded.password == basic.password;
-    let client = if is_same { None } else { check(state, &decoded).await? };
+    let client = if is_same { None } else { check(state, &decoded, source).await? };
     client.ok_or(V2Error::ClientAuthentication)
 }
 
-async fn check(state: &State, basic: &Basic) -> Result<Option<Arc<Client>>, V2Error> {
+async fn check(
+    state: &State,
+    basic: &Basic,
+    source: Source,
+) -> Result<Option<Arc<Client>>, V2Error> {
     let client = match basic.name.parse::<ClientId>() {
         Ok(id) => state.client(&id).await.map_err(|error| V2Error::unavailable(&error))?,
         Err(_) => None,
     };
     let stored = client.as_ref().map(|client| &client.credential);
     let account = Account::Client(&basic.name);
-    let verdict = state.passwords.verify(account, stored, &basic.password, state.now());
-    let is_right = verdict.await.map_err(|error| V2Error::unavailable(&error))?;
+    let is_right = state.verify_password(account, stored, &basic.password, source).await?;
     Ok(client.filter(|_| is_right))
 }
 

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     State,
     accounts::kinds,
-    password::{Account, Busy},
+    password::Account,
     records::{AccountRecord, V2BusRecord},
     rows::{Committed, key, put, secret_key, unchanged},
+    throttle::{NotVerified, Source},
 };
 use crate::rules::{
     authorization::{AuthorizationRequest, Challenge},
@@ -112,11 +113,8 @@ impl State {
         &self,
         owner: &str,
         password: &Secret<String>,
+        source: Source,
     ) -> Result<Option<Secret<String>>, SignInError> {
-        let account = Account::Owner(owner);
-        if self.failures.is_exhausted(account, self.now()) {
-            return Err(SignInError::TooMany);
-        }
         let stored = match owner.parse::<OwnerName>() {
             Ok(name) => {
                 let key = key(&[kinds::OWNER, name.as_str()]);
@@ -125,9 +123,8 @@ impl State {
             }
             Err(_) => None,
         };
-        let verdict = self.passwords.verify(account, stored.as_ref(), password, self.now()).await?;
-        if !verdict {
-            self.failures.add(account, self.now());
+        let account = Account::Owner(owner);
+        if !self.verify_password(account, stored.as_ref(), password, source).await? {
             return Ok(None);
         }
         let record = SignInRecord { owner: owner.to_owned() };
@@ -233,10 +230,8 @@ fn ticket_key(kind: &str, ticket: &str) -> buswire_store::Key {
 /// Why a sign-in was not looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignInError {
-    #[error("too many failed sign-ins")]
-    TooMany,
     #[error(transparent)]
-    Busy(#[from] Busy),
+    NotVerified(#[from] NotVerified),
     #[error("the store failed")]
     Store(#[from] StoreError),
 }

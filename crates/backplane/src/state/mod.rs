@@ -9,11 +9,11 @@ pub(crate) mod cache;
 pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod codes;
-pub(crate) mod failures;
 pub(crate) mod password;
 pub(crate) mod privileged;
 pub(crate) mod records;
 pub(crate) mod rows;
+pub(crate) mod throttle;
 pub(crate) mod tokens;
 pub(crate) mod waiting;
 
@@ -29,10 +29,10 @@ use self::{
     buses::BusFacts,
     cache::TimedCache,
     clients::Client,
-    failures::Failures,
     password::{Credential, Passwords},
     records::Channel,
     rows::Rows,
+    throttle::Throttle,
     waiting::Waiting,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) message_url_prefix: Arc<str>,
     pub(crate) passwords: Passwords,
-    pub(crate) failures: Failures,
+    pub(crate) throttle: Throttle,
     pub(crate) waiting: Waiting,
     users: TimedCache<UserName, Arc<Credential>>,
     v1_buses: TimedCache<BusName, Arc<BTreeMap<UserName, Permissions>>>,
@@ -81,7 +81,7 @@ impl State {
             buses,
             rows: Rows::new(store, clock),
             passwords: Passwords::new(config.password_cost, &limits, &*entropy),
-            failures: Failures::new(capacity),
+            throttle: Throttle::new(&limits),
             entropy,
             message_url_prefix: config.public_url.message_url_prefix(),
             waiting: Waiting::new(limits.waiting_max, limits.waiting_per_token_max),

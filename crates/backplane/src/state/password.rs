@@ -147,11 +147,14 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// A key for maps of accounts: equal names of different kinds differ in it.
-    pub(crate) fn hash(self) -> SecretHash {
+    /// A key for maps of accounts at places: equal names of different kinds differ in it.
+    pub(crate) fn hash_at(self, place: &str) -> SecretHash {
         let (kind, name) = self.parts();
         let mut hasher = Sha256::new_with_prefix(kind);
         hasher.update(name);
+        // Names hold no colon, so it ends them.
+        hasher.update(b":");
+        hasher.update(place);
         SecretHash::from_bytes(hasher.finalize().into())
     }
 }

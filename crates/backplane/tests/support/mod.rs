@@ -89,7 +89,9 @@ impl Door {
         tasks.spawn(async move { door.run(stop).await });
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
         });
         Self { backplane, buses, store, clock, address, grant, shutdown, _tasks: tasks }
     }

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{
     is_secure,
-    request::{BodyError, has_type, read_body},
+    request::{self, BodyError, has_type, read_body},
     response,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         authorization::{self, AuthorizationRequest, Refusal},
         names::{ClientId, OwnerName},
     },
-    state::{State, authorization::SignInError, clients::Client},
+    state::{State, authorization::SignInError, clients::Client, throttle::NotVerified},
     wire::params::Params,
 };
 
@@ -294,7 +294,7 @@ async fn decide(
 async fn sign_in(state: &State, parts: &Parts, params: &Params<'_>) -> Result<Response, Problem> {
     let name = params.first("busOwner").unwrap_or_default();
     let password = Secret::new(params.first("password").unwrap_or_default().to_owned());
-    let (status, text) = match state.sign_in(name, &password).await {
+    let (status, text) = match state.sign_in(name, &password, request::source(parts)).await {
         Ok(Some(ticket)) => {
             if let Some(earlier) = cookies::get(&parts.headers, cookies::SIGN_IN) {
                 let ended = state.sign_out(earlier).await;
@@ -305,12 +305,13 @@ async fn sign_in(state: &State, parts: &Parts, params: &Params<'_>) -> Result<Re
             return Ok(see_other(&own(state, "/v2/authorize"), cookie));
         }
         Ok(None) => (StatusCode::UNAUTHORIZED, "Access denied."),
-        Err(SignInError::TooMany) => {
-            (StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts. Try again in ten minutes.")
+        Err(SignInError::NotVerified(NotVerified::TooOften(wait))) => {
+            let text = "Too many failed attempts. Try again in ten minutes.";
+            let (status, waiting) = (StatusCode::TOO_MANY_REQUESTS, waiting(state, parts).await?);
+            let form = sign_in_form(status, waiting.as_ref(), Some(text));
+            return Ok(response::with_retry_after(form, wait));
         }
-        Err(error @ (SignInError::Busy(_) | SignInError::Store(_))) => {
-            return Err(Problem::unavailable(&error));
-        }
+        Err(error) => return Err(Problem::unavailable(&error)),
     };
     let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if status == StatusCode::UNAUTHORIZED && !accept.is_some_and(|a| a.contains("text/html")) {

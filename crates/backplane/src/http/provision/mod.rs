@@ -11,7 +11,7 @@ use http::{StatusCode, request::Parts};
 
 use super::{
     is_secure,
-    request::{BodyError, has_type, read_body},
+    request::{BodyError, has_type, read_body, source},
     response,
     v1::{self, V1Error},
 };
@@ -113,7 +113,10 @@ async fn entries(
     }
     let body = read_body(body, state.config.limits.body_bytes_max).await?;
     let body = Body::parse(&body)?;
+    let (source, now) = (source(parts), state.now());
+    state.throttle.check_source(source, now).map_err(V1Error::TooOften)?;
     if !is_administrator(state, &body) {
+        state.throttle.count_failure(source, now);
         return Err(ProvisionError::AccessDenied);
     }
     let entries = match call {
