@@ -166,6 +166,12 @@ impl Gateway {
         String::from_utf8(output.stdout).expect("it prints text").trim_end().to_owned()
     }
 
+    /// The token of administrators.
+    pub fn admin_token(&self) -> String {
+        let token = std::fs::read_to_string(self.path("data/admin.token"));
+        token.expect("the gateway wrote its admin token").trim().to_owned()
+    }
+
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use buswire_message::SecretHash;
 use http::HeaderValue;
 use url::Url;
 
@@ -42,6 +43,12 @@ impl PublicUrl {
     /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The origin, as browsers send it in `Origin`.
+    pub(crate) fn origin(&self) -> String {
+        // It was parsed before, so this never falls back.
+        Url::parse(&self.0).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
     }
 
     /// The URL of single messages without the id; what
@@ -152,6 +159,14 @@ pub struct Lifetimes {
     /// How long a used privileged refresh token is recognised as used, and an expired privileged
     /// access token as expired; default 30 days. After that both are unknown.
     pub memory_of_spent_tokens: Duration,
+    /// An authorization code; default 600 s (Backplane §11.1).
+    pub code: Duration,
+    /// The sign-in of a bus owner; default 3600 s.
+    pub sign_in: Duration,
+    /// A request for authorization that waits for the owner; default 1200 s.
+    pub authorization_request: Duration,
+    /// The form with which an owner decides; default 300 s.
+    pub decision: Duration,
 }
 
 impl Default for Lifetimes {
@@ -162,6 +177,10 @@ impl Default for Lifetimes {
             privileged_refresh: None,
             channel_margin: Duration::from_secs(3600),
             memory_of_spent_tokens: Duration::from_secs(30 * 86_400),
+            code: Duration::from_secs(600),
+            sign_in: Duration::from_secs(3600),
+            authorization_request: Duration::from_secs(1200),
+            decision: Duration::from_secs(300),
         }
     }
 }
@@ -195,6 +214,20 @@ pub struct Limits {
     pub cached_for: Duration,
     /// Grants of one client, default 1000; more are refused.
     pub grants_per_client_max: usize,
+    /// Channels of 1.x and anonymous tokens that are minted for one address in a minute, default
+    /// 3000; more get 429. Of IPv6 an address is a network of 64 bits. 0 is any number. Without a
+    /// [`ConnectInfo`](axum::extract::ConnectInfo) in the request nothing is counted by address.
+    pub visits_per_address_max: u32,
+    /// Anonymous tokens that are minted for one bus in a minute, default 60 000; more get 429. 0 is
+    /// any number.
+    pub visits_per_bus_max: u32,
+    /// Wrong passwords for one account in ten minutes, default 10; then the account gets 429 until
+    /// they are over: a bus owner from everywhere, a user or client from the address that failed.
+    /// 0 is any number.
+    pub failures_per_account_max: u32,
+    /// Wrong passwords from one address in ten minutes, default 100; then it gets 429 until they are
+    /// over. 0 is any number.
+    pub failures_per_address_max: u32,
 }
 
 impl Default for Limits {
@@ -210,6 +243,10 @@ impl Default for Limits {
             cached_max: 65_536,
             cached_for: Duration::from_secs(5),
             grants_per_client_max: 1000,
+            visits_per_address_max: 3000,
+            visits_per_bus_max: 60_000,
+            failures_per_account_max: 10,
+            failures_per_address_max: 100,
         }
     }
 }
@@ -229,6 +266,15 @@ impl Default for PasswordCost {
     fn default() -> Self {
         Self { memory_kib: 19_456, iterations: 2 }
     }
+}
+
+/// Who may provision over HTTP (Backplane §13.7). There is no way to become one over the network.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// Sent as `admin`; published tooling writes `bpadmin`.
+    pub name: String,
+    /// The hash of what is sent as `secret`, which must have 128 random bits at least.
+    pub secret: SecretHash,
 }
 
 /// The settings of the door (Backplane §20).
@@ -252,6 +298,8 @@ pub struct Config {
     pub limits: Limits,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
+    /// Who may provision over HTTP; default nobody.
+    pub administrators: Vec<Administrator>,
 }
 
 impl Config {
@@ -267,6 +315,7 @@ impl Config {
             lifetimes: Lifetimes::default(),
             limits: Limits::default(),
             password_cost: PasswordCost::default(),
+            administrators: Vec::new(),
         }
     }
 }

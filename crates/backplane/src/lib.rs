@@ -31,8 +31,8 @@ mod wire;
 pub use admin::{ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus};
 pub use backplane::Backplane;
 pub use config::{
-    Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin, PaddingPrefix, PasswordCost,
-    PublicUrl, SecureTransport, StickyForm, TlsPolicy,
+    Administrator, Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin,
+    PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
 };
 pub use error::AdminError;
 pub use rules::names::{

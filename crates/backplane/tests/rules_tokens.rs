@@ -390,9 +390,10 @@ async fn deleting_a_bus_voids_what_depends_on_it() {
 async fn changing_or_deleting_a_client_kills_its_tokens() {
     let door = Door::start().await;
     let (token, _) = door.client_tokens().await;
-    put_client(&door.backplane, "comments-svc", "tangled-kelp-4").await;
-    // Rule: backplane §13.3 — replacing a client revokes its tokens; its grants stay
+    put_client(&door.backplane, "comments-svc", "another").await;
+    // Rule: backplane §13.3 — another secret revokes a client's tokens; its grants stay
     assert_eq!(error(&reads(&door, &token).await).2, "invalid token");
+    put_client(&door.backplane, "comments-svc", "tangled-kelp-4").await;
     let (token, _) = door.client_tokens().await;
     let client = "comments-svc".parse().unwrap();
     assert!(door.backplane.delete_client(&client).await.unwrap());

@@ -16,11 +16,13 @@
 //! | `scope` | [`Scope`], the one filter language |
 //! | `retention` | [`Retention`], how long a message is kept |
 //! | `version` | [`Version`], a SimplePush version |
+//! | `limiter` | [`Limiter`], how often something may happen |
 //! | `secret` | [`Secret`], [`SecretHash`], the [`Entropy`] trait |
 //!
 //! Never here: I/O, a clock, a source of randomness, serialisation for a protocol or a store.
 
 mod id;
+mod limiter;
 mod message;
 mod name;
 mod payload;
@@ -31,6 +33,7 @@ mod time;
 mod version;
 
 pub use id::{Cursor, MessageId, MessageIdError, Sequence};
+pub use limiter::{Limiter, TooOften, source_of};
 pub use message::{
     ContentType, DedupeKey, HOP_LIMIT, HeaderError, Headers, Message, NewMessage, TraceParent,
 };

@@ -77,7 +77,7 @@ pub(super) async fn compose(
 }
 
 async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {
-    let Platform { store, clock, entropy, public_url, .. } = platform;
+    let Platform { store, clock, entropy, public_url, admin_token, .. } = platform;
     let bus_config = settings::buses(&config.backplane, public_url);
     let buses = Buses::open(Arc::clone(store), Arc::clone(clock), bus_config)
         .await
@@ -85,7 +85,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     // Long polls and subscriptions end with it, so it ends when draining begins.
     tasks.spawn("buses", buses.run(tasks.draining()));
 
-    let backplane = settings::backplane(&config.backplane, public_url)
+    let backplane = settings::backplane(&config.backplane, public_url, admin_token)
         .map_err(failed("the settings of backplane"))?;
     let backplane = Backplane::new(
         buses.clone(),

@@ -9,7 +9,7 @@ use buswire_belay as belay;
 use buswire_bridge::{RetryPolicy, RoutesConfig};
 use buswire_bus::{BusConfig, BusLimits};
 use buswire_mdp as mdp;
-use buswire_message::{Secret, SourceUrl};
+use buswire_message::{Secret, SecretHash, SourceUrl};
 use buswire_simplepush as simplepush;
 use url::Url;
 
@@ -36,7 +36,12 @@ pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
 pub(super) fn backplane(
     config: &BackplaneConfig,
     public_url: &Url,
+    admin_token: &Secret<String>,
 ) -> Result<backplane::Config, Failure> {
+    let administrator = |name: &str| backplane::Administrator {
+        name: name.to_owned(),
+        secret: SecretHash::of(admin_token.expose()),
+    };
     let origins = config.cors_origins.iter().map(String::as_str).collect::<Vec<_>>();
     let cors = match origins.as_slice() {
         [] => backplane::Cors::Off,
@@ -76,6 +81,7 @@ pub(super) fn backplane(
             block_seconds_max: u32::try_from(config.max_block.as_secs())?,
             ..backplane::Limits::default()
         },
+        administrators: vec![administrator("admin"), administrator(&config.admin_name)],
         ..backplane::Config::new(backplane::PublicUrl::parse(public_url.as_str())?)
     })
 }

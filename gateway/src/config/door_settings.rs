@@ -61,6 +61,12 @@ pub(crate) const BACKPLANE: Group = Group {
             "Whether 2.0 writes `sticky` as `\"true\"` instead of `true`.",
         ),
         Setting::new(
+            "backplane.admin_name",
+            Kind::Text,
+            "\"bpadmin\"",
+            "Name, beside `admin`, that provisioning over HTTP takes together with the admin token.",
+        ),
+        Setting::new(
             "backplane.cors_origins",
             Kind::Texts,
             "[]",

@@ -30,6 +30,8 @@ pub struct BackplaneConfig {
     pub jsonp_prefix: String,
     /// Whether 2.0 writes `sticky` as text.
     pub sticky_as_string_v2: bool,
+    /// Name, beside `admin`, of who provisions over HTTP.
+    pub admin_name: String,
     /// Origins whose pages may read answers.
     pub cors_origins: Vec<String>,
     /// Bytes per request body.
@@ -236,6 +238,7 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
         privileged_token: reader.seconds("backplane.privileged_token_seconds"),
         jsonp_prefix: reader.text("backplane.jsonp_prefix"),
         sticky_as_string_v2: reader.flag("backplane.sticky_as_string_v2"),
+        admin_name: reader.text("backplane.admin_name"),
         cors_origins: reader.list("backplane.cors_origins"),
         max_body_bytes: reader.size("backplane.max_body_bytes"),
         cleanup_interval: reader.seconds("backplane.cleanup_interval_seconds"),

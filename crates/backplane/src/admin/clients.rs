@@ -5,7 +5,7 @@ use buswire_store::{Batch, Expectation, Operation};
 
 use crate::{
     Backplane,
-    admin::NewPassword,
+    admin::{ATTEMPTS, NewPassword},
     error::AdminError,
     rules::{
         names::{ClientId, RedirectUri},
@@ -13,9 +13,9 @@ use crate::{
     },
     state::{
         accounts::kinds,
-        password::Credential,
+        password::{Account, Credential},
         records::ClientRecord,
-        rows::{Committed, key, put},
+        rows::{Committed, key, put, unchanged},
     },
 };
 
@@ -85,21 +85,38 @@ impl Backplane {
     }
 
     /// Registers a client or replaces it whole, as provisioning does (Backplane §13.3). Its grants
-    /// stay. Its tokens die, since the secret or the source URL may be another.
+    /// stay. Its tokens die if the secret or the source URL is another.
     ///
     /// # Errors
     ///
-    /// [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
+    /// [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Contended`],
+    /// [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: replacing is one commit.
     pub async fn put_client(&self, new: NewClient) -> Result<CreatedClient, AdminError> {
-        let (client_id, secret, record) = self.prepare_client(new).await?;
+        let (client_id, secret, fresh) = self.prepare_client(new).await?;
         let (rows, key) = (&self.state.rows, key(&[kinds::CLIENT, client_id.as_str()]));
-        rows.apply(Batch::new(rows.accounts().clone()).then(put(key, &record, None))).await?;
-        self.state.forget_client(&client_id);
-        Ok(CreatedClient { client_id, secret })
+        for _ in 0..ATTEMPTS {
+            let present = rows.get::<ClientRecord>(rows.accounts(), &key).await?;
+            let (expected, record) = match present {
+                None => (Expectation::Absent(key.clone()), None),
+                Some((present, revision)) => {
+                    let is_same = present.source_url()? == fresh.source_url()?
+                        && self.is_secret_of(&client_id, &present, &secret).await?;
+                    let record = is_same.then(|| fresh.clone().with_identity_of(present));
+                    (unchanged(key.clone(), revision), record)
+                }
+            };
+            let write = put(key.clone(), record.as_ref().unwrap_or(&fresh), None);
+            let batch = Batch::new(rows.accounts().clone()).expect(expected).then(write);
+            if rows.commit(batch).await? == Committed::Done {
+                self.state.forget_client(&client_id);
+                return Ok(CreatedClient { client_id, secret });
+            }
+        }
+        Err(AdminError::Contended)
     }
 
     /// Deletes a client with its grants and tokens; whether there was one (Backplane §13.4).
@@ -148,6 +165,17 @@ impl Backplane {
             })
         };
         records.into_iter().map(info).collect()
+    }
+
+    async fn is_secret_of(
+        &self,
+        id: &ClientId,
+        record: &ClientRecord,
+        secret: &Secret<String>,
+    ) -> Result<bool, AdminError> {
+        let (account, credential) = (Account::Client(id.as_str()), record.credential()?);
+        let now = self.state.now();
+        Ok(self.state.passwords.verify(account, Some(&credential), secret, now).await?)
     }
 
     async fn prepare_client(

@@ -1,11 +1,11 @@
 //! Grants: which buses a client may use (Backplane §8.4, §13.6).
 
-use buswire_message::{BusName, Realm, Timestamp, mint_alphanumeric};
+use buswire_message::{BusName, Realm, Timestamp};
 use buswire_store::{Batch, Expectation, Operation};
 
 use crate::{
     Backplane,
-    admin::buses::in_realm,
+    admin::{ATTEMPTS, buses::in_realm},
     error::AdminError,
     rules::{
         names::{ClientId, GrantId},
@@ -17,12 +17,6 @@ use crate::{
         rows::{Committed, key, put, unchanged},
     },
 };
-
-/// Characters of a grant id. It is a name, not a secret.
-const GRANT_ID_LENGTH: usize = 20;
-
-/// How often a change that met somebody else's is tried again.
-const ATTEMPTS: usize = 8;
 
 /// An active grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +45,18 @@ impl Backplane {
     ///
     /// Safe to drop: granting is one commit.
     pub async fn grant(&self, client: &ClientId, buses: &[BusName]) -> Result<GrantId, AdminError> {
+        let id = GrantId::mint(&*self.state.entropy);
+        self.grant_as(&id, client, buses).await?;
+        Ok(id)
+    }
+
+    /// Does what [`grant`](Self::grant) does, with an id that was chosen before.
+    pub(crate) async fn grant_as(
+        &self,
+        id: &GrantId,
+        client: &ClientId,
+        buses: &[BusName],
+    ) -> Result<(), AdminError> {
         let mut distinct: Vec<BusName> = Vec::with_capacity(buses.len());
         for bus in buses {
             in_realm(bus, Realm::V2)?;
@@ -74,9 +80,8 @@ impl Backplane {
         if self.state.read_grants(client).await?.len() >= max {
             return Err(AdminError::TooManyGrants { max });
         }
-        let entropy = &*self.state.entropy;
-        let id: GrantId = mint_alphanumeric(entropy, GRANT_ID_LENGTH).expose().parse()?;
-        let record = GrantRecord::new(&distinct, Stamp::mint(entropy), self.state.now());
+        let stamp = Stamp::mint(&*self.state.entropy);
+        let record = GrantRecord::new(&distinct, stamp, self.state.now());
         let index_key = key(&[kinds::GRANT_INDEX, id.as_str()]);
         let batch = Batch::new(rows.accounts().clone())
             .expect(unchanged(client_key, revision))
@@ -86,7 +91,7 @@ impl Backplane {
         match rows.commit(batch).await? {
             Committed::Done => {
                 self.state.forget_client(client);
-                Ok(id)
+                Ok(())
             }
             Committed::Conflict(_) => Err(AdminError::Contended),
         }

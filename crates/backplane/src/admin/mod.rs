@@ -11,3 +11,6 @@ pub use buses::{OwnedBus, V1Bus};
 pub use clients::{ClientInfo, CreatedClient, NewClient};
 pub use grants::Grant;
 pub use users::NewPassword;
+
+/// How often a change that met somebody else's is tried again.
+const ATTEMPTS: usize = 8;

@@ -2,10 +2,14 @@
 //!
 //! Never here: a rule of one endpoint.
 
+mod authorization;
 mod cors;
+mod discovery;
+mod provision;
 mod request;
 mod response;
 mod v1;
+mod v2_code;
 mod v2_error;
 mod v2_messages;
 mod v2_post;
@@ -27,6 +31,7 @@ use http::{Method, StatusCode, request::Parts};
 
 use self::{v1::V1Error, v2_error::V2Error};
 use crate::{
+    Backplane,
     config::{Generations, SecureTransport, TlsPolicy},
     state::State,
     wire::path::{Endpoint, Family},
@@ -42,7 +47,8 @@ pub(crate) enum Reading {
 /// The routes of the door. Paths with doubled slashes are taken whatever they begin with, since
 /// published clients send such; what is not ours of these is answered 404.
 pub(crate) fn router(state: Arc<State>) -> Router {
-    let mut router = Router::new().route("//{*rest}", any(serve));
+    let mut router =
+        Router::new().route("//{*rest}", any(serve)).route("/.well-known/host-meta", any(serve));
     for first in ["v1", "v1.1", "v1.2", "v1.3", "v2", "bus"] {
         for path in [format!("/{first}"), format!("/{first}/"), format!("/{first}/{{*rest}}")] {
             router = router.route(&path, any(serve));
@@ -131,7 +137,16 @@ async fn dispatch(state: Arc<State>, request: Request) -> Response {
     match (&endpoint, reading(&parts.method)) {
         (Endpoint::Message { id }, Some(_)) => v2_messages::message(&state, &parts, id).await,
         (Endpoint::Token, Some(reading)) => v2_token::anonymous(&state, &parts, reading).await,
-        (Endpoint::Token, None) if is_post => v2_token::privileged(&state, &parts, body).await,
+        (Endpoint::Token, None) if is_post => {
+            v2_token::privileged(&Backplane { state }, &parts, body).await
+        }
+        (Endpoint::Authorize, reading) if is_post || reading.is_some() => {
+            authorization::authorize(&state, &parts, body).await
+        }
+        (Endpoint::Authenticate, reading) if is_post || reading.is_some() => {
+            authorization::authenticate(&state, &parts, body).await
+        }
+        (Endpoint::HostMeta(form), Some(_)) => discovery::host_meta(&state, *form),
         (Endpoint::Post, None) if is_post => v2_post::post(&state, &parts, body).await,
         (Endpoint::NewChannel { .. }, Some(reading)) => v1::new_channel(&state, &parts, reading),
         (Endpoint::Channel { form, bus, channel }, Some(_)) => {
@@ -144,6 +159,9 @@ async fn dispatch(state: Arc<State>, request: Request) -> Response {
             v1::post(&state, &parts, body, bus, "new").await
         }
         (Endpoint::Bus { form, bus }, Some(_)) => v1::bus(&state, &parts, *form, bus).await,
+        (Endpoint::Provision(call), None) if is_post => {
+            provision::provision(&Backplane { state }, &parts, body, *call).await
+        }
         (Endpoint::Unknown(family), _) => unknown(*family),
         (known, _) => method_not_allowed(known),
     }
@@ -158,10 +176,10 @@ fn unknown(family: Family) -> Response {
 }
 
 fn method_not_allowed(endpoint: &Endpoint<'_>) -> Response {
-    let response = match endpoint.family() {
-        Family::One => v1::refuse(&V1Error::Method),
-        Family::Two => v2_error::refuse(&V2Error::Method),
-        Family::Other => unknown_url(),
+    let response = match (endpoint, endpoint.family()) {
+        (Endpoint::Provision(_), _) | (_, Family::One) => v1::refuse(&V1Error::Method),
+        (_, Family::Two) => v2_error::refuse(&V2Error::Method),
+        (_, Family::Other) => unknown_url(),
     };
     response::with_allow(response, endpoint.allowed())
 }

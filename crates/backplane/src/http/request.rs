@@ -1,11 +1,15 @@
 //! Taking requests apart: bodies, content types, credentials.
 
-use axum::body::Body;
+use std::net::SocketAddr;
+
+use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use buswire_message::{Entropy, Secret, TraceParent};
+use buswire_message::{Entropy, Secret, TraceParent, source_of};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::state::throttle::Source;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,11 @@ pub(crate) fn has_type(headers: &HeaderMap, expected: &str) -> bool {
     let Ok(value) = value.to_str() else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.is_empty() || essence.eq_ignore_ascii_case(expected)
+}
+
+/// Where a request comes from, as the owner of the listener found out.
+pub(crate) fn source(parts: &Parts) -> Source {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| source_of(info.0.ip()))
 }
 
 /// The text of the `Authorization` header.

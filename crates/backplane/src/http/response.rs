@@ -1,6 +1,7 @@
 //! Building answers: types and headers of Backplane §3.4 to §3.7.
 
 use axum::{body::Body, response::Response};
+use buswire_message::TooOften;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -40,6 +41,11 @@ pub(crate) fn text(status: StatusCode, body: &'static str) -> Response {
     typed(status, TEXT, body)
 }
 
+/// A document of another type.
+pub(crate) fn document(status: StatusCode, kind: &'static str, body: String) -> Response {
+    typed(status, HeaderValue::from_static(kind), body)
+}
+
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response {
     bare(status, Body::empty())
@@ -66,6 +72,13 @@ fn with(mut response: Response, name: HeaderName, value: HeaderValue) -> Respons
 /// The same answer, asking for credentials.
 pub(crate) fn with_challenge(response: Response) -> Response {
     with(response, header::WWW_AUTHENTICATE, CHALLENGE)
+}
+
+/// The same answer, saying in whole seconds when to try again.
+pub(crate) fn with_retry_after(response: Response, wait: TooOften) -> Response {
+    let seconds = wait.0.as_millis().div_ceil(1000).max(1);
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+    with(response, header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 /// The same answer, for caches of HTTP/1.0 too (RFC 6749 §5.1).

@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use buswire_bus::{PublishError, StoredMessage, View};
 use buswire_message::{
-    BusName, ChannelName, Field, NewMessage, Realm, RetentionError, Scope, mint_hex,
+    BusName, ChannelName, Field, NewMessage, Realm, RetentionError, Scope, TooOften, mint_hex,
 };
 use http::{StatusCode, request::Parts};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     rules::names::{Permission, UserName},
-    state::{State, password::Account},
+    state::{State, password::Account, throttle::NotVerified},
     wire::{
         callback::Callback,
         frame,
@@ -61,6 +61,8 @@ pub(crate) enum V1Error {
     Expire(#[source] RetentionError),
     #[error("Message limit exceeded for this channel")]
     ChannelFull,
+    #[error("Too many requests")]
+    TooOften(TooOften),
     #[error("Service unavailable")]
     Unavailable,
 }
@@ -74,6 +76,7 @@ impl V1Error {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Callback
             | Self::Channel
@@ -85,16 +88,22 @@ impl V1Error {
     }
 
     fn body(&self) -> Vec<u8> {
-        let mut body = b"{\"ERR_MSG\":".to_vec();
-        push_string(&mut body, &self.to_string());
-        body.push(b'}');
-        body
+        err_msg(&self.to_string())
     }
 
     /// Logs a failure of ours, once, and says only that there was one.
-    fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::warn!(error, "a 1.x request failed");
+    pub(super) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::warn!(error, "a request failed");
         Self::Unavailable
+    }
+}
+
+impl From<NotVerified> for V1Error {
+    fn from(error: NotVerified) -> Self {
+        match error {
+            NotVerified::TooOften(wait) => Self::TooOften(wait),
+            NotVerified::Busy(error) => Self::unavailable(&error),
+        }
     }
 }
 
@@ -107,11 +116,20 @@ impl From<BodyError> for V1Error {
     }
 }
 
+/// The body of an error in the style of 1.x (§3.8).
+pub(super) fn err_msg(text: &str) -> Vec<u8> {
+    let mut body = b"{\"ERR_MSG\":".to_vec();
+    push_string(&mut body, text);
+    body.push(b'}');
+    body
+}
+
 /// The answer to a refused request.
 pub(crate) fn refuse(error: &V1Error) -> Response {
     let response = response::json(error.status(), error.body());
     match error {
         V1Error::AccessDenied => response::with_challenge(response),
+        V1Error::TooOften(wait) => response::with_retry_after(response, *wait),
         _ => response,
     }
 }
@@ -130,6 +148,19 @@ pub(crate) fn new_channel(state: &State, parts: &Parts, reading: Reading) -> Res
         Ok(callback) => callback,
         Err(error) => return refuse(&error),
     };
+    let source = request::source(parts);
+    if let (Reading::Get, Err(wait)) = (reading, state.throttle.visit(source, state.now())) {
+        let error = V1Error::TooOften(wait);
+        return match callback {
+            None => refuse(&error),
+            Some(_) => response::maybe_padded(
+                callback.as_ref(),
+                state.config.padding_prefix,
+                error.status(),
+                error.body(),
+            ),
+        };
+    }
     let name = match reading {
         Reading::Get => mint_hex(&*state.entropy, CHANNEL_LENGTH).expose().clone(),
         // HEAD mints nothing; only the length shows.
@@ -245,8 +276,9 @@ async fn authorize(
         None => None,
     };
     let account = Account::User(&basic.name);
-    let verdict = state.passwords.verify(account, stored.as_deref(), &basic.password, state.now());
-    let is_right = verdict.await.map_err(|error| V1Error::unavailable(&error))?;
+    let source = request::source(parts);
+    let verdict = state.verify_password(account, stored.as_deref(), &basic.password, source);
+    let is_right = verdict.await?;
     let user = user.filter(|_| is_right).ok_or(V1Error::AccessDenied)?;
     let bus = BusName::new(Realm::V1, bus).map_err(|_| V1Error::AccessDenied)?;
     let permissions =

@@ -1,12 +1,13 @@
 //! Every way in which a 2.0 request is refused, and what is answered then (Backplane §3.8, §9.4, §10).
 
 use axum::response::Response;
+use buswire_message::TooOften;
 use http::StatusCode;
 
 use super::{request::BodyError, response};
 use crate::{
     rules::{access::SourceRefusal, scopes::ScopeRefusal, token::TokenKind},
-    state::tokens::TokenError,
+    state::{throttle::NotVerified, tokens::TokenError},
     wire::{
         json::push_string,
         upstream::{EnvelopeError, FieldError},
@@ -58,6 +59,10 @@ pub(crate) enum V2Error {
     RefreshRule,
     #[error("Invalid code: {0}")]
     Code(String),
+    #[error("Invalid redirect_uri: {0}")]
+    RedirectUri(String),
+    #[error("Invalid redirect_uri: {0}")]
+    OtherRedirectUri(String),
     #[error("invalid token")]
     InvalidRefresh,
     #[error("expired token")]
@@ -99,6 +104,8 @@ pub(crate) enum V2Error {
     AnonymousTokenFailed,
     #[error("error processing token request")]
     TokenFailed,
+    #[error("Too many requests")]
+    TooOften(TooOften),
     #[error("Service unavailable")]
     Unavailable,
 }
@@ -128,6 +135,7 @@ impl V2Error {
             | Self::CodeRule
             | Self::RedirectRule
             | Self::RefreshRule
+            | Self::RedirectUri(_)
             | Self::Block { .. }
             | Self::Broken
             | Self::NotJson
@@ -138,15 +146,17 @@ impl V2Error {
             | Self::ExpirePast => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::Scope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
             Self::GrantType(_) => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
-            Self::Code(_) | Self::InvalidRefresh | Self::ExpiredRefresh => {
-                (StatusCode::BAD_REQUEST, "invalid_grant")
-            }
+            Self::Code(_)
+            | Self::OtherRedirectUri(_)
+            | Self::InvalidRefresh
+            | Self::ExpiredRefresh => (StatusCode::BAD_REQUEST, "invalid_grant"),
             Self::ClientAuthentication => (StatusCode::UNAUTHORIZED, "invalid_client"),
             Self::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
             Self::AnonymousTokenFailed | Self::TokenFailed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error")
             }
+            Self::TooOften(_) => (StatusCode::TOO_MANY_REQUESTS, "invalid_request"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "server_error"),
         }
     }
@@ -195,6 +205,15 @@ impl From<SourceRefusal> for V2Error {
     }
 }
 
+impl From<NotVerified> for V2Error {
+    fn from(error: NotVerified) -> Self {
+        match error {
+            NotVerified::TooOften(wait) => Self::TooOften(wait),
+            NotVerified::Busy(error) => Self::unavailable(&error),
+        }
+    }
+}
+
 impl From<BodyError> for V2Error {
     fn from(error: BodyError) -> Self {
         match error {
@@ -220,6 +239,7 @@ pub(crate) fn refuse(error: &V2Error) -> Response {
     let response = response::json(error.status(), error.body());
     match error {
         V2Error::ClientAuthentication => response::with_challenge(response),
+        V2Error::TooOften(wait) => response::with_retry_after(response, *wait),
         _ => response,
     }
 }

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use axum::{body::Body, response::Response};
 use buswire_message::{BusName, Realm, Scope};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use url::form_urlencoded;
 
 use super::{
     Reading, is_secure,
     request::{self, Basic, has_type, read_body},
-    response,
+    response, v2_code,
     v2_error::{V2Error, echo, refuse},
     v2_messages::{params, respond},
 };
 use crate::{
+    Backplane,
     rules::{names::ClientId, scopes::ScopeRefusal, token::TokenText},
     state::{
         State,
         clients::Client,
         password::Account,
+        throttle::Source,
         tokens::{Issued, TokenError},
     },
     wire::{callback::Callback, json::push_string, params::Params},
@@ -40,13 +42,17 @@ pub(crate) async fn anonymous(state: &State, parts: &Parts, reading: Reading) ->
     if reading == Reading::Head {
         return response::json(StatusCode::OK, Bytes::new());
     }
-    match anonymous_pair(state, &params).await {
+    match anonymous_pair(state, &params, request::source(parts)).await {
         Ok(issued) => response::with_pragma(respond(state, Some(&callback), Ok(told(&issued)))),
         Err(error) => respond(state, Some(&callback), Err(error)),
     }
 }
 
-async fn anonymous_pair(state: &State, params: &Params<'_>) -> Result<Issued, V2Error> {
+async fn anonymous_pair(
+    state: &State,
+    params: &Params<'_>,
+    source: Source,
+) -> Result<Issued, V2Error> {
     match (params.non_blank("bus"), params.non_blank("refresh_token")) {
         (Some(_), Some(_)) | (None, None) => Err(V2Error::BusOrRefresh),
         (Some(text), None) => {
@@ -55,6 +61,8 @@ async fn anonymous_pair(state: &State, params: &Params<'_>) -> Result<Issued, V2
             let facts = state.bus_facts(&bus).await;
             let facts = facts.map_err(|error| anonymous_failed(&error))?.ok_or_else(unknown)?;
             let filters = requested_scope(params.non_blank("scope"))?;
+            state.throttle.visit(source, state.now()).map_err(V2Error::TooOften)?;
+            state.throttle.visit_bus(&bus, state.now()).map_err(V2Error::TooOften)?;
             state.open_channel(&facts, &filters).await.map_err(of_anonymous)
         }
         (None, Some(text)) => {
@@ -99,14 +107,19 @@ fn told(issued: &Issued) -> Vec<u8> {
 }
 
 /// `POST /v2/token`: a token for a client.
-pub(crate) async fn privileged(state: &State, parts: &Parts, body: Body) -> Response {
-    match privileged_pair(state, parts, body).await {
+pub(crate) async fn privileged(backplane: &Backplane, parts: &Parts, body: Body) -> Response {
+    match privileged_pair(backplane, parts, body).await {
         Ok(issued) => response::with_pragma(response::json(StatusCode::OK, told(&issued))),
         Err(error) => refuse(&error),
     }
 }
 
-async fn privileged_pair(state: &State, parts: &Parts, body: Body) -> Result<Issued, V2Error> {
+async fn privileged_pair(
+    backplane: &Backplane,
+    parts: &Parts,
+    body: Body,
+) -> Result<Issued, V2Error> {
+    let state = &backplane.state;
     if !is_secure(state, parts) {
         return Err(V2Error::Insecure);
     }
@@ -123,21 +136,33 @@ async fn privileged_pair(state: &State, parts: &Parts, body: Body) -> Result<Iss
     if misplaced(&query) || misplaced(&form) {
         return Err(V2Error::ClientAuthentication);
     }
-    let client = authenticate(state, &parts.headers).await?;
-    let grant = Grant::read(&query, &form)?;
-    let issued = match grant {
+    let client = authenticate(state, parts).await?;
+    // Before all other checks: a code that was shown is used, whatever comes of the request (§10.2).
+    // That it was no good is told after what is wrong with the parameters.
+    let burned = match form.non_blank("code") {
+        Some(code) => v2_code::burn(backplane, &client, code).await,
+        None => Err(V2Error::CodeRule),
+    };
+    match Grant::read(&query, &form)? {
         Grant::ClientCredentials { scope } => {
-            state.issue_to_client(&client, &requested_scope(scope)?).await
+            let issued = state.issue_to_client(&client, &requested_scope(scope)?).await;
+            issued.map_err(of_privileged)
+        }
+        Grant::Code { code, redirect_uri, verifier, scope } => {
+            let burned = burned?;
+            v2_code::check_redirect_uri(&client, redirect_uri)?;
+            let scope = requested_scope(scope)?;
+            v2_code::redeem(backplane, &client, code, burned, verifier, &scope).await
         }
         Grant::Refresh { token, scope } => {
             let text = TokenText::parse(token).ok_or(V2Error::InvalidRefresh)?;
-            state.refresh_privileged(&client, text, scope.unwrap_or_default()).await
+            let issued = state.refresh_privileged(&client, text, scope.unwrap_or_default()).await;
+            issued.map_err(of_privileged)
         }
-    };
-    issued.map_err(of_privileged)
+    }
 }
 
-fn of_privileged(error: TokenError) -> V2Error {
+pub(super) fn of_privileged(error: TokenError) -> V2Error {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         tracing::warn!(error, "a privileged token was not issued");
         V2Error::TokenFailed
@@ -154,6 +179,7 @@ fn of_privileged(error: TokenError) -> V2Error {
 /// What a client asks for.
 enum Grant<'a> {
     ClientCredentials { scope: Option<&'a str> },
+    Code { code: &'a str, redirect_uri: &'a str, verifier: Option<&'a str>, scope: Option<&'a str> },
     Refresh { token: &'a str, scope: Option<&'a str> },
 }
 
@@ -184,20 +210,21 @@ impl<'a> Grant<'a> {
         if redirect_uri.is_some() != is_code {
             return Err(V2Error::RedirectRule);
         }
-        match (code, token) {
-            // No code was ever issued, so every one is unknown.
-            (Some(code), _) => Err(V2Error::Code(echo(code))),
-            (None, Some(token)) => Ok(Self::Refresh { token, scope }),
-            (None, None) => Ok(Self::ClientCredentials { scope }),
-        }
+        let verifier = form.non_blank("code_verifier");
+        Ok(match (code.zip(redirect_uri), token) {
+            (Some((code, redirect_uri)), _) => Self::Code { code, redirect_uri, verifier, scope },
+            (None, Some(token)) => Self::Refresh { token, scope },
+            (None, None) => Self::ClientCredentials { scope },
+        })
     }
 }
 
 /// The client that a request proves to come from, by HTTP Basic: the parts as they are, or form-decoded
 /// as RFC 6749 has it (§10.2).
-async fn authenticate(state: &State, headers: &HeaderMap) -> Result<Arc<Client>, V2Error> {
-    let basic = request::basic(headers).ok_or(V2Error::ClientAuthentication)?;
-    if let Some(client) = check(state, &basic).await? {
+async fn authenticate(state: &State, parts: &Parts) -> Result<Arc<Client>, V2Error> {
+    let basic = request::basic(&parts.headers).ok_or(V2Error::ClientAuthentication)?;
+    let source = request::source(parts);
+    if let Some(client) = check(state, &basic, source).await? {
         return Ok(client);
     }
     let decoded = Basic {
@@ -205,19 +232,22 @@ async fn authenticate(state: &State, headers: &HeaderMap) -> Result<Arc<Client>,
         password: form_decoded(basic.password.expose()).into(),
     };
     let is_same = decoded.name == basic.name && decoded.password == basic.password;
-    let client = if is_same { None } else { check(state, &decoded).await? };
+    let client = if is_same { None } else { check(state, &decoded, source).await? };
     client.ok_or(V2Error::ClientAuthentication)
 }
 
-async fn check(state: &State, basic: &Basic) -> Result<Option<Arc<Client>>, V2Error> {
+async fn check(
+    state: &State,
+    basic: &Basic,
+    source: Source,
+) -> Result<Option<Arc<Client>>, V2Error> {
     let client = match basic.name.parse::<ClientId>() {
         Ok(id) => state.client(&id).await.map_err(|error| V2Error::unavailable(&error))?,
         Err(_) => None,
     };
     let stored = client.as_ref().map(|client| &client.credential);
     let account = Account::Client(&basic.name);
-    let verdict = state.passwords.verify(account, stored, &basic.password, state.now());
-    let is_right = verdict.await.map_err(|error| V2Error::unavailable(&error))?;
+    let is_right = state.verify_password(account, stored, &basic.password, source).await?;
     Ok(client.filter(|_| is_right))
 }
 

@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use buswire_message::{Entropy, mint_alphanumeric};
 use url::Url;
 
 /// Why a text is not a name of an account or a value that belongs to one.
@@ -96,6 +97,11 @@ account_name!(
 pub struct GrantId(Arc<str>);
 
 impl GrantId {
+    /// A new one, of 20 characters.
+    pub(crate) fn mint(entropy: &dyn Entropy) -> Self {
+        Self(mint_alphanumeric(entropy, 20).expose().as_str().into())
+    }
+
     /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -135,6 +141,17 @@ impl RedirectUri {
     /// The URL as written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl RedirectUri {
+    /// What stands for it in a content security policy: its origin, or its scheme alone for one that
+    /// has no origin.
+    pub(crate) fn policy_source(&self) -> String {
+        // It was parsed before, so this never falls back.
+        let Ok(url) = Url::parse(&self.0) else { return String::new() };
+        let origin = url.origin();
+        if origin.is_tuple() { origin.ascii_serialization() } else { format!("{}:", url.scheme()) }
     }
 }
 

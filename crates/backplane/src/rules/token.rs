@@ -83,6 +83,13 @@ impl Locator {
         channel.as_str().get(..LOCATOR_LENGTH).map(|text| Self(text.to_owned()))
     }
 
+    /// The one of a ticket: its first characters. `None` for what no ticket looks like.
+    pub(crate) fn of_ticket(ticket: &str) -> Option<Self> {
+        let is_plain = ticket.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_long = (RANDOM_LENGTH..=TEXT_LENGTH).contains(&ticket.len());
+        ticket.get(..LOCATOR_LENGTH).filter(|_| is_plain && is_long).map(|t| Self(t.to_owned()))
+    }
+
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -13,7 +13,7 @@ use super::{
     rows::key,
 };
 use crate::rules::{
-    names::{ClientId, GrantId},
+    names::{ClientId, GrantId, RedirectUri},
     token::{Delegation, Stamp},
 };
 
@@ -23,6 +23,7 @@ pub(crate) struct Client {
     pub(crate) id: ClientId,
     pub(crate) credential: Credential,
     pub(crate) source_url: SourceUrl,
+    pub(crate) redirect_uri: RedirectUri,
     pub(crate) stamp: Stamp,
     /// In the order of their ids.
     pub(crate) grants: Vec<HeldGrant>,
@@ -90,6 +91,7 @@ impl State {
             id: id.clone(),
             credential: record.credential()?,
             source_url: record.source_url()?,
+            redirect_uri: record.redirect_uri()?,
             stamp: record.stamp(),
             grants: self.read_grants(id).await?,
         }))

@@ -3,14 +3,17 @@
 //! Never here: HTTP.
 
 pub(crate) mod accounts;
+pub(crate) mod authorization;
 pub(crate) mod buses;
 pub(crate) mod cache;
 pub(crate) mod channels;
 pub(crate) mod clients;
+pub(crate) mod codes;
 pub(crate) mod password;
 pub(crate) mod privileged;
 pub(crate) mod records;
 pub(crate) mod rows;
+pub(crate) mod throttle;
 pub(crate) mod tokens;
 pub(crate) mod waiting;
 
@@ -29,6 +32,7 @@ use self::{
     password::{Credential, Passwords},
     records::Channel,
     rows::Rows,
+    throttle::Throttle,
     waiting::Waiting,
 };
 use crate::{
@@ -47,6 +51,7 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) message_url_prefix: Arc<str>,
     pub(crate) passwords: Passwords,
+    pub(crate) throttle: Throttle,
     pub(crate) waiting: Waiting,
     users: TimedCache<UserName, Arc<Credential>>,
     v1_buses: TimedCache<BusName, Arc<BTreeMap<UserName, Permissions>>>,
@@ -76,6 +81,7 @@ impl State {
             buses,
             rows: Rows::new(store, clock),
             passwords: Passwords::new(config.password_cost, &limits, &*entropy),
+            throttle: Throttle::new(&limits),
             entropy,
             message_url_prefix: config.public_url.message_url_prefix(),
             waiting: Waiting::new(limits.waiting_max, limits.waiting_per_token_max),

@@ -135,6 +135,7 @@ pub(crate) struct Busy;
 pub(crate) enum Account<'a> {
     User(&'a str),
     Client(&'a str),
+    Owner(&'a str),
 }
 
 impl<'a> Account<'a> {
@@ -142,7 +143,19 @@ impl<'a> Account<'a> {
         match self {
             Self::User(name) => (b"u", name),
             Self::Client(name) => (b"c", name),
+            Self::Owner(name) => (b"o", name),
         }
+    }
+
+    /// A key for maps of accounts at places: equal names of different kinds differ in it.
+    pub(crate) fn hash_at(self, place: &str) -> SecretHash {
+        let (kind, name) = self.parts();
+        let mut hasher = Sha256::new_with_prefix(kind);
+        hasher.update(name);
+        // Names hold no colon, so it ends them.
+        hasher.update(b":");
+        hasher.update(place);
+        SecretHash::from_bytes(hasher.finalize().into())
     }
 }
 

@@ -12,8 +12,9 @@ use super::{
     tokens::{Issued, MintedPair, TOKEN, TokenError},
 };
 use crate::rules::{
+    names::GrantId,
     scopes::{self, ScopeRefusal},
-    token::{self, Delegation, Holder, Locator, Token, TokenKind, TokenText},
+    token::{self, Delegation, Holder, Locator, Stamp, Token, TokenKind, TokenText},
 };
 
 /// The first word of the key of a chain.
@@ -42,20 +43,44 @@ impl State {
         requested: &Scope,
     ) -> Result<Issued, TokenError> {
         let scope = scopes::privileged(&client.buses(), requested)?;
+        let grants = client.backing(&scope);
+        self.issue(client, TokenKind::ClientAccess, scope, grants).await
+    }
+
+    /// Issues a pair that one grant of a client backs alone, for an authorization code (§8.5).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: all of it is one commit.
+    pub(crate) async fn issue_from_grant(
+        &self,
+        client: &Client,
+        grant: &GrantId,
+        requested: &Scope,
+    ) -> Result<Issued, TokenError> {
+        let grant = client.grants.iter().find(|held| held.id == *grant);
+        let grant = grant.ok_or(TokenError::Scope(ScopeRefusal::NoGrant))?;
+        let scope = scopes::privileged(&grant.buses, requested)?;
+        let backing = vec![(grant.id.clone(), grant.stamp)];
+        self.issue(client, TokenKind::CodeAccess, scope, backing).await
+    }
+
+    async fn issue(
+        &self,
+        client: &Client,
+        access_kind: TokenKind,
+        scope: Scope,
+        grants: Vec<(GrantId, Stamp)>,
+    ) -> Result<Issued, TokenError> {
         let locator = Locator::mint(&*self.entropy);
-        let basis = PairBasis {
-            locator: &locator,
-            access_kind: TokenKind::ClientAccess,
-            delegation: Delegation {
-                client: client.id.clone(),
-                client_stamp: client.stamp,
-                grants: client.backing(&scope),
-                chain: mint_alphanumeric(&*self.entropy, CHAIN_LENGTH).expose().clone(),
-                used: false,
-            },
-            scope,
+        let delegation = Delegation {
+            client: client.id.clone(),
+            client_stamp: client.stamp,
+            grants,
+            chain: mint_alphanumeric(&*self.entropy, CHAIN_LENGTH).expose().clone(),
+            used: false,
         };
-        let pair = self.mint_pair(basis);
+        let pair = self.mint_pair(PairBasis { locator: &locator, access_kind, scope, delegation });
         let batch = Batch::new(self.rows.shard(&locator).clone());
         self.rows.apply(pair.operations.into_iter().fold(batch, Batch::then)).await?;
         Ok(pair.issued)

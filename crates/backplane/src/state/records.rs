@@ -76,7 +76,7 @@ impl V2BusRecord {
 }
 
 /// A client.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ClientRecord {
     credential: String,
     source_url: String,
@@ -97,6 +97,11 @@ impl ClientRecord {
             redirect_uri: redirect_uri.as_str().to_owned(),
             stamp: stamp.0,
         }
+    }
+
+    /// The same with the credential and the stamp of `other`: tokens that `other` backs stay.
+    pub(crate) fn with_identity_of(self, other: Self) -> Self {
+        Self { credential: other.credential, stamp: other.stamp, ..self }
     }
 
     pub(crate) fn credential(&self) -> Result<Credential, StoreError> {

@@ -60,6 +60,11 @@ impl<'a> Members<'a> {
         self.get(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 
+    /// Names and values, in the order in which they were sent.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
     /// The names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())

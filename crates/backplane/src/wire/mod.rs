@@ -7,5 +7,6 @@ pub(crate) mod frame;
 pub(crate) mod json;
 pub(crate) mod params;
 pub(crate) mod path;
+pub(crate) mod provision;
 pub(crate) mod since;
 pub(crate) mod upstream;

@@ -2,13 +2,25 @@
 
 use std::borrow::Cow;
 
-use super::params::decode_segment;
+use super::{
+    params::decode_segment,
+    provision::{Call, Generation},
+};
 
 /// Whether frames of a 1.x path show `expire`: only those of `/v1.3` do (Backplane §6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameForm {
     Plain,
     WithExpire,
+}
+
+/// Where host-meta is read, which decides its form (Backplane §12.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostMetaForm {
+    /// That of the reference server, below `/v2`.
+    Reference,
+    /// That of RFC 6415, at the root of the host.
+    Standard,
 }
 
 /// In whose style errors are written (Backplane §3.8).
@@ -39,6 +51,14 @@ pub(crate) enum Endpoint<'a> {
     Message { id: Cow<'a, str> },
     /// `/v2/message`
     Post,
+    /// `/v2/authorize`
+    Authorize,
+    /// `/v2/authenticate`
+    Authenticate,
+    /// `/v2/.well-known/host-meta` and `/.well-known/host-meta`
+    HostMeta(HostMetaForm),
+    /// `/v1…/provision/{entity}/{action}`, `/v2/provision/{entity}/{action}`
+    Provision(Call),
     /// Nothing of ours.
     Unknown(Family),
 }
@@ -64,6 +84,7 @@ impl<'a> Endpoint<'a> {
             "v1" | "v1.1" | "v1.2" => Self::one(FrameForm::Plain, decoded),
             "v1.3" => Self::one(FrameForm::WithExpire, decoded),
             "v2" => Self::two(decoded),
+            ".well-known" if decoded == ["host-meta"] => Self::HostMeta(HostMetaForm::Standard),
             _ => Self::Unknown(Family::Other),
         }
     }
@@ -82,17 +103,29 @@ impl<'a> Endpoint<'a> {
                     Self::Channel { form, bus, channel }
                 }
             }
+            ([Some(word), Some(entity), Some(action), None], None) if word == "provision" => {
+                provision(Generation::One, &entity, &action)
+            }
             _ => Self::Unknown(Family::One),
         }
     }
 
     fn two(segments: Vec<Cow<'a, str>>) -> Self {
         let mut segments = segments.into_iter();
-        match (segments.next().as_deref(), segments.next(), segments.next()) {
-            (Some("token"), None, None) => Self::Token,
-            (Some("messages"), None, None) => Self::Messages,
-            (Some("message"), None, None) => Self::Post,
-            (Some("message"), Some(id), None) => Self::Message { id },
+        let four = (segments.next(), segments.next(), segments.next(), segments.next());
+        match (four.0.as_deref(), four.1, four.2, four.3) {
+            (Some("token"), None, None, None) => Self::Token,
+            (Some("messages"), None, None, None) => Self::Messages,
+            (Some("message"), None, None, None) => Self::Post,
+            (Some("authorize"), None, None, None) => Self::Authorize,
+            (Some("authenticate"), None, None, None) => Self::Authenticate,
+            (Some(".well-known"), Some(name), None, None) if name == "host-meta" => {
+                Self::HostMeta(HostMetaForm::Reference)
+            }
+            (Some("message"), Some(id), None, None) => Self::Message { id },
+            (Some("provision"), Some(entity), Some(action), None) => {
+                provision(Generation::Two, &entity, &action)
+            }
             _ => Self::Unknown(Family::Two),
         }
     }
@@ -101,7 +134,17 @@ impl<'a> Endpoint<'a> {
     pub(crate) const fn family(&self) -> Family {
         match self {
             Self::NewChannel { .. } | Self::Channel { .. } | Self::Bus { .. } => Family::One,
-            Self::Token | Self::Messages | Self::Message { .. } | Self::Post => Family::Two,
+            Self::Token
+            | Self::Messages
+            | Self::Message { .. }
+            | Self::Post
+            | Self::Authorize
+            | Self::Authenticate
+            | Self::HostMeta(_) => Family::Two,
+            Self::Provision(call) => match call.generation() {
+                Generation::One => Family::One,
+                Generation::Two => Family::Two,
+            },
             Self::Unknown(family) => *family,
         }
     }
@@ -116,6 +159,10 @@ impl<'a> Endpoint<'a> {
             Self::Messages => "v2_messages",
             Self::Message { .. } => "v2_message",
             Self::Post => "v2_post",
+            Self::Authorize => "v2_authorize",
+            Self::Authenticate => "v2_authenticate",
+            Self::HostMeta(_) => "host_meta",
+            Self::Provision(_) => "provision",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -123,9 +170,15 @@ impl<'a> Endpoint<'a> {
     /// The methods that it takes, for `Allow`.
     pub(crate) const fn allowed(&self) -> &'static str {
         match self {
-            Self::Bus { .. } | Self::Messages | Self::Message { .. } => "GET, HEAD",
-            Self::NewChannel { .. } | Self::Channel { .. } | Self::Token => "GET, HEAD, POST",
-            Self::Post => "POST",
+            Self::Bus { .. } | Self::Messages | Self::Message { .. } | Self::HostMeta(_) => {
+                "GET, HEAD"
+            }
+            Self::NewChannel { .. }
+            | Self::Channel { .. }
+            | Self::Token
+            | Self::Authorize
+            | Self::Authenticate => "GET, HEAD, POST",
+            Self::Post | Self::Provision(_) => "POST",
             Self::Unknown(_) => "",
         }
     }
@@ -138,8 +191,22 @@ impl<'a> Endpoint<'a> {
             | Self::Token
             | Self::Messages
             | Self::Message { .. } => true,
-            Self::Bus { .. } | Self::Post | Self::Unknown(_) => false,
+            Self::Bus { .. }
+            | Self::Post
+            | Self::Authorize
+            | Self::Authenticate
+            | Self::HostMeta(_)
+            | Self::Provision(_)
+            | Self::Unknown(_) => false,
         }
+    }
+}
+
+fn provision(generation: Generation, entity: &str, action: &str) -> Endpoint<'static> {
+    match (Call::parse(generation, entity, action), generation) {
+        (Some(call), _) => Endpoint::Provision(call),
+        (None, Generation::One) => Endpoint::Unknown(Family::One),
+        (None, Generation::Two) => Endpoint::Unknown(Family::Two),
     }
 }
 
@@ -205,6 +272,10 @@ mod tests {
             ("/v2", Family::Two),
             ("/v2/message/a/b", Family::Two),
             ("/v2/message/%ff", Family::Two),
+            ("/v1/provision/client/list", Family::One),
+            ("/bus/provision/bus/list", Family::One),
+            ("/v2/provision/bus/add", Family::Two),
+            ("/v2/provision/grant/list/x", Family::Two),
         ];
         for (path, family) in cases {
             assert_eq!(Endpoint::parse(path), Endpoint::Unknown(family), "{path}");

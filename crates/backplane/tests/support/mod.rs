@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use buswire_backplane::{
-    Backplane, Config, CreatedClient, GrantId, NewClient, NewPassword, OwnedBus, PasswordCost,
-    Permission, Permissions, PublicUrl, TlsPolicy, V1Bus,
+    Administrator, Backplane, Config, CreatedClient, GrantId, NewClient, NewPassword, OwnedBus,
+    PasswordCost, Permission, Permissions, PublicUrl, TlsPolicy, V1Bus,
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
-use buswire_message::{BusName, Clock, Retention, Secret, Timestamp};
+use buswire_message::{BusName, Clock, Retention, Secret, SecretHash, Timestamp};
 use buswire_store::{Store, memory::MemoryStore};
 use buswire_testkit::{SeededEntropy, VirtualClock};
 use tokio::{
@@ -48,6 +48,10 @@ pub(crate) fn config() -> Config {
     Config {
         tls: TlsPolicy::Optional,
         password_cost: PasswordCost { memory_kib: 8, iterations: 1 },
+        administrators: vec![Administrator {
+            name: "bpadmin".to_owned(),
+            secret: SecretHash::of("copper-lantern"),
+        }],
         ..Config::new(PublicUrl::parse("https://bp.example.net").unwrap())
     }
 }
@@ -85,7 +89,9 @@ impl Door {
         tasks.spawn(async move { door.run(stop).await });
         let stop = shutdown.clone();
         tasks.spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
         });
         Self { backplane, buses, store, clock, address, grant, shutdown, _tasks: tasks }
     }

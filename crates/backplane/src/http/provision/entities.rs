@@ -1,0 +1,202 @@
+//! Listing, replacing and deleting buses, users, owners and clients (Backplane §13.2 to §13.4).
+
+use std::collections::BTreeMap;
+
+use buswire_message::{BusName, Realm, Retention};
+
+use super::{Entries, ProvisionError, refused};
+use crate::{
+    Backplane, NewClient, NewPassword, OwnedBus, V1Bus,
+    error::AdminError,
+    rules::names::{ClientId, OwnerName, UserName},
+    wire::provision::{Action, Body, Config, Entity, EntryError, Told},
+};
+
+const UPDATED: &str = "BACKPLANE_UPDATE_SUCCESS";
+const DELETED: &str = "BACKPLANE_DELETE_SUCCESS";
+const NOT_FOUND: &str = "BACKPLANE_ENTRY_NOT_FOUND";
+
+pub(super) async fn serve(
+    backplane: &Backplane,
+    body: &Body<'_>,
+    entity: Entity,
+    action: Action,
+) -> Result<Entries, ProvisionError> {
+    match action {
+        Action::List => list(backplane, entity, body.entities()?).await,
+        Action::Update => update(backplane, entity, body.configs(entity)?).await,
+        Action::Delete => Ok(delete(backplane, entity, body.entities()?).await),
+    }
+}
+
+/// All that there is for no names, else one entry for each name.
+async fn list(
+    backplane: &Backplane,
+    entity: Entity,
+    names: Vec<String>,
+) -> Result<Entries, ProvisionError> {
+    let all = all(backplane, entity).await?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let all: BTreeMap<String, Told> = all.into_iter().collect();
+    let told = |name: String| {
+        let told = all.get(&name).cloned().unwrap_or_else(Told::not_found);
+        (name, told)
+    };
+    Ok(names.into_iter().map(told).collect())
+}
+
+async fn all(backplane: &Backplane, entity: Entity) -> Result<Entries, AdminError> {
+    let account = |name: &str| (name.to_owned(), Told::account(name));
+    Ok(match entity {
+        Entity::V1Bus => {
+            let told = |bus: V1Bus| Told::bus(&bus.name, None, &bus.retention, &bus.users);
+            let buses = backplane.v1_buses().await?.into_iter();
+            buses.map(|bus| (bus.name.name().to_owned(), told(bus))).collect()
+        }
+        Entity::V2Bus => {
+            let told = |bus: OwnedBus| {
+                Told::bus(&bus.name, Some(bus.owner.as_str()), &bus.retention, &BTreeMap::new())
+            };
+            let buses = backplane.buses().await?.into_iter();
+            buses.map(|bus| (bus.name.name().to_owned(), told(bus))).collect()
+        }
+        Entity::User => backplane.users().await?.iter().map(|u| account(u.as_str())).collect(),
+        Entity::Owner => backplane.owners().await?.iter().map(|o| account(o.as_str())).collect(),
+        Entity::Client => {
+            let clients = backplane.clients().await?.into_iter();
+            let told = clients.map(|client| {
+                let (id, uri) = (client.client_id.as_str(), client.redirect_uri.as_str());
+                (id.to_owned(), Told::client(id, client.source_url.as_str(), uri))
+            });
+            told.collect()
+        }
+    })
+}
+
+/// 1.x: one invalid entry refuses all. 2.0: entry by entry (§13.3).
+async fn update(
+    backplane: &Backplane,
+    entity: Entity,
+    configs: Vec<Config<'_>>,
+) -> Result<Entries, ProvisionError> {
+    let mut changes = Vec::with_capacity(configs.len());
+    for config in configs {
+        match (Change::read(&config, entity), entity) {
+            (Err(error), Entity::V1Bus | Entity::User) => {
+                return Err(ProvisionError::Config { name: config.name, error });
+            }
+            (change, _) => changes.push((config.name, change)),
+        }
+    }
+    let mut entries = Vec::with_capacity(changes.len());
+    for (name, change) in changes {
+        let told = match change {
+            Err(error) => Told::text(&error),
+            Ok(change) => match change.make(backplane).await {
+                Ok(()) => Told::text(UPDATED),
+                Err(error) => refused(&error),
+            },
+        };
+        entries.push((name, told));
+    }
+    Ok(entries)
+}
+
+/// A valid entry of an update.
+enum Change {
+    V1Bus(crate::wire::provision::V1BusConfig),
+    V2Bus(crate::wire::provision::V2BusConfig, OwnerName),
+    User(UserName, NewPassword),
+    Owner(OwnerName, NewPassword),
+    Client(Box<NewClient>),
+}
+
+impl Change {
+    fn read(config: &Config<'_>, entity: Entity) -> Result<Self, EntryError> {
+        let invalid = |_| EntryError::Value("USER".to_owned());
+        let password = || config.password().map(NewPassword::Clear);
+        Ok(match entity {
+            Entity::V1Bus => Self::V1Bus(config.v1_bus()?),
+            Entity::V2Bus => {
+                let bus = config.v2_bus()?;
+                let owner = bus.owner.parse();
+                let owner = owner.map_err(|_| EntryError::Value("OWNER".to_owned()))?;
+                Self::V2Bus(bus, owner)
+            }
+            Entity::User => Self::User(config.name.parse().map_err(invalid)?, password()?),
+            Entity::Owner => Self::Owner(config.name.parse().map_err(invalid)?, password()?),
+            Entity::Client => {
+                let client = config.client()?;
+                Self::Client(Box::new(NewClient {
+                    client_id: Some(config.name.parse().map_err(invalid)?),
+                    secret: Some(client.secret),
+                    source_url: client.source_url,
+                    redirect_uri: client.redirect_uri,
+                }))
+            }
+        })
+    }
+
+    async fn make(self, backplane: &Backplane) -> Result<(), AdminError> {
+        match self {
+            Self::V1Bus(bus) => {
+                let retention = bus.times.on(retention(backplane, &bus.name).await?);
+                backplane.put_v1_bus(V1Bus { name: bus.name, users: bus.users, retention }).await
+            }
+            Self::V2Bus(bus, owner) => {
+                let retention = bus.times.on(retention(backplane, &bus.name).await?);
+                backplane.put_bus(OwnedBus { name: bus.name, owner, retention }).await
+            }
+            Self::User(name, password) => backplane.put_user(&name, password).await,
+            Self::Owner(name, password) => backplane.put_owner(&name, password).await,
+            Self::Client(client) => backplane.put_client(*client).await.map(drop),
+        }
+    }
+}
+
+/// The present retention of a bus, or that of new ones: the interface does not name all of it.
+async fn retention(backplane: &Backplane, bus: &BusName) -> Result<Retention, AdminError> {
+    let present = backplane.state.buses.get(bus).await?;
+    Ok(present.map_or_else(Retention::default, |info| info.retention))
+}
+
+async fn delete(backplane: &Backplane, entity: Entity, names: Vec<String>) -> Entries {
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        let told = match (delete_one(backplane, entity, &name).await, entity) {
+            (Ok(true), _) | (Ok(false), Entity::V1Bus | Entity::User) => Told::text(DELETED),
+            (Ok(false), _) => Told::text(NOT_FOUND),
+            (Err(error), _) => refused(&error),
+        };
+        entries.push((name, told));
+    }
+    entries
+}
+
+/// Whether there was one. What is no name of one is the name of none.
+async fn delete_one(backplane: &Backplane, entity: Entity, name: &str) -> Result<bool, AdminError> {
+    match entity {
+        Entity::V1Bus => match BusName::new(Realm::V1, name) {
+            Ok(bus) => backplane.delete_v1_bus(&bus).await,
+            Err(_) => Ok(false),
+        },
+        Entity::V2Bus => match BusName::new(Realm::V2, name) {
+            Ok(bus) => backplane.delete_bus(&bus).await,
+            Err(_) => Ok(false),
+        },
+        Entity::User => match name.parse::<UserName>() {
+            Ok(user) => backplane.delete_user(&user).await,
+            Err(_) => Ok(false),
+        },
+        Entity::Owner => match name.parse::<OwnerName>() {
+            Ok(owner) => backplane.delete_owner(&owner).await,
+            Err(_) => Ok(false),
+        },
+        Entity::Client => match name.parse::<ClientId>() {
+            Ok(client) => backplane.delete_client(&client).await,
+            Err(_) => Ok(false),
+        },
+    }
+}
