@@ -216,7 +216,8 @@ pub struct Limits {
     pub grants_per_client_max: usize,
     /// Channels of 1.x and anonymous tokens that are minted for one address in a minute, default
     /// 3000; more get 429. Of IPv6 an address is a network of 64 bits. 0 is any number. Without a
-    /// [`ConnectInfo`](axum::extract::ConnectInfo) in the request nothing is counted by address.
+    /// [`ConnectInfo`](axum::extract::ConnectInfo) in the request, and for loopback addresses,
+    /// nothing is counted by address.
     pub visits_per_address_max: u32,
     /// Anonymous tokens that are minted for one bus in a minute, default 60 000; more get 429. 0 is
     /// any number.

@@ -144,7 +144,8 @@ async fn e38_to_e42_the_worked_examples() {
     assert_eq!(door.get_as("/v2/messages", &bearer).await.status, 200);
 
     // Rule: backplane §10.2 — the same code again is invalid_grant and ends what came of it
-    // Rule: backplane §17.13 — a code is used once; a replay revokes what it issued
+    // Rule: backplane §16 row 24 — a bad code is invalid_grant
+    // Rule: backplane §17 row 13 — a code is used once; a replay revokes what it issued
     let e42 = door.token_request(&exchange(code)).await;
     e42.expect(&format!(
         "HTTP/1.1 400 Bad Request\nContent-Type: application/json; charset=utf-8\n\
@@ -162,7 +163,7 @@ async fn nothing_is_redirected_to_an_unknown_address() {
     let door = Door::start().await;
     put_client(&door.backplane, "other", "s").await;
     // Rule: backplane §11.1 — an unknown client or a bad redirect_uri is an HTML page, 400, never a redirect
-    // Rule: backplane §17.11 — a redirect URI matches exactly before any redirect
+    // Rule: backplane §17 row 11 — a redirect URI matches exactly before any redirect
     for asked in [
         "client_id=ghost&response_type=code",
         "response_type=code",
@@ -176,6 +177,7 @@ async fn nothing_is_redirected_to_an_unknown_address() {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
     }
     // Rule: backplane §11.1 — other errors go to the redirect URI with their code and the state
+    // Rule: backplane §16 row 45 — errors of /authorize are those of RFC 6749
     let answer = door.get(&ASKED.replace("response_type=code", "response_type=token")).await;
     let expected =
         "?error=unsupported_response_type&error_description=response_type+must+be+code&state=xyz+1";
@@ -208,7 +210,7 @@ async fn a_decision_has_a_key_of_its_own() {
     let answer = get(&door, &format!("/v2/authorize?{decision}"), &cookies).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("Invalid HTTP method for authorization decision post: GET"));
-    // Rule: backplane §17.9 — a decision from another origin is refused
+    // Rule: backplane §17 row 9 — a decision from another origin is refused
     let origin = "Origin: https://evil.example\n";
     let answer = submit_from(&door, "/v2/authorize", &cookies, origin, &decision).await;
     assert_eq!((answer.status, answer.header("location")), (403, None));
@@ -276,7 +278,7 @@ async fn wrong_passwords_say_nothing_of_names() {
     let form = "busOwner=gazette-owner&password=x";
     let page = submit_from(&door, "/v2/authenticate", "", html, form).await;
     assert!(page.status == 401 && page.body.contains("Access denied."));
-    // Rule: backplane §17.22 — the sign-in form is limited for each account
+    // Rule: backplane §17 row 22 — the sign-in form is limited for each account
     for _ in 0..8 {
         submit(&door, "/v2/authenticate", "", form).await;
     }
@@ -290,7 +292,7 @@ async fn wrong_passwords_say_nothing_of_names() {
 async fn pages_let_in_nothing_and_are_in_no_frame() {
     let door = Door::start().await;
     let (_, form) = browser(&door, ASKED).await;
-    // Rule: backplane §17.10 — the pages are not framed
+    // Rule: backplane §17 row 10 — the pages are not framed
     assert_eq!(form.header("x-frame-options"), Some("DENY"));
     assert_eq!(form.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(form.header("cache-control"), Some("no-store"));
@@ -366,12 +368,13 @@ async fn a_code_belongs_to_its_client() {
     let code = self::code(&door, ASKED).await;
     door.advance(Duration::from_secs(600));
     assert_eq!(text(&door.token_request(&exchange(&code)).await, "error"), "invalid_grant");
-    // Rule: backplane §17.14 — the id of a grant is no code
+    // Rule: backplane §17 row 14 — the id of a grant is no code
     let id = door.token_request(&exchange(door.grant.as_str())).await;
     assert_eq!(text(&id, "error"), "invalid_grant");
     let client = "comments-svc".parse().unwrap();
     assert_eq!(door.backplane.grants(&client).await.unwrap().len(), 1, "it revokes nothing");
     // Rule: backplane §10.2 — code is an alias of authorization_code
+    // Rule: backplane §16 row 22 — code and authorization_code are one grant type
     let code = self::code(&door, ASKED).await;
     let alias = exchange(&code).replace("authorization_code", "code");
     assert_eq!(door.token_request(&alias).await.status, 200);
@@ -380,7 +383,7 @@ async fn a_code_belongs_to_its_client() {
 #[tokio::test]
 async fn a_challenge_needs_its_verifier() {
     let door = Door::start().await;
-    // Rule: backplane §17.12 — PKCE binds a code to who asked for it
+    // Rule: backplane §17 row 12 — PKCE binds a code to who asked for it
     let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     let asked = format!("{ASKED}&code_challenge={challenge}&code_challenge_method=S256");
     let verifier = "&code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -402,7 +405,7 @@ async fn a_code_shown_by_many_at_once_is_used_at_most_once() {
     let form = exchange(&code);
     let shown = (0..16).map(|_| door.token_request(&form));
     let answers = futures::future::join_all(shown).await;
-    // Rule: backplane §17.13 — of many showings at once at most one gives tokens, and they die
+    // Rule: backplane §17 row 13 — of many showings at once at most one gives tokens, and they die
     let given: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
     assert!(given.len() <= 1);
     for answer in given {
@@ -417,6 +420,7 @@ async fn a_code_shown_by_many_at_once_is_used_at_most_once() {
 async fn endpoints_are_found() {
     let door = Door::start().await;
     // Rule: backplane §12.1 — host-meta is served in the form of the reference server below /v2
+    // Rule: backplane §16 row 48 — host-meta is at both paths, with real links only
     let answer = door.get("/v2/.well-known/host-meta").await;
     assert_eq!(answer.header("content-type"), Some("application/xrds+xml"));
     assert!(answer.body.contains("<XRD>\n    <Host>https://bp.example.net</Host>"));

@@ -116,6 +116,7 @@ async fn e6_sticky_only_with_expire() {
     let target = format!("/v1.3/bus/gazette.example/channel/{CHANNEL}?sticky=true");
     // Rule: backplane §6.6 — sticky=true gives sticky frames only
     // Rule: backplane §5.1 — without expire, a sticky message is kept for the bus maximum
+    // Rule: backplane §16 row 16 — sticky messages are kept for the bus maximum, 28800 s by default
     door.get(&target).await.expect(
         &[
             "HTTP/1.1 200 OK\n",
@@ -167,6 +168,7 @@ async fn e8_wrong_password() {
         "Authorization: Basic Y29tbWVudHNjbzpub3Bl\n\n",
     );
     // Rule: backplane §6.2 — every failure of authentication has one answer, with a challenge
+    // Rule: backplane §16 row 14 — a 401 carries a Basic challenge
     door.send(request).await.expect(concat!(
         "HTTP/1.1 401 Unauthorized\n",
         "Content-Type: application/json; charset=utf-8\n",
@@ -200,6 +202,7 @@ async fn e10_malformed_callback() {
     let door = Door::start().await;
     let target = format!("/v1.2/bus/gazette.example/channel/{CHANNEL}?callback=a%28b%29");
     // Rule: backplane §3.5 — a malformed callback is answered 400, never padded
+    // Rule: backplane §16 row 3 — a bad callback is 400, unpadded
     door.get(&target).await.expect(concat!(
         "HTTP/1.1 400 Bad Request\n",
         "Content-Type: application/json; charset=utf-8\n",

@@ -63,7 +63,10 @@ async fn e18_anonymous_token() {
     let door = Door::start().await;
     let target = "/v2/token?callback=Backplane.finishInit&bus=gazette.example&rnd=0.77";
     // Rule: backplane §9.3 — a token response has exactly five members in this order
+    // Rule: backplane §16 row 33 — expires_in is a number
+    // Rule: backplane §16 row 35 — scope is always in the response
     // Rule: backplane §10.1 — an anonymous token request mints a channel bound to the bus
+    // Rule: backplane §16 row 21 — a channel is bound at its creation
     let minted = door.send(&get(target)).await.expect(concat!(
         "HTTP/1.1 200 OK\n",
         "Content-Type: text/javascript; charset=utf-8\n",
@@ -114,6 +117,7 @@ async fn e20_unknown_bus() {
 async fn e21_no_callback() {
     let door = Door::start().await;
     // Rule: backplane §10.1 — callback is required on anonymous token requests
+    // Rule: backplane §16 row 4 — callback is required for anonymous tokens only
     door.send(&get("/v2/token?bus=gazette.example")).await.expect(concat!(
         "HTTP/1.1 400 Bad Request\n",
         "Content-Type: application/json; charset=utf-8\n",
@@ -143,6 +147,7 @@ async fn e22_e23_anonymous_refresh_works_once() {
     ));
     assert_ne!(minted["access"], visit.access);
     // Rule: backplane §9.5 — a refresh token works once
+    // Rule: backplane §17 row 8 — a refresh token in a query is used once
     door.send(&get(&target)).await.expect(concat!(
         "HTTP/1.1 200 OK\n",
         "Content-Type: text/javascript; charset=utf-8\n",
@@ -173,6 +178,7 @@ async fn e25_unauthorised_bus() {
     let door = Door::start().await;
     let form = "grant_type=client_credentials&scope=bus%3Agazette.example+bus%3Aother.example";
     // Rule: backplane §8.5 — a bus that is not granted fails the whole request
+    // Rule: backplane §16 row 25 — an unauthorised scope is invalid_scope with the words unauthorized scope
     token_request(&door, 77, form).await.expect(concat!(
         "HTTP/1.1 400 Bad Request\n",
         "Content-Type: application/json; charset=utf-8\n",
@@ -192,6 +198,7 @@ async fn e26_credentials_in_the_body() {
         "grant_type=client_credentials&client_id=comments-svc&client_secret=tangled-kelp-4",
     );
     // Rule: backplane §10.2 — client credentials in the query or the body are refused
+    // Rule: backplane §16 row 23 — bad client authentication is 401 invalid_client
     door.send(request).await.expect(concat!(
         "HTTP/1.1 401 Unauthorized\n",
         "Content-Type: application/json; charset=utf-8\n",
@@ -218,6 +225,7 @@ async fn e27_privileged_refresh_narrowed() {
     ));
     assert!(minted["access"].starts_with("PC"));
     // Rule: backplane §9.5 — a privileged refresh invalidates the access token issued with it
+    // Rule: backplane §16 row 28 — a refresh ends the old access token
     let dead = door.send(&get_as("/v2/messages", &access)).await;
     assert_eq!(
         (dead.status, dead.json()["error_description"].as_str()),
@@ -299,6 +307,7 @@ async fn e32_privileged_token_in_the_query() {
     let (token, _) = door.client_tokens().await;
     let target = format!("/v2/messages?access_token={token}");
     // Rule: backplane §9.4 — a privileged token is not accepted as a query parameter
+    // Rule: backplane §17 row 7 — privileged tokens stand in the header only
     door.send(&get(&target)).await.expect(concat!(
         "HTTP/1.1 403 Forbidden\n",
         "Content-Type: application/json; charset=utf-8\n",
@@ -312,6 +321,7 @@ async fn e33_invented_token_padded() {
     let door = Door::start().await;
     let target = "/v2/messages?callback=Backplane.response&access_token=null&block=0";
     // Rule: backplane §9.4 — access_token=null is an invalid token
+    // Rule: backplane §16 row 30 — a bad token is 403 invalid token
     door.send(&get(target)).await.expect(concat!(
         "HTTP/1.1 200 OK\n",
         "Content-Type: text/javascript; charset=utf-8\n",
@@ -364,6 +374,7 @@ async fn e36_forbidden_field() {
         visit.channel
     );
     // Rule: backplane §7.1 — source is forbidden upstream
+    // Rule: backplane §17 row 18 — source is the registered value in 2.0
     post(&door, &token, 138, &body).await.expect(concat!(
         "HTTP/1.1 400 Bad Request\n",
         "Content-Type: application/json; charset=utf-8\n",

@@ -76,6 +76,7 @@ async fn e11_to_e17_the_worked_examples() {
     answer.expect(&ok(74, r#"{"comments-svc":{"<grant>":"bus:gazette.example"},"ghost":{}}"#));
 
     // Rule: backplane §13.2 — all listed values are strings; what is unknown is CONFIG_NOT_FOUND
+    // Rule: backplane §16 row 46 — the text for what is unknown is CONFIG_NOT_FOUND
     let body =
         r#"{"admin":"bpadmin","secret":"copper-lantern","entities":["gazette.example","nope"]}"#;
     let answer = example(&door, "/v2/provision/bus/list", 83, body).await;
@@ -104,7 +105,7 @@ async fn only_administrators_provision() {
         let answer = example(&door, "/v2/provision/client/list", body.len(), body).await;
         assert_eq!(answer.status, 401, "{body}");
     }
-    // Rule: backplane §17.25 — where no administrator is configured nobody becomes one
+    // Rule: backplane §17 row 25 — where no administrator is configured nobody becomes one
     let config = Config { administrators: Vec::new(), ..config() };
     let door = Door::start_with(config, Retention::default()).await;
     assert_eq!(call(&door, "/v2/provision/bus/list", r#""entities":[]"#).await.status, 401);
@@ -163,6 +164,8 @@ async fn a_1x_bus_is_provisioned_and_used() {
     let target = "/v1.2/bus/desk.example/channel/c1";
     assert_eq!(post(target).await.status, 200);
     // Rule: backplane §13.2 — users are listed with their hash masked
+    // Rule: backplane §16 row 47 — PWDHASH is masked in lists
+    // Rule: backplane §17 row 21 — hashes are never listed
     assert_eq!(
         told(&door, "/v1/provision/user/list", r#""entities":["desk","x"]"#).await,
         r#"{"desk":{"USER":"desk","PWDHASH":"***"},"x":{"ERR_MSG":"CONFIG_NOT_FOUND"}}"#

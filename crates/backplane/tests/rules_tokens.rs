@@ -36,6 +36,7 @@ async fn anonymous_requests_are_refused_in_order() {
     let door = Door::start().await;
     let rule = "bus parameter is required if and only if refresh_token is not present";
     // Rule: backplane §10.1 — what is wrong with an anonymous token request, in order
+    // Rule: backplane §16 row 20 — bus is required on anonymous token requests
     let cases = [
         ("", "invalid_request", rule),
         ("&bus=", "invalid_request", rule),
@@ -119,6 +120,7 @@ async fn client_requests_are_refused_in_order() {
     let refresh = "refresh_token is required if and only if grant_type is refresh_token";
     let redirect = "redirect_uri is required if and only if grant_type is authorization_code";
     // Rule: backplane §10.2 — what is wrong with an authenticated token request, in order
+    // Rule: backplane §16 row 49 — a missing grant_type is invalid_request
     let cases = [
         ("", "invalid_request", "Invalid grant type: null"),
         ("grant_type=password", "unsupported_grant_type", "Invalid grant type: password"),
@@ -141,6 +143,7 @@ async fn client_requests_are_refused_in_order() {
     }
     let basic = format!("Basic {}", support::CLIENT);
     // Rule: backplane §10.2 — grant_type and scope are taken from the query too, the body may be empty
+    // Rule: backplane §16 row 26 — grant_type and scope come from the query or the body
     let request = format!(
         "POST /v2/token?grant_type=client_credentials&scope=type:x HTTP/1.1\nHost: h\n\
          Authorization: {basic}\nContent-Length: 0\n\n"
@@ -225,6 +228,7 @@ async fn tokens_come_from_one_place() {
     assert_eq!(describe(door.get(&target).await), "Invalid token type: REFRESH_ANONYMOUS");
     assert_eq!(describe(door.get("/v2/messages").await), "invalid token");
     // Rule: backplane §9.5 — the kind of refresh token must fit the endpoint
+    // Rule: backplane §16 row 50 — a refresh token of the wrong kind is refused
     let wrong = door.get(&format!("/v2/token?callback=f&refresh_token={refresh}")).await;
     assert_eq!(padded_error(&wrong).1, "invalid token");
     let form = format!("grant_type=refresh_token&refresh_token={}", visit.refresh);
@@ -241,10 +245,12 @@ async fn expired_tokens_are_named_by_kind() {
     // Rule: backplane §9.4 — an expired privileged token is `expired token`
     assert_eq!(error(&reads(&door, &token).await).2, "expired token");
     // Rule: backplane §9.2 — an anonymous access token lives 3600 s
+    // Rule: backplane §16 row 27 — an anonymous token lives one hour
     door.advance(Duration::from_secs(3499));
     assert_eq!(reads(&door, &visit.access).await.status, 200);
     door.advance(Duration::from_secs(1));
     // Rule: backplane §9.4 — an expired anonymous token is `invalid token`, so that pages recover
+    // Rule: backplane §16 row 31 — an expired anonymous token is invalid token
     assert_eq!(error(&reads(&door, &visit.access).await).2, "invalid token");
 }
 
@@ -257,6 +263,7 @@ async fn an_anonymous_refresh_keeps_what_was_there() {
         door.get(&format!("/v2/token?callback=f&refresh_token={token}{rest}")).await
     };
     // Rule: backplane §8.6 — a refresh does not widen the filter of the first token
+    // Rule: backplane §17 row 16 — a refresh never widens a scope
     let wider = refresh(&first.refresh, "&scope=type:y").await;
     assert_eq!(
         padded_error(&wider),
@@ -303,6 +310,8 @@ async fn a_refresh_token_is_bound_to_its_client() {
     let form = format!("grant_type=refresh_token&refresh_token={refresh}");
     let kind = "application/x-www-form-urlencoded";
     // Rule: backplane §9.5 — a privileged refresh token is bound to the client that got it
+    // Rule: backplane §16 row 28 — a refresh token is bound to its client
+    // Rule: backplane §17 row 15 — a refresh by another client is refused
     let answer = door.post("/v2/token", &basic, kind, &form).await;
     assert_eq!(error(&answer), (400, "invalid_grant".into(), "invalid token".into()));
     assert_eq!(door.token_request(&form).await.status, 200);

@@ -47,7 +47,10 @@ async fn since_and_sticky_of_section_19_3() {
     let (a, b, d) = (id(0), id(1), id(3));
     door.advance(Duration::from_secs(60));
     // Rule: backplane §19.3 — since gives later frames also when the frame it names has expired
+    // Rule: backplane §16 row 7 — a malformed since gives the whole window on 1.x
+    // Rule: backplane §16 row 6 — since with an expired id gives greater ids
     // Rule: backplane §6.6 — sticky is true, false or empty, combined with since
+    // Rule: backplane §16 row 8 — sticky is true, false or empty, else 400
     let cases = [
         (String::new(), "A C D"),
         (format!("?since={a}"), "C D"),
@@ -75,6 +78,7 @@ async fn since_and_sticky_of_section_19_3() {
 async fn unknown_buses_and_channels_are_empty() {
     let door = Door::start().await;
     // Rule: backplane §6.4 — an unknown bus or channel is 200 with an empty list
+    // Rule: backplane §16 row 9 — an unknown bus or channel is 200 with an empty list
     for target in [
         "/v1/bus/gazette.example/channel/unknown",
         "/v1/bus/unknown.example/channel/c",
@@ -103,6 +107,7 @@ async fn channels_of_different_buses_are_different() {
     door.backplane.put_v1_bus(V1Bus { name, users, retention }).await.unwrap();
     assert_eq!(post(&door, "c", &[message("A", "")]).await.status, 200);
     // Rule: backplane §4.2 — 1.x channel names are unique within a bus only
+    // Rule: backplane §16 row 13 — channels of 1.x belong to their bus
     assert_eq!(door.get("/v1/bus/other.example/channel/c").await.body, "[]");
     // Rule: backplane §1.4 — a 1.x message is not visible on the 2.0 bus of the same name
     let (token, _) = door.client_tokens().await;
@@ -129,6 +134,7 @@ async fn authentication_fails_in_one_way() {
         basic(":"),
     ] {
         // Rule: backplane §6.2 — header missing, malformed, unknown user, wrong password: one answer
+        // Rule: backplane §17 row 20 — all failures of authentication have one answer
         let answer = door.get_as(target, &authorization).await;
         assert_eq!(answer.status, 401, "{authorization}");
         assert_eq!(answer.body, r#"{"ERR_MSG":"Access denied."}"#);
@@ -172,8 +178,10 @@ async fn a_list_is_stored_whole_or_not_at_all() {
     assert_eq!(post(&door, "c", &[message("A", ""), bad]).await.status, 400);
     let late = message("B", r#","expire":"2024-03-09T22:05:23Z""#);
     // Rule: backplane §5.1 — an expire beyond the bus maximum is 400 on 1.x
+    // Rule: backplane §16 row 17 — an expire too far ahead is 400 on 1.x
     assert_eq!(post(&door, "c", &[message("A", ""), late]).await.status, 400);
     // Rule: backplane §5.2 — an expire that has passed is 400
+    // Rule: backplane §16 row 18 — an expire in the past is 400
     let past = message("B", r#","expire":"2024-03-09T14:05:20Z""#);
     assert_eq!(post(&door, "c", &[message("A", ""), past]).await.status, 400);
     assert_eq!(kinds(&door, "").await, "");
@@ -194,6 +202,9 @@ async fn a_full_channel_refuses_the_whole_list() {
     let two = [message("A", ""), message("B", "")];
     assert_eq!(post(&door, "c", &two).await.status, 200);
     // Rule: backplane §5.4 — a list is refused if count and length together pass the limit
+    // Rule: backplane §16 row 10 — a full channel is 403 with the documented text
+    // Rule: backplane §16 row 11 — a batch is atomic and counted whole
+    // Rule: backplane §17 row 29 — a full channel refuses instead of dropping
     let answer = post(&door, "c", &two).await;
     assert_eq!(answer.status, 403);
     assert_eq!(answer.body, r#"{"ERR_MSG":"Message limit exceeded for this channel"}"#);
@@ -231,6 +242,7 @@ async fn bodies_have_a_limit() {
     let limits = Limits { body_bytes_max: 1000, ..Limits::default() };
     let door = Door::start_with(Config { limits, ..config() }, Retention::default()).await;
     // Rule: backplane §3.4 — a body over the limit is 413, one nested deeper than 64 is 400
+    // Rule: backplane §17 row 30 — large and deep JSON is refused
     assert_eq!(door.post_v1("c", &" ".repeat(1001)).await.status, 413);
     assert_eq!(door.post_v1("c", &" ".repeat(1000)).await.status, 400);
     let deep =
@@ -247,11 +259,13 @@ async fn payloads_come_back_to_the_letter() {
     let body = format!(r#"[{{"source":"ftp://f.example/","type":"t","payload":{payload}}}]"#);
     assert_eq!(door.post_v1("c", &body).await.status, 200);
     // Rule: backplane §6.1 — a payload is returned unchanged, numbers keep their precision
+    // Rule: backplane §17 row 31 — a payload is stored and returned as it was received
     let answer = door.get("/v1/bus/gazette.example/channel/c").await;
     assert!(answer.body.contains(payload), "{}", answer.body);
     let padded = door.get("/v1/bus/gazette.example/channel/c?callback=f").await;
     assert!(padded.body.contains(r#""s":"\u00e8\u003c/a>""#), "{}", padded.body);
     // Rule: backplane §6.1 — under /v1.3 alone expire is shown
+    // Rule: backplane §16 row 51 — expire is shown under /v1.3 only
     assert!(!answer.body.contains("expire"));
     let answer = door.get("/v1.3/bus/gazette.example/channel/c").await;
     assert!(answer.body.contains(r#""sticky":false,"expire":"2024-03-09T14:15:21Z","payload""#));
@@ -262,6 +276,7 @@ async fn other_methods_and_paths_are_refused() {
     let door = Door::start().await;
     let request = "DELETE /v1/bus/gazette.example HTTP/1.1\nHost: h\n\n";
     // Rule: backplane §3.3 — another method is 405 with Allow and a JSON body
+    // Rule: backplane §16 row 15 — a wrong method is 405 with Allow
     let answer = door.send(request).await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
     assert!(answer.json()["ERR_MSG"].is_string());
@@ -318,6 +333,7 @@ async fn a_generation_can_be_switched_off() {
     let config = Config { generations: Generations::TwoOnly, ..config() };
     let door = Door::start_with(config, Retention::default()).await;
     // Rule: backplane §20 — enable_v1 off: its paths are unknown
+    // Rule: backplane §17 row 34 — 1.x can be switched off
     assert_eq!(door.get("/v1/bus/gazette.example/channel/c").await.status, 404);
     assert_eq!(door.get("/v2/token?callback=f&bus=gazette.example").await.status, 200);
 }

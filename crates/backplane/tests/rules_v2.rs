@@ -86,6 +86,7 @@ async fn pages_have_25_messages_and_say_whether_more_are_there() {
         assert_eq!(post(&door, &token, &visit, &format!("t{n}"), "").await.status, 201);
     }
     // Rule: backplane §5.4 — at most 25 messages a page, moreMessages says whether more are there
+    // Rule: backplane §16 row 37 — a page has 25 messages and says whether more are there
     let first = poll(&door, &visit, "").await;
     assert_eq!(first["messages"].as_array().unwrap().len(), 25);
     assert_eq!(first["moreMessages"], true);
@@ -105,6 +106,8 @@ async fn next_url_names_a_position_of_its_own() {
     let (token, _) = door.client_tokens().await;
     assert_eq!(post(&door, &token, &other, "t", "").await.status, 201);
     // Rule: backplane §10.3 — nextURL never names a message outside of the token's own channel
+    // Rule: backplane §16 row 36 — nextURL holds an own position
+    // Rule: backplane §17 row 26 — nextURL tells nothing of other channels
     let page = poll(&door, &visit, "").await;
     assert_eq!(
         page["nextURL"],
@@ -120,6 +123,7 @@ async fn block_is_0_to_25_seconds() {
     let door = Door::start().await;
     let visit = door.visit().await;
     // Rule: backplane §10.3 — block is an integer from 0 to 25, else 400
+    // Rule: backplane §16 row 38 — block beyond 25 is 400
     for (value, shown) in [("26", "26"), ("-1", "-1"), ("x", "x"), ("1.5", "1.5")] {
         let target = format!("/v2/messages?access_token={}&block={value}", visit.access);
         let answer = door.get(&target).await;
@@ -181,7 +185,7 @@ async fn a_token_revoked_during_a_wait_reads_nothing() {
     assert_eq!(post(&door, &fresh, &visit, "t", "").await.status, 403);
     let (fresh, _) = door.client_tokens().await;
     assert_eq!(post(&door, &fresh, &visit, "t", "").await.status, 201);
-    // Rule: backplane §17 — a token is checked again at the end of a wait
+    // Rule: backplane §17 row 36 — a token is checked again at the end of a wait
     let answer = support::read_answer(&mut stream, false).await;
     assert_eq!((answer.status, description(&answer).as_str()), (403, "invalid token"));
     assert!(door.backplane.revoke_grant(&second).await.unwrap());
@@ -216,6 +220,8 @@ async fn a_message_is_read_within_the_scope_only() {
     assert_eq!(own.unpadded(), page["messages"][0]);
     assert!(own.unpadded().get("payload").is_none());
     // Rule: backplane §10.4 — a message outside of the token's channel is 404 like an unknown one
+    // Rule: backplane §16 row 39 — a message out of scope is 404
+    // Rule: backplane §17 row 33 — every read of a message is checked against the scope
     let foreign = door.get(&format!("{path}?access_token={}", other.access)).await;
     assert_eq!(foreign.status, 404);
     let colons = path.replace(':', "%3A");
@@ -232,6 +238,7 @@ async fn posts_are_refused_in_order() {
     let good = |rest: &str| message(&visit.channel, "x", rest);
     let far = r#","expire":"2024-03-09T22:05:23Z""#;
     // Rule: backplane §10.5 — what is wrong with a post, in the order of the table
+    // Rule: backplane §16 row 42 — bad JSON is 400
     let cases = [
         ("", 400, "the body is not a JSON object"),
         ("[]", 400, "the body is not a JSON object"),
@@ -247,6 +254,7 @@ async fn posts_are_refused_in_order() {
             "Invalid message data: expire has passed",
         ),
         // Rule: backplane §5.1 — an expire beyond the bus maximum is 403 on 2.0
+        // Rule: backplane §16 row 17 — an expire too far ahead is 403 on 2.0
         (
             &good(far),
             403,
@@ -294,6 +302,7 @@ async fn a_token_holds_for_posting_with_its_whole_scope() {
     assert_eq!((answer.status, description(&answer).as_str()), (403, "Invalid bus in message"));
     assert_eq!(answer.json()["error"], "insufficient_scope");
     // Rule: backplane §8.2 — messageURL compares with the message's public URL
+    // Rule: backplane §16 row 43 — messageURL is a filter that matches
     let page = door.get_as("/v2/messages", &format!("Bearer {token}")).await.json();
     let url = page["messages"][0]["messageURL"].as_str().unwrap();
     let form = format!("grant_type=client_credentials&scope=messageURL%3A{url}");
@@ -379,6 +388,7 @@ async fn sticky_can_be_shown_as_text() {
     let (visit, (token, _)) = (door.visit().await, door.client_tokens().await);
     assert_eq!(post(&door, &token, &visit, "t", "").await.status, 201);
     // Rule: backplane §7.1 — a compatibility setting writes sticky as a string
+    // Rule: backplane §16 row 32 — sticky is a boolean, a string by setting
     assert_eq!(poll(&door, &visit, "").await["messages"][0]["sticky"], "false");
 }
 

@@ -29,10 +29,10 @@ async fn visits_of_one_address_are_limited() {
     for _ in 0..2 {
         assert!(door.get(token).await.unpadded()["access_token"].is_string());
     }
-    // Rule: backplane §17.28 — anonymous tokens are limited for each address
+    // Rule: backplane §17 row 28 — anonymous tokens are limited for each address
     let refused = door.get(token).await;
     assert_eq!(refused.unpadded()["error_description"], "Too many requests");
-    // Rule: backplane §17.1 — new channels are limited for each address, with 429 and Retry-After
+    // Rule: backplane §17 row 1 — new channels are limited for each address, with 429 and Retry-After
     let refused = door.get(new).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")));
     assert_eq!(refused.body, r#"{"ERR_MSG":"Too many requests"}"#);
@@ -47,7 +47,7 @@ async fn visits_of_one_bus_are_limited() {
     put_bus(&door.backplane, "other.example", Retention::default()).await;
     let token = |bus| format!("/v2/token?callback=f&bus={bus}");
     let visit = door.get(&token("gazette.example")).await.unpadded();
-    // Rule: backplane §17.28 — anonymous tokens are limited for each bus; refreshing is not
+    // Rule: backplane §17 row 28 — anonymous tokens are limited for each bus; refreshing is not
     let refused = door.get(&token("gazette.example")).await.unpadded();
     assert_eq!(refused["error_description"], "Too many requests");
     assert!(door.get(&token("other.example")).await.unpadded()["access_token"].is_string());
@@ -66,7 +66,7 @@ async fn guessing_is_limited() {
     for _ in 0..2 {
         assert_eq!(door.post("/v2/token", wrong, form, request).await.status, 401);
     }
-    // Rule: backplane §17.22 — guesses of a client's secret are limited, with 429 and Retry-After
+    // Rule: backplane §17 row 22 — guesses of a client's secret are limited, with 429 and Retry-After
     let refused = door.post("/v2/token", wrong, form, request).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("600")));
     assert_eq!(refused.json()["error_description"], "Too many requests");
@@ -94,7 +94,7 @@ async fn an_address_that_guesses_everywhere_is_limited() {
     };
     assert_eq!(provision("wrong").await, 401);
     assert_eq!(door.get_as("/v1/bus/gazette.example", "Basic Z2hvc3Q6eA==").await.status, 401);
-    // Rule: backplane §17.22 — failures of one address are limited over all accounts and doors
+    // Rule: backplane §17 row 22 — failures of one address are limited over all accounts and doors
     assert_eq!(provision("copper-lantern").await, 429);
     assert_eq!(door.token_request("grant_type=client_credentials").await.status, 429);
     let form = "busOwner=gazette-owner&password=paper-and-ink";

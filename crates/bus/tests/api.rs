@@ -58,6 +58,7 @@ async fn texts(buses: &Buses, text: &str, since: Cursor) -> Vec<String> {
 #[tokio::test]
 async fn a_published_message_is_read_when_publish_returns() {
     // Rule: backplane §5.3 — a message is readable by every reader when the post returns
+    // Rule: backplane §16 row 44 — a post is visible at once
     let clock = VirtualClock::default();
     let buses = open(&clock).await;
     let name = bus("a.example");

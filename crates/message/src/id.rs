@@ -229,6 +229,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_does_not_take_ids_back() {
         // Rule: backplane §19.3 — the allocator goes on from the last id issued, whatever the clock says
+        // Rule: backplane §17 row 35 — a clock step makes no id skip or repeat
         let last = Sequence::at(Timestamp::parse("2024-03-09T14:05:21.338Z").unwrap());
         let next = last.next(Timestamp::parse("2024-03-09T14:05:21.330Z").unwrap()).unwrap();
         assert!(next > last);

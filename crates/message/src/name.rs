@@ -221,6 +221,7 @@ mod tests {
     #[test]
     fn names_have_their_alphabets() {
         // Rule: backplane §4.1 — bus names have 1 to 255 characters of A-Za-z0-9._-
+        // Rule: backplane §17 row 17 — bus names are strict and compared exactly
         for text in ["", "a b", "a:b", "v3/a", "v1/", "v1/a/b", "ä", &"a".repeat(256)] {
             assert_eq!(text.parse::<BusName>(), Err(NameError::Bus), "{text}");
         }

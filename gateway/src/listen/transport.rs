@@ -189,6 +189,7 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_can_vouch_for_tls() {
         // Rule: backplane §3.2 — a request is secure over TLS, or if a trusted proxy says so; nobody else is believed
+        // Rule: backplane §17 row 23 — forwarding headers count from trusted proxies only
         let https = headers(&[("x-forwarded-proto", "https")]);
         let plain = headers(&[("x-forwarded-proto", "http")]);
         let policy = policy(&["10.0.0.0/8"]);

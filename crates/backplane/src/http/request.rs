@@ -37,9 +37,11 @@ pub(crate) fn has_type(headers: &HeaderMap, expected: &str) -> bool {
     essence.is_empty() || essence.eq_ignore_ascii_case(expected)
 }
 
-/// Where a request comes from, as the owner of the listener found out.
+/// Where a request comes from, as the owner of the listener found out. This machine is nobody: a
+/// loopback address is a proxy that nobody told us of, behind which all clients look alike.
 pub(crate) fn source(parts: &Parts) -> Source {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| source_of(info.0.ip()))
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
+    (!address.is_loopback()).then(|| source_of(address))
 }
 
 /// The text of the `Authorization` header.

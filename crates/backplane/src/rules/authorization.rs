@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn redirects_are_form_encoded() {
-        // Rule: backplane §17.32 — nothing of state or scope can split a header or add a field
+        // Rule: backplane §17 row 32 — nothing of state or scope can split a header or add a field
         let wild = request("response_type=code&state=x%0D%0AA%26code%3Dz&scope=bus%3Ab+bus%3Az");
         assert_eq!(
             wild.unwrap().granted("k", &buses(&["b"])),

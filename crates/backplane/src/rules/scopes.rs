@@ -127,6 +127,7 @@ mod tests {
     #[test]
     fn a_refresh_only_narrows() {
         // Rule: backplane §8.5 — on refresh the filters of the old token stay and only narrow
+        // Rule: backplane §16 row 29 — a refresh only narrows
         let cases = [
             ("bus:a type:x", "", Some("bus:a type:x")),
             ("bus:a type:x", "bus:b", None),
@@ -144,6 +145,7 @@ mod tests {
     fn an_anonymous_scope_ends_with_the_channel() {
         let (bus, channel) = ("g.example".parse().unwrap(), "0a92".parse().unwrap());
         // Rule: backplane §8.6 — the issued scope is the filters, then the bus, then the channel last
+        // Rule: backplane §16 row 34 — an anonymous scope is filters, bus, channel
         let issued = anonymous(&scope("type:identity/login"), &bus, &channel).unwrap();
         assert_eq!(issued.to_string(), "type:identity/login bus:g.example channel:0a92");
         // Rule: backplane §8.6 — bus and channel entries are refused in anonymous requests

@@ -346,7 +346,8 @@ mod tests {
 
     #[tokio::test]
     async fn more_checks_than_places_are_refused() {
-        // Rule: backplane §17 — slow hashes make login a CPU target, so their concurrency is bounded
+        // Rule: backplane §17 row 19 — a hash is computed for unknown users too
+        // Rule: backplane §17 row 22 — slow hashes make login a CPU target, so their concurrency is bounded
         let entropy = SeededEntropy::new(1);
         let limits =
             Limits { password_checks_max: 1, password_checks_waiting_max: 0, ..Limits::default() };

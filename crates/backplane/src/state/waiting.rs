@@ -71,6 +71,7 @@ mod tests {
     #[test]
     fn places_are_bounded_and_given_back() {
         // Rule: backplane §10.3 — the number of waiting requests is bounded per token and in total
+        // Rule: backplane §17 row 27 — long polls are bounded per token and in total
         let waiting = Waiting::new(3, 2);
         let (a, b) = (SecretHash::of("a"), SecretHash::of("b"));
         let first = waiting.enter(a);

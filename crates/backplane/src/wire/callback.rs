@@ -82,6 +82,8 @@ mod tests {
     #[test]
     fn callbacks_of_section_19_2() {
         // Rule: backplane §19.2 — a callback is identifiers joined by dots, at most 128 characters
+        // Rule: backplane §16 row 2 — a callback is dotted identifiers, at most 128 characters
+        // Rule: backplane §17 row 5 — a callback has a strict pattern and length
         for text in ["f", "Backplane.response", "Backplane.call_back", "a1.b2._c", "$cb"] {
             assert!(parse(text).unwrap().is_some(), "{text}");
         }
@@ -110,10 +112,12 @@ mod tests {
     #[test]
     fn a_padded_body_has_nothing_around_it() {
         // Rule: backplane §3.5 — callback(JSON); with nothing before or after it
+        // Rule: backplane §16 row 1 — the padding ends with );, a prefix is optional
         let f = parse("f").unwrap().unwrap();
         assert_eq!(f.pad(b"[]", PaddingPrefix::None), "f([]);");
         assert_eq!(f.pad(b"[]", PaddingPrefix::Comment), "/**/f([]);");
         // Rule: backplane §19.9 — < and the line separators are escaped in padded bodies
+        // Rule: backplane §17 row 6 — what could end a script is escaped
         let json = "[\"a</script>\u{2028}b\u{2029}\u{2020}é\"]";
         assert_eq!(
             f.pad(json.as_bytes(), PaddingPrefix::None),

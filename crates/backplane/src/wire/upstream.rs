@@ -271,6 +271,7 @@ mod tests {
     #[test]
     fn extra_fields_of_1_x_are_dropped() {
         // Rule: backplane §6.1 — unknown fields such as id, channel_name and bus are ignored
+        // Rule: backplane §16 row 12 — extra fields are ignored on 1.x
         let message = one(&format!("{GOOD},\"id\":\"x\",\"channel_name\":\"d\",\"bus\":7"));
         assert_eq!(message, one(GOOD));
     }
@@ -300,6 +301,7 @@ mod tests {
     #[test]
     fn a_2_0_message_has_no_other_fields() {
         // Rule: backplane §7.1 — an upstream message contains no other field than its six
+        // Rule: backplane §16 row 41 — unknown fields are 400 on 2.0
         let good = r#""type":"t","bus":"b","channel":"c","payload":1"#;
         assert!(content(good).is_ok());
         assert!(content(&format!("{good},\"sticky\":\"true\"")).unwrap().sticky);
@@ -314,6 +316,7 @@ mod tests {
             Err(FieldError::Unexpected("messageURL".into()))
         );
         // Rule: backplane §7.1 — no field value except payload contains a space
+        // Rule: backplane §16 row 40 — spaces in fields are 400
         assert_eq!(
             content(r#""type":"a b","bus":"b","channel":"c","payload":1"#),
             Err(FieldError::Invalid("type"))
