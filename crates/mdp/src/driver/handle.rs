@@ -9,7 +9,10 @@ use tokio::sync::oneshot;
 
 use super::curve::AllowedKeys;
 use super::local::LocalService;
-use crate::core::{CallId, Counters, LocalId, RequestError, ServiceInfo};
+use crate::core::{
+    AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
+    WorkerInfo,
+};
 use crate::io::WakeOnDrop;
 use crate::service_name::is_mmi;
 use crate::{Frames, ServiceName};
@@ -31,7 +34,18 @@ pub(super) enum Command {
     },
     CallEnded(CallId, Option<Frames>),
     Services(oneshot::Sender<Vec<ServiceInfo>>),
+    Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Counters(oneshot::Sender<Box<Counters>>),
+    SetPaused {
+        service: ServiceName,
+        paused: bool,
+        done: oneshot::Sender<Result<(), AdminError>>,
+    },
+    Dismiss {
+        worker: WorkerId,
+        when: Dismissal,
+        done: oneshot::Sender<Result<(), AdminError>>,
+    },
     Allow(AllowedKeys),
     Shutdown {
         grace: Duration,
@@ -175,6 +189,90 @@ impl BrokerHandle {
             Ok(()) => infos.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// Returns every registered worker that connected to the socket, by id; empty when the broker
+    /// stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn workers(&self) -> Vec<WorkerInfo> {
+        let (sender, infos) = oneshot::channel();
+        match self.shared.put(Command::Workers(sender)).await {
+            Ok(()) => infos.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Keeps the requests of a service back until [`Self::resume`].
+    ///
+    /// The service goes on to take requests, within its bounds, and they expire as ever. What
+    /// workers have in hand they finish. The name need not be known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Reserved`], [`AdminError::ServicesFull`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the service may be paused or not.
+    pub async fn pause(&self, service: &ServiceName) -> Result<(), AdminError> {
+        self.set_paused(service, true).await
+    }
+
+    /// Hands the requests of a paused service out again; nothing happens to another.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Reserved`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the service may be resumed or not.
+    pub async fn resume(&self, service: &ServiceName) -> Result<(), AdminError> {
+        self.set_paused(service, false).await
+    }
+
+    async fn set_paused(&self, service: &ServiceName, paused: bool) -> Result<(), AdminError> {
+        let service = service.clone();
+        self.administer(|done| Command::SetPaused { service, paused, done }).await
+    }
+
+    /// Gives a worker no further request, and sends it DISCONNECT after the one it has in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::UnknownWorker`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the worker may be sent away or not.
+    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), AdminError> {
+        self.administer(|done| Command::Dismiss { worker, when: Dismissal::Drain, done }).await
+    }
+
+    /// Sends a worker DISCONNECT at once. The request it has in hand is treated as lost: another
+    /// worker gets it, if it has an attempt left.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::UnknownWorker`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the worker may be sent away or not.
+    pub async fn disconnect_worker(&self, worker: WorkerId) -> Result<(), AdminError> {
+        self.administer(|done| Command::Dismiss { worker, when: Dismissal::Now, done }).await
+    }
+
+    async fn administer(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), AdminError>>) -> Command,
+    ) -> Result<(), AdminError> {
+        let (done, result) = oneshot::channel();
+        self.shared.put(command(done)).await.map_err(|_| AdminError::Stopped)?;
+        result.await.unwrap_or(Err(AdminError::Stopped))
     }
 
     /// Returns what the broker counted; zeros when it stopped.

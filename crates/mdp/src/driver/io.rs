@@ -170,6 +170,13 @@ impl IoThread {
             }
             Command::CallEnded(call, None) => self.core.handle(now, Input::CallFailed(call)),
             Command::Services(reply) => acknowledge(reply, self.core.services(now)),
+            Command::Workers(reply) => acknowledge(reply, self.core.workers(now)),
+            Command::SetPaused { service, paused, done } => {
+                acknowledge(done, self.core.set_paused(now, &service, paused));
+            }
+            Command::Dismiss { worker, when, done } => {
+                acknowledge(done, self.core.dismiss(now, worker, when));
+            }
             Command::Counters(reply) => acknowledge(reply, Box::new(*self.core.counters())),
             Command::Allow(keys) => {
                 if let Some(curve) = &mut self.curve {

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::envelope::{Envelope, Hop, Shape, Version};
 use crate::Frames;
+use crate::closed_set::closed_set;
 
 /// Bounds of one message (mdp.md §12.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,47 +34,26 @@ impl Default for WireLimits {
     }
 }
 
-/// Why a message is dropped without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Invalid {
-    /// `[id, '']` of `ZMQ_PROBE_ROUTER`, or fewer than two frames.
-    #[error("probe")]
-    Probe,
-    /// No known header where one must stand.
-    #[error("unknown header")]
-    Header,
-    /// MDP/0.1 without the delimiter.
-    #[error("MDP/0.1 without delimiter")]
-    Bare01,
-    /// A client message without a service frame.
-    #[error("no service frame")]
-    NoService,
-    /// A client message of 0.2 whose command is not REQUEST.
-    #[error("client command")]
-    ClientCommand,
-    /// A service name that mdp.md §7 does not allow.
-    #[error("service name")]
-    ServiceName,
-    /// More frames than allowed.
-    #[error("too many frames")]
-    TooManyFrames,
-    /// More bytes than allowed.
-    #[error("too many bytes")]
-    TooLarge,
-}
-
-impl Invalid {
-    /// Every reason, in the order of [`crate::core::Counters::invalid`].
-    pub const ALL: [Self; 8] = [
-        Self::Probe,
-        Self::Header,
-        Self::Bare01,
-        Self::NoService,
-        Self::ClientCommand,
-        Self::ServiceName,
-        Self::TooManyFrames,
-        Self::TooLarge,
-    ];
+closed_set! {
+    /// Why a message is dropped without an answer.
+    pub enum Invalid {
+        /// `[id, '']` of `ZMQ_PROBE_ROUTER`, or fewer than two frames.
+        Probe = "probe",
+        /// No known header where one must stand.
+        Header = "header",
+        /// MDP/0.1 without the delimiter.
+        Bare01 = "bare_01",
+        /// A client message without a service frame.
+        NoService = "no_service",
+        /// A client message of 0.2 whose command is not REQUEST.
+        ClientCommand = "client_command",
+        /// A service name that mdp.md §7 does not allow.
+        ServiceName = "service_name",
+        /// More frames than allowed.
+        TooManyFrames = "too_many_frames",
+        /// More bytes than allowed.
+        TooLarge = "too_large",
+    }
 }
 
 /// One message as the broker received it.

@@ -54,7 +54,7 @@ fn encoded(to: Envelope, message: ToPeer) -> Vec<Vec<u8>> {
 fn every_example_decodes() {
     // Rule: mdp §21 — every worked example decodes
     for text in TO_BROKER {
-        let message = decoded(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
+        let message = decoded(text).unwrap_or_else(|reason| panic!("{text}: {reason:?}"));
         let malformed = matches!(message.peer, Peer::Worker(WorkerMessage::Malformed));
         assert!(!malformed, "{text}");
     }

@@ -8,6 +8,7 @@ mod encode;
 mod envelope;
 #[cfg(test)]
 mod examples;
+mod kind;
 #[cfg(test)]
 pub(crate) mod notation;
 
@@ -19,6 +20,7 @@ pub use decode::{ClientMessage, Incoming, Invalid, Peer, WireLimits, WorkerMessa
 pub use encode::{Outgoing, Part, ToPeer};
 pub(crate) use envelope::PeerKey;
 pub use envelope::{Envelope, Hop, Shape, Version};
+pub use kind::MessageKind;
 
 /// Header of a client message of MDP/0.1.
 pub const CLIENT_01: &[u8] = b"MDPC01";

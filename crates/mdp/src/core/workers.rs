@@ -1,82 +1,115 @@
 //! The broker's table per worker (mdp.md §8.2): one function for each message.
 
+use std::sync::Arc;
+
 use super::arena::Key;
+use super::counters::Farewell;
+use super::info::ServiceKind;
 use super::services::NoService;
 use super::tables::{Origin, Partials, Request, Service, Worker, WorkerParty};
-use super::{
-    BrokerCore, CallId, DuplicateReady, PartialPolicy, Phase, RequestError, ServiceKind, Tag,
-};
+use super::{BrokerCore, CallId, DuplicateReady, PartialPolicy, Phase, RequestError, Tag};
 use crate::Frames;
 use crate::service_name::is_mmi;
 use crate::wire::{Envelope, Hop, Outgoing, PeerKey, ToPeer, Version, WorkerMessage};
 
-/// How a worker is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
-    /// It is told, in the version and shape it registered with.
-    Disconnect,
-    /// It said so itself, or cannot be reached.
-    Silent,
-}
-
 impl BrokerCore {
-    pub(super) fn on_worker(&mut self, envelope: Envelope, message: WorkerMessage) {
+    pub(super) fn on_worker(
+        &mut self,
+        envelope: Envelope,
+        message: WorkerMessage,
+        user: Option<Arc<str>>,
+    ) {
         let peer = envelope.key();
         let Some(worker) = self.peers.get(&peer).copied() else {
-            return self.on_unknown(envelope, peer, message);
+            return self.on_unknown(envelope, peer, message, user);
         };
         let known_version = self.workers.get(worker).and_then(Worker::version);
         if known_version != Some(envelope.version) {
-            return self.violate(worker);
+            return self.violate(worker, Farewell::VersionChange);
         }
         match message {
             WorkerMessage::Heartbeat => self.on_heartbeat(worker),
             WorkerMessage::Reply { address, body } => self.on_reply(worker, &address, body),
             WorkerMessage::Partial { address, body } => self.on_partial(worker, &address, body),
-            WorkerMessage::Disconnect => self.lose_worker(worker, Farewell::Silent),
+            WorkerMessage::Disconnect => self.lose_worker(worker, None),
             WorkerMessage::Ready { service } => self.on_second_ready(worker, &service),
-            WorkerMessage::Malformed => self.violate(worker),
+            WorkerMessage::Malformed => self.violate(worker, Farewell::Malformed),
         }
     }
 
-    fn on_unknown(&mut self, envelope: Envelope, peer: PeerKey, message: WorkerMessage) {
+    fn on_unknown(
+        &mut self,
+        envelope: Envelope,
+        peer: PeerKey,
+        message: WorkerMessage,
+        user: Option<Arc<str>>,
+    ) {
         match message {
-            WorkerMessage::Ready { service } => self.on_ready(envelope, peer, &service),
+            WorkerMessage::Ready { service } => self.on_ready(envelope, peer, &service, user),
             WorkerMessage::Disconnect => {}
             WorkerMessage::Reply { .. } | WorkerMessage::Partial { .. } => {
                 self.counters.unsolicited += 1;
-                self.refuse(envelope, peer);
+                self.refuse(envelope, peer, Farewell::Unregistered);
             }
-            WorkerMessage::Heartbeat | WorkerMessage::Malformed => self.refuse(envelope, peer),
+            WorkerMessage::Heartbeat => self.refuse(envelope, peer, Farewell::Unregistered),
+            WorkerMessage::Malformed => self.refuse(envelope, peer, Farewell::Malformed),
         }
     }
 
-    fn on_ready(&mut self, envelope: Envelope, peer: PeerKey, service: &Hop) {
-        let frame = service.as_slice();
-        let full = self.workers.len() >= self.config.workers_max;
-        if is_mmi(frame) || full || self.phase == Phase::Stopped {
-            return self.refuse(envelope, peer);
-        }
-        let key = match self.intern(frame) {
+    fn on_ready(
+        &mut self,
+        envelope: Envelope,
+        peer: PeerKey,
+        service: &Hop,
+        user: Option<Arc<str>>,
+    ) {
+        let key = match self.admit(service.as_slice()) {
             Ok(key) => key,
-            Err(NoService::Invalid(_) | NoService::Full) => return self.refuse(envelope, peer),
+            Err(farewell) => return self.refuse(envelope, peer, farewell),
         };
-        let local = self.services.get(key).is_none_or(|it| it.kind == ServiceKind::Local);
-        if local {
-            return self.refuse(envelope, peer);
-        }
         self.refusals.forget(&peer);
-        let worker = self.add_worker(key, WorkerParty::Remote(envelope));
+        let worker = self.add_worker(key, WorkerParty::Remote(envelope), user);
         self.peers.insert(peer, worker);
         self.dispatch(key);
     }
 
+    /// Finds the service that a worker may register for.
+    fn admit(&mut self, service: &[u8]) -> Result<Key<Service>, Farewell> {
+        if is_mmi(service) {
+            return Err(Farewell::ServiceName);
+        }
+        if self.phase == Phase::Stopped {
+            return Err(Farewell::Stopped);
+        }
+        if self.workers.len() >= self.config.workers_max {
+            return Err(Farewell::Full);
+        }
+        let key = self.intern(service).map_err(|reason| match reason {
+            NoService::Invalid(_) => Farewell::ServiceName,
+            NoService::Full => Farewell::Full,
+        })?;
+        match self.services.get(key).map(|service| service.kind) {
+            Some(ServiceKind::Remote) => Ok(key),
+            Some(ServiceKind::Local) | None => Err(Farewell::ServiceName),
+        }
+    }
+
     /// Adds an idle worker at the tail of its service's waiting list.
-    pub(super) fn add_worker(&mut self, service: Key<Service>, party: WorkerParty) -> Key<Worker> {
+    pub(super) fn add_worker(
+        &mut self,
+        service: Key<Service>,
+        party: WorkerParty,
+        user: Option<Arc<str>>,
+    ) -> Key<Worker> {
         let key = self.workers.insert(Worker {
             party,
             service,
             assignment: None,
+            user,
+            draining: false,
+            registered: self.now,
+            idle_since: self.now,
+            answered: 0,
             last_rx: self.now,
             last_tx: self.now,
             heartbeats_while_busy: false,
@@ -99,7 +132,9 @@ impl BrokerCore {
             .is_some_and(|record| record.name.as_bytes() == service.as_slice());
         match self.config.duplicate_ready {
             DuplicateReady::Refresh if same => self.refresh(key),
-            DuplicateReady::Refresh | DuplicateReady::Disconnect => self.violate(key),
+            DuplicateReady::Refresh | DuplicateReady::Disconnect => {
+                self.violate(key, Farewell::SecondReady);
+            }
         }
     }
 
@@ -130,7 +165,7 @@ impl BrokerCore {
     fn on_reply(&mut self, key: Key<Worker>, address: &Hop, body: Frames) {
         let Some(request) = self.assigned(key, address) else {
             self.counters.unsolicited += 1;
-            return self.violate(key);
+            return self.violate(key, Farewell::Unsolicited);
         };
         self.complete(key, request, body);
     }
@@ -141,6 +176,7 @@ impl BrokerCore {
             return;
         };
         worker.last_rx = self.now;
+        worker.answered += 1;
         let body = match self.requests.get_mut(request) {
             Some(Request { partials: Partials::Kept(kept, _), .. }) if !kept.is_empty() => {
                 let mut whole = std::mem::take(kept);
@@ -159,6 +195,10 @@ impl BrokerCore {
             return;
         };
         worker.assignment = None;
+        worker.idle_since = self.now;
+        if worker.draining {
+            return self.lose_worker(key, Some(Farewell::Dismissed));
+        }
         let service = worker.service;
         if let Some(record) = self.services.get_mut(service) {
             record.waiting.push_back(key);
@@ -169,7 +209,7 @@ impl BrokerCore {
     fn on_partial(&mut self, key: Key<Worker>, address: &Hop, body: Frames) {
         let Some(request_key) = self.assigned(key, address) else {
             self.counters.unsolicited += 1;
-            return self.violate(key);
+            return self.violate(key, Farewell::Unsolicited);
         };
         self.refresh(key);
         let Some(request) = self.requests.get_mut(request_key) else {
@@ -207,19 +247,23 @@ impl BrokerCore {
             return;
         }
         *kept = Frames::new();
-        self.counters.overflow += 1;
+        let service = request.service;
         let from = std::mem::replace(&mut request.from, Origin::Gone);
+        self.count(Some(service), |counters| counters.partials_full += 1);
         self.set_request_timer(key, None);
         self.answer_local(&from, RequestError::QueueFull);
     }
 
     /// A registered worker broke the protocol: it is told and forgotten (7/MDP).
-    fn violate(&mut self, key: Key<Worker>) {
-        self.lose_worker(key, Farewell::Disconnect);
+    fn violate(&mut self, key: Key<Worker>, farewell: Farewell) {
+        self.lose_worker(key, Some(farewell));
     }
 
     /// Forgets a worker and takes care of the request it had.
-    pub(super) fn lose_worker(&mut self, key: Key<Worker>, farewell: Farewell) {
+    ///
+    /// With a farewell it is told, in the version and shape it registered with; without one it said
+    /// so itself, or cannot be reached.
+    pub(super) fn lose_worker(&mut self, key: Key<Worker>, farewell: Option<Farewell>) {
         self.set_worker_timer(key, None);
         let Some(worker) = self.workers.remove(key) else {
             return;
@@ -227,8 +271,8 @@ impl BrokerCore {
         if let WorkerParty::Remote(envelope) = worker.party {
             let peer = envelope.key();
             self.peers.remove(&peer);
-            if farewell == Farewell::Disconnect {
-                self.counters.disconnects += 1;
+            if let Some(farewell) = farewell {
+                self.counters.disconnects.add(farewell);
                 self.refusals.note(self.now, peer);
                 let message = Outgoing { to: envelope, message: ToPeer::Disconnect };
                 self.send(Tag::Nothing, message);
@@ -245,9 +289,9 @@ impl BrokerCore {
     }
 
     /// Sends a peer away that is not registered, at most once per heartbeat interval.
-    fn refuse(&mut self, envelope: Envelope, peer: PeerKey) {
+    fn refuse(&mut self, envelope: Envelope, peer: PeerKey, farewell: Farewell) {
         if self.refusals.admit(self.now, self.config.heartbeat_interval, peer) {
-            self.counters.refusals += 1;
+            self.counters.disconnects.add(farewell);
             let message = Outgoing { to: envelope, message: ToPeer::Disconnect };
             self.send(Tag::Nothing, message);
         }

@@ -43,8 +43,8 @@ proptest! {
             world.apply(op);
         }
         let unanswered = world.settle() as u64;
-        let counters = world.core.counters();
-        prop_assert!(unanswered <= counters.lost + counters.overflow, "{unanswered} {counters:?}");
+        let counters = world.core.counters().requests;
+        prop_assert!(unanswered <= counters.lost + counters.dropped.total(), "{unanswered} {counters:?}");
     }
 
     #[test]

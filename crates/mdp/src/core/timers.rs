@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::arena::Key;
+use super::counters::Farewell;
 use super::tables::{Request, Worker, WorkerParty};
-use super::workers::Farewell;
 use super::{BrokerCore, Timer};
 use crate::wire::{Outgoing, ToPeer};
 
@@ -87,12 +87,9 @@ impl BrokerCore {
         };
         let end = self.worker_end(worker);
         if end.is_some_and(|end| end <= self.now) {
-            let counters = &mut self.counters;
             let timed_out = worker.assignment.is_some() && !worker.heartbeats_while_busy;
-            let count =
-                if timed_out { &mut counters.busy_timeouts } else { &mut counters.expiries };
-            *count += 1;
-            self.lose_worker(key, Farewell::Disconnect);
+            let farewell = if timed_out { Farewell::BusyTimeout } else { Farewell::Expired };
+            self.lose_worker(key, Some(farewell));
             return;
         }
         self.heartbeat_if_due(key);

@@ -110,7 +110,10 @@ fn a_caller_here_may_go_away() {
     it.input(Input::Cancel(LocalId(2)));
     it.gets(DONE);
     it.silent();
-    assert_eq!((it.core.counters().cancelled, it.core.counters().orphaned), (2, 1));
+    assert_eq!(
+        (it.core.counters().requests.cancelled, it.core.counters().requests.orphaned),
+        (2, 1)
+    );
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn a_service_here_answers_clients_within_its_slots() {
     it.silent();
     it.input(Input::CallDone(third, Frames::from(["A"])));
     it.says(REPLY);
-    assert_eq!((it.core.counters().completed, it.core.counters().lost), (2, 1));
+    assert_eq!((it.core.counters().requests.completed, it.core.counters().requests.lost), (2, 1));
 }
 
 #[test]

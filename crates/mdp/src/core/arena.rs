@@ -16,6 +16,17 @@ impl<T> Key<T> {
     fn parts(self) -> (u32, u32) {
         (self.index, self.generation)
     }
+
+    /// Returns the key as a number to be shown.
+    pub(crate) fn to_bits(self) -> u64 {
+        (u64::from(self.generation) << 32) | u64::from(self.index)
+    }
+
+    /// Returns the key that was shown as `bits`; any other number finds nothing or another entry.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self { index: half(bits), generation: half(bits >> 32), kind: PhantomData }
+    }
 }
 
 impl<T> Clone for Key<T> {

@@ -402,7 +402,7 @@ impl BrokerCore {
         for (key, service) in self.services.iter() {
             assert_eq!(self.names.get(&service.name), Some(&key));
             assert!(service.queued <= self.config.queue_max + self.workers.len());
-            assert!(service.waiting.is_empty() || service.queued == 0, "work and a worker wait");
+            assert!(service.is_stuck() || service.queued == 0, "work and a worker wait");
             let in_queues: usize = service.queues.values().map(VecDeque::len).sum();
             assert_eq!(in_queues, service.queued);
             assert_eq!(service.queues.len(), service.turn.len());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::arena::Key;
 use super::config::TIME_MAX;
+use super::counters::Dropped;
 use super::services::NoService;
 use super::tables::{Assignment, Origin, Partials, Request, Service, Worker, WorkerParty};
 use super::{AddressMode, BrokerCore, CallId, LocalId, Output, Phase, RequestError, Tag};
@@ -38,8 +39,10 @@ impl BrokerCore {
         }
         let key = match self.intern(service.as_slice()) {
             Ok(key) => key,
-            Err(NoService::Invalid(reason)) => return self.counters.count_invalid(reason),
-            Err(NoService::Full) => return self.counters.overflow += 1,
+            Err(NoService::Invalid(reason)) => return self.counters.invalid.add(reason),
+            Err(NoService::Full) => {
+                return self.count(None, |counters| counters.dropped.add(Dropped::ServicesFull));
+            }
         };
         let arrival = Arrival {
             route: envelope.route.clone(),
@@ -60,27 +63,19 @@ impl BrokerCore {
         service: Key<Service>,
         arrival: Arrival,
     ) -> Result<Key<Request>, RequestError> {
-        if self.phase != Phase::Open {
-            self.counters.refused_draining += 1;
-            return Err(RequestError::Stopped);
-        }
         let cost = arrival.body.byte_len() + REQUEST_OVERHEAD_BYTES;
-        let client_held = self
-            .routes
-            .get(&arrival.route)
-            .and_then(|client| self.clients.get(*client))
-            .map_or(0, |client| client.held);
-        let record = self.services.get_mut(service).ok_or(RequestError::QueueFull)?;
-        if (record.waiting.is_empty() && record.queued >= self.config.queue_max)
-            || self.held_bytes + cost > self.config.held_bytes_max
-            || client_held >= self.config.per_client_max
-        {
-            self.counters.overflow += 1;
-            return Err(RequestError::QueueFull);
+        if let Some(reason) = self.reason_to_drop(service, &arrival.route, cost) {
+            self.count(Some(service), |counters| counters.dropped.add(reason));
+            return Err(match reason {
+                Dropped::Draining => RequestError::Stopped,
+                _ => RequestError::QueueFull,
+            });
         }
-        record.held += 1;
         self.held_bytes += cost;
-        self.counters.accepted += 1;
+        self.count(Some(service), |counters| counters.accepted += 1);
+        if let Some(record) = self.services.get_mut(service) {
+            record.held += 1;
+        }
         let client = self.hold_client(arrival.route);
         let request = self.requests.insert(Request {
             from: arrival.from,
@@ -98,6 +93,22 @@ impl BrokerCore {
         });
         self.enqueue(request, End::Back);
         Ok(request)
+    }
+
+    /// Returns the first bound that a request of this size would break (mdp.md §8.8, §11.7).
+    fn reason_to_drop(&self, service: Key<Service>, route: &Hop, cost: usize) -> Option<Dropped> {
+        if self.phase != Phase::Open {
+            return Some(Dropped::Draining);
+        }
+        let service = self.services.get(service)?;
+        if service.is_stuck() && service.queued >= self.config.queue_max {
+            return Some(Dropped::QueueFull);
+        }
+        if self.held_bytes + cost > self.config.held_bytes_max {
+            return Some(Dropped::BytesFull);
+        }
+        let client = self.routes.get(route).and_then(|client| self.clients.get(*client))?;
+        (client.held >= self.config.per_client_max).then_some(Dropped::ClientFull)
     }
 
     fn hold_client(&mut self, route: Hop) -> Key<super::Client> {
@@ -134,7 +145,7 @@ impl BrokerCore {
             return;
         };
         if service.queued == 0
-            && let Some(worker) = service.waiting.pop_front()
+            && let Some(worker) = service.next_worker()
         {
             return self.assign(worker, key);
         }
@@ -158,11 +169,11 @@ impl BrokerCore {
             let Some(record) = self.services.get_mut(service) else {
                 return;
             };
-            if record.waiting.is_empty() {
+            if record.is_stuck() {
                 return;
             }
             let Some(request) = record.pop() else { return };
-            let Some(worker) = record.waiting.pop_front() else {
+            let Some(worker) = record.next_worker() else {
                 return;
             };
             self.assign(worker, request);
@@ -222,6 +233,7 @@ impl BrokerCore {
             return;
         };
         request.worker = None;
+        let service = Some(request.service);
         let attempts_max =
             self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
         let streamed = match &mut request.partials {
@@ -235,13 +247,13 @@ impl BrokerCore {
         if matches!(request.from, Origin::Gone) || self.phase == Phase::Stopped {
             self.finish(key, Err(RequestError::Stopped));
         } else if streamed || request.attempts >= attempts_max {
-            self.counters.lost += 1;
+            self.count(service, |counters| counters.lost += 1);
             self.finish(key, Err(RequestError::Lost));
         } else if request.deadline <= self.now {
-            self.counters.expired += 1;
+            self.count(service, |counters| counters.expired += 1);
             self.finish(key, Err(RequestError::Timeout));
         } else {
-            self.counters.requeued += 1;
+            self.count(service, |counters| counters.requeued += 1);
             self.enqueue(key, End::Front);
         }
     }
@@ -264,19 +276,21 @@ impl BrokerCore {
         let name = service.name.clone();
         self.note_use(request.service);
         if result.is_ok() && !matches!(request.from, Origin::Gone) {
-            self.counters.completed += 1;
+            self.count(Some(request.service), |counters| counters.completed += 1);
             self.counters.round_trip.record(self.now.saturating_sub(request.arrived));
         }
         match (request.from, result) {
             (Origin::Remote(to), Ok(body)) => {
                 let message = ToPeer::Reply { service: name, body };
-                self.send(Tag::Nothing, Outgoing { to, message });
+                self.send(Tag::Final(request.service), Outgoing { to, message });
             }
             (Origin::Local(id), result) => {
                 self.locals.remove(&id);
                 self.outputs.push_back(Output::Answer(id, result));
             }
-            (Origin::Gone, Ok(_)) => self.counters.orphaned += 1,
+            (Origin::Gone, Ok(_)) => {
+                self.count(Some(request.service), |counters| counters.orphaned += 1);
+            }
             // MDP has no error reply: silence (mdp.md §12.4).
             (Origin::Remote(_) | Origin::Gone, Err(_)) => {}
         }
@@ -289,13 +303,14 @@ impl BrokerCore {
         request.timer_at = None;
         let workers = self.services.get(request.service).map_or(0, |service| service.workers);
         let failure = if workers == 0 { RequestError::NoWorker } else { RequestError::Timeout };
-        self.counters.expired += 1;
-        if request.worker.is_none() {
+        let (service, waits) = (request.service, request.worker.is_none());
+        if waits {
             self.finish(key, Err(failure));
         } else {
             let from = std::mem::replace(&mut request.from, Origin::Gone);
             self.answer_local(&from, RequestError::Timeout);
         }
+        self.count(Some(service), |counters| counters.expired += 1);
     }
 
     /// Forgets who waits for a request; a worker may still be at it.

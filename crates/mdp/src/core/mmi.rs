@@ -9,7 +9,7 @@ use crate::{Frames, ServiceName};
 impl BrokerCore {
     pub(super) fn answer_mmi(&mut self, to: Envelope, service: &[u8], body: &Frames) {
         let Ok(name) = ServiceName::parse(service) else {
-            return self.counters.count_invalid(Invalid::ServiceName);
+            return self.counters.invalid.add(Invalid::ServiceName);
         };
         let body = self.mmi_reply(service, body);
         let message = ToPeer::Reply { service: name, body };

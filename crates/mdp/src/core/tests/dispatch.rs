@@ -108,7 +108,7 @@ fn a_request_is_given_up_after_its_attempts() {
     it.gets(r#"V | (empty) | "MDPW01" | 05"#);
     ready(&mut it, "W");
     it.silent();
-    assert_eq!((it.core.counters().requeued, it.core.counters().lost), (1, 1));
+    assert_eq!((it.core.counters().requests.requeued, it.core.counters().requests.lost), (1, 1));
     assert_eq!(it.core.requests_held(), 0);
 }
 
@@ -121,7 +121,7 @@ fn attempts_can_be_limited_per_service() {
     it.gets(BYE);
     ready(&mut it, "V");
     it.silent();
-    assert_eq!(it.core.counters().lost, 1);
+    assert_eq!(it.core.counters().requests.lost, 1);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn an_unreachable_streaming_client_is_forgotten_but_its_worker_is_not() {
     it.gets(r#"W | "MDPW02" | 03 | T | (empty) | "part""#);
     it.gets(r#"W | "MDPW02" | 04 | T | (empty) | "end""#);
     it.silent();
-    assert_eq!(it.core.counters().orphaned, 1);
+    assert_eq!(it.core.counters().requests.orphaned, 1);
     it.gets(r#"C | "MDPC02" | 01 | "echo" | "b""#);
     it.says(r#"W | "MDPW02" | 02 | T2 | (empty) | "b""#);
 }

@@ -265,8 +265,8 @@ fn clients_are_never_told_of_errors() {
         it.gets(text);
         it.silent();
     }
-    assert_eq!(it.core.counters().invalid.iter().sum::<u64>(), 5);
-    assert_eq!(it.core.counters().invalid_for(Invalid::Probe), 1);
+    assert_eq!(it.core.counters().invalid.total(), 5);
+    assert_eq!(it.core.counters().invalid.of(Invalid::Probe), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The rules of the broker, one test each, in frames as mdp.md §21 writes them.
 
+mod admin;
 mod bounds;
 mod dispatch;
 mod liveness;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::wire::notation::{INCARNATION, frames};
-use crate::wire::{WireLimits, decode};
+use crate::wire::{Shape, Version, WireLimits, decode};
 
 /// A broker, the time, and the tag of what it said last.
 struct Stage {

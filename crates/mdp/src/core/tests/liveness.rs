@@ -36,7 +36,7 @@ fn a_silent_idle_worker_expires_and_is_told() {
     assert_eq!(it.pass(ms(1)), vec![frames(BYE)]);
     // Rule: mdp §13.2 — mmi.service turns 404 as soon as the last worker is gone
     it.registered("echo", "404");
-    assert_eq!(it.core.counters().expiries, 1);
+    assert_eq!(it.core.counters().disconnects.of(Farewell::Expired), 1);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_busy_worker_that_never_heartbeats_has_the_busy_timeout() {
     it.registered("echo", "200");
     let said = it.pass(Duration::from_secs(1));
     assert_eq!(said.last(), Some(&frames(BYE)));
-    assert_eq!(it.core.counters().busy_timeouts, 1);
+    assert_eq!(it.core.counters().disconnects.of(Farewell::BusyTimeout), 1);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_queued_request_expires_and_is_never_delivered() {
     assert_eq!(it.core.requests_held(), 0);
     it.gets(READY);
     it.silent();
-    assert_eq!(it.core.counters().expired, 1);
+    assert_eq!(it.core.counters().requests.expired, 1);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn the_ttl_does_not_end_work_but_ends_another_attempt() {
     it.gets(BYE);
     it.gets(r#"V | (empty) | "MDPW01" | 01 | "echo""#);
     it.silent();
-    assert_eq!(it.core.counters().expired, 1);
+    assert_eq!(it.core.counters().requests.expired, 1);
 }
 
 #[test]

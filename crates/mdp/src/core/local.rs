@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::counters::{Dropped, Farewell};
+use super::info::ServiceKind;
 use super::queue::Arrival;
 use super::services::NoService;
 use super::tables::{Origin, WorkerParty};
-use super::workers::Farewell;
-use super::{BrokerCore, CallId, LocalId, Output, Phase, RequestError, ServiceKind};
+use super::{BrokerCore, CallId, LocalId, Output, Phase, RequestError};
 use crate::service_name::is_mmi;
 use crate::wire::Hop;
 use crate::{Frames, ServiceName};
@@ -27,7 +28,7 @@ impl BrokerCore {
         let key = match self.intern(service.as_bytes()) {
             Ok(key) => key,
             Err(NoService::Full | NoService::Invalid(_)) => {
-                self.counters.overflow += 1;
+                self.count(None, |counters| counters.dropped.add(Dropped::ServicesFull));
                 self.outputs.push_back(Output::Answer(id, Err(RequestError::QueueFull)));
                 return;
             }
@@ -54,7 +55,8 @@ impl BrokerCore {
 
     pub(super) fn on_cancel(&mut self, id: LocalId) {
         if let Some(request) = self.locals.remove(&id) {
-            self.counters.cancelled += 1;
+            let service = self.requests.get(request).map(|request| request.service);
+            self.count(service, |counters| counters.cancelled += 1);
             self.orphan(request);
         }
     }
@@ -80,10 +82,10 @@ impl BrokerCore {
             .map(|(worker, _)| worker)
             .collect();
         for worker in usurpers {
-            self.lose_worker(worker, Farewell::Disconnect);
+            self.lose_worker(worker, Some(Farewell::TakenOver));
         }
         for _ in 0..slots.max(1) {
-            self.add_worker(key, WorkerParty::Local);
+            self.add_worker(key, WorkerParty::Local, None);
         }
         self.dispatch(key);
     }
@@ -92,14 +94,16 @@ impl BrokerCore {
         if let Some(request) = self.called(call) {
             self.complete(call.worker, request, body);
         } else {
-            self.counters.orphaned += 1;
+            let service = self.workers.get(call.worker).map(|worker| worker.service);
+            self.count(service, |counters| counters.orphaned += 1);
         }
     }
 
     /// A call that failed is not repeated: what it did so far is not known.
     pub(super) fn on_call_failed(&mut self, call: CallId) {
         if let Some(request) = self.called(call) {
-            self.counters.lost += 1;
+            let service = self.workers.get(call.worker).map(|worker| worker.service);
+            self.count(service, |counters| counters.lost += 1);
             self.finish(request, Err(RequestError::Lost));
             self.release(call.worker);
         }
@@ -109,7 +113,7 @@ impl BrokerCore {
         self.phase = Phase::Stopped;
         let workers: Vec<_> = self.workers.iter().map(|(key, _)| key).collect();
         for worker in workers {
-            self.lose_worker(worker, Farewell::Disconnect);
+            self.lose_worker(worker, Some(Farewell::Stopped));
         }
         let left: Vec<_> = self.requests.iter().map(|(key, _)| key).collect();
         for request in left {

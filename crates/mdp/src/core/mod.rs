@@ -6,11 +6,13 @@
 //! [`BrokerCore::handle_timeout`] when [`BrokerCore::poll_timeout`] is due, after it has received
 //! what the socket holds: a stalled broker must not take its own silence for its workers'.
 
+mod admin;
 mod arena;
 mod config;
 mod counters;
 #[cfg(test)]
 mod harness;
+mod info;
 mod local;
 mod mmi;
 mod queue;
@@ -26,10 +28,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin::{AdminError, Dismissal};
 pub use config::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy, ServicePolicy};
-pub use counters::{Counters, Histogram, ServiceInfo, ServiceKind, Totals};
+pub use counters::{Counters, Dropped, Farewell, Histogram, RequestCounters, Tally};
+pub use info::{ServiceInfo, ServiceKind, Totals, WorkerId, WorkerInfo, WorkerState};
 
-use crate::wire::{Hop, Incoming, Invalid, Outgoing, Peer, Version};
+use crate::wire::{Hop, Incoming, Invalid, Outgoing, Peer};
 use crate::{Frames, ServiceName};
 use arena::{Arena, Key};
 use refusals::Refusals;
@@ -58,6 +62,8 @@ enum Tag {
     Worker(Key<Worker>),
     /// PARTIAL for a request still in hand.
     Partial(Key<Request>),
+    /// A final reply, the last of a request of this service.
+    Final(Key<Service>),
     /// Nothing depends on it.
     Nothing,
 }
@@ -245,7 +251,7 @@ impl BrokerCore {
         self.observe(now);
         match input {
             Input::Received { message, user } => self.on_received(message, user),
-            Input::Invalid(reason) => self.counters.count_invalid(reason),
+            Input::Invalid(reason) => self.counters.invalid.add(reason),
             Input::Undeliverable(tag, failure) => self.on_undeliverable(tag, failure),
             Input::Request { id, service, body, timeout } => {
                 self.on_local_request(id, &service, body, timeout);
@@ -262,8 +268,8 @@ impl BrokerCore {
     /// Returns the next thing to do, in order; call until `None` after every `handle*`.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front()?;
-        if matches!(output, Output::Send(..)) {
-            self.counters.sent += 1;
+        if let Output::Send(_, message) = &output {
+            self.counters.count_sent(message.message.kind(), message.to.version);
         }
         Some(output)
     }
@@ -292,21 +298,23 @@ impl BrokerCore {
 
     fn on_received(&mut self, message: Incoming, user: Option<Arc<str>>) {
         let Incoming { envelope, peer } = message;
-        let version = usize::from(envelope.version == Version::V02);
+        self.counters.count_received(peer.kind(), envelope.version);
         match peer {
-            Peer::Client(request) => {
-                bump(&mut self.counters.client_messages, version);
-                self.on_client(envelope, request, user);
-            }
-            Peer::Worker(message) => {
-                bump(&mut self.counters.worker_messages, version);
-                self.on_worker(envelope, message);
-            }
+            Peer::Client(request) => self.on_client(envelope, request, user),
+            Peer::Worker(message) => self.on_worker(envelope, message, user),
         }
     }
 
     fn send(&mut self, tag: Tag, message: Outgoing) {
         self.outputs.push_back(Output::Send(SendTag(tag), message));
+    }
+
+    /// Counts something for all services and for one, if it is still remembered.
+    fn count(&mut self, service: Option<Key<Service>>, count: impl Fn(&mut RequestCounters)) {
+        count(&mut self.counters.requests);
+        if let Some(service) = service.and_then(|key| self.services.get_mut(key)) {
+            count(&mut service.counters);
+        }
     }
 
     fn on_undeliverable(&mut self, tag: SendTag, failure: SendFailure) {
@@ -322,10 +330,15 @@ impl BrokerCore {
                 {
                     request.attempts -= 1;
                 }
-                self.lose_worker(worker, workers::Farewell::Silent);
+                self.lose_worker(worker, None);
             }
-            Tag::Worker(worker) => self.lose_worker(worker, workers::Farewell::Silent),
-            Tag::Partial(request) => self.orphan(request),
+            Tag::Worker(worker) => self.lose_worker(worker, None),
+            Tag::Partial(request) => {
+                let service = self.requests.get(request).map(|request| request.service);
+                self.count(service, |counters| counters.undelivered += 1);
+                self.orphan(request);
+            }
+            Tag::Final(service) => self.count(Some(service), |counters| counters.undelivered += 1),
             Tag::Nothing => {}
         }
     }
@@ -334,11 +347,5 @@ impl BrokerCore {
 impl Phase {
     fn max_with(self, other: Self) -> Self {
         if self == Self::Open { other } else { self }
-    }
-}
-
-fn bump(counts: &mut [u64; 2], at: usize) {
-    if let Some(count) = counts.get_mut(at) {
-        *count += 1;
     }
 }

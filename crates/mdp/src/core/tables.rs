@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::LocalId;
 use super::arena::Key;
 use super::config::ServicePolicy;
-use super::counters::ServiceKind;
+use super::counters::RequestCounters;
+use super::info::ServiceKind;
 use crate::wire::{Envelope, Hop};
 use crate::{Frames, ServiceName};
 
@@ -16,6 +17,13 @@ pub(crate) struct Worker {
     pub(super) party: WorkerParty,
     pub(super) service: Key<Service>,
     pub(super) assignment: Option<Assignment>,
+    /// The authenticated user of its connection.
+    pub(super) user: Option<Arc<str>>,
+    /// Sent away once its request is answered.
+    pub(super) draining: bool,
+    pub(super) registered: Duration,
+    pub(super) idle_since: Duration,
+    pub(super) answered: u64,
     pub(super) last_rx: Duration,
     pub(super) last_tx: Duration,
     /// Seen to send HEARTBEAT while busy, so its silence means something then (mdp.md §8.6).
@@ -46,6 +54,9 @@ pub(crate) struct Service {
     pub(super) name: ServiceName,
     pub(super) kind: ServiceKind,
     pub(super) policy: ServicePolicy,
+    /// Whether its requests are kept back.
+    pub(super) paused: bool,
+    pub(super) counters: RequestCounters,
     /// Idle workers, longest idle first (mdp.md §8.7).
     pub(super) waiting: VecDeque<Key<Worker>>,
     pub(super) workers: usize,
@@ -66,6 +77,8 @@ impl Service {
             name,
             kind: ServiceKind::Remote,
             policy,
+            paused: false,
+            counters: RequestCounters::default(),
             waiting: VecDeque::new(),
             workers: 0,
             queues: HashMap::new(),
@@ -77,7 +90,18 @@ impl Service {
     }
 
     pub(super) fn is_unused(&self) -> bool {
-        self.workers == 0 && self.held == 0 && self.kind == ServiceKind::Remote
+        let needed = self.workers > 0 || self.held > 0 || self.paused;
+        !needed && self.kind == ServiceKind::Remote
+    }
+
+    /// Takes the worker that is to work next, unless the service is paused.
+    pub(super) fn next_worker(&mut self) -> Option<Key<Worker>> {
+        if self.paused { None } else { self.waiting.pop_front() }
+    }
+
+    /// Says whether a request that comes in now would have to wait.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.paused || self.waiting.is_empty()
     }
 
     pub(super) fn push_back(&mut self, client: Key<Client>, request: Key<Request>) {

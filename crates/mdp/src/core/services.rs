@@ -1,10 +1,8 @@
 //! Names to services, and forgetting the unused ones.
 
-use std::time::Duration;
-
+use super::BrokerCore;
 use super::arena::Key;
 use super::tables::Service;
-use super::{BrokerCore, ServiceInfo, Totals};
 use crate::ServiceName;
 use crate::wire::Invalid;
 
@@ -75,38 +73,5 @@ impl BrokerCore {
             self.names.remove(&service.name);
         }
         true
-    }
-
-    /// Returns the sums over all services.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for (_, service) in self.services.iter() {
-            totals.idle += service.waiting.len();
-            totals.busy += service.workers - service.waiting.len();
-            totals.queued += service.queued;
-        }
-        totals
-    }
-
-    /// Returns what is held for each service, by name.
-    pub fn services(&self, now: Duration) -> Vec<ServiceInfo> {
-        let mut infos: Vec<ServiceInfo> =
-            self.services.iter().map(|(_, service)| self.info(service, now)).collect();
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        infos
-    }
-
-    fn info(&self, service: &Service, now: Duration) -> ServiceInfo {
-        let heads = service.turn.iter().filter_map(|client| service.queues.get(client)?.front());
-        let oldest = heads.filter_map(|key| Some(self.requests.get(*key)?.arrived)).min();
-        ServiceInfo {
-            name: service.name.clone(),
-            kind: service.kind,
-            workers: service.workers,
-            idle: service.waiting.len(),
-            busy: service.workers - service.waiting.len(),
-            queued: service.queued,
-            oldest_wait: oldest.map_or(Duration::ZERO, |at| now.saturating_sub(at)),
-        }
     }
 }
