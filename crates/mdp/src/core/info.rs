@@ -47,6 +47,8 @@ pub struct Totals {
     pub queued: usize,
     /// Bytes that requests in hand count for.
     pub held_bytes: usize,
+    /// How long the request that waits longest has waited.
+    pub oldest_wait: Duration,
 }
 
 /// Who answers for a service.
@@ -106,7 +108,7 @@ pub struct WorkerInfo {
 
 impl BrokerCore {
     /// Returns the sums over all services.
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self, now: Duration) -> Totals {
         let mut totals = Totals {
             services: self.services.len(),
             held_bytes: self.held_bytes,
@@ -116,6 +118,7 @@ impl BrokerCore {
             totals.idle += service.waiting.len();
             totals.busy += service.workers - service.waiting.len();
             totals.queued += service.queued;
+            totals.oldest_wait = totals.oldest_wait.max(self.oldest_wait(service, now));
         }
         totals
     }
@@ -129,8 +132,6 @@ impl BrokerCore {
     }
 
     fn service_info(&self, service: &Service, now: Duration) -> ServiceInfo {
-        let heads = service.turn.iter().filter_map(|client| service.queues.get(client)?.front());
-        let oldest = heads.filter_map(|key| Some(self.requests.get(*key)?.arrived)).min();
         ServiceInfo {
             name: service.name.clone(),
             kind: service.kind,
@@ -139,9 +140,15 @@ impl BrokerCore {
             idle: service.waiting.len(),
             busy: service.workers - service.waiting.len(),
             queued: service.queued,
-            oldest_wait: oldest.map_or(Duration::ZERO, |at| now.saturating_sub(at)),
+            oldest_wait: self.oldest_wait(service, now),
             counters: service.counters,
         }
+    }
+
+    fn oldest_wait(&self, service: &Service, now: Duration) -> Duration {
+        let heads = service.turn.iter().filter_map(|client| service.queues.get(client)?.front());
+        let oldest = heads.filter_map(|key| Some(self.requests.get(*key)?.arrived)).min();
+        oldest.map_or(Duration::ZERO, |at| now.saturating_sub(at))
     }
 
     /// Returns every registered worker that connected to the socket, by id.

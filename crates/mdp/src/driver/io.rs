@@ -72,7 +72,7 @@ impl IoThread {
         }
         self.core.handle(turn.now, Input::Stop);
         self.flush(&mut turn);
-        metering::publish(self.core.counters(), &self.core.totals());
+        metering::publish(self.core.counters(), &self.core.totals(turn.now));
         let done = turn.ending.map(|ending| ending.done).unwrap_or_default();
         // Closes the sockets; waits at most the linger time for what is unsent.
         drop(self);
@@ -107,7 +107,7 @@ impl IoThread {
         self.flush(turn);
         if turn.now >= turn.metered_at + METERING_INTERVAL {
             turn.metered_at = turn.now;
-            metering::publish(self.core.counters(), &self.core.totals());
+            metering::publish(self.core.counters(), &self.core.totals(turn.now));
         }
         Ok(match &turn.ending {
             Some(ending) if self.core.requests_held() == 0 || turn.now >= ending.at => {
