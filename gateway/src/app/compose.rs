@@ -48,7 +48,7 @@ pub(super) async fn compose(
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
     let doors = doors(config, platform, tasks).await?;
-    operations::register(
+    let bus_operations = operations::register(
         &doors.caps,
         &doors.buses,
         &doors.broker,
@@ -61,7 +61,9 @@ pub(super) async fn compose(
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
-    services::register(&doors.broker, &doors.caps)
+    let (rights, block_max) = (&config.mdp.key_rights, config.belay.block_max);
+    services::Context::new(doors.caps.clone(), bus_operations, rights, block_max)
+        .register(&doors.broker)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     let routes = routes(config, platform, &doors).await?;
@@ -112,7 +114,9 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });
 
-    let broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    // So that our own services say themselves what took too long.
+    broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
     let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
     Ok(Doors { buses, backplane, push, broker, caps, source })

@@ -1,4 +1,4 @@
-//! Buses and routes that the file declares.
+//! Buses, routes and rights that the file declares.
 //!
 //! Never here: making them.
 
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, fmt::Display, str::FromStr, time::Duration
 use buswire_message::{BusName, MessageId, MessageType, Retention, RouteName, Scope};
 use toml::{Table, Value};
 
-use super::{reader::Reader, value::parse_time};
+use super::{doors::CurvePublicKey, reader::Reader, value::parse_time};
 
 /// A bus that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,18 @@ impl fmt::Debug for SinkAddress {
     }
 }
 
+/// What a client of the broker may do with buses that connects with this key, beside what the
+/// capabilities allow that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRights {
+    /// The key.
+    pub key: CurvePublicKey,
+    /// The messages that it may publish; `None` for none.
+    pub publish: Option<Scope>,
+    /// The messages that it may read; `None` for none.
+    pub read: Option<Scope>,
+}
+
 /// Reads the tables of one list; notes problems under `key[index].member`.
 struct Declared<'r, 'a> {
     reader: &'r mut Reader<'a>,
@@ -121,6 +133,13 @@ impl Declared<'_, '_> {
             self.reader.problem(&format!("{}.{name}", self.place), "is missing");
         }
         self.parsed(name)
+    }
+
+    /// Notes that a scope names no bus.
+    fn check_buses(&mut self, name: &str, scope: Option<&Scope>) {
+        if scope.is_some_and(|scope| scope.buses().next().is_none()) {
+            self.reader.problem(&format!("{}.{name}", self.place), "names no bus");
+        }
     }
 
     fn time(&mut self, name: &str, default: Duration) -> Duration {
@@ -189,11 +208,8 @@ pub(crate) fn buses(reader: &mut Reader<'_>, usual: Retention) -> Vec<BusDeclara
 pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
     let list = each(reader, "routes", |declared| {
         let name = declared.required("name");
-        let scope: Option<Scope> = declared.required("scope");
-        if scope.as_ref().is_some_and(|scope| scope.buses().next().is_none()) {
-            let place = format!("{}.scope", declared.place);
-            declared.reader.problem(&place, "names no bus");
-        }
+        let scope = declared.required("scope");
+        declared.check_buses("scope", scope.as_ref());
         let sink = declared.required("sink");
         let reply_type = declared.parsed("reply_type");
         let from = declared.member("from", |value| match value.as_str() {
@@ -214,6 +230,21 @@ pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
         })
     });
     unique(reader, "routes", list.iter().map(|route| route.name.to_string()));
+    list
+}
+
+/// Reads `mdp.key_rights`.
+pub(crate) fn key_rights(reader: &mut Reader<'_>) -> Vec<KeyRights> {
+    let list = each(reader, "mdp.key_rights", |declared| {
+        let key = declared.required("key");
+        let [publish, read] = ["publish", "read"].map(|name| {
+            let scope = declared.parsed(name);
+            declared.check_buses(name, scope.as_ref());
+            scope
+        });
+        Some(KeyRights { key: key?, publish, read })
+    });
+    unique(reader, "mdp.key_rights", list.iter().map(|rights| rights.key.as_str().to_owned()));
     list
 }
 

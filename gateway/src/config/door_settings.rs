@@ -197,6 +197,12 @@ pub(crate) const MDP: Group = Group {
             "Public keys in Z85 of the clients and workers that may connect; with CURVE on, nobody else may.",
         ),
         Setting::new(
+            "mdp.key_rights",
+            Kind::Tables,
+            "[]",
+            "Clients that use `bus.publish` and `bus.read` without a capability. Each table has `key` (one of `mdp.curve.allowed_keys`), `publish` and `read` (scopes that name a bus, such as `\"bus:shop.example channel:orders\"`; without one the right is not given).",
+        ),
+        Setting::new(
             "mdp.insecure",
             Kind::Flag,
             "false",

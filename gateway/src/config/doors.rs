@@ -7,7 +7,10 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use buswire_message::Retention;
 
-use super::reader::Reader;
+use super::{
+    declared::{self, KeyRights},
+    reader::Reader,
+};
 
 /// Backplane, with the names of its reference (§20).
 #[derive(Clone, Debug)]
@@ -158,6 +161,8 @@ pub struct MdpConfig {
     pub listen: Vec<Endpoint>,
     /// CURVE; `None` is plain.
     pub curve: Option<CurveConfig>,
+    /// Who may use buses without a capability.
+    pub key_rights: Vec<KeyRights>,
     /// How often a silent worker gets a heartbeat.
     pub heartbeat_interval: Duration,
     /// Silence after which a worker is taken for lost.
@@ -269,6 +274,11 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
     let listen: Vec<Endpoint> = reader.list("mdp.listen");
     let allowed_keys: Vec<CurvePublicKey> = reader.list("mdp.curve.allowed_keys");
     let secret_key_file = reader.path("mdp.curve.secret_key_file");
+    let key_rights = declared::key_rights(reader);
+    for rights in key_rights.iter().filter(|rights| !allowed_keys.contains(&rights.key)) {
+        let key = rights.key.as_str();
+        reader.problem("mdp.key_rights", format!("{key} is not in mdp.curve.allowed_keys"));
+    }
     let insecure = reader.flag("mdp.insecure");
     if secret_key_file.is_none() && !allowed_keys.is_empty() {
         reader.problem("mdp.curve.secret_key_file", "is missing, mdp.curve.allowed_keys is set");
@@ -287,6 +297,7 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
     MdpConfig {
         listen,
         curve: secret_key_file.map(|secret_key_file| CurveConfig { secret_key_file, allowed_keys }),
+        key_rights,
         heartbeat_interval: reader.time("mdp.heartbeat_interval"),
         worker_expiry: reader.time("mdp.worker_expiry"),
         busy_timeout: reader.time("mdp.busy_timeout"),

@@ -34,7 +34,7 @@ use buswire_message::Retention;
 
 pub(crate) use self::value::{print_size, print_time, reachable};
 pub use self::{
-    declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
+    declared::{BusDeclaration, KeyRights, RouteDeclaration, RouteStart, SinkAddress},
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Endpoint,
         MdpConfig, SimplePushConfig,
