@@ -68,12 +68,19 @@ pub enum RegisterError {
     Stopped,
 }
 
+/// Where the broker listens.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) clients: Vec<String>,
+    pub(super) workers: Vec<String>,
+}
+
 /// What all clones of a handle share. The sender drops before the wake-up, so that the thread sees
 /// an ended queue when it looks.
 #[derive(Debug)]
 pub(super) struct Shared {
     commands: mpsc::Sender<Command>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     next_id: AtomicU64,
     waker: WakeOnDrop,
 }
@@ -81,7 +88,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
-        endpoints: Vec<String>,
+        endpoints: Endpoints,
         waker: WakeOnDrop,
     ) -> Self {
         Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
@@ -118,7 +125,12 @@ impl BrokerHandle {
 
     /// Returns the bound endpoints in the order they were configured, with actual ports.
     pub fn endpoints(&self) -> Vec<String> {
-        self.shared.endpoints.clone()
+        self.shared.endpoints.clients.clone()
+    }
+
+    /// Returns the bound endpoints for workers: [`Self::endpoints`], unless they have their own.
+    pub fn worker_endpoints(&self) -> Vec<String> {
+        self.shared.endpoints.workers.clone()
     }
 
     /// Sends a request to a service and waits for its answer, at most `timeout`.
