@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::curve::AllowedKeys;
 use super::local::LocalService;
 use crate::core::{
-    AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
+    Access, AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
     WorkerInfo,
 };
 use crate::io::WakeOnDrop;
@@ -47,6 +47,7 @@ pub(super) enum Command {
         done: oneshot::Sender<Result<(), AdminError>>,
     },
     Allow(AllowedKeys),
+    Access(Option<Access>),
     Shutdown {
         grace: Duration,
         done: oneshot::Sender<()>,
@@ -309,6 +310,19 @@ impl BrokerHandle {
     pub async fn allow(&self, keys: AllowedKeys) {
         match self.shared.put(Command::Allow(keys)).await {
             // A broker that stopped lets nobody in.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Replaces who may register and call; `None` lets everybody do everything. Workers that are
+    /// registered stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the rules may be replaced or not.
+    pub async fn set_access(&self, access: Option<Access>) {
+        match self.shared.put(Command::Access(access)).await {
+            // A broker that stopped serves nobody.
             Ok(()) | Err(_) => {}
         }
     }

@@ -182,6 +182,7 @@ impl IoThread {
                     curve.allowed = keys;
                 }
             }
+            Command::Access(access) => self.core.handle(now, Input::Access(access)),
             Command::Shutdown { grace, done } => {
                 self.core.handle(now, Input::Drain);
                 let at = now.saturating_add(grace);
