@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use buswire_mdp::core::{CoreConfig, Farewell};
+use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
 use buswire_mdp::{Broker, BrokerConfig, BrokerHandle, Client, Frames};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +51,11 @@ fn python(script: &str, arguments: &[&str]) -> Command {
 
 /// Runs a script to its end and fails with what it said.
 async fn run(script: &str, endpoint: &str) {
-    let mut command = tokio::process::Command::from(python(script, &[endpoint]));
+    run_with(script, &[endpoint]).await;
+}
+
+async fn run_with(script: &str, arguments: &[&str]) {
+    let mut command = tokio::process::Command::from(python(script, arguments));
     let output = tokio::time::timeout(PATIENCE * 2, command.kill_on_drop(true).output());
     let output = output.await.expect("the script hangs").unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -169,4 +174,27 @@ async fn a_worker_registers_again_after_a_restart() {
     broker.shutdown(Duration::ZERO).await;
     let (broker, _) = start(CoreConfig::default(), &endpoint);
     assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn separate_sockets_for_clients_and_workers() {
+    // Rule: mdp §12.3 — with separate sockets each serves its side and drops the other's headers
+    let broker = Broker::start(BrokerConfig {
+        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        worker_endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        ..BrokerConfig::default()
+    })
+    .unwrap();
+    run_with("two_sides.py", &[&broker.endpoints()[0], &broker.worker_endpoints()[0]]).await;
+    assert_eq!(broker.counters().await.invalid.of(Invalid::WrongSide), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dialects_when_they_are_on() {
+    // Rule: mdp §6.3 — c, d and e: majortomo clients and zproto peers are served when switched on
+    let dialects = Dialects { majortomo: true, zproto: true };
+    let wire = WireLimits { dialects, ..WireLimits::default() };
+    let core = CoreConfig { wire, ..CoreConfig::default() };
+    let (_broker, endpoint) = start(core, "tcp://127.0.0.1:0");
+    run("dialects.py", &endpoint).await;
 }

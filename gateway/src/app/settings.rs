@@ -143,7 +143,6 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
             heartbeat_interval: config.heartbeat_interval,
             worker_expiry: config.worker_expiry,
             request_ttl: config.request_ttl,
-            queue_max: usize::try_from(config.queue_limit)?,
             per_client_max: usize::try_from(config.client_limit)?,
             held_bytes_max: config.queue_bytes,
             services_max: usize::try_from(config.max_services)?,

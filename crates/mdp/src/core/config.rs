@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ServiceName;
+use super::access::Access;
 use crate::wire::WireLimits;
+use crate::{Frames, ServiceName};
 
 /// What stands in the client-address frame of a REQUEST to a worker (mdp.md §11.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum PartialPolicy {
 }
 
 /// Settings that may differ per service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePolicy {
     /// How long a worker may work on one request; default 900 s, since a single-threaded worker
     /// cannot be told from a hung one. Longer loses the worker and the request is sent again.
@@ -45,11 +46,21 @@ pub struct ServicePolicy {
     /// How often one request is handed out in total; default 2. One for work that must not run
     /// twice.
     pub attempts_max: u32,
+    /// Requests waiting; default 10 000. The newest is dropped.
+    pub queue_max: usize,
+    /// Sent as an ordinary final reply when a request is dropped, expires or is lost; default none.
+    /// Clients cannot tell it from data, and without it they learn by silence (mdp.md §12.4).
+    pub error_reply: Option<Frames>,
 }
 
 impl Default for ServicePolicy {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(900), attempts_max: 2 }
+        Self {
+            busy_timeout: Duration::from_secs(900),
+            attempts_max: 2,
+            queue_max: 10_000,
+            error_reply: None,
+        }
     }
 }
 
@@ -62,8 +73,6 @@ pub struct CoreConfig {
     pub worker_expiry: Duration,
     /// How long a request may wait for a worker, from its first arrival; default 60 s.
     pub request_ttl: Duration,
-    /// Requests waiting per service; default 10 000. The newest is dropped.
-    pub queue_max: usize,
     /// Requests in hand per client connection; default 10 000. The newest is dropped.
     pub per_client_max: usize,
     /// Bytes of all requests in hand, 256 added for each; default 256 MiB. The newest is dropped.
@@ -90,6 +99,11 @@ pub struct CoreConfig {
     pub default_policy: ServicePolicy,
     /// Policies by service.
     pub services: BTreeMap<ServiceName, ServicePolicy>,
+    /// Who may register and call; default everybody everything.
+    pub access: Option<Access>,
+    /// Whether `mmi.services`, `mmi.workers` and `mmi.stats` are answered (mdp.md §13.3); default
+    /// no, which answers 501.
+    pub mmi_extensions: bool,
     /// Bounds of one message.
     pub wire: WireLimits,
 }
@@ -100,7 +114,6 @@ impl Default for CoreConfig {
             heartbeat_interval: Duration::from_secs(1),
             worker_expiry: Duration::from_millis(7500),
             request_ttl: Duration::from_secs(60),
-            queue_max: 10_000,
             per_client_max: 10_000,
             held_bytes_max: 256 << 20,
             services_max: 10_000,
@@ -113,6 +126,8 @@ impl Default for CoreConfig {
             partial_policy: PartialPolicy::default(),
             default_policy: ServicePolicy::default(),
             services: BTreeMap::new(),
+            access: None,
+            mmi_extensions: false,
             wire: WireLimits::default(),
         }
     }
@@ -137,6 +152,6 @@ impl CoreConfig {
     }
 
     pub(super) fn policy(&self, service: &ServiceName) -> ServicePolicy {
-        self.services.get(service).copied().unwrap_or(self.default_policy)
+        self.services.get(service).unwrap_or(&self.default_policy).clone()
     }
 }

@@ -87,6 +87,8 @@ closed_set! {
         ServicesFull = "services_full",
         /// The broker drains or stopped.
         Draining = "draining",
+        /// Its user may not call the service.
+        Forbidden = "forbidden",
     }
 }
 
@@ -97,6 +99,8 @@ closed_set! {
         Unregistered = "unregistered",
         /// READY with a service name that is reserved, invalid or this process's own.
         ServiceName = "service_name",
+        /// READY of a user that may not register for the service.
+        Forbidden = "forbidden",
         /// READY beyond the bound on workers or services.
         Full = "full",
         /// READY of a registered worker.
@@ -133,6 +137,8 @@ pub struct RequestCounters {
     pub requeued: u64,
     /// Given up because of lost workers.
     pub lost: u64,
+    /// Answered while they waited again, by the worker that had been taken for lost.
+    pub late: u64,
     /// Withdrawn by their caller in this process.
     pub cancelled: u64,
     /// Final replies that nobody waited for any more.

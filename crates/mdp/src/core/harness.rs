@@ -366,14 +366,14 @@ impl World {
         self.pass(Duration::from_secs(2));
         self.apply(&Op::Ready { worker: 5, service: 0 });
         self.apply(&Op::Ready { worker: 6, service: 1 });
-        while self.core.served() > 0 {
-            let before = (self.core.served(), self.calls.len());
+        while self.core.workable() > 0 {
+            let before = (self.core.workable(), self.calls.len());
             for worker in [5, 6] {
                 self.beat(worker);
                 self.answer(worker);
             }
             self.apply(&Op::CallEnds { fails: false });
-            let after = (self.core.served(), self.calls.len());
+            let after = (self.core.workable(), self.calls.len());
             assert_ne!(before, after, "a request is held that nobody works on");
         }
         self.core.check();
@@ -390,9 +390,9 @@ fn service(number: u8) -> ServiceName {
 
 impl BrokerCore {
     /// Returns how many requests are in hand for services that have a worker.
-    fn served(&self) -> usize {
-        let served = self.services.iter().filter(|(_, service)| service.workers > 0);
-        served.map(|(_, service)| service.held).sum()
+    fn workable(&self) -> usize {
+        let workable = self.services.iter().filter(|(_, service)| service.workers > 0);
+        workable.map(|(_, service)| service.held).sum()
     }
 
     /// Checks the tables against each other and against their bounds.
@@ -401,7 +401,8 @@ impl BrokerCore {
         let (mut held, mut queued) = (0, 0);
         for (key, service) in self.services.iter() {
             assert_eq!(self.names.get(&service.name), Some(&key));
-            assert!(service.queued <= self.config.queue_max + self.workers.len());
+            assert!(self.late.len() <= self.requests.len());
+            assert!(service.queued <= service.policy.queue_max + self.workers.len());
             assert!(service.is_stuck() || service.queued == 0, "work and a worker wait");
             let in_queues: usize = service.queues.values().map(VecDeque::len).sum();
             assert_eq!(in_queues, service.queued);

@@ -21,7 +21,7 @@ impl BrokerCore {
         timeout: Duration,
     ) {
         if is_mmi(service.as_bytes()) {
-            let reply = self.mmi_reply(service.as_bytes(), &body);
+            let reply = self.mmi_reply(service.as_bytes(), &body, None);
             self.outputs.push_back(Output::Answer(id, Ok(reply)));
             return;
         }

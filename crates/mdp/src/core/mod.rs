@@ -6,6 +6,7 @@
 //! [`BrokerCore::handle_timeout`] when [`BrokerCore::poll_timeout`] is due, after it has received
 //! what the socket holds: a stalled broker must not take its own silence for its workers'.
 
+mod access;
 mod admin;
 mod arena;
 mod config;
@@ -13,6 +14,7 @@ mod counters;
 #[cfg(test)]
 mod harness;
 mod info;
+mod late;
 mod local;
 mod mmi;
 mod queue;
@@ -28,6 +30,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{Access, Grant, NamePattern};
 pub use admin::{AdminError, Dismissal};
 pub use config::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy, ServicePolicy};
 pub use counters::{Counters, Dropped, Farewell, Histogram, RequestCounters, Tally};
@@ -36,6 +39,7 @@ pub use info::{ServiceInfo, ServiceKind, Totals, WorkerId, WorkerInfo, WorkerSta
 use crate::wire::{Hop, Incoming, Invalid, Outgoing, Peer};
 use crate::{Frames, ServiceName};
 use arena::{Arena, Key};
+use late::LateResults;
 use refusals::Refusals;
 use tables::{Client, Request, Service, Worker};
 
@@ -131,6 +135,8 @@ pub enum Input {
         /// How many calls may run at once, at least one.
         slots: u32,
     },
+    /// From now on this says who may register and call; who registered stays.
+    Access(Option<Access>),
     /// A call is answered.
     CallDone(CallId, Frames),
     /// A call failed; its request is treated as lost.
@@ -199,6 +205,7 @@ pub struct BrokerCore {
     held_bytes: usize,
     timers: BTreeSet<(Duration, Timer)>,
     refusals: Refusals,
+    late: LateResults,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -241,6 +248,7 @@ impl BrokerCore {
             held_bytes: 0,
             timers: BTreeSet::new(),
             refusals,
+            late: LateResults::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -258,6 +266,7 @@ impl BrokerCore {
             }
             Input::Cancel(id) => self.on_cancel(id),
             Input::Offer { service, slots } => self.on_offer(&service, slots),
+            Input::Access(access) => self.config.access = access,
             Input::CallDone(call, body) => self.on_call_done(call, body),
             Input::CallFailed(call) => self.on_call_failed(call),
             Input::Drain => self.phase = self.phase.max_with(Phase::Draining),

@@ -8,7 +8,7 @@ use super::config::TIME_MAX;
 use super::counters::Dropped;
 use super::services::NoService;
 use super::tables::{Assignment, Origin, Partials, Request, Service, Worker, WorkerParty};
-use super::{AddressMode, BrokerCore, CallId, LocalId, Output, Phase, RequestError, Tag};
+use super::{AddressMode, BrokerCore, CallId, Output, Phase, RequestError, Tag};
 use crate::Frames;
 use crate::service_name::is_mmi;
 use crate::wire::{ClientMessage, Envelope, Hop, Outgoing, ToPeer};
@@ -34,8 +34,12 @@ impl BrokerCore {
     ) {
         let ClientMessage { service, body } = request;
         if is_mmi(service.as_slice()) {
-            self.answer_mmi(envelope, service.as_slice(), &body);
+            self.answer_mmi(envelope, service.as_slice(), &body, user.as_deref());
             return;
+        }
+        // Asked before the name is remembered: who may not call cannot fill the table either.
+        if !self.may_call(user.as_deref(), service.as_slice()) {
+            return self.count(None, |counters| counters.dropped.add(Dropped::Forbidden));
         }
         let key = match self.intern(service.as_slice()) {
             Ok(key) => key,
@@ -46,14 +50,31 @@ impl BrokerCore {
         };
         let arrival = Arrival {
             route: envelope.route.clone(),
-            from: Origin::Remote(envelope),
+            from: Origin::Remote(envelope.clone()),
             body,
             user,
             patience: self.config.request_ttl,
         };
-        // A client on the wire learns of a refusal by silence only (mdp.md §12.4).
-        match self.accept(key, arrival) {
-            Ok(_) | Err(_) => self.note_use(key),
+        if self.accept(key, arrival).is_err() {
+            self.report_failure(key, envelope);
+        }
+        self.note_use(key);
+    }
+
+    /// Says whether a user may call a service of this name.
+    pub(super) fn may_call(&self, user: Option<&str>, service: &[u8]) -> bool {
+        self.config.access.as_ref().is_none_or(|access| access.may_call(user, service))
+    }
+
+    /// Tells a client that its request failed, if the service is configured to: MDP itself has
+    /// silence only (mdp.md §12.4).
+    pub(super) fn report_failure(&mut self, service: Key<Service>, to: Envelope) {
+        let Some(record) = self.services.get(service) else {
+            return;
+        };
+        if let (Some(body), Phase::Open) = (record.policy.error_reply.clone(), self.phase) {
+            let message = ToPeer::Reply { service: record.name.clone(), body };
+            self.send(Tag::Nothing, Outgoing { to, message });
         }
     }
 
@@ -88,6 +109,7 @@ impl BrokerCore {
             deadline: self.now + arrival.patience.min(TIME_MAX),
             attempts: 0,
             worker: None,
+            lost_by: None,
             partials: Partials::Kept(Frames::new(), 0),
             timer_at: None,
         });
@@ -101,7 +123,7 @@ impl BrokerCore {
             return Some(Dropped::Draining);
         }
         let service = self.services.get(service)?;
-        if service.is_stuck() && service.queued >= self.config.queue_max {
+        if service.is_stuck() && service.queued >= service.policy.queue_max {
             return Some(Dropped::QueueFull);
         }
         if self.held_bytes + cost > self.config.held_bytes_max {
@@ -188,6 +210,9 @@ impl BrokerCore {
         };
         request.attempts += 1;
         request.worker = Some(worker_key);
+        if let Some(peer) = request.lost_by.take() {
+            self.late.forget(&peer, request_key);
+        }
         let waiting_timer = matches!(request.from, Origin::Remote(_)) && request.timer_at.is_some();
         self.counters.queue_wait.record(self.now.saturating_sub(request.arrived));
         let address = match (&request.from, self.config.address_mode) {
@@ -204,6 +229,7 @@ impl BrokerCore {
             number,
             since: self.now,
             heartbeats: 0,
+            parts: false,
         });
         worker.last_tx = self.now;
         match &worker.party {
@@ -264,6 +290,9 @@ impl BrokerCore {
         let Some(request) = self.requests.remove(key) else {
             return;
         };
+        if let Some(peer) = &request.lost_by {
+            self.late.forget(peer, key);
+        }
         self.held_bytes -= request.cost;
         self.release_client(request.client);
         let Some(service) = self.services.get_mut(request.service) else {
@@ -291,8 +320,8 @@ impl BrokerCore {
             (Origin::Gone, Ok(_)) => {
                 self.count(Some(request.service), |counters| counters.orphaned += 1);
             }
-            // MDP has no error reply: silence (mdp.md §12.4).
-            (Origin::Remote(_) | Origin::Gone, Err(_)) => {}
+            (Origin::Remote(to), Err(_)) => self.report_failure(request.service, to),
+            (Origin::Gone, Err(_)) => {}
         }
     }
 
@@ -307,8 +336,7 @@ impl BrokerCore {
         if waits {
             self.finish(key, Err(failure));
         } else {
-            let from = std::mem::replace(&mut request.from, Origin::Gone);
-            self.answer_local(&from, RequestError::Timeout);
+            self.fail_early(key, RequestError::Timeout);
         }
         self.count(Some(service), |counters| counters.expired += 1);
     }
@@ -326,11 +354,20 @@ impl BrokerCore {
         }
     }
 
-    pub(super) fn answer_local(&mut self, from: &Origin, failure: RequestError) {
-        if let Origin::Local(id) = from {
-            let id: LocalId = *id;
-            self.locals.remove(&id);
-            self.outputs.push_back(Output::Answer(id, Err(failure)));
+    /// Tells whoever waits that there will be no answer, although a worker is still at it.
+    pub(super) fn fail_early(&mut self, key: Key<Request>, failure: RequestError) {
+        self.set_request_timer(key, None);
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        let service = request.service;
+        match std::mem::replace(&mut request.from, Origin::Gone) {
+            Origin::Local(id) => {
+                self.locals.remove(&id);
+                self.outputs.push_back(Output::Answer(id, Err(failure)));
+            }
+            Origin::Remote(to) => self.report_failure(service, to),
+            Origin::Gone => {}
         }
     }
 }

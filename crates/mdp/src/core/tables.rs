@@ -9,7 +9,7 @@ use super::arena::Key;
 use super::config::ServicePolicy;
 use super::counters::RequestCounters;
 use super::info::ServiceKind;
-use crate::wire::{Envelope, Hop};
+use crate::wire::{Envelope, Hop, PeerKey};
 use crate::{Frames, ServiceName};
 
 /// A registered worker, or one slot of a service of this process.
@@ -47,6 +47,8 @@ pub(super) struct Assignment {
     pub(super) since: Duration,
     /// HEARTBEATs received since; the first may have crossed the request on its way.
     pub(super) heartbeats: u32,
+    /// Whether a PARTIAL was received.
+    pub(super) parts: bool,
 }
 
 /// A service that has workers, requests, or was used lately.
@@ -172,6 +174,8 @@ pub(crate) struct Request {
     pub(super) deadline: Duration,
     pub(super) attempts: u32,
     pub(super) worker: Option<Key<Worker>>,
+    /// The peer whose answer is still of use while the request waits again.
+    pub(super) lost_by: Option<PeerKey>,
     pub(super) partials: Partials,
     pub(super) timer_at: Option<Duration>,
 }

@@ -71,8 +71,8 @@ impl BrokerCore {
         let Some(assignment) = &worker.assignment else {
             return Some(silence);
         };
-        let policy = self.services.get(worker.service).map(|service| service.policy);
-        let busy = assignment.since + policy.unwrap_or_default().busy_timeout;
+        let policy = self.services.get(worker.service).map(|service| &service.policy);
+        let busy = assignment.since + policy.unwrap_or(&self.config.default_policy).busy_timeout;
         // mdp.md §8.6: silence of a busy worker means nothing unless it once spoke while busy.
         Some(if worker.heartbeats_while_busy { busy.min(silence) } else { busy })
     }

@@ -47,7 +47,13 @@ impl BrokerCore {
         match message {
             WorkerMessage::Ready { service } => self.on_ready(envelope, peer, &service, user),
             WorkerMessage::Disconnect => {}
-            WorkerMessage::Reply { .. } | WorkerMessage::Partial { .. } => {
+            WorkerMessage::Reply { address, body } => {
+                if !self.take_late(&peer, &address, body) {
+                    self.counters.unsolicited += 1;
+                }
+                self.refuse(envelope, peer, Farewell::Unregistered);
+            }
+            WorkerMessage::Partial { .. } => {
                 self.counters.unsolicited += 1;
                 self.refuse(envelope, peer, Farewell::Unregistered);
             }
@@ -63,7 +69,7 @@ impl BrokerCore {
         service: &Hop,
         user: Option<Arc<str>>,
     ) {
-        let key = match self.admit(service.as_slice()) {
+        let key = match self.admit(service.as_slice(), user.as_deref()) {
             Ok(key) => key,
             Err(farewell) => return self.refuse(envelope, peer, farewell),
         };
@@ -74,9 +80,13 @@ impl BrokerCore {
     }
 
     /// Finds the service that a worker may register for.
-    fn admit(&mut self, service: &[u8]) -> Result<Key<Service>, Farewell> {
+    fn admit(&mut self, service: &[u8], user: Option<&str>) -> Result<Key<Service>, Farewell> {
         if is_mmi(service) {
             return Err(Farewell::ServiceName);
+        }
+        let access = self.config.access.as_ref();
+        if !access.is_none_or(|access| access.may_register(user, service)) {
+            return Err(Farewell::Forbidden);
         }
         if self.phase == Phase::Stopped {
             return Err(Farewell::Stopped);
@@ -212,6 +222,10 @@ impl BrokerCore {
             return self.violate(key, Farewell::Unsolicited);
         };
         self.refresh(key);
+        let assignment = self.workers.get_mut(key).and_then(|worker| worker.assignment.as_mut());
+        if let Some(assignment) = assignment {
+            assignment.parts = true;
+        }
         let Some(request) = self.requests.get_mut(request_key) else {
             return;
         };
@@ -248,10 +262,8 @@ impl BrokerCore {
         }
         *kept = Frames::new();
         let service = request.service;
-        let from = std::mem::replace(&mut request.from, Origin::Gone);
         self.count(Some(service), |counters| counters.partials_full += 1);
-        self.set_request_timer(key, None);
-        self.answer_local(&from, RequestError::QueueFull);
+        self.fail_early(key, RequestError::QueueFull);
     }
 
     /// A registered worker broke the protocol: it is told and forgotten (7/MDP).
@@ -268,15 +280,17 @@ impl BrokerCore {
         let Some(worker) = self.workers.remove(key) else {
             return;
         };
+        let mut peer = None;
         if let WorkerParty::Remote(envelope) = worker.party {
-            let peer = envelope.key();
-            self.peers.remove(&peer);
+            let key = envelope.key();
+            self.peers.remove(&key);
             if let Some(farewell) = farewell {
                 self.counters.disconnects.add(farewell);
-                self.refusals.note(self.now, peer);
+                self.refusals.note(self.now, key.clone());
                 let message = Outgoing { to: envelope, message: ToPeer::Disconnect };
                 self.send(Tag::Nothing, message);
             }
+            peer = Some(key);
         }
         if let Some(service) = self.services.get_mut(worker.service) {
             service.workers -= 1;
@@ -284,6 +298,11 @@ impl BrokerCore {
         }
         if let Some(assignment) = worker.assignment {
             self.requeue(assignment.request);
+            // A worker that broke the protocol is not believed later either.
+            let slow = matches!(farewell, Some(Farewell::Expired | Farewell::BusyTimeout));
+            if let (true, Some(peer)) = (slow, peer) {
+                self.expect_late(peer, assignment);
+            }
         }
         self.note_use(worker.service);
     }

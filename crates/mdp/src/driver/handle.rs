@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::curve::AllowedKeys;
 use super::local::LocalService;
 use crate::core::{
-    AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
+    Access, AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
     WorkerInfo,
 };
 use crate::io::WakeOnDrop;
@@ -47,6 +47,7 @@ pub(super) enum Command {
         done: oneshot::Sender<Result<(), AdminError>>,
     },
     Allow(AllowedKeys),
+    Access(Option<Access>),
     Shutdown {
         grace: Duration,
         done: oneshot::Sender<()>,
@@ -68,12 +69,19 @@ pub enum RegisterError {
     Stopped,
 }
 
+/// Where the broker listens.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) clients: Vec<String>,
+    pub(super) workers: Vec<String>,
+}
+
 /// What all clones of a handle share. The sender drops before the wake-up, so that the thread sees
 /// an ended queue when it looks.
 #[derive(Debug)]
 pub(super) struct Shared {
     commands: mpsc::Sender<Command>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     next_id: AtomicU64,
     waker: WakeOnDrop,
 }
@@ -81,7 +89,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
-        endpoints: Vec<String>,
+        endpoints: Endpoints,
         waker: WakeOnDrop,
     ) -> Self {
         Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
@@ -118,7 +126,12 @@ impl BrokerHandle {
 
     /// Returns the bound endpoints in the order they were configured, with actual ports.
     pub fn endpoints(&self) -> Vec<String> {
-        self.shared.endpoints.clone()
+        self.shared.endpoints.clients.clone()
+    }
+
+    /// Returns the bound endpoints for workers: [`Self::endpoints`], unless they have their own.
+    pub fn worker_endpoints(&self) -> Vec<String> {
+        self.shared.endpoints.workers.clone()
     }
 
     /// Sends a request to a service and waits for its answer, at most `timeout`.
@@ -297,6 +310,19 @@ impl BrokerHandle {
     pub async fn allow(&self, keys: AllowedKeys) {
         match self.shared.put(Command::Allow(keys)).await {
             // A broker that stopped lets nobody in.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Replaces who may register and call; `None` lets everybody do everything. Workers that are
+    /// registered stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the rules may be replaced or not.
+    pub async fn set_access(&self, access: Option<Access>) {
+        match self.shared.put(Command::Access(access)).await {
+            // A broker that stopped serves nobody.
             Ok(()) | Err(_) => {}
         }
     }

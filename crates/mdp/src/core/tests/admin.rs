@@ -41,7 +41,8 @@ fn a_paused_service_queues_but_hands_out_nothing() {
 #[test]
 fn a_paused_services_requests_expire_and_its_bounds_hold() {
     // Rule: mdp §8.8 — the TTL runs and the queue is bounded while a service is paused
-    let mut it = stage_with(CoreConfig { queue_max: 1, ..CoreConfig::default() });
+    let mut it =
+        stage_with(with_policy(ServicePolicy { queue_max: 1, ..ServicePolicy::default() }));
     set_paused(&mut it, true);
     it.gets(READY);
     it.gets(ASK);

@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn a_full_queue_drops_the_newest() {
     // Rule: mdp §8.8 — on overflow the newest request is dropped, silently, and counted
-    let mut it = stage_with(CoreConfig { queue_max: 2, ..CoreConfig::default() });
+    let mut it =
+        stage_with(with_policy(ServicePolicy { queue_max: 2, ..ServicePolicy::default() }));
     for body in ["a", "b", "c"] {
         it.gets(&format!(r#"C | (empty) | "MDPC01" | "echo" | "{body}""#));
     }

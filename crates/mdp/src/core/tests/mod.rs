@@ -1,9 +1,12 @@
 //! The rules of the broker, one test each, in frames as mdp.md §21 writes them.
 
+mod access;
 mod admin;
 mod bounds;
 mod dispatch;
+mod failures;
 mod liveness;
+mod mmi;
 mod model;
 mod services;
 mod workers;
@@ -31,6 +34,11 @@ fn stage() -> Stage {
 
 fn stage_with(config: CoreConfig) -> Stage {
     Stage { core: BrokerCore::new(config, INCARNATION), now: Duration::ZERO, last: None }
+}
+
+/// The default configuration with this policy for all services.
+fn with_policy(default_policy: ServicePolicy) -> CoreConfig {
+    CoreConfig { default_policy, ..CoreConfig::default() }
 }
 
 impl Stage {

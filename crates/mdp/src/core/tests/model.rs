@@ -6,7 +6,7 @@ use super::super::harness::{World, ops};
 use super::*;
 
 fn patient() -> CoreConfig {
-    let policy = ServicePolicy { attempts_max: 1000, busy_timeout: Duration::from_secs(900) };
+    let policy = ServicePolicy { attempts_max: 1000, ..ServicePolicy::default() };
     CoreConfig {
         request_ttl: Duration::from_secs(24 * 3600),
         default_policy: policy,
@@ -15,10 +15,14 @@ fn patient() -> CoreConfig {
 }
 
 fn tight() -> CoreConfig {
-    let policy = ServicePolicy { attempts_max: 2, busy_timeout: Duration::from_secs(5) };
+    let policy = ServicePolicy {
+        attempts_max: 2,
+        busy_timeout: Duration::from_secs(5),
+        queue_max: 4,
+        error_reply: None,
+    };
     CoreConfig {
         request_ttl: Duration::from_secs(3),
-        queue_max: 4,
         per_client_max: 3,
         held_bytes_max: 2600,
         services_max: 4,
