@@ -126,11 +126,12 @@ fn a_paused_service_keeps_requests_until_it_is_resumed() {
 #[test]
 fn what_the_broker_counts_is_scraped() {
     // Rule: mdp §12.5 — counters by type, version and reason, queue lengths, ages and histograms are exposed
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::builder().set("mdp.metrics_services", "[\"listed\"]").start();
     let _worker = worker(&gateway, "echo");
+    let _listed = python("mdp_worker", &[&gateway.bound().mdp, "listed", "echo"]);
     assert_eq!(client(&gateway, "x").json(), json!(["MDPC01", "work", "x"]));
     let lines = [
-        r#"buswire_mdp_messages_received_total{version="0.1",kind="worker_ready"} 1"#,
+        r#"buswire_mdp_messages_received_total{version="0.1",kind="worker_ready"} 2"#,
         r#"buswire_mdp_messages_received_total{version="0.1",kind="client_request"} 1"#,
         r#"buswire_mdp_messages_sent_total{version="0.1",kind="client_final"} 1"#,
         r#"buswire_mdp_messages_invalid_total{reason="header"} 0"#,
@@ -145,6 +146,9 @@ fn what_the_broker_counts_is_scraped() {
         r#"buswire_mdp_round_trip_seconds_bucket{le="+Inf"} 1"#,
         "buswire_mdp_round_trip_seconds_count 1",
         "buswire_mdp_queue_wait_seconds_count 1",
+        r#"buswire_mdp_service_queued{service="listed"} 0"#,
+        r#"buswire_mdp_service_workers{service="listed",state="idle"} 1"#,
+        r#"buswire_mdp_service_oldest_wait_seconds{service="listed"} 0"#,
     ];
     let scrape = || curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
     // They are published about once a second.
@@ -153,5 +157,5 @@ fn what_the_broker_counts_is_scraped() {
         lines.iter().all(|wanted| body.lines().any(|line| line == *wanted)).then_some(())
     });
     let body = scrape();
-    assert!(!body.contains("work\""), "no label names a service: {body}");
+    assert!(!body.contains("work\""), "no label names a service that is not listed: {body}");
 }

@@ -19,7 +19,7 @@ use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
     config::{Config, RouteDeclaration, RouteStart},
-    operations, services,
+    operations, service_metrics, services,
     sinks::Sinks,
     tasks::Tasks,
 };
@@ -118,6 +118,11 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     // So that our own services say themselves what took too long.
     broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
     let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    if !config.mdp.metrics_services.is_empty() {
+        let listed = config.mdp.metrics_services.clone();
+        let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
+        tasks.spawn("service metrics", run);
+    }
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
     Ok(Doors { buses, backplane, push, broker, caps, source })
 }

@@ -129,6 +129,8 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
     let policy = mdp::core::ServicePolicy {
         busy_timeout: config.busy_timeout,
         attempts_max: config.max_attempts,
+        queue_max: usize::try_from(config.queue_limit)?,
+        error_reply: None,
     };
     let curve = config.curve.as_ref().map(curve).transpose()?;
     let mut endpoints: Vec<_> =

@@ -276,6 +276,12 @@ pub(crate) const MDP: Group = Group {
             "\"5s\"",
             "How long replies may still come in at shutdown.",
         ),
+        Setting::new(
+            "mdp.metrics_services",
+            Kind::Texts,
+            "[]",
+            "Services whose queues and workers are metrics of their own, with the name as a label; at most 100.",
+        ),
     ],
 };
 

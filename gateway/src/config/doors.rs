@@ -12,6 +12,9 @@ use super::{
     reader::Reader,
 };
 
+/// The most services with metrics of their own, which are a few series each.
+const METRICS_SERVICES_MAX: usize = 100;
+
 /// Backplane, with the names of its reference (§20).
 #[derive(Clone, Debug)]
 pub struct BackplaneConfig {
@@ -189,6 +192,8 @@ pub struct MdpConfig {
     pub service_idle: Duration,
     /// How long replies may still come in at shutdown.
     pub drain: Duration,
+    /// Services that have metrics of their own.
+    pub metrics_services: Vec<String>,
 }
 
 /// Belay (§20.8 and §21.6 of its reference).
@@ -274,11 +279,6 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
     let listen: Vec<Endpoint> = reader.list("mdp.listen");
     let allowed_keys: Vec<CurvePublicKey> = reader.list("mdp.curve.allowed_keys");
     let secret_key_file = reader.path("mdp.curve.secret_key_file");
-    let key_rights = declared::key_rights(reader);
-    for rights in key_rights.iter().filter(|rights| !allowed_keys.contains(&rights.key)) {
-        let key = rights.key.as_str();
-        reader.problem("mdp.key_rights", format!("{key} is not in mdp.curve.allowed_keys"));
-    }
     let insecure = reader.flag("mdp.insecure");
     if secret_key_file.is_none() && !allowed_keys.is_empty() {
         reader.problem("mdp.curve.secret_key_file", "is missing, mdp.curve.allowed_keys is set");
@@ -296,8 +296,8 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
     }
     MdpConfig {
         listen,
+        key_rights: key_rights(reader, &allowed_keys),
         curve: secret_key_file.map(|secret_key_file| CurveConfig { secret_key_file, allowed_keys }),
-        key_rights,
         heartbeat_interval: reader.time("mdp.heartbeat_interval"),
         worker_expiry: reader.time("mdp.worker_expiry"),
         busy_timeout: reader.time("mdp.busy_timeout"),
@@ -311,7 +311,25 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
         max_services: reader.count("mdp.max_services"),
         service_idle: reader.time("mdp.service_idle"),
         drain: reader.time("mdp.drain"),
+        metrics_services: metrics_services(reader),
     }
+}
+
+fn key_rights(reader: &mut Reader<'_>, allowed: &[CurvePublicKey]) -> Vec<KeyRights> {
+    let list = declared::key_rights(reader);
+    for rights in list.iter().filter(|rights| !allowed.contains(&rights.key)) {
+        let key = rights.key.as_str();
+        reader.problem("mdp.key_rights", format!("{key} is not in mdp.curve.allowed_keys"));
+    }
+    list
+}
+
+fn metrics_services(reader: &mut Reader<'_>) -> Vec<String> {
+    let list = reader.list("mdp.metrics_services");
+    if list.len() > METRICS_SERVICES_MAX {
+        reader.problem("mdp.metrics_services", format!("more than {METRICS_SERVICES_MAX}"));
+    }
+    list
 }
 
 pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {
