@@ -198,3 +198,13 @@ async fn dialects_when_they_are_on() {
     let (_broker, endpoint) = start(core, "tcp://127.0.0.1:0");
     run("dialects.py", &endpoint).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worked_examples_over_real_sockets() {
+    // Rule: mdp §21 — the examples 21.1 to 21.5, 21.7 and 21.8 run as written over a real ROUTER
+    for number in [1, 2, 3, 4, 5, 7, 8] {
+        let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+        let file = format!("{}/tests/examples/21.{number}.txt", env!("CARGO_MANIFEST_DIR"));
+        run_with("examples.py", &[&endpoint, &file]).await;
+    }
+}

@@ -14,7 +14,7 @@ use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
-use super::{App, BuildError, Door, Platform, keys, settings};
+use super::{App, BuildError, Door, Platform, Reload, keys, settings};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
@@ -73,9 +73,25 @@ pub(super) async fn compose(
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
+        reload: reload(doors.broker.clone()),
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
+}
+
+/// Who may connect to the broker, and what for, changes while it runs.
+fn reload(broker: BrokerHandle) -> Reload {
+    Arc::new(move |config| {
+        let broker = broker.clone();
+        Box::pin(async move {
+            broker.set_access(settings::mdp_access(&config.mdp)).await;
+            match config.mdp.curve.as_ref().map(settings::mdp_allowed).transpose() {
+                Ok(Some(keys)) => broker.allow(keys).await,
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the allowed keys stay as they were"),
+            }
+        })
+    })
 }
 
 async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {

@@ -4,11 +4,13 @@ mod access;
 mod admin;
 mod bounds;
 mod dispatch;
+mod examples;
 mod failures;
 mod liveness;
 mod mmi;
 mod model;
 mod services;
+mod simulation;
 mod workers;
 
 use std::time::Duration;
