@@ -14,7 +14,11 @@
 //!
 //! Never here: what a capability allows.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use buswire_belay::{
     Bcap, BcapError, BcapValue, CapServer, Method, TargetChannels, decode_bare, encode_bare,
@@ -45,8 +49,30 @@ enum Service {
 pub(crate) struct Context {
     caps: CapServer,
     buses: BusOperations,
-    rights: HashMap<String, KeyRights>,
+    rights: Rights,
     call_time_max: Duration,
+}
+
+/// What keys may do without a capability. Clones are the same; it may change at any time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rights(Arc<RwLock<HashMap<String, KeyRights>>>);
+
+impl Rights {
+    pub(crate) fn new(rights: &[KeyRights]) -> Self {
+        let table = Self::default();
+        table.replace(rights);
+        table
+    }
+
+    /// Forgets all and takes these.
+    pub(crate) fn replace(&self, rights: &[KeyRights]) {
+        let rights = rights.iter().map(|it| (it.key.as_str().to_owned(), it.clone())).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rights;
+    }
+
+    fn of(&self, user: Option<&str>) -> Option<KeyRights> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(user?).cloned()
+    }
 }
 
 /// A service of this gateway.
@@ -72,12 +98,10 @@ impl Context {
     pub(crate) fn new(
         caps: CapServer,
         buses: BusOperations,
-        rights: &[KeyRights],
+        rights: Rights,
         block_max: Duration,
     ) -> Self {
-        let rights = rights.iter().map(|it| (it.key.as_str().to_owned(), it.clone()));
-        let call_time_max = call_time_max(block_max);
-        Self { caps, buses, rights: rights.collect(), call_time_max }
+        Self { caps, buses, rights, call_time_max: call_time_max(block_max) }
     }
 
     /// Offers every service at `broker`.
@@ -108,13 +132,12 @@ impl Context {
         let call = self.parse(service, &request.frames)?;
         let result = match call.authority.parse() {
             Ok(SinkUri::Bus { bus, channel }) => {
-                let rights = request.user.as_deref().and_then(|user| self.rights.get(user));
-                let rights = rights.ok_or(BcapError::Forbidden)?;
+                let rights = self.rights.of(request.user.as_deref()).ok_or(BcapError::Forbidden)?;
                 let channels = channel.clone().map_or(TargetChannels::All, TargetChannels::One);
                 let data = call.data.as_ref();
-                match (service, &rights.publish, &rights.read) {
+                match (service, rights.publish, rights.read) {
                     (Service::Publish, Some(right), _) => {
-                        self.buses.publish.publish_within(right, &bus, &channels, data).await
+                        self.buses.publish.publish_within(&right, &bus, &channels, data).await
                     }
                     (Service::Read, _, Some(right)) => {
                         let asked = Scope::bus(&bus);

@@ -19,7 +19,8 @@ use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
     config::{Config, RouteDeclaration, RouteStart},
-    operations, service_metrics, services,
+    operations, service_metrics,
+    services::{self, Rights},
     sinks::Sinks,
     tasks::Tasks,
 };
@@ -61,8 +62,9 @@ pub(super) async fn compose(
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
-    let (rights, block_max) = (&config.mdp.key_rights, config.belay.block_max);
-    services::Context::new(doors.caps.clone(), bus_operations, rights, block_max)
+    let rights = Rights::new(&config.mdp.key_rights);
+    let (caps, block_max) = (doors.caps.clone(), config.belay.block_max);
+    services::Context::new(caps, bus_operations, rights.clone(), block_max)
         .register(&doors.broker)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
@@ -73,17 +75,18 @@ pub(super) async fn compose(
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
-        reload: reload(doors.broker.clone()),
+        reload: reload(doors.broker.clone(), rights),
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
 }
 
 /// Who may connect to the broker, and what for, changes while it runs.
-fn reload(broker: BrokerHandle) -> Reload {
+fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
     Arc::new(move |config| {
-        let broker = broker.clone();
+        let (broker, rights) = (broker.clone(), rights.clone());
         Box::pin(async move {
+            rights.replace(&config.mdp.key_rights);
             broker.set_access(settings::mdp_access(&config.mdp)).await;
             match config.mdp.curve.as_ref().map(settings::mdp_allowed).transpose() {
                 Ok(Some(keys)) => broker.allow(keys).await,

@@ -224,7 +224,7 @@ pub(crate) const MDP: Group = Group {
             "mdp.key_rights",
             Kind::Tables,
             "[]",
-            "Clients that use `bus.publish` and `bus.read` without a capability. Each table has `key` (one of `mdp.curve.allowed_keys`), `publish` and `read` (scopes that name a bus, such as `\"bus:shop.example channel:orders\"`; without one the right is not given).",
+            "Clients that use `bus.publish` and `bus.read` without a capability. Each table has `key` (one of `mdp.curve.allowed_keys`), `publish` and `read` (scopes that name a bus, such as `\"bus:shop.example channel:orders\"`; without one the right is not given). Read again on SIGHUP.",
         ),
         Setting::new(
             "mdp.insecure",
