@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::curve::AllowedKeys;
 use super::local::LocalService;
@@ -61,6 +61,7 @@ pub(super) struct Shared {
     commands: mpsc::Sender<Command>,
     endpoints: Vec<String>,
     next_id: AtomicU64,
+    registrations: watch::Receiver<u64>,
     waker: WakeOnDrop,
 }
 
@@ -68,9 +69,10 @@ impl Shared {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         endpoints: Vec<String>,
+        registrations: watch::Receiver<u64>,
         waker: WakeOnDrop,
     ) -> Self {
-        Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
+        Self { commands, endpoints, next_id: AtomicU64::new(0), registrations, waker }
     }
 
     async fn put(&self, command: Command) -> Result<(), RequestError> {
@@ -175,6 +177,12 @@ impl BrokerHandle {
             Ok(()) => infos.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// Returns the number of READYs and local registrations so far, to be told when it grows: that is
+    /// when a service may have got a worker. It ends when the broker stops.
+    pub fn registrations(&self) -> watch::Receiver<u64> {
+        self.shared.registrations.clone()
     }
 
     /// Returns what the broker counted; zeros when it stopped.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::Sockets;
 use super::curve::{self, CurveConfig};
@@ -13,7 +13,7 @@ use super::local::{Callers, LocalRequest};
 use super::metering;
 use crate::core::{BrokerCore, Input, Output, SendFailure};
 use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts};
-use crate::wire::{Invalid, Part, decode};
+use crate::wire::{Incoming, Invalid, Part, Peer, WorkerMessage, decode};
 
 /// How often metrics are published, and the longest wait.
 const METERING_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ pub(super) struct IoThread {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) callers: Callers,
     pub(super) sockets: Sockets,
+    /// Tells how many READYs and local registrations there were.
+    pub(super) registrations: watch::Sender<u64>,
     pub(super) curve: Option<CurveConfig>,
     pub(super) batch_max: usize,
 }
@@ -162,6 +164,7 @@ impl IoThread {
                 if self.callers.add(service.clone(), handler) {
                     let slots = self.callers.slots;
                     self.core.handle(now, Input::Offer { service, slots });
+                    self.registrations.send_modify(|count| *count += 1);
                     acknowledge(done, ());
                 }
             }
@@ -201,7 +204,11 @@ impl IoThread {
                     Err(reason) => Input::Invalid(reason),
                 },
             };
+            let ready = is_ready(&input);
             self.core.handle(turn.now, input);
+            if ready {
+                self.registrations.send_modify(|count| *count += 1);
+            }
         }
         Ok(false)
     }
@@ -229,6 +236,11 @@ impl IoThread {
             }
         }
     }
+}
+
+fn is_ready(input: &Input) -> bool {
+    let Input::Received { message: Incoming { peer, .. }, .. } = input else { return false };
+    matches!(peer, Peer::Worker(WorkerMessage::Ready { .. }))
 }
 
 fn acknowledge<T>(reply: oneshot::Sender<T>, value: T) {
