@@ -13,6 +13,7 @@
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
 //! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `titanic` | durable Majordomo requests on the store |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
@@ -31,4 +32,5 @@ pub mod serve;
 mod services;
 mod sinks;
 pub mod tasks;
+mod titanic;
 mod translate;

@@ -13,7 +13,9 @@ use buswire_message::{Secret, SourceUrl};
 use buswire_simplepush as simplepush;
 use url::Url;
 
-use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig};
+use crate::config::{
+    BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig, TitanicConfig,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -160,6 +162,21 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
         insecure_public: true,
         frame_bytes_max: i64::try_from(config.max_frame_size)?,
         ..mdp::BrokerConfig::default()
+    })
+}
+
+pub(super) fn titanic(config: &TitanicConfig) -> Result<mdp::titanic::Config, Failure> {
+    Ok(mdp::titanic::Config {
+        requests_max: usize::try_from(config.requests_max)?,
+        bytes_max: config.bytes_max,
+        message_bytes_max: config.message_max,
+        request_ttl: config.request_ttl,
+        reply_ttl: config.reply_ttl,
+        attempt_timeout: config.attempt_timeout,
+        in_flight_max: usize::try_from(config.in_flight_max)?,
+        service_in_flight_max: usize::try_from(config.service_in_flight_max)?,
+        backoff: config.backoff,
+        backoff_max: config.backoff_max,
     })
 }
 

@@ -37,7 +37,7 @@ pub use self::{
     declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Endpoint,
-        MdpConfig, SimplePushConfig,
+        MdpConfig, SimplePushConfig, TitanicConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,
