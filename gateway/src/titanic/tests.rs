@@ -2,7 +2,7 @@
 
 use buswire_mdp::{Broker, BrokerConfig, Frames, LocalRequest, LocalService, ServiceName};
 use buswire_store::memory::MemoryStore;
-use buswire_testkit::{Fault, FaultyStore, SeededEntropy, VirtualClock};
+use buswire_testkit::{Fault, Faults, FaultyStore, SeededEntropy, VirtualClock};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
@@ -219,4 +219,41 @@ async fn a_look_at_the_store_reveals_no_id() {
     }
     assert_eq!(rows, 1);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_answered_whatever_fails() {
+    // Rule: mdp §17 — an acknowledged request is answered, and with the reply to itself
+    let faults = Faults { before: 15, after: 15, read: 10, ..Faults::default() };
+    for seed in 0..20 {
+        let clock = VirtualClock::default();
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), seed));
+        let mut acknowledged = Vec::new();
+        for start in 0..3 {
+            let gateway = Gateway::start(store.clone(), &clock, 3 * seed + start).await;
+            store.set_faults(faults);
+            if start == 1 {
+                gateway.offer_echo().await;
+            }
+            for number in 0..10 {
+                let body = format!("{start}-{number}");
+                let answer = gateway.call("titanic.request", &["echo", &body]).await;
+                match answer.as_slice() {
+                    [status, id] if status == "200" => acknowledged.push((id.clone(), body)),
+                    other => assert_eq!(other, ["500"], "seed {seed}"),
+                }
+            }
+            store.set_faults(Faults::default());
+            gateway.stop().await;
+        }
+        let gateway = Gateway::start(store.clone(), &clock, 1000 + seed).await;
+        gateway.offer_echo().await;
+        for (id, body) in &acknowledged {
+            let expected = ["200", body];
+            assert_eq!(gateway.reply(id).await, expected, "seed {seed}");
+            assert_eq!(gateway.call("titanic.close", &[id]).await, ["200"]);
+            assert_eq!(gateway.reply(id).await, ["400"], "seed {seed}");
+        }
+        gateway.stop().await;
+    }
 }

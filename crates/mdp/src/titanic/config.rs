@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bounds and times of [`Titanic`](super::Titanic).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Requests and replies kept at once; default 100 000, about 30 MB of memory. One more is
     /// answered `500`.

@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::ledger::{Attempt, Counts, Ended, Ledger};
 use super::record::{Damaged, Record};
 use super::services::{Randomness, RecordError, Shared, TitanicService};
-use super::{Config, Storage, StorageError};
+use super::{Config, RecordKey, Storage, StorageError};
 use crate::{BrokerHandle, RegisterError, RequestError, ServiceNameError};
 
 /// A Titanic of one broker. Clones are the same one.
@@ -75,10 +75,7 @@ impl Titanic {
         randomness: Randomness,
         config: Config,
     ) -> Result<Self, OpenError> {
-        let mut seed = [0; 8];
-        randomness(&mut seed);
-        let ledger = Ledger::new(config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(ledger, storage, randomness));
+        let shared = Arc::new(Shared::new(storage, randomness, config));
         restore(&shared).await?;
         for (name, service) in TitanicService::all(&shared) {
             broker.register(&name.parse()?, service).await?;
@@ -158,23 +155,23 @@ impl Titanic {
     }
 
     /// Sends a request to its service and stores the reply.
-    async fn attempt(&self, key: super::RecordKey) -> Result<Ended, AttemptError> {
-        let config = self.shared.with(|ledger, _| ledger.config().clone());
+    async fn attempt(&self, key: RecordKey) -> Result<Ended, AttemptError> {
+        let Config { attempt_timeout, reply_ttl, message_bytes_max, .. } = self.shared.config;
         let Some((record, revision)) = self.shared.load(key).await? else {
             return Ok(Ended::Gone);
         };
         let Record::Request { service, body } = record else {
             // An earlier attempt stored a reply without learning that it did.
             let bytes = record.encode().len();
-            return Ok(Ended::Done { bytes, remaining: config.reply_ttl });
+            return Ok(Ended::Done { bytes, remaining: reply_ttl });
         };
-        let reply = self.broker.request(&service, body, config.attempt_timeout).await?;
+        let reply = self.broker.request(&service, body, attempt_timeout).await?;
         let mut record = Record::Reply(reply).encode();
-        if record.len() > config.message_bytes_max {
+        if record.len() > message_bytes_max {
             tracing::warn!(%service, bytes = record.len(), "a reply is too long for Titanic");
             record = Record::Unanswerable.encode();
         }
-        let (bytes, remaining) = (record.len(), config.reply_ttl);
+        let (bytes, remaining) = (record.len(), reply_ttl);
         // The reply has a place only where the request still stands: a closed one stays closed.
         let replaced = self.shared.storage.replace(key, revision, record, remaining).await?;
         Ok(if replaced { Ended::Done { bytes, remaining } } else { Ended::Gone })

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::id::RequestId;
 use super::ledger::{Counts, Ledger};
 use super::record::{Damaged, Record};
-use super::{RecordKey, Storage, StorageError};
+use super::{Config, RecordKey, Storage, StorageError};
 use crate::io::Clock;
 use crate::service_name::is_mmi;
 use crate::{BoxFuture, Frames, LocalRequest, LocalService, ServiceName};
@@ -60,25 +60,39 @@ pub(super) enum RecordError {
 
 /// What the services and the runner share.
 pub(super) struct Shared {
-    ledger: Mutex<Ledger>,
+    pub(super) config: Config,
     pub(super) storage: Arc<dyn Storage>,
-    randomness: Randomness,
-    clock: Clock,
     /// Wakes the runner after the ledger changed.
     pub(super) changed: Notify,
+    ledger: Mutex<Ledger>,
+    randomness: Randomness,
+    clock: Clock,
 }
 
 impl Shared {
-    pub(super) fn new(ledger: Ledger, storage: Arc<dyn Storage>, randomness: Randomness) -> Self {
-        let (clock, changed) = (Clock::start(), Notify::new());
-        Self { ledger: Mutex::new(ledger), storage, randomness, clock, changed }
+    pub(super) fn new(storage: Arc<dyn Storage>, randomness: Randomness, config: Config) -> Self {
+        let mut seed = [0; 8];
+        randomness(&mut seed);
+        let ledger = Ledger::new(config, u64::from_le_bytes(seed));
+        publish(&ledger.counts());
+        Self {
+            config,
+            storage,
+            changed: Notify::new(),
+            ledger: Mutex::new(ledger),
+            randomness,
+            clock: Clock::start(),
+        }
     }
 
-    /// Works on the ledger at the present time, and publishes what it then counts.
+    /// Works on the ledger at the present time, and publishes what it counts if that changed.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Ledger, Duration) -> T) -> T {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ledger.counts();
         let result = work(&mut ledger, self.clock.now());
-        publish(&ledger.counts());
+        if ledger.counts() != before {
+            publish(&ledger.counts());
+        }
         result
     }
 
@@ -91,8 +105,7 @@ impl Shared {
         let Some(room) = Room::reserve(self, id.key(), &service, record.len()) else {
             return Status::Error.into();
         };
-        let lifetime = self.with(|ledger, _| ledger.config().request_ttl);
-        match self.storage.insert(id.key(), record, lifetime).await {
+        match self.storage.insert(id.key(), record, self.config.request_ttl).await {
             Ok(()) => {
                 room.keep();
                 Frames::from([Status::Ok.frame(), id.to_frame()])
@@ -170,7 +183,7 @@ fn publish(counts: &Counts) {
     metrics::counter!("buswire_titanic_expired_total").absolute(counts.expired);
 }
 
-/// Room for a request while it is being stored; given back if its caller goes away.
+/// Room for a request while it is being stored; given back if that fails or its caller goes away.
 struct Room<'a> {
     shared: &'a Shared,
     key: RecordKey,
@@ -188,18 +201,21 @@ impl<'a> Room<'a> {
         reserved.is_ok().then_some(Self { shared, key, kept: false })
     }
 
+    /// The request is stored.
     fn keep(mut self) {
         self.kept = true;
-        self.shared.with(|ledger, now| ledger.accept(now, self.key));
-        self.shared.changed.notify_one();
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        if !self.kept {
-            self.shared.with(|ledger, now| ledger.withdraw(now, self.key));
-        }
+        let Self { key, kept, .. } = *self;
+        self.shared.with(
+            |ledger, now| {
+                if kept { ledger.accept(now, key) } else { ledger.withdraw(now, key) }
+            },
+        );
+        self.shared.changed.notify_one();
     }
 }
 

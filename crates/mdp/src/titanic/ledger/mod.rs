@@ -142,10 +142,6 @@ impl Ledger {
         }
     }
 
-    pub(super) const fn config(&self) -> &Config {
-        &self.config
-    }
-
     pub(super) const fn counts(&self) -> Counts {
         self.counts
     }
