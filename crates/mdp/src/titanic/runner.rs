@@ -111,8 +111,11 @@ impl Titanic {
                     }
                     self.shared.with(Ledger::note_worker);
                 }
-                Some(ended) = attempts.next() => {
-                    if let Some(next) = self.note(ended) {
+                Some((attempt, ended)) = attempts.next() => {
+                    self.note(&attempt, ended);
+                    if matches!(ended, Ended::Done { .. })
+                        && let Some(next) = self.shared.with(|ledger, _| ledger.follow(&attempt.service))
+                    {
                         self.begin(&mut attempts, next);
                     }
                 }
@@ -120,8 +123,8 @@ impl Titanic {
                 () = self.timeout() => self.shared.with(Ledger::handle_timeout),
             }
         }
-        while let Some(ended) = attempts.next().await {
-            self.note(ended);
+        while let Some((attempt, ended)) = attempts.next().await {
+            self.note(&attempt, ended);
         }
     }
 
@@ -177,9 +180,8 @@ impl Titanic {
         Ok(if replaced { Ended::Done { bytes, remaining } } else { Ended::Gone })
     }
 
-    /// Notes how an attempt ended, and returns the one that may begin in its place.
-    fn note(&self, (attempt, ended): (Attempt, Ended)) -> Option<Attempt> {
-        self.shared.with(|ledger, now| ledger.ended(now, &attempt, ended))
+    fn note(&self, attempt: &Attempt, ended: Ended) {
+        self.shared.with(|ledger, now| ledger.ended(now, attempt, ended));
     }
 
     /// Ends when the ledger wants to be looked after.

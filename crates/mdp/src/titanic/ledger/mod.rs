@@ -249,25 +249,19 @@ impl Ledger {
         }
     }
 
-    /// Notes how an attempt ended. After a reply the same service, whose worker is evidently there,
-    /// gets the next attempt.
-    pub(super) fn ended(
-        &mut self,
-        now: Duration,
-        attempt: &Attempt,
-        ended: Ended,
-    ) -> Option<Attempt> {
+    /// Notes how an attempt ended.
+    pub(super) fn ended(&mut self, now: Duration, attempt: &Attempt, ended: Ended) {
         let Attempt { key, service } = attempt;
         self.counts.in_flight -= 1;
         if let Some(lane) = self.lanes.get_mut(service) {
             lane.running -= 1;
+            if matches!(ended, Ended::Done { .. }) {
+                lane.failures = 0;
+            }
         }
         self.want_look(now);
         match ended {
             Ended::Done { bytes, remaining } => {
-                if let Some(lane) = self.lanes.get_mut(service) {
-                    lane.failures = 0;
-                }
                 self.settle(*key, bytes, now.saturating_add(remaining));
             }
             Ended::Gone => {
@@ -281,12 +275,12 @@ impl Ledger {
                 }
             }
         }
-        let next = match ended {
-            Ended::Done { .. } => self.begin(service, usize::MAX),
-            Ended::Gone | Ended::Failed => None,
-        };
         self.drop_lane_if_idle(service);
-        next
+    }
+
+    /// Begins another attempt at a service that has just answered one: its worker is evidently there.
+    pub(super) fn follow(&mut self, service: &ServiceName) -> Option<Attempt> {
+        self.begin(service, usize::MAX)
     }
 
     /// Forgets what is past its time and ends the rests that are over.

@@ -62,7 +62,8 @@ fn a_request_is_tried_once_it_is_durable_and_a_worker_is_there() {
     assert!(ledger.wants_look(now + SECOND));
     let attempts = ledger.start(now + SECOND, &workers(&["echo", "other"]));
     assert_eq!(attempts, [Attempt { key: key(1), service: name("echo") }]);
-    assert_eq!(ledger.ended(now + SECOND, &attempts[0], DONE), None);
+    ledger.ended(now + SECOND, &attempts[0], DONE);
+    assert_eq!(ledger.follow(&name("echo")), None);
     let counts = ledger.counts();
     assert_eq!((counts.pending, counts.done, counts.answered), (0, 1, 1));
 }
@@ -101,8 +102,9 @@ fn services_take_turns_within_their_limits() {
     };
     let first = ledger.start(MS, &workers(&["a", "b", "c"]));
     assert_eq!(order(&first), "abcaa", "each in turn, three of one service, five in all");
-    assert_eq!(ledger.ended(MS, &first[1], Ended::Gone), None);
-    let next = ledger.ended(MS, &first[0], DONE).unwrap();
+    ledger.ended(MS, &first[1], Ended::Gone);
+    ledger.ended(MS, &first[0], DONE);
+    let next = ledger.follow(&name("a")).unwrap();
     assert_eq!(next.key, key(3), "a worker that is free gets the next at once");
 
     let mut ledger = Ledger::new(config(), 1);
@@ -127,9 +129,10 @@ fn a_failed_service_rests_and_others_do_not() {
         let bad: Vec<_> = attempts.iter().filter(|a| a.service == name("bad")).collect();
         assert_eq!(bad.len(), 2);
         for attempt in bad {
-            assert_eq!(ledger.ended(now, attempt, Ended::Failed), None);
+            ledger.ended(now, attempt, Ended::Failed);
         }
         assert_eq!(ledger.start(now + LOOK_GAP, &workers(&["bad"])), [], "it rests");
+        assert_eq!(ledger.follow(&name("bad")), None);
         let until = ledger.rests.first().unwrap().0;
         rests.push(until.saturating_sub(now));
         ledger.handle_timeout(until.saturating_sub(MS));
@@ -157,8 +160,9 @@ fn what_is_closed_or_past_its_time_is_not_tried_and_has_no_reply() {
     let attempts = ledger.start(MS, &[(name("a"), 1)]);
     assert_eq!(attempts.iter().map(|a| a.key).collect::<Vec<_>>(), [key(2), key(3)]);
     ledger.close(MS, key(2));
-    assert_eq!(ledger.ended(MS, &attempts[0], Ended::Gone), None);
-    assert_eq!(ledger.ended(MS, &attempts[1], DONE).unwrap().key, key(4));
+    ledger.ended(MS, &attempts[0], Ended::Gone);
+    ledger.ended(MS, &attempts[1], DONE);
+    assert_eq!(ledger.follow(&name("a")).unwrap().key, key(4));
     assert_eq!(ledger.counts().closed, 2);
 
     ledger.handle_timeout(MS + 50 * SECOND);
@@ -291,7 +295,10 @@ impl World {
         }
         let attempt = self.running.swap_remove(which % self.running.len());
         let ended = how(self, attempt.key);
-        if let Some(next) = self.ledger.ended(self.now, &attempt, ended) {
+        self.ledger.ended(self.now, &attempt, ended);
+        if matches!(ended, Ended::Done { .. })
+            && let Some(next) = self.ledger.follow(&attempt.service)
+        {
             self.note_begun(next);
         }
     }
