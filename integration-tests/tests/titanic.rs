@@ -61,7 +61,8 @@ fn the_example_of_the_reference_runs_as_written() {
     // Rule: mdp §21.6 — the whole conversation, as a REQ application sees it
     // Rule: mdp §17 — titanic.request answers 200 and a UUID, titanic.reply 300 until there is a reply
     // Rule: mdp §17 — titanic.close answers 200, and again 200 for what is closed
-    let gateway = Gateway::spawn();
+    // Rule: mdp §17 — a UUID is a bearer secret: it never shows in the log
+    let gateway = Gateway::builder().set("log.filter", "trace").start();
     let mut client = python("titanic_example", &[&gateway.bound().mdp]);
     let id = client.line();
     let worker = echo(&gateway);
@@ -179,6 +180,24 @@ fn a_closed_request_has_no_reply_and_a_lost_worker_is_no_end() {
         metric(&gateway, "buswire_titanic_in_flight ").filter(|count| *count == 0.0)
     });
     assert_eq!(client.call(&[b"titanic.reply", &closed]), [b"400"]);
+}
+
+#[test]
+fn a_stop_leaves_what_is_under_way_for_the_next_start() {
+    // Rule: mdp §17 — what is being executed when Titanic stops is pending again
+    let mut gateway = Gateway::builder().set("mdp.drain", "200ms").start();
+    let mut client = Client::connect(&gateway, "0.1");
+    let stuck = python("mdp_worker", &[&gateway.bound().mdp, "echo", "silent"]);
+    assert_eq!(stuck.json()["event"], "ready");
+    let id = client.submit(&[b"echo", b"a"]);
+    until("the worker has the request", || {
+        Some(stuck.json()).filter(|line| line["event"] == "request")
+    });
+    assert!(gateway.terminate().success(), "nothing is left over at the end");
+    gateway.start();
+    let _worker = echo(&gateway);
+    let mut client = Client::connect(&gateway, "0.1");
+    assert_eq!(client.reply(&id), [b"200".as_slice(), b"a"]);
 }
 
 #[test]

@@ -13,7 +13,8 @@
 //! | [`CmdService`] | a worker that runs a command for each request |
 //! | [`titanic`] | requests that are stored, and answered when their service is there |
 //!
-//! What is deliberately absent: an engine for durable state, broker-to-broker traffic, any other front door.
+//! What is deliberately absent: an engine for durable state, broker-to-broker traffic, any other
+//! front door.
 
 pub mod titanic;
 pub mod wire;

@@ -14,7 +14,7 @@ use super::ledger::{Attempt, Counts, Ended, Ledger};
 use super::record::{Damaged, Record};
 use super::services::{Randomness, RecordError, Shared, TitanicService};
 use super::{Config, RecordKey, Storage, StorageError};
-use crate::{BrokerHandle, RegisterError, RequestError, ServiceNameError};
+use crate::{BrokerHandle, RegisterError, RequestError};
 
 /// A Titanic of one broker. Clones are the same one.
 #[derive(Clone)]
@@ -33,9 +33,6 @@ pub enum OpenError {
     /// A service can't be registered.
     #[error("Titanic's services can't be registered")]
     Register(#[from] RegisterError),
-    /// A name that is not one; never happens.
-    #[error("a service of Titanic")]
-    Name(#[from] ServiceNameError),
 }
 
 /// Why an attempt has no reply.
@@ -43,8 +40,6 @@ pub enum OpenError {
 enum AttemptError {
     #[error(transparent)]
     Record(#[from] RecordError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
     #[error(transparent)]
     Request(#[from] RequestError),
 }
@@ -78,7 +73,7 @@ impl Titanic {
         let shared = Arc::new(Shared::new(storage, randomness, config));
         restore(&shared).await?;
         for (name, service) in TitanicService::all(&shared) {
-            broker.register(&name.parse()?, service).await?;
+            broker.register(&name, service).await?;
         }
         Ok(Self { shared, broker })
     }
@@ -176,7 +171,8 @@ impl Titanic {
         }
         let (bytes, remaining) = (record.len(), reply_ttl);
         // The reply has a place only where the request still stands: a closed one stays closed.
-        let replaced = self.shared.storage.replace(key, revision, record, remaining).await?;
+        let replaced = self.shared.storage.replace(key, revision, record, remaining).await;
+        let replaced = replaced.map_err(RecordError::from)?;
         Ok(if replaced { Ended::Done { bytes, remaining } } else { Ended::Gone })
     }
 

@@ -117,9 +117,7 @@ impl Shared {
     }
 
     async fn reply(&self, frames: &Frames) -> Frames {
-        let Some(id) = frames.get(0).and_then(|frame| RequestId::parse(frame)) else {
-            return Status::Unknown.into();
-        };
+        let Some(id) = id(frames) else { return Status::Unknown.into() };
         match self.load(id.key()).await {
             Ok(None) => Status::Unknown.into(),
             Ok(Some((Record::Request { .. }, _))) => Status::Pending.into(),
@@ -134,9 +132,8 @@ impl Shared {
     }
 
     async fn close(&self, frames: &Frames) -> Frames {
-        let Some(id) = frames.get(0).and_then(|frame| RequestId::parse(frame)) else {
-            return Status::Ok.into();
-        };
+        // What is malformed is not known, and closing what is not known is done.
+        let Some(id) = id(frames) else { return Status::Ok.into() };
         match self.storage.remove(id.key()).await {
             Ok(()) => {
                 self.with(|ledger, now| ledger.close(now, id.key()));
@@ -162,6 +159,10 @@ fn target(frames: &Frames) -> Option<(ServiceName, Frames)> {
     let service = ServiceName::parse(frames.get(0)?).ok()?;
     let loops = is_mmi(service.as_bytes()) || service.as_bytes().starts_with(b"titanic.");
     (!loops).then(|| (service, frames.iter().skip(1).cloned().collect()))
+}
+
+fn id(frames: &Frames) -> Option<RequestId> {
+    frames.get(0).and_then(|frame| RequestId::parse(frame))
 }
 
 fn failed(service: &'static str, error: &RecordError) -> Frames {
@@ -235,12 +236,15 @@ pub(super) struct TitanicService {
 
 impl TitanicService {
     /// All of them with their names.
-    pub(super) fn all(shared: &Arc<Shared>) -> [(&'static str, Arc<Self>); 3] {
-        let offer = |service| Arc::new(Self { service, shared: Arc::clone(shared) });
+    pub(super) fn all(shared: &Arc<Shared>) -> [(ServiceName, Arc<Self>); 3] {
+        let offer = |name, service| {
+            let offered = Arc::new(Self { service, shared: Arc::clone(shared) });
+            (ServiceName::from_static(name), offered)
+        };
         [
-            ("titanic.request", offer(Service::Request)),
-            ("titanic.reply", offer(Service::Reply)),
-            ("titanic.close", offer(Service::Close)),
+            offer("titanic.request", Service::Request),
+            offer("titanic.reply", Service::Reply),
+            offer("titanic.close", Service::Close),
         ]
     }
 }

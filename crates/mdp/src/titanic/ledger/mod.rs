@@ -3,8 +3,8 @@
 //! Never in here: a socket, a clock, randomness, a task, the content of a record. Time is a
 //! [`Duration`] since any fixed moment of a monotonic clock. A driver calls [`Ledger::start`] whenever
 //! [`Ledger::wants_look`] says so, with the services that have workers; it runs the attempts it gets
-//! and reports each to [`Ledger::ended`]. It calls [`Ledger::handle_timeout`] at
-//! [`Ledger::poll_timeout`].
+//! and reports each to [`Ledger::ended`]; after a reply it may [follow](Ledger::follow) with another.
+//! It calls [`Ledger::handle_timeout`] at [`Ledger::poll_timeout`].
 
 #[cfg(test)]
 mod tests;
