@@ -8,7 +8,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::ledger::{Attempt, Counts, Ended, Ledger};
 use super::record::{Damaged, Record};
@@ -149,7 +149,8 @@ impl Titanic {
                 }
             }
         };
-        attempts.begin(attempt, work);
+        let handle = attempts.begin(attempt, work);
+        self.shared.attempts().insert(key, handle);
     }
 
     /// Sends a request to its service and stores the reply.
@@ -177,6 +178,7 @@ impl Titanic {
     }
 
     fn note(&self, attempt: &Attempt, ended: Ended) {
+        self.shared.attempts().remove(&attempt.key);
         self.shared.with(|ledger, now| ledger.ended(now, attempt, ended));
     }
 
@@ -219,16 +221,24 @@ struct Attempts {
 }
 
 impl Attempts {
-    fn begin(&mut self, attempt: Attempt, work: impl Future<Output = Ended> + Send + 'static) {
+    fn begin(
+        &mut self,
+        attempt: Attempt,
+        work: impl Future<Output = Ended> + Send + 'static,
+    ) -> AbortHandle {
         let task = self.tasks.spawn(work);
         self.by_task.insert(task.id(), attempt);
+        task
     }
 
-    /// The next that ends; `None` if there are none. Safe to drop. One that panicked has failed.
+    /// The next that ends; `None` if there are none. Safe to drop. One that was aborted has no
+    /// request any more; one that panicked has failed.
     async fn next(&mut self) -> Option<(Attempt, Ended)> {
-        let ended = self.tasks.join_next_with_id().await?;
-        let task = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let attempt = self.by_task.remove(&task)?;
-        Some((attempt, ended.map_or(Ended::Failed, |(_, ended)| ended)))
+        let (task, ended) = match self.tasks.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => (error.id(), Ended::Gone),
+            Err(error) => (error.id(), Ended::Failed),
+        };
+        Some((self.by_task.remove(&task)?, ended))
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Never here: the broker. It holds the services, so one that held it in turn would keep it alive.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::id::RequestId;
 use super::ledger::{Counts, Ledger};
@@ -65,6 +67,8 @@ pub(super) struct Shared {
     /// Wakes the runner after the ledger changed.
     pub(super) changed: Notify,
     ledger: Mutex<Ledger>,
+    /// Attempts under way, whose number the ledger bounds.
+    attempts: Mutex<HashMap<RecordKey, AbortHandle>>,
     randomness: Randomness,
     clock: Clock,
 }
@@ -80,6 +84,7 @@ impl Shared {
             storage,
             changed: Notify::new(),
             ledger: Mutex::new(ledger),
+            attempts: Mutex::default(),
             randomness,
             clock: Clock::start(),
         }
@@ -94,6 +99,10 @@ impl Shared {
             publish(&ledger.counts());
         }
         result
+    }
+
+    pub(super) fn attempts(&self) -> MutexGuard<'_, HashMap<RecordKey, AbortHandle>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn request(&self, frames: &Frames) -> Frames {
@@ -138,6 +147,10 @@ impl Shared {
             Ok(()) => {
                 self.with(|ledger, now| ledger.close(now, id.key()));
                 self.changed.notify_one();
+                // Where no worker has the request yet, none gets it.
+                if let Some(attempt) = self.attempts().remove(&id.key()) {
+                    attempt.abort();
+                }
                 Status::Ok.into()
             }
             Err(error) => failed("titanic.close", &error.into()),

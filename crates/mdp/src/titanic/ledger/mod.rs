@@ -202,7 +202,7 @@ impl Ledger {
         self.remove(now, key);
     }
 
-    /// Forgets what its client closed. An attempt under way goes on; its reply has no place any more.
+    /// Forgets what its client closed. An attempt under way has yet to end, in whatever way.
     pub(super) fn close(&mut self, now: Duration, key: RecordKey) {
         if self.remove(now, key) {
             self.counts.closed += 1;
