@@ -1,5 +1,6 @@
 //! Titanic on stores that work, fail, and are opened again.
 
+use buswire_mdp::titanic::MemoryStorage;
 use buswire_mdp::{Broker, BrokerConfig, Frames, LocalRequest, LocalService, ServiceName};
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::{Fault, Faults, FaultyStore, SeededEntropy, VirtualClock};
@@ -85,6 +86,62 @@ impl LocalService for Echo {
     }
 }
 
+#[tokio::test]
+async fn a_reply_has_a_place_only_where_its_request_stands() {
+    // Rule: mdp §17 — a result that arrives after titanic.close is discarded
+    let store = Arc::new(MemoryStore::new());
+    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()) };
+    let storages: [&dyn Storage; 2] = [&rows, &MemoryStorage::new()];
+    for storage in storages {
+        let key = RecordKey::from_bytes([7; 32]);
+        let hour = Duration::from_secs(3600);
+        let replace =
+            |revision, record: &'static str| storage.replace(key, revision, record.into(), hour);
+        assert!(!replace(0, "reply").await.unwrap(), "there never was a request");
+        storage.insert(key, "request".into(), hour).await.unwrap();
+        let request = storage.load(key).await.unwrap().unwrap();
+        assert_eq!(request.record, "request");
+        assert!(request.remaining <= hour && request.remaining > hour / 2);
+        assert!(replace(request.revision, "first").await.unwrap());
+        assert!(!replace(request.revision, "second").await.unwrap(), "the first stays");
+        let reply = storage.load(key).await.unwrap().unwrap();
+        assert_eq!(reply.record, "first");
+        for _ in 0..2 {
+            storage.remove(key).await.unwrap();
+        }
+        assert!(!replace(reply.revision, "late").await.unwrap(), "it is closed");
+        assert_eq!(storage.load(key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn pages_hold_every_record_once_in_order() {
+    let store = Arc::new(MemoryStore::new());
+    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()) };
+    let storages: [&dyn Storage; 2] = [&rows, &MemoryStorage::new()];
+    for storage in storages {
+        let mut keys = Vec::new();
+        // More than a page in one partition, one in the first, and one in the last.
+        for (first, second) in (0..150_u8).map(|at| (9, at)).chain([(0, 0), (9, 255), (255, 255)]) {
+            let mut bytes = [second; 32];
+            bytes[0] = first;
+            let key = RecordKey::from_bytes(bytes);
+            storage.insert(key, "r".into(), Duration::from_secs(60)).await.unwrap();
+            keys.push(key);
+        }
+        keys.sort();
+        let mut seen = Vec::new();
+        loop {
+            let page = storage.page(seen.last().copied()).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page.into_iter().map(|(key, _)| key));
+        }
+        assert_eq!(seen, keys);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_is_answered_500_and_promises_nothing() {
     // Rule: mdp §17 — titanic.request stores durably before it answers 200
@@ -142,7 +199,6 @@ async fn what_is_not_answered_is_pending_again_after_a_start() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let gateway = Gateway::start(Arc::clone(&store), &clock, 1).await;
     let mut ids = Vec::new();
-    // More than a page of each partition that is looked at.
     for number in 0..300_u32 {
         ids.push(gateway.submit(&["echo", &number.to_string()]).await);
     }

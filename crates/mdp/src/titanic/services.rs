@@ -223,12 +223,8 @@ impl<'a> Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        let Self { key, kept, .. } = *self;
-        self.shared.with(
-            |ledger, now| {
-                if kept { ledger.accept(now, key) } else { ledger.withdraw(now, key) }
-            },
-        );
+        let settle = if self.kept { Ledger::accept } else { Ledger::withdraw };
+        self.shared.with(|ledger, now| settle(ledger, now, self.key));
         self.shared.changed.notify_one();
     }
 }
