@@ -14,6 +14,7 @@
 //! | [`cli`] | the command line |
 //! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
 //! | `service_metrics` | metrics of the broker's services that the operator lists |
+//! | `titanic` | durable Majordomo requests on the store |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
@@ -33,4 +34,5 @@ mod service_metrics;
 mod services;
 mod sinks;
 pub mod tasks;
+mod titanic;
 mod translate;

@@ -11,10 +11,13 @@
 //! | [`Client`] | correlated requests over one DEALER socket |
 //! | [`Worker`] | a handler registered for one service, with heartbeats while it is busy |
 //! | [`CmdService`] | a worker that runs a command for each request |
+//! | [`titanic`] | requests that are stored, and answered when their service is there |
 //!
-//! What is deliberately absent: durable state, broker-to-broker traffic, any other front door.
+//! What is deliberately absent: an engine for durable state, broker-to-broker traffic, any other
+//! front door.
 
 pub mod core;
+pub mod titanic;
 pub mod wire;
 
 mod client;

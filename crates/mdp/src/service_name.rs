@@ -52,6 +52,11 @@ impl ServiceName {
         Ok(Self(Bytes::copy_from_slice(bytes)))
     }
 
+    /// Takes a name of our own, which is known to be one.
+    pub(crate) const fn from_static(name: &'static str) -> Self {
+        Self(Bytes::from_static(name.as_bytes()))
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         // The constructor checked that this is UTF-8.

@@ -23,6 +23,7 @@ use crate::{
     services::{self, Rights},
     sinks::Sinks,
     tasks::Tasks,
+    titanic,
 };
 
 /// The doors, before anything joins them.
@@ -68,6 +69,7 @@ pub(super) async fn compose(
         .register(&doors.broker)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
+    titanic(config, platform, tasks, &doors.broker).await?;
     let routes = routes(config, platform, &doors).await?;
     let admin = administration(config, platform, tasks, &doors, &routes).await?;
     let mut app = App {
@@ -144,6 +146,24 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     }
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
     Ok(Doors { buses, backplane, push, broker, caps, source })
+}
+
+async fn titanic(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    broker: &BrokerHandle,
+) -> Result<(), BuildError> {
+    let Some(titanic) = &config.mdp.titanic else { return Ok(()) };
+    let Platform { store, clock, entropy, .. } = platform;
+    let settings = settings::titanic(titanic).map_err(failed("the settings of titanic"))?;
+    let titanic = titanic::open(broker, store, clock, entropy, settings)
+        .await
+        .map_err(failed("the stored Majordomo requests"))?;
+    // Nothing new is begun from there on; what is under way ends with the broker.
+    let stop = tasks.draining().cancelled_owned();
+    tasks.spawn("titanic", async move { titanic.run(stop).await });
+    Ok(())
 }
 
 async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<Routes, BuildError> {

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::config::{
     BackplaneConfig, BelayConfig, BridgeConfig, Dialect, Endpoint, MdpConfig, ServiceDeclaration,
-    SimplePushConfig,
+    SimplePushConfig, TitanicConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -185,7 +185,7 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
             mmi_extensions: config.mmi_extensions,
             default_policy: policy,
             services,
-            access: mdp_access(config),
+            access: mdp_access(config).map(Arc::new),
             wire: mdp::wire::WireLimits {
                 frames_max: usize::try_from(config.max_frames)?,
                 dialects: mdp::wire::Dialects {
@@ -250,6 +250,21 @@ pub(super) fn mdp_allowed(
     }
     let keys = config.allowed_keys.iter().map(crate::config::CurvePublicKey::as_str);
     Ok(mdp::AllowedKeys::from_z85(keys).ok_or("mdp.curve.allowed_keys: not in Z85")?)
+}
+
+pub(super) fn titanic(config: &TitanicConfig) -> Result<mdp::titanic::Config, Failure> {
+    Ok(mdp::titanic::Config {
+        requests_max: usize::try_from(config.requests_max)?,
+        bytes_max: config.bytes_max,
+        message_bytes_max: config.message_max,
+        request_ttl: config.request_ttl,
+        reply_ttl: config.reply_ttl,
+        attempt_timeout: config.attempt_timeout,
+        in_flight_max: usize::try_from(config.in_flight_max)?,
+        service_in_flight_max: usize::try_from(config.service_in_flight_max)?,
+        backoff: config.backoff,
+        backoff_max: config.backoff_max,
+    })
 }
 
 fn curve(config: &crate::config::CurveConfig) -> Result<mdp::CurveConfig, Failure> {

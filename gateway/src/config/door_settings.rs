@@ -363,6 +363,75 @@ pub(crate) const MDP: Group = Group {
     ],
 };
 
+/// Titanic (§17 of the MDP reference).
+pub(crate) const TITANIC: Group = Group {
+    title: "Titanic",
+    about: "Majordomo requests that are stored before they are acknowledged, §17 of the MDP reference.",
+    settings: &[
+        Setting::new(
+            "mdp.titanic.enabled",
+            Kind::Flag,
+            "true",
+            "Whether the gateway offers `titanic.request`, `titanic.reply` and `titanic.close`. If not, workers may.",
+        ),
+        Setting::new(
+            "mdp.titanic.requests_max",
+            count(1, 10_000_000),
+            "100000",
+            "Requests and replies kept at once, each with about 300 bytes of memory beside its own. Further requests are answered `500`.",
+        ),
+        Setting::new(
+            "mdp.titanic.bytes_max",
+            size(2048, 1 << 40),
+            "\"256MiB\"",
+            "Bytes of all that is kept; the embedded store has them in memory too. Further requests are answered `500`. At least twice `mdp.titanic.message_max`.",
+        ),
+        Setting::new(
+            "mdp.titanic.message_max",
+            size(1024, 8 << 20),
+            "\"1MiB\"",
+            "Bytes of one request or reply. A longer request is answered `500`; for a longer reply `titanic.reply` answers `500`, and the request is not sent again.",
+        ),
+        Setting::new(
+            "mdp.titanic.request_ttl",
+            time(1000, 31_536_000),
+            "\"7d\"",
+            "How long a request is kept that nobody serves.",
+        ),
+        Setting::new(
+            "mdp.titanic.reply_ttl",
+            time(1000, 31_536_000),
+            "\"7d\"",
+            "How long a reply is kept that nobody closes.",
+        ),
+        Setting::new(
+            "mdp.titanic.attempt_timeout",
+            time(10, 86_400),
+            "\"900s\"",
+            "How long one attempt may take; then the request is sent again.",
+        ),
+        Setting::new("mdp.titanic.in_flight_max", count(1, 10_000), "64", "Attempts at once."),
+        Setting::new(
+            "mdp.titanic.service_in_flight_max",
+            count(1, 10_000),
+            "16",
+            "Attempts at once at one service. There are never more than two for each of its workers.",
+        ),
+        Setting::new(
+            "mdp.titanic.backoff",
+            time(1, 3600),
+            "\"1s\"",
+            "How long a service rests after a failed attempt; it doubles, with jitter, up to `mdp.titanic.backoff_max`.",
+        ),
+        Setting::new(
+            "mdp.titanic.backoff_max",
+            time(1, 86_400),
+            "\"60s\"",
+            "The longest rest of a service.",
+        ),
+    ],
+};
+
 /// Belay (§20.8 and §21.6 of its reference).
 pub(crate) const BELAY: Group = Group {
     title: "Belay",

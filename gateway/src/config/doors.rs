@@ -241,6 +241,33 @@ pub struct MdpConfig {
     pub drain: Duration,
     /// Services that have metrics of their own.
     pub metrics_services: Vec<String>,
+    /// Titanic; `None` is off.
+    pub titanic: Option<TitanicConfig>,
+}
+
+/// Titanic (§17 of the MDP reference).
+#[derive(Clone, Debug)]
+pub struct TitanicConfig {
+    /// Requests and replies kept at once.
+    pub requests_max: u32,
+    /// Bytes of all that is kept.
+    pub bytes_max: usize,
+    /// Bytes of one request or reply.
+    pub message_max: usize,
+    /// How long a request is kept that nobody serves.
+    pub request_ttl: Duration,
+    /// How long a reply is kept that nobody closes.
+    pub reply_ttl: Duration,
+    /// How long one attempt may take.
+    pub attempt_timeout: Duration,
+    /// Attempts at once.
+    pub in_flight_max: u32,
+    /// Attempts at once at one service.
+    pub service_in_flight_max: u32,
+    /// The rest of a service after its first failure.
+    pub backoff: Duration,
+    /// The longest rest of a service.
+    pub backoff_max: Duration,
 }
 
 /// Belay (§20.8 and §21.6 of its reference).
@@ -384,6 +411,7 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
         service_idle: reader.time("mdp.service_idle"),
         drain: reader.time("mdp.drain"),
         metrics_services: metrics_services(reader),
+        titanic: titanic(reader),
     }
 }
 
@@ -413,6 +441,26 @@ fn metrics_services(reader: &mut Reader<'_>) -> Vec<String> {
         reader.problem("mdp.metrics_services", format!("more than {METRICS_SERVICES_MAX}"));
     }
     list
+}
+
+fn titanic(reader: &mut Reader<'_>) -> Option<TitanicConfig> {
+    let enabled = reader.flag("mdp.titanic.enabled");
+    let config = TitanicConfig {
+        requests_max: reader.count("mdp.titanic.requests_max"),
+        bytes_max: reader.size("mdp.titanic.bytes_max"),
+        message_max: reader.size("mdp.titanic.message_max"),
+        request_ttl: reader.time("mdp.titanic.request_ttl"),
+        reply_ttl: reader.time("mdp.titanic.reply_ttl"),
+        attempt_timeout: reader.time("mdp.titanic.attempt_timeout"),
+        in_flight_max: reader.count("mdp.titanic.in_flight_max"),
+        service_in_flight_max: reader.count("mdp.titanic.service_in_flight_max"),
+        backoff: reader.time("mdp.titanic.backoff"),
+        backoff_max: reader.time("mdp.titanic.backoff_max"),
+    };
+    if config.bytes_max / 2 < config.message_max {
+        reader.problem("mdp.titanic.bytes_max", "is less than twice mdp.titanic.message_max");
+    }
+    enabled.then_some(config)
 }
 
 pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {

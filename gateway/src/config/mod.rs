@@ -40,7 +40,7 @@ pub use self::{
     },
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect, Endpoint,
-        MdpConfig, SimplePushConfig,
+        MdpConfig, SimplePushConfig, TitanicConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,

@@ -144,6 +144,7 @@ pub(crate) const GROUPS: &[Group] = &[
     door_settings::BACKPLANE,
     door_settings::SIMPLEPUSH,
     door_settings::MDP,
+    door_settings::TITANIC,
     door_settings::BELAY,
     door_settings::BRIDGE,
     settings::DECLARED,

@@ -155,6 +155,18 @@ fn wrong_declarations_are_all_named() {
 }
 
 #[test]
+fn titanic_has_room_for_a_message_or_is_refused() {
+    let room = |bytes_max| {
+        let set = [("mdp.titanic.bytes_max", bytes_max), ("mdp.titanic.message_max", "4MiB")];
+        load(&arguments(&set))
+    };
+    assert_eq!(keys(&room("7MiB").unwrap_err()), ["mdp.titanic.bytes_max"]);
+    assert!(room("8MiB").unwrap().config.mdp.titanic.is_some());
+    let off = load(&arguments(&[("mdp.titanic.enabled", "false")])).unwrap();
+    assert!(off.config.mdp.titanic.is_none());
+}
+
+#[test]
 fn no_secret_is_printed() {
     let loaded = load(&arguments(&[
         ("admin.token", "open-sesame"),

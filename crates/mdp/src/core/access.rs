@@ -68,7 +68,7 @@ impl Access {
         covers(&self.grant(user).register, service)
     }
 
-    pub(super) fn may_call(&self, user: Option<&str>, service: &[u8]) -> bool {
+    pub(crate) fn may_call(&self, user: Option<&str>, service: &[u8]) -> bool {
         covers(&self.grant(user).call, service)
     }
 

@@ -1,6 +1,7 @@
 //! Every bound and tunable of the core, with default, unit and reason (mdp.md §12.6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
@@ -100,7 +101,7 @@ pub struct CoreConfig {
     /// Policies by service.
     pub services: BTreeMap<ServiceName, ServicePolicy>,
     /// Who may register and call; default everybody everything.
-    pub access: Option<Access>,
+    pub access: Option<Arc<Access>>,
     /// Whether `mmi.services`, `mmi.workers` and `mmi.stats` are answered (mdp.md §13.3); default
     /// no, which answers 501.
     pub mmi_extensions: bool,

@@ -164,6 +164,8 @@ pub enum Output {
         body: Frames,
         /// The authenticated user of the caller's connection, if any.
         user: Option<Arc<str>>,
+        /// What the caller may do; `None` is everything, as for a caller in this process.
+        access: Option<Arc<Access>>,
     },
 }
 
@@ -266,7 +268,7 @@ impl BrokerCore {
             }
             Input::Cancel(id) => self.on_cancel(id),
             Input::Offer { service, slots } => self.on_offer(&service, slots),
-            Input::Access(access) => self.config.access = access,
+            Input::Access(access) => self.config.access = access.map(Arc::new),
             Input::CallDone(call, body) => self.on_call_done(call, body),
             Input::CallFailed(call) => self.on_call_failed(call),
             Input::Drain => self.phase = self.phase.max_with(Phase::Draining),

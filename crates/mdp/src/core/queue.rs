@@ -220,6 +220,10 @@ impl BrokerCore {
             _ => token(self.incarnation, number),
         };
         let (body, user, service) = (request.body.clone(), request.user.clone(), request.service);
+        let access = match request.from {
+            Origin::Local(_) => None,
+            Origin::Remote(_) | Origin::Gone => self.config.access.clone(),
+        };
         let Some(worker) = self.workers.get_mut(worker_key) else {
             return;
         };
@@ -244,7 +248,7 @@ impl BrokerCore {
                 };
                 let service = service.name.clone();
                 let call = CallId { worker: worker_key, number };
-                self.outputs.push_back(Output::Call { call, service, body, user });
+                self.outputs.push_back(Output::Call { call, service, body, user, access });
             }
         }
         if waiting_timer {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::curve::AllowedKeys;
 use super::local::LocalService;
@@ -83,6 +83,7 @@ pub(super) struct Shared {
     commands: mpsc::Sender<Command>,
     endpoints: Endpoints,
     next_id: AtomicU64,
+    registrations: watch::Receiver<u64>,
     waker: WakeOnDrop,
 }
 
@@ -90,9 +91,10 @@ impl Shared {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         endpoints: Endpoints,
+        registrations: watch::Receiver<u64>,
         waker: WakeOnDrop,
     ) -> Self {
-        Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
+        Self { commands, endpoints, next_id: AtomicU64::new(0), registrations, waker }
     }
 
     async fn put(&self, command: Command) -> Result<(), RequestError> {
@@ -286,6 +288,12 @@ impl BrokerHandle {
         let (done, result) = oneshot::channel();
         self.shared.put(command(done)).await.map_err(|_| AdminError::Stopped)?;
         result.await.unwrap_or(Err(AdminError::Stopped))
+    }
+
+    /// Returns the number of READYs, local registrations, pauses and resumptions so far, to be told when
+    /// it grows: that is when a service may have got a worker. It ends when the broker stops.
+    pub fn registrations(&self) -> watch::Receiver<u64> {
+        self.shared.registrations.clone()
     }
 
     /// Returns what the broker counted; zeros when it stopped.

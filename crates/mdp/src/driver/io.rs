@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::{Lane, Sockets};
 use super::curve::{self, CurveConfig};
@@ -13,7 +13,7 @@ use super::local::{Callers, LocalRequest};
 use super::metering;
 use crate::core::{BrokerCore, Input, Output, SendFailure};
 use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts};
-use crate::wire::{Invalid, Part, WireLimits, decode};
+use crate::wire::{Incoming, Invalid, Part, Peer, WireLimits, WorkerMessage, decode};
 
 /// How often metrics are published, and the longest wait.
 const METERING_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ pub(super) struct IoThread {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) callers: Callers,
     pub(super) sockets: Sockets,
+    /// Tells how many READYs and local registrations there were.
+    pub(super) registrations: watch::Sender<u64>,
     pub(super) curve: Option<CurveConfig>,
     pub(super) batch_max: usize,
 }
@@ -161,6 +163,7 @@ impl IoThread {
                 if self.callers.add(service.clone(), handler) {
                     let slots = self.callers.slots;
                     self.core.handle(now, Input::Offer { service, slots });
+                    self.registrations.send_modify(|count| *count += 1);
                     acknowledge(done, ());
                 }
             }
@@ -172,6 +175,8 @@ impl IoThread {
             Command::Workers(reply) => acknowledge(reply, self.core.workers(now)),
             Command::SetPaused { service, paused, done } => {
                 acknowledge(done, self.core.set_paused(now, &service, paused));
+                // A service that is resumed has workers again, as far as anybody can tell.
+                self.registrations.send_modify(|count| *count += 1);
             }
             Command::Dismiss { worker, when, done } => {
                 acknowledge(done, self.core.dismiss(now, worker, when));
@@ -205,7 +210,11 @@ impl IoThread {
                     emptied = true;
                     break;
                 };
+                let ready = is_ready(&input);
                 self.core.handle(turn.now, input);
+                if ready {
+                    self.registrations.send_modify(|count| *count += 1);
+                }
             }
             all_emptied &= emptied;
         }
@@ -229,8 +238,8 @@ impl IoThread {
                     self.core.handle(turn.now, Input::Undeliverable(tag, failure));
                 }
                 Output::Answer(id, result) => self.callers.answer(id, result),
-                Output::Call { call, service, body, user } => {
-                    let request = LocalRequest { service, frames: body, user };
+                Output::Call { call, service, body, user, access } => {
+                    let request = LocalRequest { service, frames: body, user, access };
                     if !self.callers.call(call, request) {
                         self.core.handle(turn.now, Input::CallFailed(call));
                     }
@@ -259,6 +268,11 @@ fn receive_input(
         }
         Err(reason) => Input::Invalid(reason),
     }))
+}
+
+fn is_ready(input: &Input) -> bool {
+    let Input::Received { message: Incoming { peer, .. }, .. } = input else { return false };
+    matches!(peer, Peer::Worker(WorkerMessage::Ready { .. }))
 }
 
 fn acknowledge<T>(reply: oneshot::Sender<T>, value: T) {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::config::BrokerConfig;
 use super::handle::Command;
-use crate::core::{CallId, LocalId, RequestError};
+use crate::core::{Access, CallId, LocalId, RequestError};
 use crate::io::Waker;
 use crate::{Frames, ServiceName};
 
@@ -31,6 +31,16 @@ pub struct LocalRequest {
     /// The public CURVE key of the caller's connection in Z85; `None` without CURVE, and for a
     /// caller in this process.
     pub user: Option<Arc<str>>,
+    pub(super) access: Option<Arc<Access>>,
+}
+
+impl LocalRequest {
+    /// Says whether the caller may call a service of this name: for a service that calls others in
+    /// its caller's stead, so that nobody reaches through it what is closed to them (mdp.md §14.2).
+    pub fn may_call(&self, service: &ServiceName) -> bool {
+        let may = |access: &Arc<Access>| access.may_call(self.user.as_deref(), service.as_bytes());
+        self.access.as_ref().is_none_or(may)
+    }
 }
 
 /// A service of this process.

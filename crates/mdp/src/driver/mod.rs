@@ -20,7 +20,7 @@ pub use crate::core::RequestError;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::core::BrokerCore;
 use crate::io::{Clock, WakeOnDrop, random_u64, wake_pair};
@@ -47,6 +47,7 @@ impl Broker {
         let (waker, wake_source) = wake_pair().map_err(StartError::Thread)?;
         let waker = Arc::new(waker);
         let (sender, commands) = mpsc::channel(config.commands_max.max(1));
+        let (registrations, registered) = watch::channel(0);
         let thread = io::IoThread {
             core: BrokerCore::new(config.core.clone(), random_u64().to_be_bytes()),
             clock: Clock::start(),
@@ -54,6 +55,7 @@ impl Broker {
             commands,
             callers: local::Callers::new(&config, sender.downgrade(), Arc::clone(&waker)),
             sockets,
+            registrations,
             curve: config.curve,
             batch_max: config.batch_max.max(1),
         };
@@ -62,6 +64,7 @@ impl Broker {
             .spawn(move || thread.run())
             .map_err(StartError::Thread)?;
         tracing::info!(?endpoints, "broker started");
-        Ok(BrokerHandle::new(Shared::new(sender, endpoints, WakeOnDrop(waker))))
+        let shared = Shared::new(sender, endpoints, registered, WakeOnDrop(waker));
+        Ok(BrokerHandle::new(shared))
     }
 }

@@ -8,7 +8,11 @@ fn guarded() -> Stage {
     let alice = Grant { register: patterns(&["echo*"]), call: Vec::new() };
     let others = Grant { register: Vec::new(), call: patterns(&["echo"]) };
     let access = Access { users: [("alice".into(), alice)].into(), others };
-    stage_with(CoreConfig { access: Some(access), mmi_extensions: true, ..CoreConfig::default() })
+    stage_with(CoreConfig {
+        access: Some(access.into()),
+        mmi_extensions: true,
+        ..CoreConfig::default()
+    })
 }
 
 fn gets_from(it: &mut Stage, user: &str, text: &str) {
