@@ -19,6 +19,8 @@ pub mod wire;
 #[path = "broker/mod.rs"]
 pub mod core;
 
+mod back_off;
+mod brokers;
 mod client;
 mod cmd_service;
 mod driver;
@@ -29,6 +31,7 @@ mod security;
 mod service_name;
 mod worker;
 
+pub use brokers::tcp_endpoint;
 pub use client::{Client, ClientBuilder, ClientError, Correlation};
 pub use cmd_service::{Arguments, CmdOptions, CmdService};
 pub use driver::{
@@ -39,4 +42,4 @@ pub use frames::Frames;
 pub use reply_text::{ReplyFormat, render_reply};
 pub use security::ClientCurve;
 pub use service_name::{ServiceName, ServiceNameError};
-pub use worker::{Outcome, Worker, WorkerBuilder, WorkerError, WorkerStop};
+pub use worker::{Outcome, Responder, Unwanted, Worker, WorkerBuilder, WorkerError, WorkerStop};

@@ -1,18 +1,18 @@
-//! The worker's threads: one for the socket, one for the handler.
+//! The worker's thread: one DEALER socket at a time, the answers of the handler, a poll.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
+use super::handler::Runner;
+use super::responder::{Answer, Responder};
 use super::session::{Output, Session};
-use super::{Handler, Outcome};
 use crate::Frames;
 use crate::client::dial;
 use crate::io::{Clock, Inbox, Received, WakeSource, Waker, poll, send_parts};
 use crate::security::ClientCurve;
-use crate::wire::{Part, decode_from_broker, encode_to_broker};
+use crate::wire::{Part, ToBroker, decode_from_broker, encode_to_broker};
 
 /// The longest wait.
 const IDLE: Duration = Duration::from_secs(60);
@@ -42,26 +42,24 @@ impl StopFlag {
     }
 }
 
-/// The way to the handler and back. One job is out at a time, so one place is enough.
+/// The way to the handler and back.
 pub(super) struct Jobs {
-    todo: SyncSender<(u64, Frames)>,
-    done: Receiver<(u64, Outcome)>,
+    pub(super) runner: Runner,
+    pub(super) answers: Receiver<(u64, Answer)>,
+    /// What responders send into.
+    pub(super) sender: SyncSender<(u64, Answer)>,
+    pub(super) waker: Arc<Waker>,
+    /// Whether the answer to the request in hand can still be sent.
+    pub(super) wanted: Arc<AtomicBool>,
 }
 
-pub(super) fn start_handler(handler: Handler, waker: Arc<Waker>) -> std::io::Result<Jobs> {
-    let (todo, jobs) = sync_channel::<(u64, Frames)>(1);
-    let (outcomes, done) = sync_channel(1);
-    std::thread::Builder::new().name("mdp-handler".to_owned()).spawn(move || {
-        // Ends when the socket's thread drops its end.
-        while let Ok((number, body)) = jobs.recv() {
-            let outcome = catch_unwind(AssertUnwindSafe(|| handler(body)));
-            if outcomes.send((number, outcome.unwrap_or(Outcome::Reject))).is_err() {
-                return;
-            }
-            waker.wake();
-        }
-    })?;
-    Ok(Jobs { todo, done })
+impl Jobs {
+    fn run(&mut self, number: u64, body: Frames) {
+        self.wanted = Arc::new(AtomicBool::new(true));
+        let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+        let responder = Responder::new(number, sender, waker, Arc::clone(&self.wanted));
+        self.runner.run(body, responder);
+    }
 }
 
 /// Everything the socket's thread owns; the socket drops before its context.
@@ -101,15 +99,18 @@ impl IoThread {
         if self.stop.is_raised() {
             self.session.stop();
         }
-        while let Ok((number, outcome)) = self.jobs.done.try_recv() {
-            self.session.on_outcome(now, number, outcome);
+        while let Ok((number, answer)) = self.jobs.answers.try_recv() {
+            match answer {
+                Answer::Partial(body) => self.session.on_part(now, number, body),
+                Answer::Done(outcome) => self.session.on_outcome(now, number, outcome),
+            }
         }
-        if !self.flush(parts)? {
+        if !self.flush(now, parts)? {
             return Ok(false);
         }
         self.receive(now, inbox)?;
         self.session.handle_timeout(now);
-        self.flush(parts)
+        self.flush(now, parts)
     }
 
     fn wait(&self) -> Result<(), zmq::Error> {
@@ -139,7 +140,7 @@ impl IoThread {
     }
 
     /// Does what the session wants; `false` when it is finished.
-    fn flush(&mut self, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
+    fn flush(&mut self, now: Duration, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Open => {
@@ -149,27 +150,29 @@ impl IoThread {
                     };
                     self.socket = Some(socket);
                 }
-                Output::Send(message) => {
-                    let (version, shape) = self.session.dialect();
-                    encode_to_broker(version, shape, message, parts);
-                    if let Some(socket) = &self.socket
-                        && let Err(error) = send_parts(socket, parts)
-                    {
-                        // The broker does not take anything: its silence ends the session.
-                        tracing::debug!(%error, "the broker takes no message");
-                    }
-                    parts.clear();
+                Output::Send(message) => self.send(now, message, parts),
+                Output::Close => {
+                    self.socket = None;
+                    self.jobs.wanted.store(false, Ordering::Relaxed);
                 }
-                Output::Close => self.socket = None,
-                Output::Run(number, body) => {
-                    if self.jobs.todo.send((number, body)).is_err() {
-                        tracing::error!("the worker's handler thread is gone");
-                        return Ok(false);
-                    }
-                }
+                Output::Run(number, body) => self.jobs.run(number, body),
                 Output::Finished => return Ok(false),
             }
         }
         Ok(true)
+    }
+
+    fn send(&mut self, now: Duration, message: ToBroker, parts: &mut Vec<Part>) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        let (version, shape) = self.session.dialect();
+        encode_to_broker(version, shape, message, parts);
+        if let Err(error) = send_parts(socket, parts) {
+            tracing::debug!(%error, "the broker takes no message");
+            // Closed at once, so that nothing follows what was lost.
+            self.socket = None;
+            self.session.on_send_failed(now);
+        }
     }
 }
