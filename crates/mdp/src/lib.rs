@@ -32,7 +32,10 @@ mod service_name;
 mod worker;
 
 pub use brokers::tcp_endpoint;
-pub use client::{Client, ClientBuilder, ClientError, Correlation};
+pub use client::{
+    Client, ClientBuilder, ClientError, ClientMessage, Correlation, MmiStatus, Reply, ReplyError,
+    ReplyIter, ReplyOptions, ReplyPart, ReplyStream, Retries,
+};
 pub use cmd_service::{Arguments, CmdOptions, CmdService};
 pub use driver::{
     AllowedKeys, BoxFuture, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret,

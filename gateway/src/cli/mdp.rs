@@ -136,7 +136,7 @@ async fn request(args: RequestArgs) -> Result<(), Failure> {
     let client = client.map_err(|error| Failure::new(&error, None))?;
     let frames: Frames = args.args.into_iter().map(OsString::into_encoded_bytes).collect();
     let timeout = Duration::from_millis(args.timeout);
-    let reply = client.request(args.name.as_str(), frames, timeout).await.map_err(|error| {
+    let reply = client.send(args.name.as_str(), frames, timeout).await.map_err(|error| {
         let hint = format!("is a worker of {} connected to {endpoint}?", args.name);
         Failure::new(&error, Some(&hint))
     })?;
