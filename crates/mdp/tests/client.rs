@@ -9,14 +9,36 @@
 
 mod common;
 
+#[path = "../examples/request.rs"]
+#[allow(dead_code, reason = "its main function is not used here")]
+mod request_example;
+
 use std::time::Duration;
 
 use buswire_mdp::wire::Version;
 use buswire_mdp::{
-    Broker, BrokerConfig, Client, ClientError, Correlation, Frames, MmiStatus, ReplyPart,
-    Responder, Retries, Worker,
+    Broker, BrokerConfig, Client, ClientError, CmdOptions, CmdService, Correlation, Frames,
+    MmiStatus, ReplyPart, Responder, Retries, Worker,
 };
 use common::{PATIENCE, config, echo_worker, in_time, name, start, until};
+
+#[tokio::test]
+async fn the_program_of_the_readme_works() {
+    let (readme, example) = (include_str!("../README.md"), include_str!("../examples/request.rs"));
+    let (_header, program) = example.split_once("\nuse ").unwrap();
+    assert!(readme.contains(&format!("```rust\nuse {program}```\n")));
+
+    let (_broker, endpoint) = start();
+    let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    let options = CmdOptions { endpoints: vec![endpoint], ..CmdOptions::default() };
+    let service = CmdService::new(name("ls-service"), vec!["ls".into()], options);
+    tokio::select! {
+        served = service.run(std::future::pending()) => panic!("{served:?}"),
+        reply = in_time(request_example::list("/etc/hosts", port)) => {
+            assert_eq!(reply.unwrap(), Frames::from("/etc/hosts\n"));
+        }
+    }
+}
 
 #[tokio::test]
 async fn many_requests_over_one_client_find_their_answers() {
@@ -168,7 +190,7 @@ async fn a_retry_reaches_a_worker_that_came_late() {
 #[tokio::test]
 async fn a_client_goes_on_with_the_next_broker() {
     // Rule: mdp §12.7 — a client holds several endpoints and moves on when one fails
-    let (broker, endpoint) = start();
+    let (_broker, endpoint) = start();
     let _worker = echo_worker(&endpoint);
     let (gone, dead) = start();
     gone.shutdown(Duration::ZERO).await;
@@ -181,7 +203,6 @@ async fn a_client_goes_on_with_the_next_broker() {
     assert_eq!(client.endpoint(), dead);
     assert_eq!(in_time(client.send("echo", "a", PATIENCE)).await.unwrap(), Frames::from("a"));
     assert_eq!(client.endpoint(), endpoint);
-    assert_eq!(broker.counters().await.completed, 1);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::io::{IoThread, Line};
 use super::{Client, ClientError, Correlation, Retries, Shared};
 use crate::brokers::Brokers;
 use crate::io::{Clock, Inbox, WakeOnDrop, random_u64, wake_pair};
-use crate::security::ClientCurve;
+use crate::security::{ClientCurve, has_curve};
 use crate::wire::Version;
 
 /// Settings of a [`Client`].
@@ -160,10 +160,14 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
+    /// - [`ClientError::NoCurve`] for keys without a libzmq that knows them.
     /// - [`ClientError::Connect`] for an endpoint or keys libzmq does not take.
     /// - [`ClientError::NotConnected`] when no connection was made in time.
     /// - [`ClientError::Thread`] when no thread can be started.
     pub fn connect(self) -> Result<Client, ClientError> {
+        if self.curve.is_some() && !has_curve() {
+            return Err(ClientError::NoCurve);
+        }
         let endpoints: Arc<[String]> = self.brokers.endpoints().into();
         let current = Arc::new(AtomicUsize::new(0));
         let line = Line::open(

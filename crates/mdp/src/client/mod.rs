@@ -58,6 +58,9 @@ pub enum ClientError {
     /// The name is none.
     #[error("the service name is not valid")]
     ServiceName(#[source] ServiceNameError),
+    /// CURVE keys were given and this libzmq has no CURVE.
+    #[error("this libzmq was built without CURVE")]
+    NoCurve,
     /// libzmq does not take the endpoint or the keys.
     #[error("cannot connect to {endpoint}")]
     Connect {

@@ -22,7 +22,7 @@ pub use responder::{Responder, Unwanted};
 use crate::brokers::Brokers;
 use crate::client::dial;
 use crate::io::{Clock, random_u64, wake_pair};
-use crate::security::ClientCurve;
+use crate::security::{ClientCurve, has_curve};
 use crate::service_name::is_mmi;
 use crate::wire::{Shape, Version};
 use crate::{Frames, ServiceName};
@@ -62,6 +62,9 @@ pub enum WorkerError {
     /// Names beginning with `mmi.` are the broker's own.
     #[error("names beginning with mmi. are the broker's own")]
     Reserved,
+    /// CURVE keys were given and this libzmq has no CURVE.
+    #[error("this libzmq was built without CURVE")]
+    NoCurve,
     /// libzmq does not take the endpoint or the keys.
     #[error("cannot connect to {endpoint}")]
     Connect {
@@ -224,6 +227,9 @@ impl WorkerBuilder {
         if is_mmi(self.service.as_bytes()) {
             return Err(WorkerError::Reserved);
         }
+        if self.curve.is_some() && !has_curve() {
+            return Err(WorkerError::NoCurve);
+        }
         let mut worker = Worker { lanes: Vec::new() };
         for endpoint in self.brokers.endpoints() {
             for _ in 0..self.concurrency {
@@ -316,7 +322,8 @@ impl Worker {
         WorkerStop(self.lanes.iter().map(|lane| lane.stop.clone()).collect())
     }
 
-    /// Finishes the requests in hand, sends DISCONNECT and waits for the end (mdp.md §8.10).
+    /// Finishes the requests in hand, sends DISCONNECT and waits for the end (mdp.md §8.10): until
+    /// every [`Responder`] is answered or dropped.
     ///
     /// # Cancel safety
     ///
