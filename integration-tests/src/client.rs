@@ -3,13 +3,16 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
 };
 
 use serde_json::Value;
 
-use crate::wait::DEADLINE;
+use crate::{
+    gateway::signal,
+    wait::{DEADLINE, until},
+};
 
 /// An HTTP answer as curl showed it.
 #[derive(Clone, Debug)]
@@ -104,7 +107,7 @@ pub fn raw(address: &str, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A Python program that reads and writes lines. Killed when dropped.
+/// A program that reads and writes lines. Killed when dropped.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
@@ -116,28 +119,40 @@ pub struct Peer {
 pub fn python(name: &str, arguments: &[&str]) -> Peer {
     let interpreter = std::env::var("BUSWIRE_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = format!("{}/py/{name}.py", env!("CARGO_MANIFEST_DIR"));
-    let mut child = Command::new(&interpreter)
-        .arg("-u")
-        .arg(script)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{interpreter} does not start: {error}"));
-    let stdin = child.stdin.take().expect("stdin is piped");
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let (send, lines) = sync_channel(1024);
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    Peer { child, stdin, lines }
+    Peer::start(Command::new(interpreter).arg("-u").arg(script).args(arguments))
 }
 
 impl Peer {
+    /// Starts a program.
+    pub fn start(command: &mut Command) -> Self {
+        let program = command.get_program().to_owned();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child =
+            child.unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = sync_channel(1024);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, stdin, lines }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop with SIGTERM and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        until("the program ends after SIGTERM", || self.child.try_wait().expect("it can be asked"))
+    }
+
     /// The next line that it prints.
     pub fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|error| {

@@ -18,5 +18,5 @@ mod wait;
 
 pub use backplane::{Site, Visit};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
-pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
+pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
 pub use wait::{DEADLINE, until};
