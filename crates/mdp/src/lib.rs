@@ -23,6 +23,7 @@ mod back_off;
 mod brokers;
 mod client;
 mod cmd_service;
+mod dialer;
 mod driver;
 mod frames;
 mod io;

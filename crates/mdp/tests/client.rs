@@ -173,6 +173,18 @@ async fn a_slow_reader_gets_what_is_kept_and_then_an_error() {
 }
 
 #[tokio::test]
+async fn a_frame_beyond_the_bound_is_not_taken_in() {
+    // Rule: mdp §15.2 — MAXMSGSIZE bounds each frame; the connection that sends more is closed
+    let (_broker, endpoint) = start();
+    let _worker = echo_worker(&endpoint);
+    let client = Client::builder().endpoint(&endpoint).frame_bytes_max(1000).connect().unwrap();
+    let large = client.send("echo", vec![vec![0; 2000]], Duration::from_millis(500)).await;
+    assert!(matches!(large, Err(ClientError::Timeout)));
+    let small = client.send("echo", vec![vec![0; 1000]], PATIENCE).await.unwrap();
+    assert_eq!(small.byte_len(), 1000);
+}
+
+#[tokio::test]
 async fn a_retry_reaches_a_worker_that_came_late() {
     // Rule: mdp §8.4 — a request without answer is sent again as a new request
     let (broker, endpoint) = start();

@@ -11,6 +11,7 @@ use super::conversation::{Conversation, Settings};
 use super::io::{IoThread, Line};
 use super::{Client, ClientError, Correlation, Retries, Shared};
 use crate::brokers::Brokers;
+use crate::dialer::{Dialer, FRAME_BYTES_MAX, QUEUE_MAX};
 use crate::io::{Clock, Inbox, WakeOnDrop, random_u64, wake_pair};
 use crate::security::{ClientCurve, has_curve};
 use crate::wire::Version;
@@ -28,6 +29,7 @@ pub struct ClientBuilder {
     in_flight_max: usize,
     answer_bytes_max: usize,
     stream_parts_max: usize,
+    frame_bytes_max: i64,
     curve: Option<ClientCurve>,
 }
 
@@ -44,6 +46,7 @@ impl Default for ClientBuilder {
             in_flight_max: 10_000,
             answer_bytes_max: 64 << 20,
             stream_parts_max: 256,
+            frame_bytes_max: FRAME_BYTES_MAX,
             curve: None,
         }
     }
@@ -148,6 +151,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets how many bytes one frame of the broker may have; default 64 MiB. Beyond it the connection
+    /// is closed.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
+        self.frame_bytes_max = bytes.into();
+        self
+    }
+
     /// Sets the CURVE keys; default none.
     #[must_use]
     pub fn curve(mut self, keys: ClientCurve) -> Self {
@@ -170,10 +181,12 @@ impl ClientBuilder {
         }
         let endpoints: Arc<[String]> = self.brokers.endpoints().into();
         let current = Arc::new(AtomicUsize::new(0));
+        // Room for all that is in flight, so that a full queue means a broker that takes nothing.
+        let queue_max = i32::try_from(self.in_flight_max).unwrap_or(i32::MAX).max(QUEUE_MAX);
         let line = Line::open(
             Arc::clone(&endpoints),
             Arc::clone(&current),
-            self.curve,
+            Dialer::new(self.curve, self.frame_bytes_max, queue_max),
             self.connect_patience,
         )?;
         let (waker, wake_source) = wake_pair().map_err(ClientError::Thread)?;

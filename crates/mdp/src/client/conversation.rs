@@ -220,10 +220,13 @@ impl Conversation {
         {
             self.asked.remove(&id);
         }
-        self.timers.remove(&(pending.due, ticket));
         pending.stage = stage;
-        pending.due = due.min(pending.deadline);
-        self.timers.insert((pending.due, ticket));
+        let due = due.min(pending.deadline);
+        if pending.due != due {
+            self.timers.remove(&(pending.due, ticket));
+            self.timers.insert((due, ticket));
+            pending.due = due;
+        }
     }
 
     /// Takes a reply in; one that answers nothing is ignored.

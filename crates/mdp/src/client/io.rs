@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::ClientError;
 use super::conversation::{Conversation, Output, Question};
 use crate::Frames;
-use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts, set_common_options};
-use crate::security::ClientCurve;
+use crate::dialer::Dialer;
+use crate::io::{Clock, Inbox, Received, WakeSource, poll, try_send_parts};
 use crate::wire::{Part, decode_reply, encode_request};
 
 /// The longest wait.
@@ -43,8 +43,7 @@ pub(super) struct Line {
     endpoints: Arc<[String]>,
     /// Which endpoint the socket is connected to; read by [`super::Client::endpoint`].
     current: Arc<AtomicUsize>,
-    curve: Option<ClientCurve>,
-    context: zmq::Context,
+    dialer: Dialer,
 }
 
 impl Line {
@@ -52,19 +51,22 @@ impl Line {
     pub(super) fn open(
         endpoints: Arc<[String]>,
         current: Arc<AtomicUsize>,
-        curve: Option<ClientCurve>,
+        dialer: Dialer,
         patience: Option<Duration>,
     ) -> Result<Self, ClientError> {
-        let context = zmq::Context::new();
-        let at = match patience {
-            Some(patience) => reach(&context, &endpoints, curve.as_ref(), patience)?,
-            None => 0,
-        };
-        current.store(at, Ordering::Relaxed);
-        let endpoint = endpoints.get(at).map_or("", String::as_str);
-        let socket = dial(&context, endpoint, curve.as_ref())
-            .map_err(|source| ClientError::Connect { endpoint: endpoint.to_owned(), source })?;
-        Ok(Self { socket, endpoints, current, curve, context })
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let refused = |source| ClientError::Connect { endpoint: endpoint.clone(), source };
+            let reached = match patience {
+                Some(patience) => dialer.reaches(endpoint, patience).map_err(refused)?,
+                None => true,
+            };
+            if reached {
+                current.store(at, Ordering::Relaxed);
+                let socket = dialer.dial(endpoint).map_err(refused)?;
+                return Ok(Self { socket, endpoints, current, dialer });
+            }
+        }
+        Err(ClientError::NotConnected(endpoints.join(", ")))
     }
 
     /// Returns the place of the endpoint in use.
@@ -72,84 +74,22 @@ impl Line {
         self.current.load(Ordering::Relaxed)
     }
 
+    /// Sends a message. A socket that takes none is replaced first: its queue is full of what no broker
+    /// has taken for long, or libzmq gave the connection up, as it does after a frame that is too large.
+    fn send(&mut self, parts: &[Part]) -> Result<(), zmq::Error> {
+        if try_send_parts(&self.socket, parts).is_ok() {
+            return Ok(());
+        }
+        self.reopen(self.current())?;
+        try_send_parts(&self.socket, parts)
+    }
+
     fn reopen(&mut self, at: usize) -> Result<(), zmq::Error> {
         self.current.store(at, Ordering::Relaxed);
         let endpoint = self.endpoints.get(at).map_or("", String::as_str);
-        self.socket = dial(&self.context, endpoint, self.curve.as_ref())?;
+        self.socket = self.dialer.dial(endpoint)?;
         Ok(())
     }
-}
-
-/// Returns the place of the first endpoint that a connection is made to within `patience`.
-fn reach(
-    context: &zmq::Context,
-    endpoints: &[String],
-    curve: Option<&ClientCurve>,
-    patience: Duration,
-) -> Result<usize, ClientError> {
-    for (at, endpoint) in endpoints.iter().enumerate() {
-        let reached = is_reachable(context, endpoint, curve, patience)
-            .map_err(|source| ClientError::Connect { endpoint: endpoint.clone(), source })?;
-        if reached {
-            return Ok(at);
-        }
-    }
-    Err(ClientError::NotConnected(endpoints.join(", ")))
-}
-
-/// Connects a socket that has a place for messages only once its handshake has succeeded.
-fn is_reachable(
-    context: &zmq::Context,
-    endpoint: &str,
-    curve: Option<&ClientCurve>,
-    patience: Duration,
-) -> Result<bool, zmq::Error> {
-    let socket = prepare(context, endpoint, curve)?;
-    socket.set_immediate(true)?;
-    socket.connect(endpoint)?;
-    let clock = Clock::start();
-    loop {
-        let left = patience.saturating_sub(clock.now());
-        let mut items = [socket.as_poll_item(zmq::POLLOUT)];
-        poll(&mut items, left)?;
-        let [item] = &items;
-        if item.is_writable() {
-            return Ok(true);
-        }
-        if left.is_zero() {
-            return Ok(false);
-        }
-    }
-}
-
-/// Opens a DEALER and connects it.
-pub(crate) fn dial(
-    context: &zmq::Context,
-    endpoint: &str,
-    curve: Option<&ClientCurve>,
-) -> Result<zmq::Socket, zmq::Error> {
-    let socket = prepare(context, endpoint, curve)?;
-    socket.connect(endpoint)?;
-    Ok(socket)
-}
-
-/// Opens a DEALER without an identity of its own (mdp.md §11.4).
-fn prepare(
-    context: &zmq::Context,
-    endpoint: &str,
-    curve: Option<&ClientCurve>,
-) -> Result<zmq::Socket, zmq::Error> {
-    let socket = context.socket(zmq::DEALER)?;
-    set_common_options(&socket)?;
-    socket.set_linger(100)?;
-    socket.set_sndhwm(10_000)?;
-    socket.set_rcvhwm(10_000)?;
-    socket.set_reconnect_ivl_max(2_000)?;
-    socket.set_ipv6(endpoint.contains('['))?;
-    if let Some(curve) = curve {
-        curve.apply(&socket)?;
-    }
-    Ok(socket)
 }
 
 /// Everything the client's thread owns.
@@ -262,11 +202,11 @@ impl IoThread {
     fn send(&mut self, now: Duration, ticket: u32, parts: &mut Vec<Part>) {
         let awaited = self.callers.get(&ticket).is_some_and(|caller| !caller.end.is_closed());
         if !awaited {
-            parts.clear();
             self.conversation.fail(now, ticket, ClientError::Disconnected);
-        } else if send_parts(&self.line.socket, parts).is_err() {
+        } else if self.line.send(parts).is_err() {
             self.conversation.fail(now, ticket, ClientError::QueueFull);
         }
+        parts.clear();
     }
 
     fn hand_on(&mut self, now: Duration, ticket: u32, part: Frames) {

@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 
 pub use builder::ClientBuilder;
 pub use conversation::Correlation;
-pub(crate) use io::dial;
 pub use message::{ClientMessage, Reply, ReplyError, ReplyOptions};
 pub use retries::Retries;
 pub use stream::{ReplyIter, ReplyPart, ReplyStream};

@@ -9,9 +9,8 @@ use super::handler::Runner;
 use super::responder::{Answer, Responder};
 use super::session::{Output, Session};
 use crate::Frames;
-use crate::client::dial;
+use crate::dialer::Dialer;
 use crate::io::{Clock, Inbox, Received, WakeSource, Waker, poll, send_parts};
-use crate::security::ClientCurve;
 use crate::wire::{Part, ToBroker, decode_from_broker, encode_to_broker};
 
 /// The longest wait.
@@ -73,8 +72,7 @@ pub(super) struct IoThread {
     /// A socket already connected, for the first conversation.
     pub(super) spare: Option<zmq::Socket>,
     pub(super) endpoint: String,
-    pub(super) curve: Option<ClientCurve>,
-    pub(super) context: zmq::Context,
+    pub(super) dialer: Dialer,
 }
 
 impl IoThread {
@@ -146,7 +144,7 @@ impl IoThread {
                 Output::Open => {
                     let socket = match self.spare.take() {
                         Some(socket) => socket,
-                        None => dial(&self.context, &self.endpoint, self.curve.as_ref())?,
+                        None => self.dialer.dial(&self.endpoint)?,
                     };
                     self.socket = Some(socket);
                 }

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 pub use responder::{Responder, Unwanted};
 
 use crate::brokers::Brokers;
-use crate::client::dial;
+use crate::dialer::{Dialer, FRAME_BYTES_MAX, QUEUE_MAX};
 use crate::io::{Clock, random_u64, wake_pair};
 use crate::security::{ClientCurve, has_curve};
 use crate::service_name::is_mmi;
@@ -86,6 +86,7 @@ pub struct WorkerBuilder {
     brokers: Brokers,
     tunables: Tunables,
     concurrency: usize,
+    frame_bytes_max: i64,
     curve: Option<ClientCurve>,
     handler: Option<Handler>,
 }
@@ -164,6 +165,14 @@ impl WorkerBuilder {
     pub fn reconnect(mut self, first: Duration, longest: Duration) -> Self {
         self.tunables.reconnect_first = first;
         self.tunables.reconnect_longest = longest;
+        self
+    }
+
+    /// Sets how many bytes one frame of the broker may have; default 64 MiB. Beyond it the connection
+    /// is closed.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
+        self.frame_bytes_max = bytes.into();
         self
     }
 
@@ -246,9 +255,10 @@ impl WorkerBuilder {
         let (sender, answers) = sync_channel(ANSWERS_MAX);
         let wanted = Arc::new(AtomicBool::new(false));
         let jobs = Jobs { runner: handler.start()?, answers, sender, waker, wanted };
-        let context = zmq::Context::new();
+        let dialer = Dialer::new(self.curve.clone(), self.frame_bytes_max, QUEUE_MAX);
         // Connected here, so that a wrong address or key is an error and not silence.
-        let spare = dial(&context, endpoint, self.curve.as_ref())
+        let spare = dialer
+            .dial(endpoint)
             .map_err(|source| WorkerError::Connect { endpoint: endpoint.to_owned(), source })?;
         let (done, ended) = oneshot::channel();
         let thread = io::IoThread {
@@ -260,8 +270,7 @@ impl WorkerBuilder {
             socket: None,
             spare: Some(spare),
             endpoint: endpoint.to_owned(),
-            curve: self.curve.clone(),
-            context,
+            dialer,
         };
         std::thread::Builder::new()
             .name("mdp-worker".to_owned())
@@ -312,6 +321,7 @@ impl Worker {
             brokers: Brokers::default(),
             tunables: Tunables::default(),
             concurrency: 1,
+            frame_bytes_max: FRAME_BYTES_MAX,
             curve: None,
             handler: None,
         }
