@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use buswire_mdp::{
-    AllowedKeys, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret,
+    AllowedKeys, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret, StartError,
     core::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy},
     tcp_endpoint,
 };
@@ -246,8 +246,16 @@ pub(super) async fn run(args: BrokerArgs) -> Result<(), Failure> {
     };
     set(&mut config.frame_bytes_max, args.tunables.max_frame_size);
     let (stop, hangup) = (StopSignals::catch()?, catch(SignalKind::hangup())?);
-    let broker = Broker::start(config)
-        .map_err(|error| Failure::new(&error, Some("choose another HOST, PORT or --bind")))?;
+    let broker = Broker::start(config).map_err(|error| {
+        let hint = match error {
+            StartError::InUse(_) | StartError::Bind { .. } => {
+                Some("choose another HOST, PORT or --bind")
+            }
+            StartError::PublicWithoutCurve(_) => Some("that is --curve-secret-file, or --insecure"),
+            _ => None,
+        };
+        Failure::new(&error, hint)
+    })?;
     if !args.silent {
         for endpoint in broker.endpoints() {
             say(format!("{endpoint}\n").as_bytes())?;
