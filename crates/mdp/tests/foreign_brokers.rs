@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -147,6 +148,32 @@ fn a_worker_of_02_byte_by_byte() {
         .unwrap();
     assert_eq!(broker.line(), "stop");
     drop(worker);
+    assert_eq!(broker.line(), "ok");
+}
+
+#[test]
+fn a_handler_waits_for_a_broker_that_is_slower() {
+    // Rule: mdp §11.6 — no send blocks the I/O thread; a full queue holds up who fills it
+    let (mut broker, endpoint) = start("literal_broker.py", &["worker_flood"]);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let _worker = Worker::builder(name("flood"))
+        .endpoint(&endpoint)
+        .dialect(Version::V02, Shape::Bare)
+        .heartbeat_interval(Duration::from_millis(100))
+        .streaming_handler(move |_request, responder: Responder| {
+            for number in 0..20_000 {
+                responder.partial(format!("{number:2000}")).unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            responder.reply("end").unwrap();
+        })
+        .start()
+        .unwrap();
+    // As much as the queue of the socket holds; then the handler waits.
+    let filled = || sent.load(Ordering::SeqCst);
+    common::until_true(|| filled() > 10_000, || format!("only {} parts are sent", filled()));
+    broker.say("read");
     assert_eq!(broker.line(), "ok");
 }
 

@@ -16,6 +16,9 @@ use crate::wire::{Part, ToBroker, decode_from_broker, encode_to_broker};
 /// The longest wait.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Answers of one handler that wait for the socket's thread. More make the handler wait.
+pub(super) const ANSWERS_MAX: usize = 64;
+
 /// Most frames of a request.
 const FRAMES_MAX: usize = 65_536;
 
@@ -73,6 +76,8 @@ pub(super) struct IoThread {
     pub(super) spare: Option<zmq::Socket>,
     pub(super) endpoint: String,
     pub(super) dialer: Dialer,
+    /// Since when the socket has had no room.
+    pub(super) stalled_since: Option<Duration>,
 }
 
 impl IoThread {
@@ -97,13 +102,7 @@ impl IoThread {
         if self.stop.is_raised() {
             self.session.stop();
         }
-        while let Ok((number, answer)) = self.jobs.answers.try_recv() {
-            match answer {
-                Answer::Partial(body) => self.session.on_part(now, number, body),
-                Answer::Done(outcome) => self.session.on_outcome(now, number, outcome),
-            }
-        }
-        if !self.flush(now, parts)? {
+        if !self.flush(now, parts)? || !self.take_answers(now, parts)? {
             return Ok(false);
         }
         self.receive(now, inbox)?;
@@ -112,13 +111,60 @@ impl IoThread {
     }
 
     fn wait(&self) -> Result<(), zmq::Error> {
-        let due = self.session.poll_timeout();
+        let patience = self.session.broker_expiry();
+        let stall_end = self.stalled_since.map(|since| since.saturating_add(patience));
+        let due = [self.session.poll_timeout(), stall_end].into_iter().flatten().min();
         let timeout = due.map_or(IDLE, |due| due.saturating_sub(self.clock.now()).min(IDLE));
         let wake = zmq::PollItem::from_fd(self.wakes.fd(), zmq::POLLIN);
+        let room =
+            if self.stalled_since.is_some() { zmq::POLLOUT } else { zmq::PollEvents::empty() };
         match &self.socket {
-            Some(socket) => poll(&mut [wake, socket.as_poll_item(zmq::POLLIN)], timeout),
+            Some(socket) => poll(&mut [wake, socket.as_poll_item(zmq::POLLIN | room)], timeout),
             None => poll(&mut [wake], timeout),
         }
+    }
+
+    /// Takes answers while the socket has room for them, so that a handler waits for a broker that is
+    /// slower; `false` when the worker is finished.
+    fn take_answers(&mut self, now: Duration, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
+        for _ in 0..ANSWERS_MAX {
+            if !self.has_room()? {
+                let since = *self.stalled_since.get_or_insert(now);
+                if now.saturating_sub(since) >= self.session.broker_expiry() {
+                    self.give_up(now);
+                }
+                return self.flush(now, parts);
+            }
+            self.stalled_since = None;
+            let Ok((number, answer)) = self.jobs.answers.try_recv() else {
+                return Ok(true);
+            };
+            match answer {
+                Answer::Partial(body) => self.session.on_part(now, number, body),
+                Answer::Done(outcome) => self.session.on_outcome(now, number, outcome),
+            }
+            if !self.flush(now, parts)? {
+                return Ok(false);
+            }
+        }
+        // More may wait, and nobody says so again.
+        self.jobs.waker.wake();
+        Ok(true)
+    }
+
+    /// Says whether the socket takes a message; without one every answer is discarded.
+    fn has_room(&self) -> Result<bool, zmq::Error> {
+        let Some(socket) = &self.socket else {
+            return Ok(true);
+        };
+        Ok(socket.get_events()?.contains(zmq::POLLOUT))
+    }
+
+    /// Closes a socket that takes nothing, at once, so that nothing follows what was lost.
+    fn give_up(&mut self, now: Duration) {
+        self.socket = None;
+        self.stalled_since = None;
+        self.session.on_send_failed(now);
     }
 
     fn receive(&mut self, now: Duration, inbox: &mut Inbox) -> Result<(), zmq::Error> {
@@ -164,13 +210,15 @@ impl IoThread {
         let Some(socket) = &self.socket else {
             return;
         };
+        // A heartbeat that finds no room is not missed: what fills the queue is a sign of life too.
+        let dispensable = matches!(message, ToBroker::Heartbeat | ToBroker::Disconnect);
         let (version, shape) = self.session.dialect();
         encode_to_broker(version, shape, message, parts);
-        if let Err(error) = send_parts(socket, parts) {
+        if let Err(error) = send_parts(socket, parts)
+            && !dispensable
+        {
             tracing::debug!(%error, "the broker takes no message");
-            // Closed at once, so that nothing follows what was lost.
-            self.socket = None;
-            self.session.on_send_failed(now);
+            self.give_up(now);
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::service_name::is_mmi;
 use crate::wire::{Shape, Version};
 use crate::{Frames, ServiceName};
 use handler::Handler;
-use io::{Jobs, StopFlag};
+use io::{ANSWERS_MAX, Jobs, StopFlag};
 use session::{Session, Tunables};
 
 /// What a handler made of a request.
@@ -45,9 +45,6 @@ impl From<Frames> for Outcome {
         Self::Reply(frames)
     }
 }
-
-/// Answers of one handler that wait for the socket's thread. More make the handler wait.
-const ANSWERS_MAX: usize = 64;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -271,6 +268,7 @@ impl WorkerBuilder {
             spare: Some(spare),
             endpoint: endpoint.to_owned(),
             dialer,
+            stalled_since: None,
         };
         std::thread::Builder::new()
             .name("mdp-worker".to_owned())

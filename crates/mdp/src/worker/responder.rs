@@ -48,7 +48,8 @@ impl Responder {
     /// Sends a part of the answer, PARTIAL of 0.2. A worker of 0.1 keeps up to 16 MiB of parts and
     /// sends them in front of the reply's frames; more rejects the request.
     ///
-    /// Waits while 64 answers have not been taken by the socket's thread, which takes them at once.
+    /// Blocks the thread while the broker is slower than the parts come: while 64 of them wait for
+    /// room in the socket's queue.
     ///
     /// # Errors
     ///

@@ -113,6 +113,11 @@ impl Session {
         (self.tunables.version, self.tunables.shape)
     }
 
+    /// Returns how long a broker may show no life.
+    pub(super) fn broker_expiry(&self) -> Duration {
+        self.tunables.broker_expiry
+    }
+
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }

@@ -45,3 +45,13 @@ pub(crate) async fn until(broker: &BrokerHandle, wished: impl Fn(&[ServiceInfo])
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
 }
+
+/// Waits, blocking the thread, until something is so; else fails with what is wrong.
+pub(crate) fn until_true(so: impl Fn() -> bool, wrong: impl Fn() -> String) {
+    #[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+    let start = std::time::Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "{}", wrong());
+        std::thread::yield_now();
+    }
+}

@@ -80,6 +80,22 @@ def worker_02():
     assert frames == [b"MDPW02", b"\x06"], frames
 
 
+def worker_flood():
+    worker, frames = receive(None)
+    assert frames == [b"MDPW02", b"\x01", b"flood"], frames
+    say(worker, b"MDPW02", b"\x02", b"T", b"", b"")
+    sys.stdin.readline()
+    number = 0
+    while True:
+        same, frames = receive([b"MDPW02", b"\x05"])
+        assert same == worker and frames[2:4] == [b"T", b""], frames
+        if frames[1] == b"\x04":
+            break
+        assert frames[1] == b"\x03" and frames[4].strip() == b"%d" % number, frames
+        number += 1
+    assert number == 20000, number
+
+
 def client_01():
     client, frames = receive(None)
     first, rest = frames[0], frames[1:]
@@ -118,7 +134,8 @@ def client_plain():
     say(other, b"", b"MDPC01", b"echo", b"A")
 
 
-{"worker_01": worker_01, "worker_02": worker_02, "client_01": client_01, "client_02": client_02,
+{"worker_01": worker_01, "worker_02": worker_02, "worker_flood": worker_flood,
+ "client_01": client_01, "client_02": client_02,
  "client_plain": client_plain}[sys.argv[1]]()
 print("ok")
 sys.stdin.readline()
