@@ -3,13 +3,16 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, sync_channel},
 };
 
 use serde_json::Value;
 
-use crate::wait::DEADLINE;
+use crate::{
+    gateway::signal,
+    wait::{DEADLINE, until},
+};
 
 /// An HTTP answer as curl showed it.
 #[derive(Clone, Debug)]
@@ -136,6 +139,17 @@ impl Peer {
             }
         });
         Self { child, stdin, lines }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop with SIGTERM and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        until("the program ends after SIGTERM", || self.child.try_wait().expect("it can be asked"))
     }
 
     /// The next line that it prints.

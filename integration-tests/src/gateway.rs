@@ -199,7 +199,7 @@ impl Gateway {
 }
 
 /// Sends a signal by name.
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid} works");
 }

@@ -20,5 +20,5 @@ mod wait;
 pub use backplane::{Site, Visit};
 pub use broker::{Broker, node_client, python_client, root};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
-pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
+pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
 pub use wait::{DEADLINE, until};

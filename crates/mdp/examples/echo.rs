@@ -26,7 +26,7 @@ pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
 
     // A request waits at the broker until a worker has registered.
     let client = Client::builder().endpoint(&endpoint).connect()?;
-    let reply = client.request("echo", ["Hello", "World"], Duration::from_secs(10)).await?;
+    let reply = client.send("echo", ["Hello", "World"], Duration::from_secs(10)).await?;
 
     worker.stop().await;
     broker.shutdown(Duration::from_secs(5)).await;

@@ -40,7 +40,7 @@ pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
 
     let talk = async {
         let client = Client::builder().endpoint(&endpoint).connect()?;
-        let stored = client.request("titanic.request", ["echo", "Hello"], PATIENCE).await?;
+        let stored = client.send("titanic.request", ["echo", "Hello"], PATIENCE).await?;
         let id = stored.get(1).cloned().ok_or("the request was refused")?;
 
         let worker = Worker::builder("echo".parse()?)
@@ -48,12 +48,12 @@ pub(crate) async fn run() -> Result<Frames, Box<dyn std::error::Error>> {
             .handler(|request: Frames| request)
             .start()?;
         let answer = loop {
-            let answer = client.request("titanic.reply", [id.clone()], PATIENCE).await?;
+            let answer = client.send("titanic.reply", [id.clone()], PATIENCE).await?;
             if answer != Frames::from(["300"]) {
                 break answer;
             }
         };
-        client.request("titanic.close", [id], PATIENCE).await?;
+        client.send("titanic.close", [id], PATIENCE).await?;
         worker.stop().await;
         broker.shutdown(PATIENCE).await;
         // The runner ends, and with it the last that holds the broker.

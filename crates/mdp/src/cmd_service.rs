@@ -5,13 +5,17 @@
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
+use crate::brokers::Brokers;
 use crate::worker::{Worker, WorkerError};
 use crate::{ClientCurve, Frames, ServiceName};
 
@@ -21,17 +25,21 @@ const ERROR_TEXT_BYTES_MAX: u64 = 4096;
 /// Settings of a [`CmdService`].
 #[derive(Clone, Debug)]
 pub struct CmdOptions {
-    /// The broker's address; default `tcp://127.0.0.1:5555`.
-    pub endpoint: String,
+    /// The brokers' addresses; default `tcp://127.0.0.1:5555`. Each is served (mdp.md §12.7).
+    pub endpoints: Vec<String>,
     /// How long one run may take; default 60 s. Beyond it the command's process group is killed
     /// and the reply is a failure.
     pub time_max: Duration,
     /// Bytes of standard output of one run; default 16 MiB. Beyond it as for `time_max`.
     pub output_bytes_max: usize,
-    /// Commands that run at once; default 1. More requests wait at the broker.
+    /// Commands that run at once for each broker; default 1. More requests wait at the broker.
     pub concurrency: usize,
     /// How frames become arguments.
     pub arguments: Arguments,
+    /// The folder in which the command runs; default that of this process.
+    pub folder: Option<PathBuf>,
+    /// Variables that the command finds in its environment beside those of this process.
+    pub variables: Vec<(OsString, OsString)>,
     /// Keys to connect with; default none.
     pub curve: Option<ClientCurve>,
 }
@@ -49,11 +57,13 @@ pub enum Arguments {
 impl Default for CmdOptions {
     fn default() -> Self {
         Self {
-            endpoint: "tcp://127.0.0.1:5555".to_owned(),
+            endpoints: Brokers::default().endpoints(),
             time_max: Duration::from_secs(60),
             output_bytes_max: 16 << 20,
             concurrency: 1,
             arguments: Arguments::default(),
+            folder: None,
+            variables: Vec::new(),
             curve: None,
         }
     }
@@ -86,12 +96,17 @@ impl CmdService {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         let Self { service, command, options } = self;
         let mut builder = Worker::builder(service)
-            .endpoint(options.endpoint.clone())
+            .endpoints(options.endpoints.clone())
             .concurrency(options.concurrency);
         if let Some(curve) = options.curve.clone() {
             builder = builder.curve(curve);
         }
-        let worker = builder.handler(move |body| answer(&command, &options, &body)).start()?;
+        let recipe = Arc::new((command, options));
+        let worker = builder.async_handler(move |body| {
+            let recipe = Arc::clone(&recipe);
+            async move { answer(&recipe.0, &recipe.1, &body).await }
+        });
+        let worker = worker.start()?;
         stop.await;
         worker.stop().await;
         Ok(())
@@ -113,16 +128,10 @@ enum Failure {
     Failed(String),
 }
 
-/// Runs the command once, blocking the handler's thread.
-fn answer(command: &[OsString], options: &CmdOptions, body: &Frames) -> Frames {
-    // The handler's thread has no runtime; one run needs one for a moment.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(run_once(command, options, body)),
-        Err(error) => Err(Failure::Io(error)),
-    };
-    match result {
-        Ok(output) => Frames::from([output]),
+/// Runs the command once.
+async fn answer(command: &[OsString], options: &CmdOptions, body: &Frames) -> Frames {
+    match run_once(command, options, body).await {
+        Ok(output) => Frames::from(output),
         Err(failure) => Frames::from(["Error".to_owned(), failure.to_string()]),
     }
 }
@@ -133,25 +142,23 @@ async fn run_once(
     body: &Frames,
 ) -> Result<Bytes, Failure> {
     let (program, first) = command.split_first().ok_or(Failure::NoCommand)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(first)
         .args(arguments(options.arguments, body))
+        .envs(options.variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A group of its own, so that what the command started ends with it.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = child.id();
-    let result = tokio::time::timeout(options.time_max, collect(&mut child, options))
-        .await
-        .unwrap_or(Err(Failure::TooLong(options.time_max)));
-    if matches!(result, Err(Failure::TooLong(_) | Failure::TooMuch(_) | Failure::Io(_))) {
-        kill_group(group);
-        // Reaped, so that no dead process is left behind.
-        child.wait().await?;
+        .process_group(0);
+    if let Some(folder) = &options.folder {
+        command.current_dir(folder);
     }
+    let mut run = Run::of(command.spawn()?);
+    let result = tokio::time::timeout(options.time_max, run.collect(options)).await;
+    let result = result.unwrap_or(Err(Failure::TooLong(options.time_max)));
+    run.end().await?;
     result
 }
 
@@ -167,26 +174,60 @@ fn arguments(rule: Arguments, body: &Frames) -> Vec<&OsStr> {
     }
 }
 
-async fn collect(child: &mut Child, options: &CmdOptions) -> Result<Bytes, Failure> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let limit = options.output_bytes_max;
-    let output = async {
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        let bytes = read_up_to(stdout, limit.saturating_add(1)).await?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            return Err(Failure::TooMuch(options.output_bytes_max));
-        }
-        Ok(bytes)
-    };
-    let complaint =
-        async { read_and_drain(stderr, ERROR_TEXT_BYTES_MAX).await.map_err(Failure::Io) };
-    let (output, complaint) = tokio::try_join!(output, complaint)?;
-    let status = child.wait().await?;
-    if status.success() {
-        return Ok(Bytes::from(output));
+/// A command that runs. Dropped before its end, it is killed with everything that it started.
+struct Run {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Run {
+    fn of(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { child, group: id.and_then(Pid::from_raw) }
     }
-    let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
-    Err(Failure::Failed(if complaint.is_empty() { status.to_string() } else { complaint }))
+
+    /// Waits for the output and the end.
+    async fn collect(&mut self, options: &CmdOptions) -> Result<Bytes, Failure> {
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let limit = options.output_bytes_max;
+        let output = async {
+            let max = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+            let bytes = read_up_to(stdout, max).await?;
+            if bytes.len() > limit { Err(Failure::TooMuch(limit)) } else { Ok(bytes) }
+        };
+        let complaint =
+            async { read_and_drain(stderr, ERROR_TEXT_BYTES_MAX).await.map_err(Failure::Io) };
+        let (output, complaint) = tokio::try_join!(output, complaint)?;
+        let status = self.child.wait().await?;
+        // Reaped: the number of the group may soon be another's.
+        self.group = None;
+        if status.success() {
+            return Ok(Bytes::from(output));
+        }
+        let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
+        Err(Failure::Failed(if complaint.is_empty() { status.to_string() } else { complaint }))
+    }
+
+    /// Kills what still runs, and reaps the command.
+    async fn end(mut self) -> std::io::Result<()> {
+        self.kill();
+        self.child.wait().await.map(drop)
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // It fails only when the group is gone already.
+            match kill_process_group(group, Signal::KILL) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 async fn read_up_to(pipe: Option<impl AsyncRead + Unpin>, max: u64) -> std::io::Result<Vec<u8>> {
@@ -210,26 +251,17 @@ async fn read_and_drain(
     Ok(bytes)
 }
 
-fn kill_group(group: Option<u32>) {
-    let pid =
-        group.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It fails only when the group is gone already.
-        match rustix::process::kill_process_group(pid, rustix::process::Signal::KILL) {
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Clock;
 
     fn run(command: &[&str], options: &CmdOptions, body: &[&'static str]) -> Vec<String> {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let body: Frames =
             body.iter().map(|frame| frame.as_bytes()).map(Bytes::from_static).collect();
-        let reply = answer(&command, options, &body);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(answer(&command, options, &body));
         reply.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect()
     }
 
@@ -262,9 +294,31 @@ mod tests {
     #[test]
     fn a_command_that_never_ends_is_killed_with_its_children() {
         // Rule: mdp §18 — a command service never hangs: the process group is killed at the time limit
-        let options = CmdOptions { time_max: Duration::from_millis(100), ..CmdOptions::default() };
-        let reply = run(&["sh", "-c", "sleep 1000 & sleep 1000"], &options, &[]);
-        assert_eq!(reply, ["Error", "the command took longer than 100ms"]);
+        let options = CmdOptions { time_max: Duration::from_secs(1), ..CmdOptions::default() };
+        let note = std::env::temp_dir().join(format!("buswire-mdp-{}.pid", std::process::id()));
+        let script = "sleep 1000 & echo $! > \"$0\"; sleep 1000";
+        let reply = run(&["sh", "-c", script, note.to_str().unwrap()], &options, &[]);
+        assert_eq!(reply, ["Error", "the command took longer than 1s"]);
+        let child = std::fs::read_to_string(&note).unwrap().trim().to_owned();
+        std::fs::remove_file(note).unwrap();
+        // Dies without being waited for by us; then it is gone, or not yet reaped.
+        let clock = Clock::start();
+        let stat = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        while !(stat().is_empty() || stat().contains(") Z ")) {
+            assert!(clock.now() < Duration::from_secs(20), "{}", stat());
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_command_finds_its_folder_and_variables() {
+        let options = CmdOptions {
+            folder: Some("/usr".into()),
+            variables: vec![("COLOUR".into(), "blue".into())],
+            ..CmdOptions::default()
+        };
+        let reply = run(&["sh", "-c", "pwd; echo $COLOUR"], &options, &[]);
+        assert_eq!(reply, ["/usr\nblue\n"]);
     }
 
     #[test]

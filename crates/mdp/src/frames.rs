@@ -60,6 +60,24 @@ impl<T: Into<Bytes>> FromIterator<T> for Frames {
     }
 }
 
+impl From<Bytes> for Frames {
+    fn from(frame: Bytes) -> Self {
+        Self(SmallVec::from_iter([frame]))
+    }
+}
+
+impl From<String> for Frames {
+    fn from(frame: String) -> Self {
+        Bytes::from(frame).into()
+    }
+}
+
+impl From<&'static str> for Frames {
+    fn from(frame: &'static str) -> Self {
+        Bytes::from(frame).into()
+    }
+}
+
 impl<T: Into<Bytes>> From<Vec<T>> for Frames {
     fn from(frames: Vec<T>) -> Self {
         frames.into_iter().collect()

@@ -172,26 +172,28 @@ impl Inbox {
 }
 
 /// Sends one message without waiting and empties `parts`.
+pub(crate) fn send_parts(socket: &zmq::Socket, parts: &mut Vec<Part>) -> Result<(), zmq::Error> {
+    let result = try_send_parts(socket, parts);
+    parts.clear();
+    result
+}
+
+/// Sends one message without waiting.
 ///
 /// Only the first frame can fail with EAGAIN or EHOSTUNREACH, and then nothing was sent.
-pub(crate) fn send_parts(socket: &zmq::Socket, parts: &mut Vec<Part>) -> Result<(), zmq::Error> {
+pub(crate) fn try_send_parts(socket: &zmq::Socket, parts: &[Part]) -> Result<(), zmq::Error> {
     let last = parts.len().saturating_sub(1);
-    let mut result = Ok(());
-    'parts: for (at, part) in parts.iter().enumerate() {
+    for (at, part) in parts.iter().enumerate() {
         let more = if at < last { zmq::SNDMORE } else { 0 };
         loop {
             match socket.send(zmq::Message::from(part.as_slice()), zmq::DONTWAIT | more) {
                 Ok(()) => break,
                 Err(zmq::Error::EINTR) => {}
-                Err(error) => {
-                    result = Err(error);
-                    break 'parts;
-                }
+                Err(error) => return Err(error),
             }
         }
     }
-    parts.clear();
-    result
+    Ok(())
 }
 
 /// Waits until one of `items` is ready or `timeout` passed; a signal counts as a wake-up.

@@ -20,9 +20,12 @@ pub mod core;
 pub mod titanic;
 pub mod wire;
 
+mod back_off;
+mod brokers;
 mod client;
 mod closed_set;
 mod cmd_service;
+mod dialer;
 mod driver;
 mod frames;
 mod io;
@@ -31,7 +34,11 @@ mod security;
 mod service_name;
 mod worker;
 
-pub use client::{Client, ClientBuilder, ClientError, Correlation};
+pub use brokers::tcp_endpoint;
+pub use client::{
+    Client, ClientBuilder, ClientError, ClientMessage, Correlation, MmiStatus, Reply, ReplyError,
+    ReplyIter, ReplyOptions, ReplyPart, ReplyStream, Retries,
+};
 pub use closed_set::ClosedSet;
 pub use cmd_service::{Arguments, CmdOptions, CmdService};
 pub use driver::{
@@ -40,6 +47,6 @@ pub use driver::{
 };
 pub use frames::Frames;
 pub use reply_text::{ReplyFormat, render_reply};
-pub use security::ClientCurve;
+pub use security::{ClientCurve, CurveKeys, KeygenError};
 pub use service_name::{ServiceName, ServiceNameError};
-pub use worker::{Outcome, Worker, WorkerBuilder, WorkerError, WorkerStop};
+pub use worker::{Outcome, Responder, Unwanted, Worker, WorkerBuilder, WorkerError, WorkerStop};

@@ -31,6 +31,52 @@ impl ClientCurve {
     }
 }
 
+/// Says whether this libzmq has CURVE.
+pub(crate) fn has_curve() -> bool {
+    zmq::has("curve") == Some(true)
+}
+
+/// A new CURVE key pair.
+pub struct CurveKeys {
+    public: String,
+    secret: String,
+}
+
+/// This libzmq cannot make CURVE keys.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make CURVE keys: was this libzmq built without CURVE?")]
+pub struct KeygenError(#[source] zmq::Error);
+
+impl CurveKeys {
+    /// Makes a key pair of the operating system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// [`KeygenError`] when libzmq has no CURVE.
+    pub fn generate() -> Result<Self, KeygenError> {
+        let pair = zmq::CurveKeyPair::new().map_err(KeygenError)?;
+        // 32 bytes are a multiple of four, which is all that Z85 asks for.
+        let z85 = |key: &[u8]| zmq::z85_encode(key).map_err(|_| KeygenError(zmq::Error::EINVAL));
+        Ok(Self { public: z85(&pair.public_key)?, secret: z85(&pair.secret_key)? })
+    }
+
+    /// Returns the public key, 40 characters of Z85.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// Returns the secret key, 40 characters of Z85, to be kept where only its owner reads it.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for CurveKeys {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "CurveKeys({}, …)", self.public)
+    }
+}
+
 impl fmt::Debug for ClientCurve {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("ClientCurve(…)")

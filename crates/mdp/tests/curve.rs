@@ -68,7 +68,7 @@ async fn keys_let_in_and_name_the_caller() {
     };
     broker.register(&"who-am-i".parse().unwrap(), Arc::new(WhoAmI)).await.unwrap();
     let client = client(&broker);
-    let reply = client.request("who-am-i", Frames::new(), PATIENCE).await.unwrap();
+    let reply = client.send("who-am-i", Frames::new(), PATIENCE).await.unwrap();
     assert_eq!(reply.single().unwrap(), CLIENT_PUBLIC);
     let _worker = Worker::builder("echo".parse().unwrap())
         .endpoint(&broker.endpoints()[0])
@@ -76,7 +76,7 @@ async fn keys_let_in_and_name_the_caller() {
         .handler(|request: Frames| request)
         .start()
         .unwrap();
-    assert_eq!(client.request("echo", ["a"], PATIENCE).await.unwrap(), Frames::from(["a"]));
+    assert_eq!(client.send("echo", ["a"], PATIENCE).await.unwrap(), Frames::from(["a"]));
 }
 
 #[tokio::test]
@@ -86,13 +86,13 @@ async fn others_are_kept_out_until_they_are_allowed() {
     let Some(broker) = start_if_possible(nobody) else {
         return;
     };
-    let refused = client(&broker).request("mmi.service", ["x"], SILENCE).await;
+    let refused = client(&broker).send("mmi.service", ["x"], SILENCE).await;
     assert!(matches!(refused, Err(ClientError::Timeout)));
     broker.allow(AllowedKeys::Any).await;
-    assert!(client(&broker).request("mmi.service", ["x"], PATIENCE).await.is_ok());
+    assert!(client(&broker).send("mmi.service", ["x"], PATIENCE).await.is_ok());
     // Rule: mdp §14.1 — a peer without keys never gets through to a broker with them
     let plain = Client::builder().endpoint(&broker.endpoints()[0]).connect().unwrap();
-    let refused = plain.request("mmi.service", ["x"], SILENCE).await;
+    let refused = plain.send("mmi.service", ["x"], SILENCE).await;
     assert!(matches!(refused, Err(ClientError::Timeout)));
 }
 

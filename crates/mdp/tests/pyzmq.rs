@@ -1,6 +1,4 @@
 //! The real broker against peers written with pyzmq.
-//!
-//! Needs Debian's `python3-zmq`; `BUSWIRE_PYTHON` names another interpreter that has it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,15 +7,15 @@
     reason = "a test fails by panicking"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod common;
+
 use std::time::Duration;
 
 use buswire_mdp::core::{CoreConfig, Farewell};
 use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
 use buswire_mdp::{Broker, BrokerConfig, BrokerHandle, Client, Frames};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use common::PATIENCE;
+use common::python::{Running, run, run_with};
 
 fn start(core: CoreConfig, endpoint: &str) -> (BrokerHandle, String) {
     let config = BrokerConfig {
@@ -36,56 +34,6 @@ fn quick() -> CoreConfig {
         heartbeat_interval: Duration::from_millis(300),
         worker_expiry: Duration::from_secs(2),
         ..CoreConfig::default()
-    }
-}
-
-fn python(script: &str, arguments: &[&str]) -> Command {
-    let interpreter = std::env::var("BUSWIRE_PYTHON").unwrap_or("/usr/bin/python3".to_owned());
-    let probe = Command::new(&interpreter).args(["-c", "import zmq"]).output();
-    let usable = probe.is_ok_and(|probe| probe.status.success());
-    assert!(usable, "{interpreter} cannot import zmq: install the Debian package python3-zmq");
-    let mut command = Command::new(interpreter);
-    command.arg(format!("{}/tests/py/{script}", env!("CARGO_MANIFEST_DIR"))).args(arguments);
-    command
-}
-
-/// Runs a script to its end and fails with what it said.
-async fn run(script: &str, endpoint: &str) {
-    run_with(script, &[endpoint]).await;
-}
-
-async fn run_with(script: &str, arguments: &[&str]) {
-    let mut command = tokio::process::Command::from(python(script, arguments));
-    let output = tokio::time::timeout(PATIENCE * 2, command.kill_on_drop(true).output());
-    let output = output.await.expect("the script hangs").unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {errors}");
-    assert_eq!(output.stdout, b"ok\n", "{script}: {errors}");
-}
-
-/// A script that runs until dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(script: &str, arguments: &[&str]) -> Self {
-        Self(python(script, arguments).stdout(Stdio::piped()).spawn().unwrap())
-    }
-
-    async fn wait_for_line(&mut self) -> String {
-        let stdout = self.0.stdout.take().unwrap();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).unwrap();
-            line
-        });
-        tokio::time::timeout(PATIENCE, read).await.expect("no line in time").unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
     }
 }
 
@@ -148,11 +96,12 @@ async fn a_killed_workers_request_goes_to_another() {
     // Rule: mdp §8.9 — the request of a lost worker is handed to another one
     // Rule: mdp §11.3 — a heartbeat to a vanished worker fails and shows the loss
     let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
-    let mut stuck = Running::start("stuck_worker.py", &[&endpoint]);
+    let stuck = Running::start("stuck_worker.py", &[&endpoint]);
     let client = Client::builder().endpoint(&endpoint).connect().unwrap();
-    let request = client.request("work", ["x"], PATIENCE);
+    let request = client.send("work", ["x"], PATIENCE);
     let meanwhile = async {
-        assert_eq!(stuck.wait_for_line().await, "got it\n");
+        let stuck = tokio::task::spawn_blocking(move || (stuck.line(), stuck)).await.unwrap();
+        assert_eq!(stuck.0, "got it");
         drop(stuck);
         Running::start("guide_worker.py", &[&endpoint, "work"])
     };

@@ -1,11 +1,12 @@
 //! The command line: what can be asked for, and how a failure is said.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 bad usage, 64 bad configuration. Never here: the work.
+//! Exit codes: 0 done, 1 it failed, 2 bad usage, 64 bad configuration; some commands have more, as
+//! their help says. Never here: the work.
 
 pub mod admin;
 mod check_config;
 mod demo;
-mod mdp;
+pub mod mdp;
 mod options;
 mod serve;
 
@@ -23,7 +24,7 @@ use tokio::runtime;
 pub use self::{
     admin::AdminCommand,
     demo::DemoArgs,
-    mdp::{At, BrokerArgs, CmdServiceArgs, MdpCommand, RequestArgs},
+    mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
 };
 use crate::config::ConfigError;
@@ -86,6 +87,8 @@ impl fmt::Debug for Environment {
 pub enum Failure {
     /// It failed: one line, which may end with what to do.
     Failed(String),
+    /// It failed in a way that has an exit code of its own.
+    Coded(String, u8),
     /// The configuration is wrong.
     Configuration(ConfigError),
 }
@@ -97,6 +100,15 @@ impl Failure {
         Self::Failed(hint.map_or_else(|| why.clone(), |hint| format!("{why}; {hint}")))
     }
 
+    /// The same failure with an exit code of its own.
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        match self {
+            Self::Failed(line) | Self::Coded(line, _) => Self::Coded(line, code),
+            Self::Configuration(error) => Self::Configuration(error),
+        }
+    }
+
     /// Says it on standard error. Returns the exit code.
     fn report(&self) -> ExitCode {
         let mut out = io::stderr().lock();
@@ -105,6 +117,10 @@ impl Failure {
             Self::Failed(line) => {
                 let _written = writeln!(out, "buswire: {line}");
                 ExitCode::FAILURE
+            }
+            Self::Coded(line, code) => {
+                let _written = writeln!(out, "buswire: {line}");
+                ExitCode::from(*code)
             }
             Self::Configuration(error) => {
                 for problem in error.problems() {
@@ -162,7 +178,9 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
         Command::Serve(args) => serve::run(&args, environment),
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
         Command::Demo(args) => demo::run(&args, environment),
-        Command::Mdp(command) => mdp::run(command),
+        Command::Mdp(command) => {
+            return mdp::run(command).unwrap_or_else(|failure| failure.report());
+        }
         Command::Admin(command) => return administer(*command),
     };
     match done {

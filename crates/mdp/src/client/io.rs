@@ -1,17 +1,19 @@
 //! The client's thread: one DEALER socket, a queue of requests, a poll.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ClientError;
-use super::conversation::{Conversation, Output};
-use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts, set_common_options};
-use crate::security::ClientCurve;
-use crate::wire::{decode_reply, encode_request};
-use crate::{Frames, ServiceName};
+use super::conversation::{Conversation, Output, Question};
+use crate::Frames;
+use crate::dialer::Dialer;
+use crate::io::{Clock, Inbox, Received, WakeSource, poll, try_send_parts};
+use crate::wire::{Part, decode_reply, encode_request};
 
 /// The longest wait.
 const IDLE: Duration = Duration::from_secs(60);
@@ -19,81 +21,92 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Most frames of a reply.
 const FRAMES_MAX: usize = 65_536;
 
+/// Replies taken in before requests and timers are looked at again.
+const BATCH_MAX: usize = 1000;
+
 /// A request of another thread.
 pub(super) struct Command {
-    pub(super) service: ServiceName,
-    pub(super) body: Frames,
-    pub(super) timeout: Duration,
-    pub(super) reply: oneshot::Sender<Result<Frames, ClientError>>,
+    pub(super) question: Question,
+    pub(super) caller: Caller,
+}
+
+/// Who waits for an answer.
+pub(super) struct Caller {
+    /// Takes PARTIALs, if they are wanted as they come.
+    pub(super) parts: Option<mpsc::Sender<Frames>>,
+    pub(super) end: oneshot::Sender<Result<Frames, ClientError>>,
 }
 
 /// The connection; the socket drops before its context.
 pub(super) struct Line {
     socket: zmq::Socket,
-    endpoint: String,
-    curve: Option<ClientCurve>,
-    context: zmq::Context,
+    endpoints: Arc<[String]>,
+    /// Which endpoint the socket is connected to; read by [`super::Client::endpoint`].
+    current: Arc<AtomicUsize>,
+    dialer: Dialer,
 }
 
 impl Line {
+    /// Connects to the first endpoint, or with `patience` to the first that is reached.
     pub(super) fn open(
-        context: zmq::Context,
-        endpoint: String,
-        curve: Option<ClientCurve>,
-    ) -> Result<Self, zmq::Error> {
-        let socket = dial(&context, &endpoint, curve.as_ref())?;
-        Ok(Self { socket, endpoint, curve, context })
+        endpoints: Arc<[String]>,
+        current: Arc<AtomicUsize>,
+        dialer: Dialer,
+        patience: Option<Duration>,
+    ) -> Result<Self, ClientError> {
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let refused = |source| ClientError::Connect { endpoint: endpoint.clone(), source };
+            let reached = match patience {
+                Some(patience) => dialer.reaches(endpoint, patience).map_err(refused)?,
+                None => true,
+            };
+            if reached {
+                current.store(at, Ordering::Relaxed);
+                let socket = dialer.dial(endpoint).map_err(refused)?;
+                return Ok(Self { socket, endpoints, current, dialer });
+            }
+        }
+        Err(ClientError::NotConnected(endpoints.join(", ")))
     }
 
-    fn reopen(&mut self) -> Result<(), zmq::Error> {
-        self.socket = dial(&self.context, &self.endpoint, self.curve.as_ref())?;
+    /// Returns the place of the endpoint in use.
+    pub(super) fn current(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Sends a message. A socket that takes none is replaced first: its queue is full of what no broker
+    /// has taken for long, or libzmq gave the connection up, as it does after a frame that is too large.
+    fn send(&mut self, parts: &[Part]) -> Result<(), zmq::Error> {
+        if try_send_parts(&self.socket, parts).is_ok() {
+            return Ok(());
+        }
+        self.reopen(self.current())?;
+        try_send_parts(&self.socket, parts)
+    }
+
+    fn reopen(&mut self, at: usize) -> Result<(), zmq::Error> {
+        self.current.store(at, Ordering::Relaxed);
+        let endpoint = self.endpoints.get(at).map_or("", String::as_str);
+        self.socket = self.dialer.dial(endpoint)?;
         Ok(())
     }
 }
 
-/// Opens a DEALER without an identity of its own (mdp.md §11.4) and connects it.
-pub(crate) fn dial(
-    context: &zmq::Context,
-    endpoint: &str,
-    curve: Option<&ClientCurve>,
-) -> Result<zmq::Socket, zmq::Error> {
-    let socket = context.socket(zmq::DEALER)?;
-    set_common_options(&socket)?;
-    socket.set_linger(100)?;
-    socket.set_sndhwm(10_000)?;
-    socket.set_rcvhwm(10_000)?;
-    socket.set_reconnect_ivl_max(2_000)?;
-    socket.set_ipv6(endpoint.contains('['))?;
-    if let Some(curve) = curve {
-        curve.apply(&socket)?;
-    }
-    socket.connect(endpoint)?;
-    Ok(socket)
-}
-
+/// Everything the client's thread owns.
 pub(super) struct IoThread {
-    line: Line,
-    conversation: Conversation,
-    clock: Clock,
-    wakes: WakeSource,
-    queue: mpsc::Receiver<Command>,
-    callers: HashMap<u32, oneshot::Sender<Result<Frames, ClientError>>>,
-    inbox: Inbox,
+    pub(super) line: Line,
+    pub(super) conversation: Conversation,
+    pub(super) clock: Clock,
+    pub(super) wakes: WakeSource,
+    pub(super) queue: mpsc::Receiver<Command>,
+    pub(super) closing: oneshot::Receiver<()>,
+    pub(super) callers: HashMap<u32, Caller>,
+    pub(super) inbox: Inbox,
 }
 
 impl IoThread {
-    pub(super) fn new(
-        line: Line,
-        conversation: Conversation,
-        clock: Clock,
-        wakes: WakeSource,
-        queue: mpsc::Receiver<Command>,
-    ) -> Self {
-        let (callers, inbox) = (HashMap::new(), Inbox::default());
-        Self { line, conversation, clock, wakes, queue, callers, inbox }
-    }
-
-    /// Runs until the last client is dropped; callers then learn it by their dropped senders.
+    /// Runs until the client is disconnected or the last one dropped; who still waits learns it by
+    /// a dropped sender.
     pub(super) fn run(mut self) {
         loop {
             match self.turn() {
@@ -124,70 +137,97 @@ impl IoThread {
                 return Ok(false);
             }
         }
-        self.receive()?;
+        self.receive(now)?;
         self.conversation.handle_timeout(now);
-        self.flush()?;
+        self.flush(now)?;
         Ok(true)
     }
 
+    /// Takes requests in; `false` when there will be none any more.
     fn take_commands(&mut self, now: Duration) -> bool {
+        if !matches!(self.closing.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            return false;
+        }
         loop {
             match self.queue.try_recv() {
-                Ok(Command { service, body, timeout, reply }) => {
-                    match self.conversation.submit(now, service, body, timeout) {
-                        Ok(ticket) => {
-                            self.callers.insert(ticket, reply);
-                        }
-                        Err(error) => tell(reply, Err(error)),
+                Ok(Command { question, caller }) => match self.conversation.submit(now, question) {
+                    Ok(ticket) => {
+                        self.callers.insert(ticket, caller);
                     }
-                }
+                    Err(error) => tell(caller, Err(error)),
+                },
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn receive(&mut self) -> Result<(), zmq::Error> {
-        loop {
+    fn receive(&mut self, now: Duration) -> Result<(), zmq::Error> {
+        for _ in 0..BATCH_MAX {
             match self.inbox.receive(&self.line.socket, FRAMES_MAX)? {
                 Received::Nothing => return Ok(()),
                 Received::TooManyFrames => {}
                 Received::Message => {
                     let version = self.conversation.version();
                     if let Some(reply) = decode_reply(version, self.inbox.frames()) {
-                        self.conversation.on_reply(reply);
+                        self.conversation.on_reply(now, reply);
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), zmq::Error> {
+    fn flush(&mut self, now: Duration) -> Result<(), zmq::Error> {
         let mut parts = Vec::new();
         while let Some(output) = self.conversation.poll_output() {
             match output {
                 Output::Send { ticket, id, service, body } => {
                     let id = id.as_ref().map(<[u8; 4]>::as_slice);
                     encode_request(self.conversation.version(), id, &service, body, &mut parts);
-                    if send_parts(&self.line.socket, &mut parts).is_err() {
-                        self.conversation.on_send_failed(ticket);
-                    }
+                    self.send(now, ticket, &mut parts);
                 }
+                Output::Part(ticket, part) => self.hand_on(now, ticket, part),
                 Output::Done(ticket, result) => {
-                    if let Some(reply) = self.callers.remove(&ticket) {
-                        tell(reply, result);
+                    if let Some(caller) = self.callers.remove(&ticket) {
+                        tell(caller, result);
                     }
                 }
-                Output::Reset => self.line.reopen()?,
+                Output::Reset(at) => self.line.reopen(at)?,
             }
         }
         Ok(())
     }
+
+    fn send(&mut self, now: Duration, ticket: u32, parts: &mut Vec<Part>) {
+        let awaited = self.callers.get(&ticket).is_some_and(|caller| !caller.end.is_closed());
+        if !awaited {
+            self.conversation.fail(now, ticket, ClientError::Disconnected);
+        } else if self.line.send(parts).is_err() {
+            self.conversation.fail(now, ticket, ClientError::QueueFull);
+        }
+        parts.clear();
+    }
+
+    fn hand_on(&mut self, now: Duration, ticket: u32, part: Frames) {
+        let parts = self.callers.get(&ticket).and_then(|caller| caller.parts.as_ref());
+        match parts.map(|parts| parts.try_send(part)) {
+            Some(Ok(())) | None => {}
+            Some(Err(TrySendError::Full(_))) => {
+                self.conversation.fail(now, ticket, ClientError::SlowReader);
+            }
+            Some(Err(TrySendError::Closed(_))) => {
+                self.conversation.fail(now, ticket, ClientError::Disconnected);
+            }
+        }
+    }
 }
 
-fn tell(reply: oneshot::Sender<Result<Frames, ClientError>>, result: Result<Frames, ClientError>) {
+/// Lets go of the parts, so that their reader goes on to the end, and says what that is.
+fn tell(Caller { parts, end }: Caller, result: Result<Frames, ClientError>) {
+    drop(parts);
     // The caller may have stopped waiting.
-    match reply.send(result) {
+    match end.send(result) {
         Ok(()) | Err(_) => {}
     }
 }

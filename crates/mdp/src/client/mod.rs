@@ -3,25 +3,31 @@
 //! MDP has no negative reply: an unknown service, a full queue and a lost worker all look like
 //! silence, which ends as [`ClientError::Timeout`] (mdp.md §8.4).
 
+mod builder;
 mod conversation;
 mod io;
+mod message;
+mod retries;
+mod stream;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
+pub use builder::ClientBuilder;
 pub use conversation::Correlation;
-pub(crate) use io::dial;
+pub use message::{ClientMessage, Reply, ReplyError, ReplyOptions};
+pub use retries::Retries;
+pub use stream::{ReplyIter, ReplyPart, ReplyStream};
 
-use crate::io::{Clock, WakeOnDrop, wake_pair};
-use crate::security::ClientCurve;
+use crate::io::WakeOnDrop;
 use crate::service_name::ServiceNameError;
-use crate::wire::Version;
 use crate::{Frames, ServiceName};
-use conversation::Conversation;
-use io::Command;
+use conversation::Question;
+use io::{Caller, Command};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +39,15 @@ pub enum ClientError {
     /// Too many requests are in flight, or the broker takes none.
     #[error("too many requests are in flight")]
     QueueFull,
+    /// No connection was made in time.
+    #[error("no broker could be reached at {0}")]
+    NotConnected(String),
+    /// The parts of the answer came faster than they were read.
+    #[error("the parts of the answer came faster than they were read")]
+    SlowReader,
+    /// A broker answered `mmi.service` with something else than a status.
+    #[error("the broker's answer is no MMI status")]
+    NoStatus,
     /// The parts of the answer are larger than allowed.
     #[error("the answer is larger than allowed")]
     AnswerTooLarge,
@@ -42,95 +57,52 @@ pub enum ClientError {
     /// The name is none.
     #[error("the service name is not valid")]
     ServiceName(#[source] ServiceNameError),
-    /// The socket cannot be set up.
-    #[error("cannot set up the socket")]
-    Socket(#[source] zmq::Error),
+    /// CURVE keys were given and this libzmq has no CURVE.
+    #[error("this libzmq was built without CURVE")]
+    NoCurve,
+    /// libzmq does not take the endpoint or the keys.
+    #[error("cannot connect to {endpoint}")]
+    Connect {
+        /// The endpoint as given.
+        endpoint: String,
+        /// What libzmq says.
+        #[source]
+        source: zmq::Error,
+    },
     /// The thread cannot be started.
     #[error("cannot start the client's thread")]
     Thread(#[source] std::io::Error),
 }
 
-/// Settings of a [`Client`].
-#[derive(Clone, Debug)]
-pub struct ClientBuilder {
-    endpoint: String,
-    version: Version,
-    correlation: Correlation,
-    in_flight_max: usize,
-    answer_bytes_max: usize,
-    curve: Option<ClientCurve>,
+/// What a broker says about a service (8/MMI).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MmiStatus {
+    /// 200: a worker is registered for it.
+    Registered,
+    /// 404: no worker is.
+    NotRegistered,
+    /// 501: the broker cannot say.
+    NotImplemented,
 }
 
-impl ClientBuilder {
-    /// Sets the broker's address; default `tcp://127.0.0.1:5555`.
-    #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        self.endpoint = endpoint.into();
-        self
+impl MmiStatus {
+    /// Returns the status of 8/MMI.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Registered => 200,
+            Self::NotRegistered => 404,
+            Self::NotImplemented => 501,
+        }
     }
 
-    /// Sets the protocol version; default MDP/0.1.
-    #[must_use]
-    pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// Sets how answers find their requests; default [`Correlation::Correlated`].
-    #[must_use]
-    pub fn correlation(mut self, correlation: Correlation) -> Self {
-        self.correlation = correlation;
-        self
-    }
-
-    /// Sets how many requests may be in flight; default 10 000. More are refused.
-    #[must_use]
-    pub fn in_flight_max(mut self, requests: usize) -> Self {
-        self.in_flight_max = requests.max(1);
-        self
-    }
-
-    /// Sets how many bytes of PARTIALs are kept for one answer; default 64 MiB. An answer beyond
-    /// it fails.
-    #[must_use]
-    pub fn answer_bytes_max(mut self, bytes: usize) -> Self {
-        self.answer_bytes_max = bytes;
-        self
-    }
-
-    /// Sets the CURVE keys; default none.
-    #[must_use]
-    pub fn curve(mut self, keys: ClientCurve) -> Self {
-        self.curve = Some(keys);
-        self
-    }
-
-    /// Starts the client. The connection is made, and made again, in the background.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::Socket`] for an endpoint or keys libzmq does not take,
-    /// [`ClientError::Thread`] when no thread can be started.
-    pub fn connect(self) -> Result<Client, ClientError> {
-        let context = zmq::Context::new();
-        let line = io::Line::open(context, self.endpoint.clone(), self.curve)
-            .map_err(ClientError::Socket)?;
-        let (waker, wake_source) = wake_pair().map_err(ClientError::Thread)?;
-        let (commands, queue) = mpsc::channel(self.in_flight_max.min(4096));
-        let conversation = Conversation::new(
-            self.version,
-            self.correlation,
-            self.in_flight_max,
-            self.answer_bytes_max,
-        );
-        let thread = io::IoThread::new(line, conversation, Clock::start(), wake_source, queue);
-        std::thread::Builder::new()
-            .name("mdp-client".to_owned())
-            .spawn(move || thread.run())
-            .map_err(ClientError::Thread)?;
-        let waker = WakeOnDrop(Arc::new(waker));
-        let shared = Shared { commands, endpoint: self.endpoint, waker };
-        Ok(Client { shared: Arc::new(shared) })
+    /// Reads the body of a reply; a text after the digits means nothing.
+    fn parse(body: &Frames) -> Result<Self, ClientError> {
+        match body.get(0).and_then(|frame| frame.get(..3)) {
+            Some(b"200") => Ok(Self::Registered),
+            Some(b"404") => Ok(Self::NotRegistered),
+            Some(b"501") => Ok(Self::NotImplemented),
+            Some(_) | None => Err(ClientError::NoStatus),
+        }
     }
 }
 
@@ -138,7 +110,12 @@ impl ClientBuilder {
 #[derive(Debug)]
 struct Shared {
     commands: mpsc::Sender<Command>,
-    endpoint: String,
+    endpoints: Arc<[String]>,
+    current: Arc<AtomicUsize>,
+    /// Until the client is disconnected.
+    open: Mutex<Option<oneshot::Sender<()>>>,
+    timeout: Duration,
+    stream_parts_max: usize,
     waker: WakeOnDrop,
 }
 
@@ -151,23 +128,25 @@ pub struct Client {
 impl Client {
     /// Begins to configure a client.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder {
-            endpoint: "tcp://127.0.0.1:5555".to_owned(),
-            version: Version::V01,
-            correlation: Correlation::default(),
-            in_flight_max: 10_000,
-            answer_bytes_max: 64 << 20,
-            curve: None,
-        }
+        ClientBuilder::default()
     }
 
-    /// Returns the broker's address as given.
+    /// Returns the address of the broker in use.
     pub fn endpoint(&self) -> &str {
-        &self.shared.endpoint
+        let current = self.shared.current.load(Ordering::Relaxed);
+        self.shared.endpoints.get(current).map_or("", String::as_str)
     }
 
-    /// Sends a request and waits for its answer, at most `timeout`. PARTIALs come in front of the
-    /// frames of the final reply.
+    /// Disconnects this client and its clones: requests without answer end at once with
+    /// [`ClientError::Disconnected`], and so do later ones.
+    pub fn disconnect(self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(open.take());
+        self.shared.waker.0.wake();
+    }
+
+    /// Sends a request and waits for its answer, at most `timeout`, or [`ClientBuilder::timeout`]
+    /// for `None`. PARTIALs come in front of the frames of the final reply.
     ///
     /// # Errors
     ///
@@ -175,49 +154,122 @@ impl Client {
     /// - [`ClientError::QueueFull`] when too much is in flight.
     /// - [`ClientError::AnswerTooLarge`] when the PARTIALs exceed the bound.
     /// - [`ClientError::ServiceName`] for a name that mdp.md §7 does not allow.
-    /// - [`ClientError::Disconnected`] when the client's thread is gone.
+    /// - [`ClientError::Disconnected`] when the client is disconnected.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the answer up; the request runs all the same.
-    pub async fn request(
+    /// Dropping the future gives the answer up: the request is not sent again, but a try that was
+    /// sent is not withdrawn, and holds its place in flight until its answer or its time ends.
+    pub async fn send(
         &self,
         service: &str,
         body: impl Into<Frames>,
-        timeout: Duration,
+        timeout: impl Into<Option<Duration>>,
     ) -> Result<Frames, ClientError> {
-        let answer = self.submit(service, body.into(), timeout)?;
+        let answer = self.submit(service, body.into(), timeout.into(), None)?;
         answer.await.unwrap_or(Err(ClientError::Disconnected))
     }
 
-    /// Does what [`Self::request`] does, blocking the thread; not for async contexts.
+    /// Does what [`Self::send`] does, blocking the thread; not for async contexts.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::request`].
+    /// Those of [`Self::send`].
     ///
     /// # Panics
     ///
     /// When called on a thread that runs async tasks.
-    pub fn request_blocking(
+    pub fn send_blocking(
         &self,
         service: &str,
         body: impl Into<Frames>,
-        timeout: Duration,
+        timeout: impl Into<Option<Duration>>,
     ) -> Result<Frames, ClientError> {
-        let answer = self.submit(service, body.into(), timeout)?;
+        let answer = self.submit(service, body.into(), timeout.into(), None)?;
         answer.blocking_recv().unwrap_or(Err(ClientError::Disconnected))
+    }
+
+    /// Sends a request and returns its answer part by part. The time limit is that of the whole
+    /// answer. Only a client of 0.2 gets PARTIALs: to one of 0.1 a broker sends one reply.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::QueueFull`], [`ClientError::ServiceName`] or [`ClientError::Disconnected`] as
+    /// for [`Self::send`]; everything else comes from the stream.
+    pub fn send_stream(
+        &self,
+        service: &str,
+        body: impl Into<Frames>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<ReplyStream, ClientError> {
+        let (sender, parts) = mpsc::channel(self.shared.stream_parts_max);
+        let end = self.submit(service, body.into(), timeout.into(), Some(sender))?;
+        Ok(ReplyStream::new(parts, end))
+    }
+
+    /// Does what [`Self::send_stream`] does, for threads that may block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::send_stream`].
+    pub fn send_stream_blocking(
+        &self,
+        service: &str,
+        body: impl Into<Frames>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<ReplyIter, ClientError> {
+        self.send_stream(service, body, timeout).map(ReplyIter)
+    }
+
+    /// Asks the broker whether a worker is registered for `service` (8/MMI, `mmi.service`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::send`], and [`ClientError::NoStatus`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`Self::send`].
+    pub async fn mmi(
+        &self,
+        service: &ServiceName,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<MmiStatus, ClientError> {
+        let name = service.as_bytes().clone();
+        MmiStatus::parse(&self.send("mmi.service", name, timeout).await?)
+    }
+
+    /// Does what [`Self::mmi`] does, blocking the thread; not for async contexts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::mmi`].
+    ///
+    /// # Panics
+    ///
+    /// When called on a thread that runs async tasks.
+    pub fn mmi_blocking(
+        &self,
+        service: &ServiceName,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<MmiStatus, ClientError> {
+        let name = service.as_bytes().clone();
+        MmiStatus::parse(&self.send_blocking("mmi.service", name, timeout)?)
     }
 
     fn submit(
         &self,
         service: &str,
         body: Frames,
-        timeout: Duration,
+        timeout: Option<Duration>,
+        parts: Option<mpsc::Sender<Frames>>,
     ) -> Result<oneshot::Receiver<Result<Frames, ClientError>>, ClientError> {
         let service = ServiceName::parse(service.as_bytes()).map_err(ClientError::ServiceName)?;
-        let (reply, answer) = oneshot::channel();
-        match self.shared.commands.try_send(Command { service, body, timeout, reply }) {
+        let timeout = timeout.unwrap_or(self.shared.timeout);
+        let question = Question { service, body, timeout, streaming: parts.is_some() };
+        let (end, answer) = oneshot::channel();
+        let caller = Caller { parts, end };
+        match self.shared.commands.try_send(Command { question, caller }) {
             Ok(()) => {
                 self.shared.waker.0.wake();
                 Ok(answer)

@@ -84,6 +84,13 @@ pub fn decode_reply<F: Deref<Target = [u8]>>(version: Version, frames: &[F]) -> 
 pub enum ToBroker {
     /// READY.
     Ready(ServiceName),
+    /// PARTIAL of 0.2; there is none in 0.1.
+    Partial {
+        /// The address frames of the request, echoed.
+        address: SmallVec<[Hop; 1]>,
+        /// The part's body.
+        body: Frames,
+    },
     /// REPLY of 0.1, FINAL of 0.2.
     Reply {
         /// The address frames of the request, echoed.
@@ -108,15 +115,23 @@ pub fn encode_to_broker(version: Version, shape: Shape, message: ToBroker, parts
             parts.push(Part::Static(b"\x01"));
             parts.push(Part::Bytes(service.as_bytes().clone()));
         }
-        ToBroker::Reply { address, body } => {
-            parts.push(Part::Static(version.reply()));
-            parts.extend(address.into_iter().map(Part::Hop));
-            parts.push(Part::Static(b""));
-            parts.extend(body.into_iter().map(Part::Bytes));
-        }
+        ToBroker::Partial { address, body } => write_answer(b"\x03", address, body, parts),
+        ToBroker::Reply { address, body } => write_answer(version.reply(), address, body, parts),
         ToBroker::Heartbeat => parts.push(Part::Static(version.heartbeat())),
         ToBroker::Disconnect => parts.push(Part::Static(version.disconnect())),
     }
+}
+
+fn write_answer(
+    code: &'static [u8],
+    address: SmallVec<[Hop; 1]>,
+    body: Frames,
+    parts: &mut Vec<Part>,
+) {
+    parts.push(Part::Static(code));
+    parts.extend(address.into_iter().map(Part::Hop));
+    parts.push(Part::Static(b""));
+    parts.extend(body.into_iter().map(Part::Bytes));
 }
 
 /// What a worker received.

@@ -1,21 +1,23 @@
-//! The worker's threads: one for the socket, one for the handler.
+//! The worker's thread: one DEALER socket at a time, the answers of the handler, a poll.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
+use super::handler::Runner;
+use super::responder::{Answer, Responder};
 use super::session::{Output, Session};
-use super::{Handler, Outcome};
 use crate::Frames;
-use crate::client::dial;
+use crate::dialer::Dialer;
 use crate::io::{Clock, Inbox, Received, WakeSource, Waker, poll, send_parts};
-use crate::security::ClientCurve;
-use crate::wire::{Part, decode_from_broker, encode_to_broker};
+use crate::wire::{Part, ToBroker, decode_from_broker, encode_to_broker};
 
 /// The longest wait.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Answers of one handler that wait for the socket's thread. More make the handler wait.
+pub(super) const ANSWERS_MAX: usize = 64;
 
 /// Most frames of a request.
 const FRAMES_MAX: usize = 65_536;
@@ -42,26 +44,24 @@ impl StopFlag {
     }
 }
 
-/// The way to the handler and back. One job is out at a time, so one place is enough.
+/// The way to the handler and back.
 pub(super) struct Jobs {
-    todo: SyncSender<(u64, Frames)>,
-    done: Receiver<(u64, Outcome)>,
+    pub(super) runner: Runner,
+    pub(super) answers: Receiver<(u64, Answer)>,
+    /// What responders send into.
+    pub(super) sender: SyncSender<(u64, Answer)>,
+    pub(super) waker: Arc<Waker>,
+    /// Whether the answer to the request in hand can still be sent.
+    pub(super) wanted: Arc<AtomicBool>,
 }
 
-pub(super) fn start_handler(handler: Handler, waker: Arc<Waker>) -> std::io::Result<Jobs> {
-    let (todo, jobs) = sync_channel::<(u64, Frames)>(1);
-    let (outcomes, done) = sync_channel(1);
-    std::thread::Builder::new().name("mdp-handler".to_owned()).spawn(move || {
-        // Ends when the socket's thread drops its end.
-        while let Ok((number, body)) = jobs.recv() {
-            let outcome = catch_unwind(AssertUnwindSafe(|| handler(body)));
-            if outcomes.send((number, outcome.unwrap_or(Outcome::Reject))).is_err() {
-                return;
-            }
-            waker.wake();
-        }
-    })?;
-    Ok(Jobs { todo, done })
+impl Jobs {
+    fn run(&mut self, number: u64, body: Frames) {
+        self.wanted = Arc::new(AtomicBool::new(true));
+        let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+        let responder = Responder::new(number, sender, waker, Arc::clone(&self.wanted));
+        self.runner.run(body, responder);
+    }
 }
 
 /// Everything the socket's thread owns; the socket drops before its context.
@@ -75,8 +75,9 @@ pub(super) struct IoThread {
     /// A socket already connected, for the first conversation.
     pub(super) spare: Option<zmq::Socket>,
     pub(super) endpoint: String,
-    pub(super) curve: Option<ClientCurve>,
-    pub(super) context: zmq::Context,
+    pub(super) dialer: Dialer,
+    /// Since when the socket has had no room.
+    pub(super) stalled_since: Option<Duration>,
 }
 
 impl IoThread {
@@ -101,25 +102,69 @@ impl IoThread {
         if self.stop.is_raised() {
             self.session.stop();
         }
-        while let Ok((number, outcome)) = self.jobs.done.try_recv() {
-            self.session.on_outcome(now, number, outcome);
-        }
-        if !self.flush(parts)? {
+        if !self.flush(now, parts)? || !self.take_answers(now, parts)? {
             return Ok(false);
         }
         self.receive(now, inbox)?;
         self.session.handle_timeout(now);
-        self.flush(parts)
+        self.flush(now, parts)
     }
 
     fn wait(&self) -> Result<(), zmq::Error> {
-        let due = self.session.poll_timeout();
+        let patience = self.session.broker_expiry();
+        let stall_end = self.stalled_since.map(|since| since.saturating_add(patience));
+        let due = [self.session.poll_timeout(), stall_end].into_iter().flatten().min();
         let timeout = due.map_or(IDLE, |due| due.saturating_sub(self.clock.now()).min(IDLE));
         let wake = zmq::PollItem::from_fd(self.wakes.fd(), zmq::POLLIN);
+        let room =
+            if self.stalled_since.is_some() { zmq::POLLOUT } else { zmq::PollEvents::empty() };
         match &self.socket {
-            Some(socket) => poll(&mut [wake, socket.as_poll_item(zmq::POLLIN)], timeout),
+            Some(socket) => poll(&mut [wake, socket.as_poll_item(zmq::POLLIN | room)], timeout),
             None => poll(&mut [wake], timeout),
         }
+    }
+
+    /// Takes answers while the socket has room for them, so that a handler waits for a broker that is
+    /// slower; `false` when the worker is finished.
+    fn take_answers(&mut self, now: Duration, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
+        for _ in 0..ANSWERS_MAX {
+            if !self.has_room()? {
+                let since = *self.stalled_since.get_or_insert(now);
+                if now.saturating_sub(since) >= self.session.broker_expiry() {
+                    self.give_up(now);
+                }
+                return self.flush(now, parts);
+            }
+            self.stalled_since = None;
+            let Ok((number, answer)) = self.jobs.answers.try_recv() else {
+                return Ok(true);
+            };
+            match answer {
+                Answer::Partial(body) => self.session.on_part(now, number, body),
+                Answer::Done(outcome) => self.session.on_outcome(now, number, outcome),
+            }
+            if !self.flush(now, parts)? {
+                return Ok(false);
+            }
+        }
+        // More may wait, and nobody says so again.
+        self.jobs.waker.wake();
+        Ok(true)
+    }
+
+    /// Says whether the socket takes a message; without one every answer is discarded.
+    fn has_room(&self) -> Result<bool, zmq::Error> {
+        let Some(socket) = &self.socket else {
+            return Ok(true);
+        };
+        Ok(socket.get_events()?.contains(zmq::POLLOUT))
+    }
+
+    /// Closes a socket that takes nothing, at once, so that nothing follows what was lost.
+    fn give_up(&mut self, now: Duration) {
+        self.socket = None;
+        self.stalled_since = None;
+        self.session.on_send_failed(now);
     }
 
     fn receive(&mut self, now: Duration, inbox: &mut Inbox) -> Result<(), zmq::Error> {
@@ -139,37 +184,41 @@ impl IoThread {
     }
 
     /// Does what the session wants; `false` when it is finished.
-    fn flush(&mut self, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
+    fn flush(&mut self, now: Duration, parts: &mut Vec<Part>) -> Result<bool, zmq::Error> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Open => {
                     let socket = match self.spare.take() {
                         Some(socket) => socket,
-                        None => dial(&self.context, &self.endpoint, self.curve.as_ref())?,
+                        None => self.dialer.dial(&self.endpoint)?,
                     };
                     self.socket = Some(socket);
                 }
-                Output::Send(message) => {
-                    let (version, shape) = self.session.dialect();
-                    encode_to_broker(version, shape, message, parts);
-                    if let Some(socket) = &self.socket
-                        && let Err(error) = send_parts(socket, parts)
-                    {
-                        // The broker does not take anything: its silence ends the session.
-                        tracing::debug!(%error, "the broker takes no message");
-                    }
-                    parts.clear();
+                Output::Send(message) => self.send(now, message, parts),
+                Output::Close => {
+                    self.socket = None;
+                    self.jobs.wanted.store(false, Ordering::Relaxed);
                 }
-                Output::Close => self.socket = None,
-                Output::Run(number, body) => {
-                    if self.jobs.todo.send((number, body)).is_err() {
-                        tracing::error!("the worker's handler thread is gone");
-                        return Ok(false);
-                    }
-                }
+                Output::Run(number, body) => self.jobs.run(number, body),
                 Output::Finished => return Ok(false),
             }
         }
         Ok(true)
+    }
+
+    fn send(&mut self, now: Duration, message: ToBroker, parts: &mut Vec<Part>) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        // A heartbeat that finds no room is not missed: what fills the queue is a sign of life too.
+        let dispensable = matches!(message, ToBroker::Heartbeat | ToBroker::Disconnect);
+        let (version, shape) = self.session.dialect();
+        encode_to_broker(version, shape, message, parts);
+        if let Err(error) = send_parts(socket, parts)
+            && !dispensable
+        {
+            tracing::debug!(%error, "the broker takes no message");
+            self.give_up(now);
+        }
     }
 }

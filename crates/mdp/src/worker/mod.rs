@@ -1,24 +1,33 @@
 //! A worker: a handler registered for one service.
 //!
 //! The socket is served by a thread of its own, so heartbeats go on while the handler works
-//! (mdp.md §11.5). With a concurrency of n there are n such threads, each a worker of its own to
-//! the broker, since MDP gives a worker one request at a time.
+//! (mdp.md §11.5). With a concurrency of n there are n such threads for each broker, each a worker
+//! of its own to it, since MDP gives a worker one request at a time.
 
+mod handler;
 mod io;
+mod responder;
 mod session;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::client::dial;
+pub use responder::{Responder, Unwanted};
+
+use crate::brokers::Brokers;
+use crate::dialer::{Dialer, FRAME_BYTES_MAX, QUEUE_MAX};
 use crate::io::{Clock, random_u64, wake_pair};
-use crate::security::ClientCurve;
+use crate::security::{ClientCurve, has_curve};
 use crate::service_name::is_mmi;
 use crate::wire::{Shape, Version};
 use crate::{Frames, ServiceName};
-use io::StopFlag;
+use handler::Handler;
+use io::{ANSWERS_MAX, Jobs, StopFlag};
 use session::{Session, Tunables};
 
 /// What a handler made of a request.
@@ -37,8 +46,6 @@ impl From<Frames> for Outcome {
     }
 }
 
-type Handler = Arc<dyn Fn(Frames) -> Outcome + Send + Sync>;
-
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,9 +53,15 @@ pub enum WorkerError {
     /// No handler was given.
     #[error("a worker needs a handler")]
     NoHandler,
+    /// An async handler was given and the worker is started outside a tokio runtime.
+    #[error("an async handler needs a tokio runtime to run in")]
+    NoRuntime,
     /// Names beginning with `mmi.` are the broker's own.
     #[error("names beginning with mmi. are the broker's own")]
     Reserved,
+    /// CURVE keys were given and this libzmq has no CURVE.
+    #[error("this libzmq was built without CURVE")]
+    NoCurve,
     /// libzmq does not take the endpoint or the keys.
     #[error("cannot connect to {endpoint}")]
     Connect {
@@ -67,9 +80,10 @@ pub enum WorkerError {
 #[derive(Clone)]
 pub struct WorkerBuilder {
     service: ServiceName,
-    endpoint: String,
+    brokers: Brokers,
     tunables: Tunables,
     concurrency: usize,
+    frame_bytes_max: i64,
     curve: Option<ClientCurve>,
     handler: Option<Handler>,
 }
@@ -78,16 +92,36 @@ impl std::fmt::Debug for WorkerBuilder {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("WorkerBuilder")
             .field("service", &self.service)
-            .field("endpoint", &self.endpoint)
+            .field("brokers", &self.brokers)
             .finish_non_exhaustive()
     }
 }
 
 impl WorkerBuilder {
-    /// Sets the broker's address; default `tcp://127.0.0.1:5555`.
+    /// Sets the broker's host; default `127.0.0.1`.
     #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        self.endpoint = endpoint.into();
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.brokers.set_host(host.into());
+        self
+    }
+
+    /// Sets the broker's port; default 5555.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.brokers.set_port(port);
+        self
+    }
+
+    /// Sets the broker's address in libzmq's notation, in place of host and port.
+    #[must_use]
+    pub fn endpoint(self, endpoint: impl Into<String>) -> Self {
+        self.endpoints([endpoint])
+    }
+
+    /// Serves several brokers at once, live/live (mdp.md §12.7): each gets a worker of its own.
+    #[must_use]
+    pub fn endpoints<T: Into<String>>(mut self, endpoints: impl IntoIterator<Item = T>) -> Self {
+        self.brokers.set_endpoints(endpoints.into_iter().map(Into::into).collect());
         self
     }
 
@@ -100,7 +134,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets how many requests are worked on at once; default 1. Each costs two threads.
+    /// Sets how many requests of each broker are worked on at once; default 1. Each costs a thread,
+    /// and one more for a handler that may block.
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests.max(1);
@@ -130,6 +165,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Sets how many bytes one frame of the broker may have; default 64 MiB. Beyond it the connection
+    /// is closed.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
+        self.frame_bytes_max = bytes.into();
+        self
+    }
+
     /// Sets the CURVE keys; default none.
     #[must_use]
     pub fn curve(mut self, keys: ClientCurve) -> Self {
@@ -137,13 +180,45 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets what answers the requests. It may block; a panic rejects the request.
+    /// Sets what answers the requests. It runs in a thread of its own and may block; a panic
+    /// rejects the request.
     #[must_use]
     pub fn handler<R: Into<Outcome>>(
-        mut self,
+        self,
         handler: impl Fn(Frames) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.handler = Some(Arc::new(move |frames| handler(frames).into()));
+        self.streaming_handler(move |request, responder| {
+            let outcome = handler(request).into();
+            finish(responder, outcome);
+        })
+    }
+
+    /// Sets what answers the requests in parts, or later, or from elsewhere: the [`Responder`] may
+    /// be moved to another thread or task. The handler runs as that of [`Self::handler`] does.
+    #[must_use]
+    pub fn streaming_handler(
+        mut self,
+        handler: impl Fn(Frames, Responder) + Send + Sync + 'static,
+    ) -> Self {
+        self.handler = Some(Handler::Blocking(Arc::new(handler)));
+        self
+    }
+
+    /// Sets a future that answers the requests. It runs as a task of the runtime in which the
+    /// worker is started and must not block; a panic rejects the request.
+    #[must_use]
+    pub fn async_handler<R, F>(
+        mut self,
+        handler: impl Fn(Frames) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: Into<Outcome>,
+        F: Future<Output = R> + Send + 'static,
+    {
+        self.handler = Some(Handler::Async(Arc::new(move |request, responder| {
+            let answer = handler(request);
+            Box::pin(async move { finish(responder, answer.await.into()) })
+        })));
         self
     }
 
@@ -158,23 +233,30 @@ impl WorkerBuilder {
         if is_mmi(self.service.as_bytes()) {
             return Err(WorkerError::Reserved);
         }
-        let mut worker = Worker { lanes: Vec::with_capacity(self.concurrency) };
-        for _ in 0..self.concurrency {
-            worker.lanes.push(self.start_lane(Arc::clone(&handler))?);
+        if self.curve.is_some() && !has_curve() {
+            return Err(WorkerError::NoCurve);
+        }
+        let mut worker = Worker { lanes: Vec::new() };
+        for endpoint in self.brokers.endpoints() {
+            for _ in 0..self.concurrency {
+                worker.lanes.push(self.start_lane(&endpoint, handler.clone())?);
+            }
         }
         Ok(worker)
     }
 
-    fn start_lane(&self, handler: Handler) -> Result<Lane, WorkerError> {
+    fn start_lane(&self, endpoint: &str, handler: Handler) -> Result<Lane, WorkerError> {
         let (waker, wake_source) = wake_pair().map_err(WorkerError::Thread)?;
         let waker = Arc::new(waker);
         let stop = StopFlag::new(Arc::clone(&waker));
-        let jobs = io::start_handler(handler, waker).map_err(WorkerError::Thread)?;
-        let context = zmq::Context::new();
+        let (sender, answers) = sync_channel(ANSWERS_MAX);
+        let wanted = Arc::new(AtomicBool::new(false));
+        let jobs = Jobs { runner: handler.start()?, answers, sender, waker, wanted };
+        let dialer = Dialer::new(self.curve.clone(), self.frame_bytes_max, QUEUE_MAX);
         // Connected here, so that a wrong address or key is an error and not silence.
-        let spare = dial(&context, &self.endpoint, self.curve.as_ref());
-        let spare = spare
-            .map_err(|source| WorkerError::Connect { endpoint: self.endpoint.clone(), source })?;
+        let spare = dialer
+            .dial(endpoint)
+            .map_err(|source| WorkerError::Connect { endpoint: endpoint.to_owned(), source })?;
         let (done, ended) = oneshot::channel();
         let thread = io::IoThread {
             session: Session::new(self.service.clone(), self.tunables.clone(), random_u64()),
@@ -184,9 +266,9 @@ impl WorkerBuilder {
             jobs,
             socket: None,
             spare: Some(spare),
-            endpoint: self.endpoint.clone(),
-            curve: self.curve.clone(),
-            context,
+            endpoint: endpoint.to_owned(),
+            dialer,
+            stalled_since: None,
         };
         std::thread::Builder::new()
             .name("mdp-worker".to_owned())
@@ -196,6 +278,13 @@ impl WorkerBuilder {
             })
             .map_err(WorkerError::Thread)?;
         Ok(Lane { stop, ended })
+    }
+}
+
+fn finish(responder: Responder, outcome: Outcome) {
+    match responder.finish(outcome) {
+        // The socket's thread discards what nobody waits for.
+        Ok(()) | Err(Unwanted) => {}
     }
 }
 
@@ -227,9 +316,10 @@ impl Worker {
     pub fn builder(service: ServiceName) -> WorkerBuilder {
         WorkerBuilder {
             service,
-            endpoint: "tcp://127.0.0.1:5555".to_owned(),
+            brokers: Brokers::default(),
             tunables: Tunables::default(),
             concurrency: 1,
+            frame_bytes_max: FRAME_BYTES_MAX,
             curve: None,
             handler: None,
         }
@@ -240,7 +330,8 @@ impl Worker {
         WorkerStop(self.lanes.iter().map(|lane| lane.stop.clone()).collect())
     }
 
-    /// Finishes the requests in hand, sends DISCONNECT and waits for the end (mdp.md §8.10).
+    /// Finishes the requests in hand, sends DISCONNECT and waits for the end (mdp.md §8.10): until
+    /// every [`Responder`] is answered or dropped.
     ///
     /// # Cancel safety
     ///

@@ -8,8 +8,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Outcome;
+use crate::back_off::BackOff;
 use crate::wire::{FromBroker, Hop, Shape, ToBroker, Version};
 use crate::{Frames, ServiceName};
+
+/// Bytes of parts kept for one reply of 0.1, which has no PARTIAL. Beyond it the request is rejected.
+const PART_BYTES_MAX: usize = 16 << 20;
 
 /// Times and dialect of a worker.
 #[derive(Clone, Debug)]
@@ -68,6 +72,9 @@ struct Connection {
 struct Job {
     number: u64,
     address: SmallVec<[Hop; 1]>,
+    /// Of 0.1: what comes in front of the final frames.
+    parts: Frames,
+    part_bytes: usize,
 }
 
 /// One worker's conversation with its broker.
@@ -82,12 +89,13 @@ pub(super) struct Session {
     stopping: bool,
     /// Connections in a row on which the broker said nothing good.
     failures: u32,
-    random: u64,
+    back_off: BackOff,
     outputs: VecDeque<Output>,
 }
 
 impl Session {
     pub(super) fn new(service: ServiceName, tunables: Tunables, seed: u64) -> Self {
+        let back_off = BackOff::new(tunables.reconnect_first, tunables.reconnect_longest, seed);
         Self {
             service,
             tunables,
@@ -96,13 +104,18 @@ impl Session {
             running: None,
             stopping: false,
             failures: 0,
-            random: seed,
+            back_off,
             outputs: VecDeque::new(),
         }
     }
 
     pub(super) fn dialect(&self) -> (Version, Shape) {
         (self.tunables.version, self.tunables.shape)
+    }
+
+    /// Returns how long a broker may show no life.
+    pub(super) fn broker_expiry(&self) -> Duration {
+        self.tunables.broker_expiry
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
@@ -133,7 +146,7 @@ impl Session {
             }
             State::Open(connection) => {
                 if self.silence_end(connection).is_some_and(|end| end <= now) {
-                    self.back_off(now);
+                    self.start_over(now);
                 } else if connection.heartbeat_at <= now {
                     self.heartbeat(now);
                 }
@@ -159,20 +172,12 @@ impl Session {
 
     /// Closes the socket and waits before the next one. A job in hand is forgotten: the broker has
     /// given it to somebody else.
-    fn back_off(&mut self, now: Duration) {
+    fn start_over(&mut self, now: Duration) {
         self.outputs.push_back(Output::Close);
-        let doubled = self.tunables.reconnect_first.saturating_mul(1 << self.failures.min(16));
-        let delay = doubled.min(self.tunables.reconnect_longest);
+        let delay = self.back_off.delay(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let jitter = delay / 4 * (self.next_random() % 256) / 256;
-        self.state = State::BackOff { until: now + delay + jitter };
+        self.state = State::BackOff { until: now + delay };
         self.finish_if_stopping();
-    }
-
-    fn next_random(&mut self) -> u32 {
-        // A linear congruential step: spreading reconnects needs no more.
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        u32::try_from(self.random >> 32).unwrap_or(0)
     }
 
     pub(super) fn on_message(&mut self, now: Duration, message: FromBroker) {
@@ -181,7 +186,7 @@ impl Session {
         };
         connection.last_rx = now;
         match message {
-            FromBroker::Disconnect => return self.back_off(now),
+            FromBroker::Disconnect => return self.start_over(now),
             FromBroker::Heartbeat => {}
             FromBroker::Request { address, body } => {
                 if connection.job.is_some() || self.stopping {
@@ -189,7 +194,8 @@ impl Session {
                     return self.leave(now);
                 }
                 self.jobs += 1;
-                connection.job = Some(Job { number: self.jobs, address });
+                let (number, parts) = (self.jobs, Frames::new());
+                connection.job = Some(Job { number, address, parts, part_bytes: 0 });
                 self.running = Some(self.jobs);
                 self.outputs.push_back(Output::Run(self.jobs, body));
             }
@@ -200,7 +206,30 @@ impl Session {
     /// Signs off and starts over.
     fn leave(&mut self, now: Duration) {
         self.outputs.push_back(Output::Send(ToBroker::Disconnect));
-        self.back_off(now);
+        self.start_over(now);
+    }
+
+    /// Sends a part of an answer on, or keeps it for a reply of 0.1.
+    pub(super) fn on_part(&mut self, now: Duration, number: u64, body: Frames) {
+        let State::Open(connection) = &mut self.state else {
+            return;
+        };
+        let Some(job) = connection.job.as_mut().filter(|job| job.number == number) else {
+            return;
+        };
+        match self.tunables.version {
+            Version::V02 => {
+                let part = ToBroker::Partial { address: job.address.clone(), body };
+                self.outputs.push_back(Output::Send(part));
+            }
+            Version::V01 => {
+                job.part_bytes = job.part_bytes.saturating_add(body.byte_len());
+                job.parts.extend(body);
+                if job.part_bytes > PART_BYTES_MAX {
+                    self.leave(now);
+                }
+            }
+        }
     }
 
     pub(super) fn on_outcome(&mut self, now: Duration, number: u64, outcome: Outcome) {
@@ -209,18 +238,26 @@ impl Session {
         }
         if let State::Open(connection) = &mut self.state
             && connection.job.as_ref().is_some_and(|job| job.number == number)
-            && let Some(job) = connection.job.take()
+            && let Some(Job { address, mut parts, .. }) = connection.job.take()
         {
             connection.last_rx = now;
             match outcome {
                 Outcome::Reply(body) => {
-                    let reply = ToBroker::Reply { address: job.address, body };
+                    parts.extend(body);
+                    let reply = ToBroker::Reply { address, body: parts };
                     self.outputs.push_back(Output::Send(reply));
                 }
                 Outcome::Reject => self.leave(now),
             }
         }
         self.finish_if_stopping();
+    }
+
+    /// The socket does not take a message: what comes after it would have a hole before it.
+    pub(super) fn on_send_failed(&mut self, now: Duration) {
+        if matches!(self.state, State::Open(_)) {
+            self.start_over(now);
+        }
     }
 
     /// Ends the conversation as soon as no request is in hand.
@@ -362,6 +399,53 @@ mod tests {
         it.on_outcome(at(2), 1, Outcome::Reply(Frames::from(["A"])));
         let bye = Output::Send(ToBroker::Disconnect);
         assert_eq!(drain(&mut it), [reply("A"), bye, Output::Close, Output::Finished]);
+    }
+
+    #[test]
+    fn parts_are_sent_as_they_come_or_before_the_final_frames() {
+        // Rule: mdp §5.2 — a worker of 0.2 answers with PARTIALs and one FINAL
+        let tunables = Tunables { version: Version::V02, ..Tunables::default() };
+        let mut it = Session::new("echo".parse().unwrap(), tunables, 7);
+        it.handle_timeout(at(0));
+        it.on_message(at(1), request("a"));
+        drain(&mut it);
+        it.on_part(at(2), 1, Frames::from(["1"]));
+        it.on_part(at(2), 9, Frames::from(["of another request"]));
+        it.on_outcome(at(3), 1, Outcome::Reply(Frames::from(["2"])));
+        it.on_part(at(4), 1, Frames::from(["too late"]));
+        let address = SmallVec::from_iter([Hop::from(b"T".as_slice())]);
+        let part = Output::Send(ToBroker::Partial { address, body: Frames::from(["1"]) });
+        assert_eq!(drain(&mut it), [part, reply("2")]);
+
+        let mut it = opened();
+        it.on_message(at(1), request("a"));
+        drain(&mut it);
+        it.on_part(at(2), 1, Frames::from(["1"]));
+        it.on_part(at(2), 1, Frames::from(["2"]));
+        it.on_outcome(at(3), 1, Outcome::Reply(Frames::from(["3"])));
+        let address = SmallVec::from_iter([Hop::from(b"T".as_slice())]);
+        let body = Frames::from(["1", "2", "3"]);
+        assert_eq!(drain(&mut it), [Output::Send(ToBroker::Reply { address, body })]);
+    }
+
+    #[test]
+    fn parts_kept_for_a_reply_of_01_are_bounded() {
+        let mut it = opened();
+        it.on_message(at(1), request("a"));
+        drain(&mut it);
+        it.on_part(at(2), 1, Frames::from([vec![0; PART_BYTES_MAX]]));
+        assert_eq!(drain(&mut it), []);
+        it.on_part(at(2), 1, Frames::from(["1"]));
+        assert_eq!(drain(&mut it), [Output::Send(ToBroker::Disconnect), Output::Close]);
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_is_left() {
+        let mut it = opened();
+        it.on_send_failed(at(1));
+        assert_eq!(drain(&mut it), [Output::Close]);
+        it.on_send_failed(at(2));
+        assert_eq!(drain(&mut it), []);
     }
 
     #[test]
