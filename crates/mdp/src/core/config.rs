@@ -75,7 +75,8 @@ pub struct CoreConfig {
     pub request_ttl: Duration,
     /// Requests in hand per client connection; default 10 000. The newest is dropped.
     pub per_client_max: usize,
-    /// Bytes of all requests in hand, 256 added for each; default 256 MiB. The newest is dropped.
+    /// Bytes of all requests in hand and of the PARTIALs kept for them, 256 added for each request;
+    /// default 256 MiB. The newest is dropped.
     pub held_bytes_max: usize,
     /// Distinct services remembered; default 10 000. A request for one more is dropped unless an
     /// unused service can be forgotten.

@@ -262,14 +262,8 @@ impl BrokerCore {
         let service = Some(request.service);
         let attempts_max =
             self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
-        let streamed = match &mut request.partials {
-            Partials::Forwarded => true,
-            Partials::Kept(frames, bytes) => {
-                *frames = Frames::new();
-                *bytes = 0;
-                false
-            }
-        };
+        let streamed = matches!(request.partials, Partials::Forwarded);
+        self.held_bytes -= request.forget_parts();
         if matches!(request.from, Origin::Gone) || self.phase == Phase::Stopped {
             self.finish(key, Err(RequestError::Stopped));
         } else if streamed || request.attempts >= attempts_max {
