@@ -62,6 +62,7 @@ impl LocalService for WhoAmI {
 
 #[tokio::test]
 async fn keys_let_in_and_name_the_caller() {
+    // Rule: mdp §16.2 — without CURVE in libzmq everything else works, and asking for it is an error
     // Rule: mdp §14.1 — a CURVE connection's user is its public key, taken from the message
     let only = AllowedKeys::from_z85([CLIENT_PUBLIC]).unwrap();
     let Some(broker) = start_if_possible(only) else {

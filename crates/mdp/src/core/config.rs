@@ -156,3 +156,25 @@ impl CoreConfig {
         self.services.get(service).unwrap_or(&self.default_policy).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        // Rule: mdp §12.6 — the defaults are the suggested ones
+        let it = CoreConfig::default();
+        assert_eq!(it.heartbeat_interval, Duration::from_secs(1));
+        assert_eq!(it.worker_expiry, Duration::from_millis(7500));
+        assert_eq!(it.request_ttl, Duration::from_secs(60));
+        assert_eq!(it.default_policy.busy_timeout, Duration::from_secs(900));
+        assert_eq!((it.default_policy.attempts_max, it.default_policy.queue_max), (2, 10_000));
+        assert_eq!((it.held_bytes_max, it.per_client_max), (256 << 20, 10_000));
+        assert_eq!((it.services_max, it.service_idle), (10_000, Duration::from_secs(300)));
+        assert_eq!((it.wire.frames_max, it.partial_bytes_max), (1024, 16 << 20));
+        assert_eq!((it.address_mode, it.duplicate_ready), Default::default());
+        assert_eq!(it.partial_policy, PartialPolicy::Concatenate);
+        assert!(!it.wire.dialects.majortomo && !it.wire.dialects.zproto && !it.mmi_extensions);
+    }
+}
