@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use buswire_mdp::core::{CoreConfig, Farewell};
+use buswire_mdp::core::{AdminError, CoreConfig, Farewell, WorkerState};
 use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
 use buswire_mdp::{
     BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, Frames, LocalRequest, LocalService,
+    ServiceName,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -277,4 +278,57 @@ async fn every_call_wakes_the_broker() {
         }
     };
     tokio::time::timeout(PATIENCE, calls).await.expect("300 calls, each a fraction of a pause");
+}
+
+/// Receives until something other than a heartbeat comes.
+fn hear(worker: &zmq::Socket) -> Vec<Vec<u8>> {
+    loop {
+        let heard = worker.recv_multipart(0).expect("a message in time");
+        if heard[2] != b"\x04" {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_pauses_and_drains() {
+    // Rule: mdp §8.10 — a drained worker's last answer arrives before its DISCONNECT
+    let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+    let work: ServiceName = "work".parse().unwrap();
+    broker.pause(&work).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn({
+        let (broker, work) = (broker.clone(), work.clone());
+        async move { broker.request(&work, Frames::from(["x"]), PATIENCE).await }
+    });
+    let worker = dealer(&endpoint);
+    worker.send_multipart([&b""[..], b"MDPW01", b"\x01", b"work"], 0).unwrap();
+    // Registered, and kept waiting although there is work.
+    let info = loop {
+        let info = broker.services().await.into_iter().find(|info| info.name == work);
+        match info.filter(|info| (info.idle, info.queued) == (1, 1)) {
+            Some(info) => break info,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert!(info.paused);
+    broker.resume(&work).await.unwrap();
+    let (worker, request) = tokio::task::spawn_blocking(move || {
+        let request = hear(&worker);
+        (worker, request)
+    })
+    .await
+    .unwrap();
+    let busy = broker.workers().await.remove(0);
+    assert_eq!((busy.service, busy.state), (work, WorkerState::Busy));
+    broker.drain_worker(busy.id).await.unwrap();
+    assert_eq!(broker.workers().await[0].state, WorkerState::Draining);
+    let reply = [&b""[..], b"MDPW01", b"\x03", &request[3], b"", b"done"];
+    worker.send_multipart(reply, 0).unwrap();
+    let answer = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(answer, Ok(Frames::from(["done"])));
+    let goodbye = tokio::task::spawn_blocking(move || hear(&worker)).await.unwrap();
+    assert_eq!(goodbye, [&b""[..], b"MDPW01", b"\x05"]);
+    assert_eq!(broker.disconnect_worker(busy.id).await, Err(AdminError::UnknownWorker));
+    assert!(broker.workers().await.is_empty());
 }
