@@ -9,11 +9,16 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use buswire_mdp::core::{CoreConfig, Farewell};
+use buswire_mdp::core::{AdminError, CoreConfig, Farewell, WorkerState};
 use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
-use buswire_mdp::{Broker, BrokerConfig, BrokerHandle, Client, Frames};
+use buswire_mdp::{
+    BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, Frames, LocalRequest, LocalService,
+    ServiceName,
+};
 use common::PATIENCE;
 use common::python::{Running, run, run_with};
 
@@ -59,6 +64,7 @@ async fn dealer_client_with_many_in_flight() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streaming_with_02() {
+    // Rule: mdp §5.1 — a 0.2 client gets PARTIAL 02 in the worker's order and one FINAL 03
     // Rule: mdp §5 — PARTIAL and FINAL are translated to the client's codes
     // Rule: mdp §6.2 — a 0.1 client gets the parts and the final frames in one REPLY
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
@@ -86,6 +92,7 @@ async fn garbage_and_oversize() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backbone_habits() {
+    // Rule: mdp §9.1 — register, request, response and heart beat are the frames of the document
     // Rule: mdp §9.3 — the Backbone compatibility checklist holds
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("backbone.py", &endpoint).await;
@@ -156,4 +163,121 @@ async fn worked_examples_over_real_sockets() {
         let file = format!("{}/tests/examples/21.{number}.txt", env!("CARGO_MANIFEST_DIR"));
         run_with("examples.py", &[&endpoint, &file]).await;
     }
+}
+
+fn dealer(endpoint: &str) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.connect(endpoint).unwrap();
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_starves_no_timer() {
+    // Rule: mdp §12.2 — messages are handled in batches, so that timers run under any load
+    let broker = Broker::start(BrokerConfig {
+        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        core: quick(),
+        batch_max: 10,
+        ..BrokerConfig::default()
+    })
+    .unwrap();
+    let endpoint = broker.endpoints().remove(0);
+    let over = Arc::new(AtomicBool::new(false));
+    let (flooded, ended) = (endpoint.clone(), Arc::clone(&over));
+    let flood = std::thread::spawn(move || {
+        let socket = dealer(&flooded);
+        while !ended.load(Ordering::SeqCst) {
+            socket.send_multipart(["nothing", "of", "sense"], 0).unwrap();
+        }
+    });
+    let silent = tokio::task::spawn_blocking(move || {
+        let worker = dealer(&endpoint);
+        worker.send_multipart([&b""[..], b"MDPW01", b"\x01", b"work"], 0).unwrap();
+        let mut heard = worker.recv_multipart(0).expect("a heartbeat");
+        while heard[2] == b"\x04" {
+            heard = worker.recv_multipart(0).expect("the end");
+        }
+        heard[2].clone()
+    });
+    assert_eq!(silent.await.unwrap(), b"\x05", "it expires in the middle of the flood");
+    over.store(true, Ordering::SeqCst);
+    flood.join().unwrap();
+}
+
+struct Echo;
+
+impl LocalService for Echo {
+    fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
+        Box::pin(async move { request.frames })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_wakes_the_broker() {
+    // Rule: mdp §16.3 — work from other threads wakes the poll; none waits for its longest pause
+    let (broker, _) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+    let echo = "echo".parse().unwrap();
+    broker.register(&echo, Arc::new(Echo)).await.unwrap();
+    let calls = async {
+        for _ in 0..300 {
+            let body = Frames::from(["x"]);
+            assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
+        }
+    };
+    tokio::time::timeout(PATIENCE, calls).await.expect("300 calls, each a fraction of a pause");
+}
+
+/// Receives until something other than a heartbeat comes.
+fn hear(worker: &zmq::Socket) -> Vec<Vec<u8>> {
+    loop {
+        let heard = worker.recv_multipart(0).expect("a message in time");
+        if heard[2] != b"\x04" {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_pauses_and_drains() {
+    // Rule: mdp §8.10 — a drained worker's last answer arrives before its DISCONNECT
+    let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+    let work: ServiceName = "work".parse().unwrap();
+    broker.pause(&work).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn({
+        let (broker, work) = (broker.clone(), work.clone());
+        async move { broker.request(&work, Frames::from(["x"]), PATIENCE).await }
+    });
+    let worker = dealer(&endpoint);
+    worker.send_multipart([&b""[..], b"MDPW01", b"\x01", b"work"], 0).unwrap();
+    // Registered, and kept waiting although there is work.
+    let info = loop {
+        let info = broker.services().await.into_iter().find(|info| info.name == work);
+        match info.filter(|info| (info.idle, info.queued) == (1, 1)) {
+            Some(info) => break info,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert!(info.paused);
+    broker.resume(&work).await.unwrap();
+    let (worker, request) = tokio::task::spawn_blocking(move || {
+        let request = hear(&worker);
+        (worker, request)
+    })
+    .await
+    .unwrap();
+    let busy = broker.workers().await.remove(0);
+    assert_eq!((busy.service, busy.state), (work, WorkerState::Busy));
+    broker.drain_worker(busy.id).await.unwrap();
+    assert_eq!(broker.workers().await[0].state, WorkerState::Draining);
+    let reply = [&b""[..], b"MDPW01", b"\x03", &request[3], b"", b"done"];
+    worker.send_multipart(reply, 0).unwrap();
+    let answer = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(answer, Ok(Frames::from(["done"])));
+    let goodbye = tokio::task::spawn_blocking(move || hear(&worker)).await.unwrap();
+    assert_eq!(goodbye, [&b""[..], b"MDPW01", b"\x05"]);
+    assert_eq!(broker.disconnect_worker(busy.id).await, Err(AdminError::UnknownWorker));
+    assert!(broker.workers().await.is_empty());
 }

@@ -132,8 +132,10 @@ const WITHIN: &str = "inproc://mdp";
 /// The endpoints that others can reach.
 pub(super) fn reachable_endpoints(broker: &mdp::BrokerHandle) -> Vec<String> {
     let mut endpoints = broker.endpoints();
-    endpoints.extend(broker.worker_endpoints());
-    endpoints.dedup();
+    let workers = broker.worker_endpoints();
+    if workers != endpoints {
+        endpoints.extend(workers);
+    }
     endpoints.retain(|endpoint| endpoint != WITHIN);
     endpoints
 }
