@@ -11,11 +11,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use buswire_mdp::core::{CoreConfig, Farewell};
 use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
-use buswire_mdp::{Broker, BrokerConfig, BrokerHandle, Client, Frames};
+use buswire_mdp::{
+    BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, Frames, LocalRequest, LocalService,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -111,6 +115,7 @@ async fn dealer_client_with_many_in_flight() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streaming_with_02() {
+    // Rule: mdp §5.1 — a 0.2 client gets PARTIAL 02 in the worker's order and one FINAL 03
     // Rule: mdp §5 — PARTIAL and FINAL are translated to the client's codes
     // Rule: mdp §6.2 — a 0.1 client gets the parts and the final frames in one REPLY
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
@@ -138,6 +143,7 @@ async fn garbage_and_oversize() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backbone_habits() {
+    // Rule: mdp §9.1 — register, request, response and heart beat are the frames of the document
     // Rule: mdp §9.3 — the Backbone compatibility checklist holds
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("backbone.py", &endpoint).await;
@@ -207,4 +213,68 @@ async fn worked_examples_over_real_sockets() {
         let file = format!("{}/tests/examples/21.{number}.txt", env!("CARGO_MANIFEST_DIR"));
         run_with("examples.py", &[&endpoint, &file]).await;
     }
+}
+
+fn dealer(endpoint: &str) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.connect(endpoint).unwrap();
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_starves_no_timer() {
+    // Rule: mdp §12.2 — messages are handled in batches, so that timers run under any load
+    let broker = Broker::start(BrokerConfig {
+        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        core: quick(),
+        batch_max: 10,
+        ..BrokerConfig::default()
+    })
+    .unwrap();
+    let endpoint = broker.endpoints().remove(0);
+    let over = Arc::new(AtomicBool::new(false));
+    let (flooded, ended) = (endpoint.clone(), Arc::clone(&over));
+    let flood = std::thread::spawn(move || {
+        let socket = dealer(&flooded);
+        while !ended.load(Ordering::SeqCst) {
+            socket.send_multipart(["nothing", "of", "sense"], 0).unwrap();
+        }
+    });
+    let silent = tokio::task::spawn_blocking(move || {
+        let worker = dealer(&endpoint);
+        worker.send_multipart([&b""[..], b"MDPW01", b"\x01", b"work"], 0).unwrap();
+        let mut heard = worker.recv_multipart(0).expect("a heartbeat");
+        while heard[2] == b"\x04" {
+            heard = worker.recv_multipart(0).expect("the end");
+        }
+        heard[2].clone()
+    });
+    assert_eq!(silent.await.unwrap(), b"\x05", "it expires in the middle of the flood");
+    over.store(true, Ordering::SeqCst);
+    flood.join().unwrap();
+}
+
+struct Echo;
+
+impl LocalService for Echo {
+    fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
+        Box::pin(async move { request.frames })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_wakes_the_broker() {
+    // Rule: mdp §16.3 — work from other threads wakes the poll; none waits for its longest pause
+    let (broker, _) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+    let echo = "echo".parse().unwrap();
+    broker.register(&echo, Arc::new(Echo)).await.unwrap();
+    let calls = async {
+        for _ in 0..300 {
+            let body = Frames::from(["x"]);
+            assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
+        }
+    };
+    tokio::time::timeout(PATIENCE, calls).await.expect("300 calls, each a fraction of a pause");
 }

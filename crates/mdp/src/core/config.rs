@@ -75,7 +75,8 @@ pub struct CoreConfig {
     pub request_ttl: Duration,
     /// Requests in hand per client connection; default 10 000. The newest is dropped.
     pub per_client_max: usize,
-    /// Bytes of all requests in hand, 256 added for each; default 256 MiB. The newest is dropped.
+    /// Bytes of all requests in hand and of the PARTIALs kept for them, 256 added for each request;
+    /// default 256 MiB. The newest is dropped.
     pub held_bytes_max: usize,
     /// Distinct services remembered; default 10 000. A request for one more is dropped unless an
     /// unused service can be forgotten.
@@ -153,5 +154,27 @@ impl CoreConfig {
 
     pub(super) fn policy(&self, service: &ServiceName) -> ServicePolicy {
         self.services.get(service).unwrap_or(&self.default_policy).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        // Rule: mdp §12.6 — the defaults are the suggested ones
+        let it = CoreConfig::default();
+        assert_eq!(it.heartbeat_interval, Duration::from_secs(1));
+        assert_eq!(it.worker_expiry, Duration::from_millis(7500));
+        assert_eq!(it.request_ttl, Duration::from_secs(60));
+        assert_eq!(it.default_policy.busy_timeout, Duration::from_secs(900));
+        assert_eq!((it.default_policy.attempts_max, it.default_policy.queue_max), (2, 10_000));
+        assert_eq!((it.held_bytes_max, it.per_client_max), (256 << 20, 10_000));
+        assert_eq!((it.services_max, it.service_idle), (10_000, Duration::from_secs(300)));
+        assert_eq!((it.wire.frames_max, it.partial_bytes_max), (1024, 16 << 20));
+        assert_eq!((it.address_mode, it.duplicate_ready), Default::default());
+        assert_eq!(it.partial_policy, PartialPolicy::Concatenate);
+        assert!(!it.wire.dialects.majortomo && !it.wire.dialects.zproto && !it.mmi_extensions);
     }
 }

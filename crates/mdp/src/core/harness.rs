@@ -2,16 +2,31 @@
 //!
 //! Operations name peers by small indexes; the world keeps what each peer knows. After every
 //! operation the core's tables are checked against each other, and every message that leaves is
-//! checked against what was asked.
+//! checked against what was asked. The property tests, the fuzz targets and the replay of their
+//! corpus differ only in who makes the operations. Nothing here is part of the crate's interface.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a violated invariant is a failed test"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use proptest::prelude::*;
+use super::{
+    AdminError, BrokerCore, CallId, CoreConfig, Dismissal, Input, LocalId, Output, SendFailure,
+    ServicePolicy,
+};
+use crate::wire::{
+    Dialects, Outgoing, Peer, ToPeer, Version, WireLimits, decode, decode_from_broker, decode_reply,
+};
+use crate::{Frames, ServiceName};
 
-use super::*;
-use crate::wire::notation::INCARNATION;
-use crate::wire::{WireLimits, decode};
+const INCARNATION: [u8; 8] = [0x9F, 0x3C, 0x0A, 0x55, 0x77, 0xE1, 0xD2, 0x44];
 
 /// Something that happens to the broker.
 #[derive(Debug, Clone)]
@@ -42,40 +57,140 @@ pub(super) enum Op {
     CallEnds { fails: bool },
     /// Time passes.
     Pass { ms: u16 },
+    /// An administrator pauses or resumes a service.
+    Pause { service: u8, paused: bool },
+    /// An administrator sends away a registered worker, counted round.
+    Dismiss { worker: u8, now: bool },
     /// Frames that mean nothing.
     Garbage { frames: Vec<Vec<u8>> },
 }
 
-pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let frame = prop_oneof![
-        Just(b"".to_vec()),
-        Just(b"MDPC01".to_vec()),
-        Just(b"MDPC02".to_vec()),
-        Just(b"MDPW01".to_vec()),
-        Just(b"MDPW02".to_vec()),
-        Just(b"s0".to_vec()),
-        Just(b"mmi.service".to_vec()),
-        (0u8..8).prop_map(|byte| vec![byte]),
-        proptest::collection::vec(any::<u8>(), 0..20),
-    ];
-    let op = prop_oneof![
-        6 => (0..4u8, 0..3u8).prop_map(|(client, service)| Op::Ask { client, service }),
-        4 => (0..5u8, 0..2u8).prop_map(|(worker, service)| Op::Ready { worker, service }),
-        6 => (0..5u8).prop_map(|worker| Op::Answer { worker }),
-        2 => (0..5u8).prop_map(|worker| Op::Part { worker }),
-        1 => (0..5u8).prop_map(|worker| Op::AnswerAgain { worker }),
-        3 => (0..5u8).prop_map(|worker| Op::Beat { worker }),
-        1 => (0..5u8).prop_map(|worker| Op::Leave { worker }),
-        1 => (0..5u8).prop_map(|worker| Op::Crash { worker }),
-        1 => (0..4u8).prop_map(|client| Op::Hang { client }),
-        2 => (0..3u8, 0..9000u16)
-            .prop_map(|(service, timeout_ms)| Op::AskHere { service, timeout_ms }),
-        1 => Just(Op::Cancel),
-        2 => any::<bool>().prop_map(|fails| Op::CallEnds { fails }),
-        3 => (0..3000u16).prop_map(|ms| Op::Pass { ms }),
-        1 => proptest::collection::vec(frame, 1..7).prop_map(|frames| Op::Garbage { frames }),
-    ];
-    proptest::collection::vec(op, 0..120)
+/// Bytes as a source of operations: any bytes give some.
+struct Bytes<'a>(std::slice::Iter<'a, u8>);
+
+impl Bytes<'_> {
+    fn below(&mut self, bound: u8) -> Option<u8> {
+        self.0.next().map(|byte| byte % bound)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes([*self.0.next()?, *self.0.next()?]))
+    }
+
+    /// Frames of up to 255 bytes, each behind its length.
+    fn frames(&mut self, count: u8) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        while frames.len() < usize::from(count)
+            && let Some(length) = self.0.next()
+        {
+            frames.push(self.0.by_ref().take(usize::from(*length)).copied().collect());
+        }
+        frames
+    }
+
+    fn op(&mut self) -> Option<Op> {
+        Some(match self.below(18)? {
+            0 => Op::Ask { client: self.below(4)?, service: self.below(3)? },
+            1 => Op::Ready { worker: self.below(5)?, service: self.below(2)? },
+            2 => Op::Answer { worker: self.below(5)? },
+            3 => Op::Part { worker: self.below(5)? },
+            4 => Op::AnswerAgain { worker: self.below(5)? },
+            5 => Op::Beat { worker: self.below(5)? },
+            6 => Op::Leave { worker: self.below(5)? },
+            7 => Op::Crash { worker: self.below(5)? },
+            8 => Op::Hang { client: self.below(4)? },
+            9 => Op::AskHere { service: self.below(3)?, timeout_ms: self.u16()? % 9000 },
+            10 => Op::Cancel,
+            11 => Op::CallEnds { fails: self.below(2)? == 1 },
+            12..=14 => Op::Pass { ms: self.u16()? % 3000 },
+            15 => Op::Pause { service: self.below(3)?, paused: self.below(2)? == 1 },
+            16 => Op::Dismiss { worker: self.below(5)?, now: self.below(2)? == 1 },
+            _ => {
+                let count = self.below(7)?;
+                Op::Garbage { frames: self.frames(count) }
+            }
+        })
+    }
+}
+
+/// Plays the operations that `bytes` stand for: a patient broker must answer everything in the end,
+/// a tight one must keep its bounds and take a stop at any time.
+pub fn operations(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes.iter());
+    let Some(kind) = bytes.below(3) else { return };
+    let mut world = World::new(if kind == 0 { patient() } else { tight() });
+    let mut played = 0;
+    while played < 200
+        && let Some(op) = bytes.op()
+    {
+        world.apply(&op);
+        played += 1;
+    }
+    match kind {
+        0 => world.settle_and_account(),
+        1 => world.stop(),
+        _ => {}
+    }
+}
+
+/// Decodes frames that `bytes` stand for, as a broker, a worker and a client would; what a worker
+/// says is answered to where it came from.
+pub fn codec(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes.iter());
+    let Some(switches) = bytes.below(4) else { return };
+    let frames = bytes.frames(u8::MAX);
+    for version in [Version::V01, Version::V02] {
+        drop(decode_from_broker(version, &frames));
+        drop(decode_reply(version, &frames));
+    }
+    let dialects = Dialects { majortomo: switches & 1 != 0, zproto: switches & 2 != 0 };
+    let limits = WireLimits { dialects, ..WireLimits::default() };
+    let Ok(message) = decode(&frames, &limits) else { return };
+    if matches!(message.peer, Peer::Client(_)) {
+        return;
+    }
+    for answer in [ToPeer::Heartbeat, ToPeer::Disconnect] {
+        let mut parts = Vec::new();
+        let to = message.envelope.clone();
+        let stack = to.stack.len();
+        Outgoing { to, message: answer }.write_to(&mut parts);
+        let returned: Vec<&[u8]> = parts.iter().map(crate::wire::Part::as_slice).collect();
+        assert_eq!(returned[..=stack], frames[..=stack], "the address comes back as it was");
+        let again = decode(&returned, &limits).expect("an answer is a message");
+        assert_eq!(again.envelope, message.envelope, "an answer has the shape of the message");
+    }
+}
+
+/// A broker that gives nothing up before its time.
+pub(super) fn patient() -> CoreConfig {
+    let policy = ServicePolicy { attempts_max: 1000, ..ServicePolicy::default() };
+    CoreConfig {
+        request_ttl: Duration::from_secs(24 * 3600),
+        default_policy: policy,
+        ..CoreConfig::default()
+    }
+}
+
+/// A broker whose bounds are soon reached.
+pub(super) fn tight() -> CoreConfig {
+    let policy = ServicePolicy {
+        attempts_max: 2,
+        busy_timeout: Duration::from_secs(5),
+        queue_max: 4,
+        error_reply: None,
+    };
+    CoreConfig {
+        request_ttl: Duration::from_secs(3),
+        per_client_max: 3,
+        held_bytes_max: 2600,
+        services_max: 4,
+        workers_max: 5,
+        service_idle: Duration::from_secs(2),
+        partial_bytes_max: 60,
+        refusals_max: 2,
+        default_policy: policy,
+        ..CoreConfig::default()
+    }
 }
 
 /// A worker's view.
@@ -164,6 +279,8 @@ impl World {
                     self.input(if *fails { Input::CallFailed(call) } else { done });
                 }
             }
+            Op::Pause { service: which, paused } => self.set_paused(*which, *paused),
+            Op::Dismiss { worker, now } => self.dismiss(usize::from(*worker), *now),
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
             Op::Garbage { frames } => {
                 self.receive(&[vec![vec![9; 5]], frames.clone()].concat());
@@ -177,6 +294,23 @@ impl World {
         self.input(Input::Stop);
         self.core.check();
         assert_eq!(self.core.requests_held(), 0);
+    }
+
+    fn set_paused(&mut self, which: u8, paused: bool) {
+        // A tight broker may remember too many services already.
+        match self.core.set_paused(self.now, &service(which), paused) {
+            Ok(()) | Err(AdminError::ServicesFull) => self.drain(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn dismiss(&mut self, worker: usize, now: bool) {
+        let workers = self.core.workers(self.now);
+        if let Some(info) = workers.get(worker % workers.len().max(1)) {
+            let when = if now { Dismissal::Now } else { Dismissal::Drain };
+            self.core.dismiss(self.now, info.id, when).expect("it is registered");
+            self.drain();
+        }
     }
 
     fn ask(&mut self, client: u8, service: u8) {
@@ -361,6 +495,9 @@ impl World {
         for worker in 0..5 {
             self.crash(worker);
         }
+        for which in 0..3 {
+            self.set_paused(which, false);
+        }
         self.dead.insert(vec![9; 5]);
         // The dead workers are found out by heartbeats.
         self.pass(Duration::from_secs(2));
@@ -381,6 +518,18 @@ impl World {
             assert!(answered, "{id:?} waits for ever");
         }
         self.asked.values().filter(|asked| asked.finals == 0 && !asked.hung_up).count()
+    }
+}
+
+impl World {
+    /// [`Self::settle`], and every unanswered request is accounted for.
+    pub(super) fn settle_and_account(&mut self) {
+        let unanswered = self.settle() as u64;
+        let counters = self.core.counters().requests;
+        assert!(
+            unanswered <= counters.lost + counters.dropped.total(),
+            "{unanswered} {counters:?}"
+        );
     }
 }
 

@@ -11,8 +11,9 @@ mod admin;
 mod arena;
 mod config;
 mod counters;
-#[cfg(test)]
-mod harness;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod harness;
 mod info;
 mod late;
 mod local;

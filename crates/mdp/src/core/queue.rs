@@ -50,15 +50,15 @@ impl BrokerCore {
         };
         let arrival = Arrival {
             route: envelope.route.clone(),
-            from: Origin::Remote(envelope.clone()),
+            from: Origin::Remote(envelope),
             body,
             user,
             patience: self.config.request_ttl,
         };
-        if self.accept(key, arrival).is_err() {
-            self.report_failure(key, envelope);
+        // A client on the wire is told of a failure where it happens, if at all (mdp.md §12.4).
+        match self.accept(key, arrival) {
+            Ok(_) | Err(_) => self.note_use(key),
         }
-        self.note_use(key);
     }
 
     /// Says whether a user may call a service of this name.
@@ -87,6 +87,9 @@ impl BrokerCore {
         let cost = arrival.body.byte_len() + REQUEST_OVERHEAD_BYTES;
         if let Some(reason) = self.reason_to_drop(service, &arrival.route, cost) {
             self.count(Some(service), |counters| counters.dropped.add(reason));
+            if let Origin::Remote(to) = arrival.from {
+                self.report_failure(service, to);
+            }
             return Err(match reason {
                 Dropped::Draining => RequestError::Stopped,
                 _ => RequestError::QueueFull,
@@ -262,14 +265,8 @@ impl BrokerCore {
         let service = Some(request.service);
         let attempts_max =
             self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
-        let streamed = match &mut request.partials {
-            Partials::Forwarded => true,
-            Partials::Kept(frames, bytes) => {
-                *frames = Frames::new();
-                *bytes = 0;
-                false
-            }
-        };
+        let streamed = matches!(request.partials, Partials::Forwarded);
+        self.held_bytes -= request.forget_parts();
         if matches!(request.from, Origin::Gone) || self.phase == Phase::Stopped {
             self.finish(key, Err(RequestError::Stopped));
         } else if streamed || request.attempts >= attempts_max {

@@ -180,6 +180,19 @@ pub(crate) struct Request {
     pub(super) timer_at: Option<Duration>,
 }
 
+impl Request {
+    /// Throws away the parts kept for a client that takes one reply only, and returns their cost.
+    pub(super) fn forget_parts(&mut self) -> usize {
+        let Partials::Kept(frames, bytes) = &mut self.partials else {
+            return 0;
+        };
+        *frames = Frames::new();
+        let freed = std::mem::take(bytes);
+        self.cost -= freed;
+        freed
+    }
+}
+
 /// Who waits for the answer.
 #[derive(Clone)]
 pub(super) enum Origin {
@@ -191,7 +204,7 @@ pub(super) enum Origin {
 
 /// What came of a streamed answer so far.
 pub(super) enum Partials {
-    /// Kept for a client that takes one reply only.
+    /// Kept for a client that takes one reply only, and what they cost of the byte bound.
     Kept(Frames, usize),
     /// Forwarded, so the request cannot start over.
     Forwarded,

@@ -255,13 +255,18 @@ impl BrokerCore {
         if self.config.partial_policy == PartialPolicy::Drop {
             return;
         }
-        *bytes += body.byte_len() + body.len() * size_of::<bytes::Bytes>();
-        if *bytes <= self.config.partial_bytes_max {
+        let cost = body.byte_len() + body.len() * size_of::<bytes::Bytes>();
+        let fits = *bytes + cost <= self.config.partial_bytes_max
+            && self.held_bytes + cost <= self.config.held_bytes_max;
+        if fits {
+            *bytes += cost;
+            request.cost += cost;
+            self.held_bytes += cost;
             kept.extend(body);
             return;
         }
-        *kept = Frames::new();
         let service = request.service;
+        self.held_bytes -= request.forget_parts();
         self.count(Some(service), |counters| counters.partials_full += 1);
         self.fail_early(key, RequestError::QueueFull);
     }

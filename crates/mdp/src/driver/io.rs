@@ -11,6 +11,7 @@ use super::curve::{self, CurveConfig};
 use super::handle::Command;
 use super::local::{Callers, LocalRequest};
 use super::metering;
+use super::reporting::Reporter;
 use crate::core::{BrokerCore, Input, Output, SendFailure};
 use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts};
 use crate::wire::{Invalid, Part, WireLimits, decode};
@@ -45,6 +46,7 @@ struct Turn {
     parts: Vec<Part>,
     now: Duration,
     metered_at: Duration,
+    reporter: Reporter,
     full_batches: u32,
     ending: Option<Ending>,
 }
@@ -56,6 +58,7 @@ impl IoThread {
             parts: Vec::new(),
             now: self.clock.now(),
             metered_at: Duration::ZERO,
+            reporter: Reporter::default(),
             full_batches: 0,
             ending: None,
         };
@@ -108,6 +111,7 @@ impl IoThread {
         if turn.now >= turn.metered_at + METERING_INTERVAL {
             turn.metered_at = turn.now;
             metering::publish(self.core.counters(), &self.core.totals(turn.now));
+            turn.reporter.report(self.core.counters());
         }
         Ok(match &turn.ending {
             Some(ending) if self.core.requests_held() == 0 || turn.now >= ending.at => {

@@ -9,6 +9,7 @@ mod handle;
 mod io;
 mod local;
 mod metering;
+mod reporting;
 
 pub use config::{BrokerConfig, StartError};
 pub(crate) use curve::key_from_z85;

@@ -125,3 +125,23 @@ fn service_info_tells_what_is_held() {
     assert_eq!(info.oldest_wait, ms(250));
     assert_eq!(it.core.counters().queue_wait.count(), 1);
 }
+
+#[test]
+fn parts_kept_count_for_the_bytes_in_hand() {
+    // Rule: mdp §11.7 — parts kept for 0.1 clients are bounded over all requests together
+    let mut it = stage_with(CoreConfig { held_bytes_max: 700, ..CoreConfig::default() });
+    it.gets(r#"W | "MDPW02" | 01 | "echo""#);
+    it.gets(r#"V | "MDPW02" | 01 | "echo""#);
+    it.gets(ASK);
+    it.says(r#"W | "MDPW02" | 02 | T | (empty) | "a""#);
+    it.gets(ASK);
+    it.says(r#"V | "MDPW02" | 02 | T2 | (empty) | "a""#);
+    let part = format!(r#""{}""#, "x".repeat(100));
+    it.gets(&format!(r#"W | "MDPW02" | 03 | T | (empty) | {part}"#));
+    it.gets(&format!(r#"V | "MDPW02" | 03 | T2 | (empty) | {part}"#));
+    assert_eq!(it.core.counters().requests.partials_full, 1);
+    it.gets(r#"V | "MDPW02" | 04 | T2 | (empty) | "end""#);
+    it.silent();
+    it.gets(r#"W | "MDPW02" | 04 | T | (empty) | "end""#);
+    it.says(&format!(r#"C | (empty) | "MDPC01" | "echo" | {part} | "end""#));
+}

@@ -204,6 +204,7 @@ fn an_unreachable_streaming_client_is_forgotten_but_its_worker_is_not() {
 #[test]
 fn equal_requests_are_two() {
     // Rule: mdp §8.5 — the same correlation frame again is another request
+    // Rule: mdp §11.8 — a client that retries asks anew; nothing is guessed to be a duplicate
     let mut it = stage();
     it.gets(READY);
     ready(&mut it, "V");

@@ -127,6 +127,7 @@ fn times_out_of_range_are_brought_into_it() {
 #[test]
 fn a_queued_request_expires_and_is_never_delivered() {
     // Rule: mdp §8.8 — a request waits at most its TTL from arrival; silence is the answer
+    // Rule: mdp §11.8 — the request of a client that gave up runs no more after its TTL
     let mut it = stage();
     it.gets(ASK);
     it.pass(ms(59_999));

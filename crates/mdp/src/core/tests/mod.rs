@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod bounds;
+mod corpus;
 mod dispatch;
 mod examples;
 mod failures;
@@ -11,6 +12,7 @@ mod mmi;
 mod model;
 mod services;
 mod simulation;
+mod tables;
 mod workers;
 
 use std::time::Duration;

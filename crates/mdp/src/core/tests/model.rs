@@ -2,37 +2,40 @@
 
 use proptest::prelude::*;
 
-use super::super::harness::{World, ops};
-use super::*;
+use super::super::harness::{Op, World, patient, tight};
 
-fn patient() -> CoreConfig {
-    let policy = ServicePolicy { attempts_max: 1000, ..ServicePolicy::default() };
-    CoreConfig {
-        request_ttl: Duration::from_secs(24 * 3600),
-        default_policy: policy,
-        ..CoreConfig::default()
-    }
-}
-
-fn tight() -> CoreConfig {
-    let policy = ServicePolicy {
-        attempts_max: 2,
-        busy_timeout: Duration::from_secs(5),
-        queue_max: 4,
-        error_reply: None,
-    };
-    CoreConfig {
-        request_ttl: Duration::from_secs(3),
-        per_client_max: 3,
-        held_bytes_max: 2600,
-        services_max: 4,
-        workers_max: 5,
-        service_idle: Duration::from_secs(2),
-        partial_bytes_max: 60,
-        refusals_max: 2,
-        default_policy: policy,
-        ..CoreConfig::default()
-    }
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let frame = prop_oneof![
+        Just(b"".to_vec()),
+        Just(b"MDPC01".to_vec()),
+        Just(b"MDPC02".to_vec()),
+        Just(b"MDPW01".to_vec()),
+        Just(b"MDPW02".to_vec()),
+        Just(b"s0".to_vec()),
+        Just(b"mmi.service".to_vec()),
+        (0u8..8).prop_map(|byte| vec![byte]),
+        proptest::collection::vec(any::<u8>(), 0..20),
+    ];
+    let op = prop_oneof![
+        6 => (0..4u8, 0..3u8).prop_map(|(client, service)| Op::Ask { client, service }),
+        4 => (0..5u8, 0..2u8).prop_map(|(worker, service)| Op::Ready { worker, service }),
+        6 => (0..5u8).prop_map(|worker| Op::Answer { worker }),
+        2 => (0..5u8).prop_map(|worker| Op::Part { worker }),
+        1 => (0..5u8).prop_map(|worker| Op::AnswerAgain { worker }),
+        3 => (0..5u8).prop_map(|worker| Op::Beat { worker }),
+        1 => (0..5u8).prop_map(|worker| Op::Leave { worker }),
+        1 => (0..5u8).prop_map(|worker| Op::Crash { worker }),
+        1 => (0..4u8).prop_map(|client| Op::Hang { client }),
+        2 => (0..3u8, 0..9000u16)
+            .prop_map(|(service, timeout_ms)| Op::AskHere { service, timeout_ms }),
+        1 => Just(Op::Cancel),
+        2 => any::<bool>().prop_map(|fails| Op::CallEnds { fails }),
+        3 => (0..3000u16).prop_map(|ms| Op::Pass { ms }),
+        1 => (0..3u8, any::<bool>()).prop_map(|(service, paused)| Op::Pause { service, paused }),
+        1 => (0..5u8, any::<bool>()).prop_map(|(worker, now)| Op::Dismiss { worker, now }),
+        1 => proptest::collection::vec(frame, 1..7).prop_map(|frames| Op::Garbage { frames }),
+    ];
+    proptest::collection::vec(op, 0..120)
 }
 
 proptest! {
@@ -46,9 +49,7 @@ proptest! {
         for op in &ops {
             world.apply(op);
         }
-        let unanswered = world.settle() as u64;
-        let counters = world.core.counters().requests;
-        prop_assert!(unanswered <= counters.lost + counters.dropped.total(), "{unanswered} {counters:?}");
+        world.settle_and_account();
     }
 
     #[test]

@@ -13,7 +13,9 @@ const SEEDS: u64 = 2000;
 const CLIENTS: usize = 4;
 const WORKERS: usize = 5;
 /// How long new things happen; after that everything must come to an end by itself.
-const BUSY: Duration = Duration::from_secs(40);
+const BUSY: Duration = Duration::from_secs(30);
+/// When the last late message has come.
+const CALM: Duration = Duration::from_secs(40);
 const FAILED: &str = "failed";
 
 /// The generator `SplitMix64`: every run of a seed is the same.
@@ -90,13 +92,13 @@ impl Network {
     fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
         let default_policy = ServicePolicy {
-            busy_timeout: Duration::from_secs(15),
+            busy_timeout: Duration::from_secs(6),
             attempts_max: 1 + u32::try_from(chance.below(3)).unwrap(),
             queue_max: 6,
             error_reply: Some(Frames::from([FAILED])),
         };
         let config = CoreConfig {
-            request_ttl: Duration::from_secs(10),
+            request_ttl: Duration::from_secs(20),
             partial_bytes_max: 120,
             service_idle: Duration::from_secs(3),
             per_client_max: 12,
@@ -340,8 +342,8 @@ impl Network {
 
     /// Runs to the end: at last every request that arrived has had its answer.
     fn run(mut self) -> Counters {
-        let end = BUSY + Duration::from_secs(120);
-        while self.now < end {
+        let end = CALM + Duration::from_secs(120);
+        while self.now < CALM || (self.now < end && self.core.requests_held() > 0) {
             let event = self.events.peek().map(|Reverse((at, ..))| *at);
             let due = self.core.poll_timeout().map(|at| at.saturating_sub(self.ahead));
             let Some(next) = event.into_iter().chain(due).min() else {
