@@ -108,6 +108,12 @@ impl ChannelId {
         HexId::parse(text).map(Self)
     }
 
+    /// A new name from 16 random bytes: a version 4 UUID with dashes, as most UserAgents write it.
+    #[cfg(feature = "client")]
+    pub(crate) const fn mint(random: [u8; 16]) -> Self {
+        Self(HexId { dashed: true, ..SpelledUaid::mint(random).0 })
+    }
+
     /// Appends the text exactly as the client wrote it.
     pub(crate) fn push_to(&self, out: &mut String) {
         self.0.push_to(out);

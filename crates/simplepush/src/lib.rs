@@ -32,11 +32,17 @@
 //! # }
 //! ```
 //!
-//! `examples/simplepush_server.rs` is a whole server. There is one feature, `__harness`, which
-//! exposes the vocabulary of the model test to fuzz targets.
+//! `examples/simplepush_server.rs` is a whole server.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `client` | [`Client`], the UserAgent side for programs |
+//! | `__harness` | the vocabulary of the model test, for fuzz targets; not part of the interface |
 //!
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
 
+#[cfg(feature = "client")]
+pub mod client;
 mod config;
 mod connection;
 mod driver;
@@ -56,6 +62,8 @@ mod upgrade;
 mod wheel;
 mod wire;
 
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
     MissingChannels, Presence, Subprotocol, Timing,
