@@ -15,6 +15,8 @@
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
+//! | `browser` | `/simplepush.js`, the library for pages |
+//! | `client` | the UserAgent side, for programs |
 //! | `service` | [`SimplePush`], which a program calls |
 //!
 //! ```
@@ -36,11 +38,12 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `client` | [`Client`], the UserAgent side for programs |
+//! | `client` | the module `client`, so that a server need not build it |
 //! | `__harness` | the vocabulary of the model test, for fuzz targets; not part of the interface |
 //!
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
 
+mod browser;
 #[cfg(feature = "client")]
 pub mod client;
 mod config;
@@ -62,6 +65,12 @@ mod upgrade;
 mod wheel;
 mod wire;
 
+// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub use browser::script_integrity;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use config::{

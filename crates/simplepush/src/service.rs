@@ -23,6 +23,7 @@ use futures::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    browser,
     config::{Config, Gateways},
     connection::Update,
     driver::Carrier,
@@ -179,7 +180,8 @@ impl SimplePush {
         }))
     }
 
-    /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
+    /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1), and the browser
+    /// library `/simplepush.js` with its types `/simplepush.d.ts`.
     pub fn router(&self) -> Router {
         async fn push(State(push): State<SimplePush>, request: Request) -> Response {
             push.upgrade(request)
@@ -193,6 +195,7 @@ impl SimplePush {
             .route("/update/", any(update))
             .route("/update/{*token}", any(update))
             .with_state(self.clone())
+            .merge(browser::router())
     }
 
     /// Opens the WebSocket that `request` asks for, on whatever path it came, or answers why not.

@@ -22,7 +22,18 @@ use buswire_store::memory::MemoryStore;
 use buswire_testkit::VirtualClock;
 use futures::{SinkExt as _, StreamExt as _};
 use support::{DEADLINE, Server};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async,
     tungstenite::{
@@ -187,12 +198,18 @@ async fn a_program_goes_on_where_its_file_says() {
 }
 
 /// The server's end of a connection, in literal text.
-struct Script(WebSocketStream<TcpStream>);
+struct Script<S>(WebSocketStream<S>);
 
-impl Script {
-    #[expect(clippy::result_large_err, reason = "the library's own type")]
+impl Script<TcpStream> {
     async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = in_time("a connection", listener.accept()).await.unwrap();
+        Self::open(stream).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Script<S> {
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    async fn open(stream: S) -> Self {
         let answer = |request: &Request, mut response: Response| {
             // Rule: simplepush §5.1 — a UA offers the subprotocol push-notification
             let offered = request.headers()["sec-websocket-protocol"].clone();
@@ -288,4 +305,94 @@ async fn what_is_no_server_is_said_at_once() {
     for url in ["", "push.example.net", "http://push.example.net/", "ws:///push"] {
         assert!(matches!(Client::builder(url), Err(StartError::Url)), "{url}");
     }
+}
+
+#[tokio::test]
+async fn wss_is_spoken_with_servers_that_are_trusted() {
+    let certificate = include_bytes!("../../../gateway/tests/tls_files/first.pem");
+    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
+    let key = include_bytes!("../../../gateway/tests/tls_files/first.key");
+    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}/push", listener.local_addr().unwrap().port());
+    let accept = || async {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await
+    };
+
+    let builder = Client::builder(&url).unwrap().settings(settings());
+    let (wary, _events) = builder.start().await.unwrap();
+    assert!(in_time("a refusal", accept()).await.is_err(), "this system does not know it");
+    wary.close().await;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let builder = Client::builder(&url).unwrap().settings(settings()).tls(Arc::new(config));
+    let (client, _events) = builder.start().await.unwrap();
+    let trusting = async {
+        loop {
+            // The other client may have tried once more before it ended.
+            if let Ok(stream) = accept().await {
+                return stream;
+            }
+        }
+    };
+    let stream = in_time("a connection", trusting).await;
+    let mut server = Box::pin(Script::open(stream)).await;
+    server.greet("", "").await;
+    wait_for(&client, Connectivity::Ready).await;
+}
+
+/// Killed when the test ends, however it ends.
+struct Example(std::process::Child, std::io::Lines<std::io::BufReader<std::process::ChildStdout>>);
+
+impl Example {
+    fn start(name: &str, argument: &str) -> Self {
+        let tests = std::env::current_exe().unwrap();
+        let folder = tests.ancestors().nth(2).unwrap().join("examples");
+        let mut command = std::process::Command::new(folder.join(name));
+        let child = command.arg(argument).stdout(std::process::Stdio::piped()).spawn();
+        let mut child = child.expect("it is built: cargo build --examples");
+        let out = std::io::BufReader::new(child.stdout.take().unwrap());
+        Self(child, std::io::BufRead::lines(out))
+    }
+
+    fn line(&mut self) -> String {
+        self.1.next().expect("a line").unwrap()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _already_dead = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn the_examples_of_the_readme_talk_to_each_other() {
+    let mut server = Example::start("simplepush_server", "127.0.0.1:0");
+    let url = server.line();
+    let mut client =
+        Example::start("simplepush_client", &format!("{}/push", url.replacen("http", "ws", 1)));
+    let endpoint = client.line();
+    assert!(endpoint.starts_with(&format!("{url}/update/")), "{endpoint}");
+    let (host, path) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    let request = support::put_request(&format!("/{path}"), "version=7");
+    std::io::Write::write_all(&mut socket, request.as_bytes()).unwrap();
+    assert_eq!(client.line(), "7");
 }

@@ -31,6 +31,11 @@ pub(super) struct ChannelState {
 }
 
 impl ClientState {
+    /// The channels that the program wants.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        self.channels.keys().copied()
+    }
+
     /// The channels that have an endpoint, with the greatest version acknowledged on each.
     pub fn registered(&self) -> impl Iterator<Item = (Channel, &Endpoint, Option<Version>)> {
         self.channels.iter().filter_map(|(channel, state)| {

@@ -5,7 +5,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use futures::{
-    SinkExt as _, StreamExt as _,
+    FutureExt as _, SinkExt as _, StreamExt as _,
     future::{BoxFuture, pending},
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
@@ -124,13 +124,15 @@ impl Link {
                     Happening::Frame
                 }
                 Some(Ok(Message::Close(frame))) => {
+                    // Sends the library's answer, if the socket takes it.
+                    socket.flush().now_or_never();
                     Happening::Gone(frame.map(|frame| frame.code.into()))
                 }
                 Some(Ok(Message::Frame(_)) | Err(_)) | None => Happening::Gone(None),
             },
         };
         if matches!(happening, Happening::Gone(_)) {
-            self.close().await;
+            *self = Self::Down;
         }
         happening
     }
