@@ -12,11 +12,15 @@
 )]
 
 mod backplane;
+mod chromium;
 mod client;
 mod gateway;
+mod relay;
 mod wait;
 
 pub use backplane::{Site, Visit};
+pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
+pub use relay::Relay;
 pub use wait::{DEADLINE, until};
