@@ -211,7 +211,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Script<S> {
     #[expect(clippy::result_large_err, reason = "the library's own type")]
     async fn open(stream: S) -> Self {
         let answer = |request: &Request, mut response: Response| {
-            // Rule: simplepush §5.1 — a UA offers the subprotocol push-notification
             let offered = request.headers()["sec-websocket-protocol"].clone();
             assert_eq!(offered, "push-notification");
             response.headers_mut().insert("sec-websocket-protocol", offered);
@@ -254,6 +253,7 @@ async fn a_server_of_literal_text_is_understood() {
     let builder = Client::builder(&url).unwrap().settings(settings());
     let (client, mut events) = builder.start().await.unwrap();
     let script = async {
+        // Rule: simplepush §5.1 — a UA offers the subprotocol push-notification
         let mut server = Script::accept(&listener).await;
         server.greet("", "").await;
         server.answer(A, 200, "\"pushEndpoint\":\"http://x/update/TOKA\"").await;

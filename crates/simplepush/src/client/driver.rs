@@ -51,11 +51,12 @@ pub(super) struct Driver {
 impl Driver {
     /// Runs until the program lets go of the client or its state can't be saved.
     pub(super) async fn run(mut self) {
-        if let Err(error) = self.work().await {
+        let worked = self.work().await;
+        self.link.close().await;
+        if let Err(error) = worked {
             // Nobody may be listening any more.
             self.events.send(Err(ClientError::Storage(error))).await.unwrap_or_default();
         }
-        self.link.close().await;
     }
 
     async fn work(&mut self) -> io::Result<()> {

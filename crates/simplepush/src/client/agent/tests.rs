@@ -548,10 +548,10 @@ impl World {
 }
 
 proptest! {
-    // Rule: simplepush L1 — whatever happens, the program learns the latest version or of a new name
-    // Rule: simplepush §17.7 — no version is acknowledged before the program has taken it
     #[test]
     fn any_history_ends_well(ops in prop::collection::vec(op(), 0..120)) {
+        // Rule: simplepush L1 — whatever happens, the program learns the latest version or of a new name
+        // Rule: simplepush §17.7 — no version is acknowledged before the program has taken it
         let mut world = World::new();
         for op in &ops {
             world.apply(op);
