@@ -23,7 +23,7 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 9] = [
     ("curl", "drives Backplane"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
@@ -31,13 +31,17 @@ const TESTS: [(&str, &str); 7] = [
     ("chromium", "shows the demo page"),
     ("chromium-driver", "clicks on it"),
     ("fonts-dejavu-core", "letters for the screenshot"),
+    ("nodejs", "runs the JavaScript clients"),
+    ("npm", "keeps them in integration-tests/js/node_modules"),
 ];
 
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
-        println!("for the tests also curl, python3 with pyzmq, chromium and chromedriver.");
+        println!(
+            "for the tests also curl, python3 with pyzmq, node with npm, chromium and chromedriver."
+        );
         return Ok(());
     }
     let wanted = BUILD.iter().chain(TESTS.iter().filter(|_| purpose == For::Tests));
@@ -56,6 +60,10 @@ pub(crate) fn install(purpose: For) -> Result<()> {
 }
 
 fn is_installed(package: &str) -> bool {
+    // Some packages of Node bring it along.
+    if package == "npm" && run::succeeds("npm", &["--version"]) {
+        return true;
+    }
     let status = ["-W", "-f=${Status}", package];
     run::output(Path::new("/"), "dpkg-query", &status)
         .is_ok_and(|status| status == "install ok installed")
@@ -86,4 +94,13 @@ pub(crate) fn python(root: &Path) -> Result<String> {
         run::run(root, &interpreter, &[&install, [requirements.as_str()].as_slice()].concat())?;
     }
     Ok(interpreter)
+}
+
+/// Installs the clients from npm that tests run.
+pub(crate) fn javascript(root: &Path) -> Result<()> {
+    let folder = root.join("integration-tests/js");
+    if folder.join("node_modules/ws").exists() {
+        return Ok(());
+    }
+    run::run(&folder, "npm", &["ci", "--no-audit", "--no-fund"])
 }

@@ -16,6 +16,7 @@ const BENCHES: [(&str, &str); 3] =
 pub(crate) fn test(root: &Path) -> Result<()> {
     system::install(system::For::Tests)?;
     let python = system::python(root)?;
+    system::javascript(root)?;
     run(root, "cargo", &["fmt", "--all", "--check"])?;
     tidy::check(root)?;
     let all = ["--workspace", "--all-features", "--locked"];
