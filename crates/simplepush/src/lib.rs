@@ -16,6 +16,7 @@
 //! | `token` | endpoint tokens |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
 //! | `service` | [`SimplePush`], which a program calls |
+//! | `administration` | what administrators see and do |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -37,6 +38,7 @@
 //!
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
 
+mod administration;
 mod config;
 mod connection;
 mod driver;
@@ -56,10 +58,15 @@ mod upgrade;
 mod wheel;
 mod wire;
 
+pub use administration::{
+    ChannelPage, ChannelSummary, Pending, Unavailable, UserAgentPage, UserAgentSummary,
+};
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
     MissingChannels, Presence, Subprotocol, Timing,
 };
+pub use endpoint::ForeignEndpoints;
+pub use id::{ChannelId, NameError, UserAgentId};
 pub use service::{Availability, Notified, NotifyError, SimplePush, Status, UserAgentPresence};
 pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
 pub use upgrade::is_upgrade;

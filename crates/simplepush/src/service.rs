@@ -26,9 +26,9 @@ use crate::{
     config::{Config, Gateways},
     connection::Update,
     driver::Carrier,
-    endpoint::{self, EndpointError},
+    endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
-    id::{ChannelId, UaKey, Uaid},
+    id::{ChannelId, UserAgentId},
     metrics::Metrics,
     registry::{PublishError, Registry, log_failure, user_agent_of},
     steady::SteadyClock,
@@ -181,18 +181,12 @@ impl SimplePush {
 
     /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
     pub fn router(&self) -> Router {
-        async fn push(State(push): State<SimplePush>, request: Request) -> Response {
-            push.upgrade(request)
-        }
-        async fn update(State(push): State<SimplePush>, request: Request) -> Response {
-            endpoint::serve(&push, request).await
-        }
-        Router::new()
-            .route("/push", any(push))
-            .route("/update", any(update))
-            .route("/update/", any(update))
-            .route("/update/{*token}", any(update))
-            .with_state(self.clone())
+        routes(Endpoints { push: self.clone(), foreign: None })
+    }
+
+    /// [`router`](Self::router), with endpoints that are not channels.
+    pub fn router_with(&self, foreign: Arc<dyn ForeignEndpoints>) -> Router {
+        routes(Endpoints { push: self.clone(), foreign: Some(foreign) })
     }
 
     /// Opens the WebSocket that `request` asks for, on whatever path it came, or answers why not.
@@ -224,10 +218,35 @@ impl SimplePush {
         endpoint_url: &str,
         version: Option<Version>,
     ) -> Result<Notified, NotifyError> {
-        let (_, token) = endpoint_url.rsplit_once("/update/").ok_or(NotifyError::NotAnEndpoint)?;
-        let (uaid, channel) =
-            self.config().token_keys.open(token).ok_or(NotifyError::NotAnEndpoint)?;
-        self.deliver(uaid, channel, version, None).await
+        let (user_agent, channel) =
+            self.endpoint(endpoint_url).ok_or(NotifyError::NotAnEndpoint)?;
+        self.notify_channel(user_agent, channel, version).await
+    }
+
+    /// [`notify`](Self::notify) for a channel that is known by name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotifyError::Gone`], [`NotifyError::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`notify`](Self::notify).
+    pub async fn notify_channel(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        version: Option<Version>,
+    ) -> Result<Notified, NotifyError> {
+        self.deliver(user_agent, channel, version, None).await
+    }
+
+    /// Whose endpoint a URL or a bare token is; `None` if none of the keys made it. The channel may
+    /// be gone.
+    pub fn endpoint(&self, endpoint_url: &str) -> Option<(UserAgentId, ChannelId)> {
+        let token = endpoint_url.rsplit_once("/update/").map_or(endpoint_url, |(_, token)| token);
+        let (uaid, channel) = self.config().token_keys.open(token)?;
+        Some((uaid.key(), channel))
     }
 
     /// What an operator wants to know.
@@ -297,7 +316,9 @@ impl SimplePush {
     fn hints(&self) -> Hints {
         match self.config().gateways {
             Gateways::One => Box::pin(futures::stream::pending()),
-            Gateways::Several => self.0.store.hints(HintFilter::Prefix(UaKey::PARTITIONS.into())),
+            Gateways::Several => {
+                self.0.store.hints(HintFilter::Prefix(UserAgentId::PARTITIONS.into()))
+            }
         }
     }
 
@@ -361,15 +382,14 @@ impl SimplePush {
     /// (R-DEL-2).
     pub(crate) async fn deliver(
         &self,
-        uaid: Uaid,
+        user_agent: UserAgentId,
         channel: ChannelId,
         version: Option<Version>,
         data: Option<Box<str>>,
     ) -> Result<Notified, NotifyError> {
         let shared = &*self.0;
-        let key = uaid.key();
-        let known = shared.table.find(key).and_then(|handle| handle.known(channel));
-        let published = shared.registry.publish(key, channel, version, known).await;
+        let known = shared.table.find(user_agent).and_then(|handle| handle.known(channel));
+        let published = shared.registry.publish(user_agent, channel, version, known).await;
         let published = published.map_err(|error| match error {
             PublishError::Gone => NotifyError::Gone,
             PublishError::Registry(error) => {
@@ -378,7 +398,7 @@ impl SimplePush {
             }
         })?;
         let version = published.version;
-        let Some(handle) = shared.table.find(key) else {
+        let Some(handle) = shared.table.find(user_agent) else {
             shared.metrics.puts_stored.increment(1);
             return Ok(Notified { version, user_agent: UserAgentPresence::Away });
         };
@@ -402,6 +422,21 @@ impl SimplePush {
         };
         counter.increment(1);
     }
+}
+
+fn routes(endpoints: Endpoints) -> Router {
+    async fn push(State(endpoints): State<Endpoints>, request: Request) -> Response {
+        endpoints.push.upgrade(request)
+    }
+    async fn update(State(endpoints): State<Endpoints>, request: Request) -> Response {
+        endpoint::serve(&endpoints, request).await
+    }
+    Router::new()
+        .route("/push", any(push))
+        .route("/update", any(update))
+        .route("/update/", any(update))
+        .route("/update/{*token}", any(update))
+        .with_state(endpoints)
 }
 
 impl fmt::Debug for SimplePush {

@@ -13,7 +13,7 @@ use buswire_store::BoxFuture;
 use crate::{
     connection::{Connection, Effect, Input, Reply, Transmit},
     error::CloseReason,
-    id::UaKey,
+    id::UserAgentId,
     service::Shared,
     table::{Handle, Recheck},
 };
@@ -23,7 +23,7 @@ pub(crate) struct Session {
     shared: Arc<Shared>,
     handle: Arc<Handle>,
     core: Connection,
-    claimed: Option<UaKey>,
+    claimed: Option<UserAgentId>,
     work: Option<BoxFuture<'static, Reply>>,
 }
 

@@ -18,7 +18,7 @@ use futures::task::AtomicWaker;
 use crate::{
     connection::Update,
     error::CloseReason,
-    id::{ChannelId, UaKey},
+    id::{ChannelId, UserAgentId},
 };
 
 /// Shards of the table. More than cores that could meet in one; a power of two.
@@ -159,19 +159,19 @@ impl Handle {
 
 /// Which connection each UserAgent has: at most one (S10).
 #[derive(Debug)]
-pub(crate) struct Table(Vec<Mutex<HashMap<UaKey, Arc<Handle>>>>);
+pub(crate) struct Table(Vec<Mutex<HashMap<UserAgentId, Arc<Handle>>>>);
 
 impl Table {
     pub(crate) fn new() -> Self {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    fn shard(&self, key: UaKey) -> Option<MutexGuard<'_, HashMap<UaKey, Arc<Handle>>>> {
+    fn shard(&self, key: UserAgentId) -> Option<MutexGuard<'_, HashMap<UserAgentId, Arc<Handle>>>> {
         self.0.get(key.spread() % SHARDS).map(lock)
     }
 
     /// Makes `handle` the connection of a UserAgent; an older one is told to end (R-HELLO-1).
-    pub(crate) fn claim(&self, key: UaKey, handle: &Arc<Handle>) {
+    pub(crate) fn claim(&self, key: UserAgentId, handle: &Arc<Handle>) {
         let older = self.shard(key).and_then(|mut shard| shard.insert(key, Arc::clone(handle)));
         if let Some(older) = older.filter(|older| older.id != handle.id) {
             older.end(CloseReason::Superseded);
@@ -179,7 +179,7 @@ impl Table {
     }
 
     /// Removes the entry of a UserAgent if it is still that of `handle` (R-DEL-10).
-    pub(crate) fn release(&self, key: UaKey, handle: &Handle) {
+    pub(crate) fn release(&self, key: UserAgentId, handle: &Handle) {
         let Some(mut shard) = self.shard(key) else { return };
         if let Entry::Occupied(entry) = shard.entry(key)
             && entry.get().id == handle.id
@@ -189,7 +189,7 @@ impl Table {
     }
 
     /// The connection of a UserAgent.
-    pub(crate) fn find(&self, key: UaKey) -> Option<Arc<Handle>> {
+    pub(crate) fn find(&self, key: UserAgentId) -> Option<Arc<Handle>> {
         self.shard(key)?.get(&key).cloned()
     }
 

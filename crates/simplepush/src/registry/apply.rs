@@ -5,6 +5,7 @@ use buswire_store::{Ack, Batch, Expectation, Operation, Outcome, Partition, Revi
 
 use super::{
     ATTEMPTS_MAX, Registry, RegistryError, StoredRecord,
+    directory::Entry,
     keys::{last_key, pending_key, record_key},
     record::Record,
 };
@@ -78,7 +79,12 @@ impl Registry {
             }
             let batch = Batch::new(partition.clone()).expect(expectation);
             let batch = self.changed(batch, usable.as_ref(), &plan, now).await?;
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Safe, now).await? {
+            let entry = match usable {
+                Some(_) => Entry::after(&plan.record),
+                None => Entry::Until(Some(now.saturating_add(self.record_lifetime()))),
+            };
+            let outcome = self.commit_listed(batch, Ack::Safe, uaid.key(), entry, now).await?;
+            if let Outcome::Committed(_) = outcome {
                 return Ok(plan.done);
             }
         }

@@ -19,6 +19,7 @@
 //! Never here: which UserAgents are connected.
 
 mod apply;
+mod directory;
 mod keys;
 mod publish;
 mod record;
@@ -39,15 +40,19 @@ use buswire_store::{
     Revision, Row, RowValue, Store, StoreError,
 };
 
-pub(crate) use self::publish::PublishError;
 use self::{
-    keys::{PENDING, last_key, pending_key, record_key},
+    directory::Entry,
+    keys::{last_key, pending_channel, pending_key, pending_range, record_key},
     record::Record,
+};
+pub(crate) use self::{
+    directory::{Stored, StoredChannel},
+    publish::PublishError,
 };
 use crate::{
     config::Config,
     connection::{Command, Loaded, PendingVersion, Reply, UserAgent},
-    id::{ChannelId, UaKey, Uaid},
+    id::{ChannelId, Uaid, UserAgentId},
 };
 
 /// How often a change that others got ahead of is tried again.
@@ -114,7 +119,7 @@ impl Registry {
     pub(crate) async fn execute(&self, command: Command) -> Reply {
         let result = match command {
             Command::Load(uaid) => self.load(uaid).await.map(Reply::Loaded),
-            Command::Drop(uaid) => self.drop_uaid(uaid).await.map(|()| Reply::Done),
+            Command::Drop(uaid) => self.drop_record(uaid.key()).await.map(|_| Reply::Done),
             Command::Prune { uaid, revision, channels } => {
                 self.prune(uaid, revision, &channels).await
             }
@@ -173,7 +178,7 @@ impl Registry {
         }
         let channels = stored.record.channels;
         let pending = self
-            .scan(&partition, KeyRange::prefix(PENDING), now)
+            .scan(&partition, pending_range(), now)
             .await?
             .into_iter()
             .filter_map(|(key, row)| pending_version(&key, &row))
@@ -209,13 +214,14 @@ impl Registry {
         }
     }
 
-    /// Deletes a UAID: the record first of all, the rest with it (§11.1).
-    async fn drop_uaid(&self, uaid: Uaid) -> Result<(), RegistryError> {
-        let partition = uaid.key().partition()?;
+    /// Deletes a UAID: the record first of all, the rest with it (§11.1). Returns whether there was
+    /// one.
+    pub(crate) async fn drop_record(&self, user_agent: UserAgentId) -> Result<bool, RegistryError> {
+        let partition = user_agent.partition()?;
         for _ in 0..ATTEMPTS_MAX {
             let now = self.now();
             let Some(stored) = self.read_record(&partition, now).await? else {
-                return Ok(());
+                return Ok(false);
             };
             let mut batch = Batch::new(partition.clone())
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
@@ -223,8 +229,10 @@ impl Registry {
             for (key, _) in self.leftovers(&partition, now).await? {
                 batch = batch.then(Operation::Delete { key });
             }
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Accepted, now).await? {
-                return Ok(());
+            let outcome =
+                self.commit_listed(batch, Ack::Accepted, user_agent, Entry::Gone, now).await?;
+            if let Outcome::Committed(_) = outcome {
+                return Ok(true);
             }
         }
         Err(RegistryError::Contention)
@@ -265,7 +273,8 @@ impl Registry {
                 .then(Operation::Delete { key: pending_key(channel)? })
                 .then(Operation::Delete { key: last_key(channel)? });
         }
-        Ok(match self.store.commit(batch, Ack::Accepted, now).await? {
+        let entry = Entry::after(&record);
+        Ok(match self.commit_listed(batch, Ack::Accepted, uaid.key(), entry, now).await? {
             Outcome::Committed(_) => Reply::Done,
             Outcome::Conflict(_) => Reply::Conflict,
         })
@@ -280,15 +289,18 @@ impl Registry {
                 return Ok(());
             };
             let record = Record { touched: now, ..stored.record };
+            let kept_until = Some(now.saturating_add(self.record_lifetime()));
             let mut batch = Batch::new(partition.clone())
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
-                .then(record.write(Some(now.saturating_add(self.record_lifetime())))?);
+                .then(record.write(kept_until)?);
             let expires = Some(self.version_expiry(now));
             for (key, row) in self.leftovers(&partition, now).await? {
                 let version = row.value.as_version().unwrap_or_default();
                 batch = batch.then(Operation::Raise { key, version, expires });
             }
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Accepted, now).await? {
+            let entry = Entry::Until(kept_until);
+            let outcome = self.commit_listed(batch, Ack::Accepted, uaid.key(), entry, now).await?;
+            if let Outcome::Committed(_) = outcome {
                 return Ok(());
             }
         }
@@ -298,7 +310,7 @@ impl Registry {
 
 /// Reads a row of pending versions; `None` for anything else.
 fn pending_version(key: &Key, row: &Row) -> Option<PendingVersion> {
-    let channel = ChannelId::from_bytes(key.as_bytes().strip_prefix(PENDING)?)?;
+    let channel = pending_channel(key)?;
     let RowValue::Version(version) = row.value else { return None };
     Some(PendingVersion { channel, version: Version::new(version)?, revision: row.revision })
 }
@@ -315,6 +327,6 @@ pub(crate) fn log_failure(error: &RegistryError) {
 }
 
 /// The key of a UserAgent's partition, for hints of the store.
-pub(crate) fn user_agent_of(partition: &Partition) -> Option<UaKey> {
-    UaKey::of_partition(partition)
+pub(crate) fn user_agent_of(partition: &Partition) -> Option<UserAgentId> {
+    UserAgentId::of_partition(partition)
 }

@@ -10,7 +10,7 @@ use super::{
     keys::{last_key, pending_key, record_key},
     record::Record,
 };
-use crate::id::{ChannelId, UaKey};
+use crate::id::{ChannelId, UserAgentId};
 
 /// How often a version is assigned anew because another came between: of concurrent PUTs without a
 /// version to one channel, one succeeds each time.
@@ -63,7 +63,7 @@ impl Registry {
     /// Safe to drop: the version was stored or it was not.
     pub(crate) async fn publish(
         &self,
-        user_agent: UaKey,
+        user_agent: UserAgentId,
         channel: ChannelId,
         version: Option<Version>,
         known: Option<Revision>,

@@ -4,6 +4,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::Router;
 use buswire_message::Clock;
 use buswire_simplepush::{Config, EndpointBase, SimplePush, TokenKey, TokenKeys};
 use buswire_store::{Store, memory::MemoryStore, system::SystemEntropy};
@@ -42,10 +43,24 @@ impl Server {
         Self::start_on(Arc::new(MemoryStore::new()), VirtualClock::default(), configure).await
     }
 
+    /// A server with routes of its own.
+    pub async fn serve(router: impl FnOnce(&SimplePush) -> Router) -> Self {
+        Self::make(Arc::new(MemoryStore::new()), VirtualClock::default(), |_| {}, router).await
+    }
+
     pub async fn start_on(
         store: Arc<dyn Store>,
         clock: VirtualClock,
         configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        Self::make(store, clock, configure, SimplePush::router).await
+    }
+
+    async fn make(
+        store: Arc<dyn Store>,
+        clock: VirtualClock,
+        configure: impl FnOnce(&mut Config),
+        router: impl FnOnce(&SimplePush) -> Router,
     ) -> Self {
         let keys = TokenKeys::new(&TokenKey::new(1, [7; 32]), &[]).unwrap();
         let base = EndpointBase::new("https://push.example.net").unwrap();
@@ -59,7 +74,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (router, running, stopped) = (push.router(), push.clone(), stop.clone());
+        let (router, running, stopped) = (router(&push), push.clone(), stop.clone());
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         tasks.spawn(async move { running.run(stopped).await });
         Self { address, push, clock, store, stop, tasks }
