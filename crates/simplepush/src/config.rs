@@ -106,6 +106,9 @@ pub struct Limits {
     /// Bytes of a message from a client. Default 131,072: a `hello` with 1,000 channels is 40 KB.
     /// Larger ones close the connection with 1009.
     pub message_bytes_max: usize,
+    /// Fragments of a message from a client after the first. Default 1,024; more close the connection,
+    /// so that empty ones can't go on for ever.
+    pub fragments_max: u32,
     /// Bytes of a request that are repeated in an error reply. Default 4,096 (R-ERR-2); of larger
     /// requests only type and channelID are.
     pub echo_bytes_max: usize,
@@ -126,11 +129,6 @@ pub struct Limits {
     pub data_bytes_max: usize,
     /// Bytes of the body of a PUT. Default 16 KiB; longer is answered 413.
     pub body_bytes_max: usize,
-    /// Bytes of the read buffer of a WebSocket. Default 1,024: it is most of what an idle connection
-    /// costs. Longer messages get a buffer of their own while they are read.
-    pub read_buffer_bytes: usize,
-    /// Bytes that wait to be written to one WebSocket. Default 65,536.
-    pub write_buffer_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -139,6 +137,7 @@ impl Default for Limits {
             connections_max: 250_000,
             channels_max: 1000,
             message_bytes_max: 131_072,
+            fragments_max: 1024,
             echo_bytes_max: 4096,
             depth_max: 32,
             updates_max: 200,
@@ -147,8 +146,6 @@ impl Default for Limits {
             control_frames_max: 100,
             data_bytes_max: 4096,
             body_bytes_max: 16 * 1024,
-            read_buffer_bytes: 1024,
-            write_buffer_bytes_max: 65_536,
         }
     }
 }
@@ -158,6 +155,8 @@ impl Default for Limits {
 pub struct Timing {
     /// From the opening of a connection to a valid `hello`. Default 30 s (R-WS-13).
     pub hello_timeout: Duration,
+    /// From the first byte of a message to its last. Default 30 s (§19.4).
+    pub message_timeout: Duration,
     /// The least gap between two pings of a client. Default 20 s; zero allows any (R-PING-3).
     pub ping_gap_min: Duration,
     /// Silence of a client after which it is sent a WebSocket PING. Default 300 s; zero never.
@@ -191,6 +190,7 @@ impl Default for Timing {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         Self {
             hello_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(30),
             ping_gap_min: Duration::from_secs(20),
             probe_after: Duration::from_secs(300),
             probe_timeout: Duration::from_secs(30),

@@ -12,6 +12,7 @@
 //! | `connection` | one connection as a state machine, without I/O |
 //! | `registry` | UserAgents, channels and pending versions on the store |
 //! | `table`, `wheel` | which connection a UserAgent has; one timer wheel for all |
+//! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
@@ -44,6 +45,7 @@ mod connection;
 mod driver;
 mod endpoint;
 mod error;
+mod frames;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod id;

@@ -159,10 +159,12 @@ impl Connection {
                 self.on_activity(now);
                 self.on_control(now);
             }
-            Input::Binary => self.close(now, CloseReason::Binary),
-            Input::TooBig => self.close(now, CloseReason::TooBig),
-            Input::BadUtf8 => self.close(now, CloseReason::BadUtf8),
-            Input::BadFrame => self.close(now, CloseReason::BadFrame),
+            Input::Receiving => {
+                let timeout = self.config.timing.message_timeout;
+                self.timers.arm(Timer::Message, now.saturating_add(timeout));
+            }
+            Input::Received => self.timers.clear(Timer::Message),
+            Input::Unreadable(reason) => self.close(now, reason),
             Input::Update(update) => self.on_update(update),
             Input::Recheck => {
                 if self.uaid.is_some() && self.errand == Errand::None {
@@ -327,6 +329,7 @@ impl Connection {
     fn on_timer(&mut self, now: Timestamp, timer: Timer) {
         match timer {
             Timer::Hello => self.close(now, CloseReason::NoHello),
+            Timer::Message => self.close(now, CloseReason::Slow),
             Timer::Probe => {
                 self.transmits.push_back(Transmit::Probe);
                 self.timers.set(Timer::Pong, now.saturating_add(self.config.timing.probe_timeout));

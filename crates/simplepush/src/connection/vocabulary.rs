@@ -15,16 +15,14 @@ use crate::{
 pub(crate) enum Input<'a> {
     /// A text message.
     Text(&'a str),
-    /// A binary message.
-    Binary,
     /// A control frame other than close.
     Control,
-    /// A message over the size limit.
-    TooBig,
-    /// A text message that is not UTF-8.
-    BadUtf8,
-    /// A frame that RFC 6455 forbids.
-    BadFrame,
+    /// A message has begun and not ended.
+    Receiving,
+    /// No message is on its way in.
+    Received,
+    /// Something that can't be read, so that the connection is to be closed for this reason.
+    Unreadable(CloseReason),
     /// The peer's close frame, or the end of the socket.
     PeerClosed,
     /// A PUT was accepted for a channel of this UserAgent.
