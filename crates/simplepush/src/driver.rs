@@ -145,12 +145,11 @@ pub(crate) struct Driver {
     writing: Writing,
     session: Session,
     shared: Arc<Shared>,
-    _open: OpenConnection,
 }
 
 impl Driver {
     fn new(upgraded: Upgraded, shared: Arc<Shared>, open: OpenConnection) -> Self {
-        let session = Session::new(Arc::clone(&shared));
+        let session = Session::new(Arc::clone(&shared), open);
         if shared.availability() == Availability::Draining {
             session.end(CloseReason::Draining);
         }
@@ -163,7 +162,6 @@ impl Driver {
             writing: Writing::Open,
             session,
             shared,
-            _open: open,
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
+//! | `limiter` | how often something may happen |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
 //! | `service` | [`SimplePush`], which a program calls |
 //! | `administration` | what administrators see and do |
@@ -49,6 +50,7 @@ mod frames;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod id;
+mod limiter;
 mod metrics;
 mod registry;
 mod service;
@@ -65,7 +67,7 @@ pub use administration::{
 };
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
-    MissingChannels, Presence, Subprotocol, Timing,
+    MissingChannels, Presence, Rates, Subprotocol, Timing,
 };
 pub use endpoint::ForeignEndpoints;
 pub use id::{ChannelId, NameError, UserAgentId};

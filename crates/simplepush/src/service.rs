@@ -3,9 +3,11 @@
 //! Never here: protocol rules.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fmt,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,7 +19,7 @@ use axum::{
     response::Response,
     routing::any,
 };
-use buswire_message::{Clock, Entropy, Version};
+use buswire_message::{Clock, Entropy, Timestamp, Version};
 use buswire_store::{Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,10 +31,11 @@ use crate::{
     endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
     id::{ChannelId, UserAgentId},
+    limiter::{self, Limiter, TooOften},
     metrics::Metrics,
     registry::{PublishError, Registry, log_failure, user_agent_of},
     steady::SteadyClock,
-    table::Table,
+    table::{Table, lock},
     upgrade,
     wheel::Wheel,
 };
@@ -59,14 +62,24 @@ pub(crate) struct Shared {
     pub(crate) steady: SteadyClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
+    pub(crate) channel_puts: Limiter<(UserAgentId, ChannelId)>,
+    pub(crate) refused_puts: Limiter<IpAddr>,
+    pub(crate) refused_uaids: Limiter<IpAddr>,
+    pub(crate) takeovers: Limiter<UserAgentId>,
     store: Arc<dyn Store>,
     open: AtomicUsize,
+    /// Open connections by address, if that is limited.
+    open_by_source: Mutex<HashMap<IpAddr, usize>>,
     ids: AtomicU64,
     draining: AtomicBool,
     tracker: TaskTracker,
 }
 
 impl Shared {
+    fn limits_sources(&self) -> bool {
+        self.config.limits.address_connections_max > 0
+    }
+
     /// A number for a connection; none gets it twice.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
@@ -84,13 +97,43 @@ impl Shared {
 /// A place among the open connections, given back when it is dropped.
 pub(crate) struct OpenConnection {
     shared: Arc<Shared>,
+    /// Where it comes from, if that is known.
+    source: Option<IpAddr>,
+}
+
+impl OpenConnection {
+    /// The UAID that the client presented was not honoured: it may be guessing (§19.1).
+    pub(crate) fn count_refused_uaid(&self, now: Timestamp) {
+        if let Some(source) = self.source {
+            // What counts is the next upgrade.
+            let _counted = self.shared.refused_uaids.count(source, now);
+        }
+    }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, Ordering::SeqCst);
         self.shared.metrics.connections.decrement(1);
+        if let Some(source) = self.source.filter(|_| self.shared.limits_sources()) {
+            let mut open = lock(&self.shared.open_by_source);
+            if let Entry::Occupied(mut count) = open.entry(source) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
+}
+
+/// Why no connection is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// There are too many, or the server shuts down.
+    Full,
+    /// There are too many from this address, or its clients guess UAIDs.
+    TooOften(TooOften),
 }
 
 /// Whether a server takes new work.
@@ -163,8 +206,13 @@ impl SimplePush {
         let steady = SteadyClock::new(Arc::clone(&clock));
         let wheel = Wheel::new(steady.now(), config.timing.tick);
         let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config));
+        let rates = config.rates.clone();
         Self(Arc::new(Shared {
             config,
+            channel_puts: Limiter::new(rates.channel_puts),
+            refused_puts: Limiter::new(rates.refused_puts),
+            refused_uaids: Limiter::new(rates.refused_uaids),
+            takeovers: Limiter::new(rates.takeovers),
             registry,
             table: Table::new(),
             wheel,
@@ -173,6 +221,7 @@ impl SimplePush {
             metrics: Metrics::new(),
             store,
             open: AtomicUsize::new(0),
+            open_by_source: Mutex::default(),
             ids: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             tracker: TaskTracker::new(),
@@ -362,19 +411,41 @@ impl SimplePush {
         self.0.availability()
     }
 
-    /// Takes a place for a connection; `None` if there is none (§16).
-    pub(crate) fn admit(&self) -> Option<OpenConnection> {
+    /// Takes a place for a connection (§16, §19.3).
+    pub(crate) fn admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
+        let admitted = self.try_admit(source);
+        if admitted.is_err() {
+            self.0.metrics.refused.increment(1);
+        }
+        admitted
+    }
+
+    fn try_admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
+        let shared = &self.0;
+        if let Some(source) = &source {
+            let now = shared.steady.now();
+            shared.refused_uaids.check(source, now).map_err(NotAdmitted::TooOften)?;
+        }
         let max = self.config().limits.connections_max;
         let grow = |open: usize| (open < max).then_some(open + 1);
-        let admitted = self.availability() == Availability::Serving
-            && self.0.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_ok();
-        if !admitted {
-            self.0.metrics.refused.increment(1);
-            return None;
+        if self.availability() != Availability::Serving
+            || shared.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_err()
+        {
+            return Err(NotAdmitted::Full);
         }
-        self.0.metrics.connects.increment(1);
-        self.0.metrics.connections.increment(1);
-        Some(OpenConnection { shared: Arc::clone(&self.0) })
+        shared.metrics.connects.increment(1);
+        shared.metrics.connections.increment(1);
+        let Some(from) = source.filter(|_| shared.limits_sources()) else {
+            return Ok(OpenConnection { shared: Arc::clone(shared), source });
+        };
+        let mut open = lock(&shared.open_by_source);
+        let count = open.entry(from).or_default();
+        *count += 1;
+        let fits = *count <= self.config().limits.address_connections_max;
+        drop(open);
+        let connection = OpenConnection { shared: Arc::clone(shared), source };
+        // One too many gives its place back by being dropped here.
+        if fits { Ok(connection) } else { Err(NotAdmitted::TooOften(TooOften(limiter::PERIOD))) }
     }
 
     /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read
@@ -418,6 +489,7 @@ impl SimplePush {
             | EndpointError::Slow
             | EndpointError::TooLong => &metrics.puts_invalid,
             EndpointError::Gone => &metrics.puts_gone,
+            EndpointError::TooOften(_) => &metrics.puts_limited,
             EndpointError::Unavailable => &metrics.puts_failed,
         };
         counter.increment(1);

@@ -64,6 +64,9 @@ impl Connection {
             (Some(_), _) => return Err(ClientFault::OtherUaid),
             // H5, H6: the UserAgent needs a UAID, so there is nothing to look up.
             (None, Claim::None | Claim::Malformed) => {
+                if hello.claim == Claim::Malformed {
+                    self.effects.push_back(Effect::RefusedUaid);
+                }
                 self.claim(self.fresh);
                 self.welcome(now, &hello, self.fresh, &[]);
                 return Ok(());
@@ -96,10 +99,11 @@ impl Connection {
             (Stage::Load, Reply::Loaded(loaded)) => self.on_loaded(now, greeting, loaded),
             (Stage::Drop { then }, Reply::Done) => {
                 self.delivery.clear();
-                if then.uaid() != greeting.uaid.uaid() {
-                    self.claim(then);
+                if then.uaid() == greeting.uaid.uaid() {
+                    self.welcome(now, &greeting.hello, then, &[]);
+                } else {
+                    self.start_again(now, &greeting.hello);
                 }
-                self.welcome(now, &greeting.hello, then, &[]);
             }
             (Stage::Prune { channels, user_agent, .. }, Reply::Done) => {
                 for channel in channels {
@@ -118,7 +122,7 @@ impl Connection {
     fn on_loaded(&mut self, now: Timestamp, mut greeting: Box<Greeting>, loaded: Loaded) {
         let first = self.uaid.is_none();
         let lists = greeting.hello.listed > 0;
-        let (own, fresh) = (greeting.uaid, self.fresh);
+        let own = greeting.uaid;
         match loaded {
             // H3: no state changes, whatever the list says.
             Loaded::Known(user_agent) if !first => self.recognise(now, &greeting, &user_agent),
@@ -127,13 +131,12 @@ impl Connection {
             // H8: the server has lost this UserAgent; it must start again.
             Loaded::Unknown if lists => {
                 self.delivery.clear();
-                self.claim(fresh);
-                self.welcome(now, &greeting.hello, fresh, &[]);
+                self.start_again(now, &greeting.hello);
             }
             // H9: a UserAgent may bring its own UAID.
             Loaded::Unknown => self.welcome(now, &greeting.hello, own, &[]),
             Loaded::Stale => {
-                greeting.stage = Stage::Drop { then: if lists { fresh } else { own } };
+                greeting.stage = Stage::Drop { then: if lists { self.fresh } else { own } };
                 self.greeting = Some(greeting);
             }
             Loaded::Known(user_agent) => self.synchronise(now, greeting, user_agent),
@@ -172,6 +175,13 @@ impl Connection {
         let touch_due = user_agent.touched.saturating_add(self.config.timing.touch_interval);
         self.welcome(now, &greeting.hello, greeting.uaid, &user_agent.pending);
         self.timers.set(Timer::Touch, touch_due);
+    }
+
+    /// Gives a UserAgent another UAID than the one it presented.
+    fn start_again(&mut self, now: Timestamp, hello: &Hello) {
+        self.effects.push_back(Effect::RefusedUaid);
+        self.claim(self.fresh);
+        self.welcome(now, hello, self.fresh, &[]);
     }
 
     fn welcome(

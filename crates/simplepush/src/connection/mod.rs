@@ -37,8 +37,8 @@ use crate::{
     wire::{Envelope, Kind, PONG},
 };
 
-/// Over which control frames are counted.
-const CONTROL_WINDOW: Duration = Duration::from_secs(10);
+/// Over which messages and control frames are counted.
+const TRAFFIC_WINDOW: Duration = Duration::from_secs(10);
 /// How many channels that were just unregistered are remembered, to hold back updates that were
 /// accepted before but arrive after (R-UNREG-4).
 const GONE_MAX: usize = 64;
@@ -69,11 +69,12 @@ enum Flight {
     Touch,
 }
 
-/// Control frames within one window.
+/// What came within one window.
 #[derive(Debug)]
-struct ControlCount {
+struct Traffic {
     since: Timestamp,
-    frames: u32,
+    messages: u32,
+    controls: u32,
 }
 
 /// What the connection wants of the store besides the client's requests.
@@ -107,7 +108,7 @@ pub(crate) struct Connection {
     gone: VecDeque<ChannelId>,
     timers: Timers,
     last_ping: Option<Timestamp>,
-    controls: ControlCount,
+    traffic: Traffic,
     resend_rounds: u32,
 }
 
@@ -135,7 +136,7 @@ impl Connection {
             gone: VecDeque::new(),
             timers,
             last_ping: None,
-            controls: ControlCount { since: now, frames: 0 },
+            traffic: Traffic { since: now, messages: 0, controls: 0 },
             resend_rounds: 0,
         }
     }
@@ -150,14 +151,15 @@ impl Connection {
             }
             Input::Written => self.timers.clear(Timer::Write),
             // After the decision to close nothing of the client is processed (O8, O9).
-            _ if self.phase != Phase::Open => {}
+            _ if !self.is_open() => {}
             Input::Text(text) => {
                 self.on_activity(now);
+                self.on_traffic(now, 1, 0);
                 self.on_text(now, text);
             }
             Input::Control => {
                 self.on_activity(now);
-                self.on_control(now);
+                self.on_traffic(now, 0, 1);
             }
             Input::Receiving => {
                 let timeout = self.config.timing.message_timeout;
@@ -231,6 +233,11 @@ impl Connection {
         }
     }
 
+    /// Whether messages are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Whether the socket can be dropped. What the client asked for before may still be under way;
     /// see [`is_finished`](Self::is_finished).
     pub(crate) fn is_hung_up(&self) -> bool {
@@ -244,7 +251,7 @@ impl Connection {
 
     /// No notification precedes the reply to `hello` (O3).
     fn may_notify(&self) -> bool {
-        self.phase == Phase::Open && self.uaid.is_some() && self.greeting.is_none()
+        self.is_open() && self.uaid.is_some() && self.greeting.is_none()
     }
 
     fn on_activity(&mut self, now: Timestamp) {
@@ -256,7 +263,7 @@ impl Connection {
 
     fn on_text(&mut self, now: Timestamp, text: &str) {
         // R-WS-10: an empty text message is ignored.
-        if text.is_empty() {
+        if text.is_empty() || !self.is_open() {
             return;
         }
         let config = Arc::clone(&self.config);
@@ -295,12 +302,17 @@ impl Connection {
         Ok(())
     }
 
-    fn on_control(&mut self, now: Timestamp) {
-        if now.saturating_since(self.controls.since) >= CONTROL_WINDOW {
-            self.controls = ControlCount { since: now, frames: 0 };
+    /// Counts what came; a flood ends the connection (R-WS-11, §19.3).
+    fn on_traffic(&mut self, now: Timestamp, messages: u32, controls: u32) {
+        if now.saturating_since(self.traffic.since) >= TRAFFIC_WINDOW {
+            self.traffic = Traffic { since: now, messages: 0, controls: 0 };
         }
-        self.controls.frames += 1;
-        if self.controls.frames > self.config.limits.control_frames_max {
+        self.traffic.messages += messages;
+        self.traffic.controls += controls;
+        let limits = &self.config.limits;
+        if self.traffic.messages > limits.messages_max
+            || self.traffic.controls > limits.control_frames_max
+        {
             self.close(now, CloseReason::Flood);
         }
     }

@@ -80,14 +80,10 @@ impl Connection {
                 (Step::Unregister(_, unregister), None) => unregister.refusal(),
                 (Step::Clear(_), _) => continue,
             };
-            if self.may_answer() {
+            if self.is_open() {
                 self.transmits.push_back(Transmit::Text(text));
             }
         }
-    }
-
-    fn may_answer(&self) -> bool {
-        self.phase == super::Phase::Open
     }
 
     /// Sees to it that nothing more is said of a channel (R-UNREG-4).

@@ -59,6 +59,8 @@ pub(crate) enum Effect {
     Claim(Uaid),
     /// Remove the entry, if it is still this connection's (R-DEL-10).
     Release,
+    /// Count that a UAID was presented which the client does not get.
+    RefusedUaid,
     /// Run the command; its reply is an [`Input::Store`].
     Store(Command),
 }
