@@ -20,7 +20,7 @@ use axum::{
     routing::any,
 };
 use buswire_message::{Clock, Entropy, Timestamp, Version};
-use buswire_store::{Hint, HintFilter, Hints, Store};
+use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,9 +33,9 @@ use crate::{
     id::{ChannelId, UserAgentId},
     limiter::{self, Limiter, TooOften},
     metrics::Metrics,
-    registry::{PublishError, Registry, log_failure, user_agent_of},
+    registry::{GATEWAY_BEAT, GatewayId, PublishError, Registry, log_failure, user_agent_of},
     steady::SteadyClock,
-    table::{Table, lock},
+    table::{self, Table, lock},
     upgrade,
     wheel::Wheel,
 };
@@ -44,8 +44,10 @@ use crate::{
 const DRAIN_GROUPS: usize = 20;
 /// Connections that are closed at once when the server drains: fewer are no stampede.
 const DRAIN_GROUP_MIN: usize = 50;
+/// How long a PUT waits to learn whether another gateway has the UserAgent (R-NODE-5).
+const PEER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is asked whether it may have lost writes.
-const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A SimplePush server: WebSockets towards UserAgents, HTTP towards application servers.
 ///
@@ -162,7 +164,7 @@ pub struct Status {
 /// Whether a UserAgent was connected when a version was accepted for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserAgentPresence {
-    /// It was, and the version is on its way to it.
+    /// It was, here or at another gateway, and the version is on its way to it.
     Connected,
     /// It was not; it gets the version when it comes.
     Away,
@@ -205,7 +207,9 @@ impl SimplePush {
         let config = Arc::new(config);
         let steady = SteadyClock::new(Arc::clone(&clock));
         let wheel = Wheel::new(steady.now(), config.timing.tick);
-        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config));
+        let mut gateway = GatewayId::default();
+        entropy.fill(&mut gateway);
+        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config), gateway);
         let rates = config.rates.clone();
         Self(Arc::new(Shared {
             config,
@@ -345,21 +349,47 @@ impl SimplePush {
         let mut ticks = tokio::time::interval(self.config().timing.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut hints = self.hints();
-        let mut epoch_due = self.0.steady.now();
+        let mut beat: Option<BoxFuture<'_, ()>> = None;
+        let (mut watched, mut beat_due) = (self.0.steady.now(), self.0.steady.now());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = ticks.tick() => {
                     let now = self.0.steady.now();
                     self.0.wheel.advance(now);
-                    if now >= epoch_due {
-                        epoch_due = now.saturating_add(EPOCH_INTERVAL);
-                        self.watch_epoch();
+                    if now >= watched.saturating_add(WATCH_INTERVAL) {
+                        self.watch(watched, now);
+                        watched = now;
+                    }
+                    if now >= beat_due && beat.is_none() {
+                        beat_due = now.saturating_add(GATEWAY_BEAT);
+                        beat = self.shares_store().then(|| self.announce(true));
                     }
                 }
                 Some(hint) = hints.next() => self.on_hint(&hint),
+                // Polled here, so that a store that hangs does not stop the timers.
+                Some(()) = next_beat(&mut beat) => beat = None,
             }
         }
+        if self.shares_store() {
+            self.announce(false).await;
+        }
+    }
+
+    fn shares_store(&self) -> bool {
+        self.config().gateways == Gateways::Several
+    }
+
+    /// Tells other gateways whether this one is alive.
+    fn announce(&self, alive: bool) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let announced = self.0.registry.announce(alive);
+            match tokio::time::timeout(GATEWAY_BEAT, announced).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log_failure(&error),
+                Err(_) => tracing::warn!("the store did not answer in time"),
+            }
+        })
     }
 
     fn hints(&self) -> Hints {
@@ -383,9 +413,14 @@ impl SimplePush {
         }
     }
 
-    /// A store that may have lost writes has lost what its clients rely on: all must shake hands
-    /// again (§11.1).
-    fn watch_epoch(&self) {
+    /// Looks after what the store does not say: that hints were lost without a word, so that each
+    /// connection reads again about once a minute; and that writes may be lost, on which its clients
+    /// rely, so that all must shake hands again (§11.1).
+    fn watch(&self, watched: Timestamp, now: Timestamp) {
+        if self.shares_store() {
+            let turns = watched.as_secs()..now.as_secs();
+            turns.take(table::SHARDS).for_each(|turn| self.0.table.recheck_some(turn));
+        }
         if self.0.registry.epoch_changed() {
             tracing::warn!("the store may have lost writes: all UserAgents must shake hands again");
             for handle in self.0.wheel.connections() {
@@ -471,12 +506,30 @@ impl SimplePush {
         let version = published.version;
         let Some(handle) = shared.table.find(user_agent) else {
             shared.metrics.puts_stored.increment(1);
-            return Ok(Notified { version, user_agent: UserAgentPresence::Away });
+            let presence = self.presence_elsewhere(user_agent).await;
+            return Ok(Notified { version, user_agent: presence });
         };
         handle.remember(channel, published.record);
         handle.deliver(Update { channel, version, revision: published.revision, data });
         shared.metrics.puts_delivered.increment(1);
         Ok(Notified { version, user_agent: UserAgentPresence::Connected })
+    }
+
+    /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
+    /// time and never fails the PUT (R-NODE-5).
+    async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
+        if !self.shares_store() {
+            return UserAgentPresence::Away;
+        }
+        let asking = self.0.registry.is_elsewhere(user_agent);
+        match tokio::time::timeout(PEER_TIMEOUT, asking).await {
+            Ok(Ok(true)) => UserAgentPresence::Connected,
+            Ok(Ok(false)) | Err(_) => UserAgentPresence::Away,
+            Ok(Err(error)) => {
+                log_failure(&error);
+                UserAgentPresence::Away
+            }
+        }
     }
 
     pub(crate) fn count_failed_put(&self, error: EndpointError) {
@@ -494,6 +547,11 @@ impl SimplePush {
         };
         counter.increment(1);
     }
+}
+
+async fn next_beat(beat: &mut Option<BoxFuture<'_, ()>>) -> Option<()> {
+    beat.as_mut()?.await;
+    Some(())
 }
 
 fn routes(endpoints: Endpoints) -> Router {

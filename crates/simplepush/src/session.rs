@@ -135,8 +135,8 @@ impl Session {
                 Effect::Release => self.release(),
                 Effect::RefusedUaid => self.open.count_refused_uaid(self.shared.steady.now()),
                 Effect::Store(command) => {
-                    let shared = Arc::clone(&self.shared);
-                    let work = async move { shared.registry.execute(command).await };
+                    let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
+                    let work = async move { shared.registry.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }

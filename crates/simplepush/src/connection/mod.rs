@@ -31,9 +31,9 @@ use self::{
     timer::{Timer, Timers},
 };
 use crate::{
-    config::Config,
+    config::{Config, Gateways},
     error::{ClientFault, CloseReason},
-    id::{ChannelId, SpelledUaid},
+    id::{ChannelId, SpelledUaid, Uaid},
     wire::{Envelope, Kind, PONG},
 };
 
@@ -67,6 +67,8 @@ enum Flight {
     Recheck,
     /// To keep the UserAgent from being forgotten.
     Touch,
+    /// To tell other gateways of the end.
+    Leave,
 }
 
 /// What came within one window.
@@ -102,10 +104,14 @@ pub(crate) struct Connection {
     steps: VecDeque<Step>,
     flight: Flight,
     errand: Errand,
+    /// UAIDs that are no longer this connection's, or never were: two at most.
+    names_left: Vec<Uaid>,
     effects: VecDeque<Effect>,
     transmits: VecDeque<Transmit>,
     delivery: Delivery,
     gone: VecDeque<ChannelId>,
+    /// Whether the store is known to have a record of the UserAgent.
+    has_record: bool,
     timers: Timers,
     last_ping: Option<Timestamp>,
     traffic: Traffic,
@@ -130,10 +136,12 @@ impl Connection {
             steps: VecDeque::new(),
             flight: Flight::Idle,
             errand: Errand::None,
+            names_left: Vec::new(),
             effects: VecDeque::new(),
             transmits: VecDeque::new(),
             delivery: Delivery::default(),
             gone: VecDeque::new(),
+            has_record: false,
             timers,
             last_ping: None,
             traffic: Traffic { since: now, messages: 0, controls: 0 },
@@ -246,7 +254,10 @@ impl Connection {
 
     /// Whether nothing is left to be done.
     pub(crate) fn is_finished(&self) -> bool {
-        self.phase == Phase::Closed && matches!(self.flight, Flight::Idle) && self.steps.is_empty()
+        self.phase == Phase::Closed
+            && matches!(self.flight, Flight::Idle)
+            && self.steps.is_empty()
+            && self.names_left.is_empty()
     }
 
     /// No notification precedes the reply to `hello` (O3).
@@ -387,8 +398,11 @@ impl Connection {
 
     /// Gives up the place in the table, so that a PUT no longer counts as delivered (R-DEL-11).
     fn leave(&mut self) {
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.effects.push_back(Effect::Release);
+            if let Some(uaid) = self.uaid.or(self.greeting.as_ref().map(|g| g.uaid())) {
+                self.leave_name(uaid);
+            }
         }
         self.delivery.clear();
     }
@@ -399,7 +413,7 @@ impl Connection {
             Flight::Greeting => self.on_greeting_reply(now, reply),
             Flight::Steps(steps) => self.on_steps_reply(steps, reply),
             Flight::Recheck => self.on_recheck_reply(now, reply),
-            Flight::Touch => {}
+            Flight::Touch | Flight::Leave => {}
         }
     }
 
@@ -412,6 +426,11 @@ impl Connection {
                 }
             }
             Reply::Loaded(Loaded::Stale) => self.close(now, CloseReason::StateDropped),
+            Reply::Loaded(Loaded::Superseded) => self.on_end(now, CloseReason::Superseded),
+            // Another gateway dropped it.
+            Reply::Loaded(Loaded::Unknown) if self.has_record => {
+                self.close(now, CloseReason::StateDropped);
+            }
             _ => {}
         }
     }
@@ -433,13 +452,24 @@ impl Connection {
             self.issue(Flight::Greeting, command);
             return;
         }
+        if let Some(uaid) = self.names_left.pop() {
+            self.issue(Flight::Leave, Command::Leave(uaid));
+            return;
+        }
         let errand = std::mem::replace(&mut self.errand, Errand::None);
-        if let Some(uaid) = self.uaid.filter(|_| self.phase == Phase::Open) {
+        if let Some(uaid) = self.uaid.filter(|_| self.is_open()) {
             match errand {
                 Errand::None => {}
                 Errand::Recheck => self.issue(Flight::Recheck, Command::Load(uaid.uaid())),
                 Errand::Touch => self.issue(Flight::Touch, Command::Touch(uaid.uaid())),
             }
+        }
+    }
+
+    /// Sees to it that other gateways no longer think that this connection is that UserAgent's.
+    fn leave_name(&mut self, uaid: SpelledUaid) {
+        if self.config.gateways == Gateways::Several {
+            self.names_left.push(uaid.uaid());
         }
     }
 

@@ -116,7 +116,7 @@ fn a_hello_is_answered_before_anything_is_shown() {
     driver
         .text(&format!("{{\"messageType\":\"hello\",\"uaid\":\"{U}\",\"channelIDs\":[\"{A}\"]}}"));
     // Rule: simplepush R-DEL-2 — hello publishes the connection before it reads what is pending
-    assert_eq!(driver.effects(), [Effect::Claim(uaid()), Effect::Store(Command::Load(uaid()))]);
+    assert_eq!(driver.effects(), [Effect::Claim(uaid()), Effect::Store(Command::Enter(uaid()))]);
     // Rule: simplepush O3 — no notification before the hello reply
     driver.put(8);
     assert!(driver.sent().is_empty() && !driver.connection.wants_write());

@@ -90,8 +90,13 @@ impl fmt::Debug for Transmit {
 /// What the store is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
+    /// Make this connection the one that the UserAgent has, for other gateways too; then read what is
+    /// stored of it.
+    Enter(Uaid),
     /// Read what is stored of a UserAgent.
     Load(Uaid),
+    /// Tell other gateways that the UserAgent is no longer connected here.
+    Leave(Uaid),
     /// Delete a UAID with all its channels.
     Drop(Uaid),
     /// Delete some channels if the record is still at this revision.
@@ -137,9 +142,9 @@ pub(crate) enum Change {
 /// What a [`Command`] came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// To [`Command::Load`].
+    /// To [`Command::Enter`] and [`Command::Load`].
     Loaded(Loaded),
-    /// [`Command::Drop`], [`Command::Prune`] or [`Command::Touch`] is done.
+    /// [`Command::Leave`], [`Command::Drop`], [`Command::Prune`] or [`Command::Touch`] is done.
     Done,
     /// [`Command::Prune`] met another revision.
     Conflict,
@@ -177,6 +182,8 @@ impl fmt::Debug for EndpointUrl {
 pub(crate) enum Loaded {
     /// Nothing.
     Unknown,
+    /// The UserAgent has a newer connection, at another gateway.
+    Superseded,
     /// Something that can't be relied on, since the store may have lost writes (§11.3).
     Stale,
     /// This.

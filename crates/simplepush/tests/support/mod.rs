@@ -104,6 +104,11 @@ impl Server {
         self.http(put_request(path, form)).await
     }
 
+    /// Ends what the server does besides serving its connections, as when it hangs.
+    pub async fn hang(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Moves the clock by at least 30 seconds and waits until every timer that is due has fired.
     pub async fn advance(&self, by: Duration) {
         assert!(by >= Duration::from_secs(30), "the sentinel waits so long");
