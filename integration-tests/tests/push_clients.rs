@@ -180,5 +180,5 @@ fn listen_says_what_is_wrong() {
     assert!(line.starts_with("buswire: can't read /dev/null/state.json: "), "{line}");
     let (code, line) = failed(&["--channel", "orders"]);
     assert_eq!(code, Some(2));
-    assert!(line.contains("a channel is named by a UUID"), "{line}");
+    assert!(line.contains("a name has 32 hexadecimal digits"), "{line}");
 }

@@ -14,9 +14,12 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use buswire_simplepush::client::{
-    Channel, Client, Connectivity, Event, Events, FileStorage, Refusal, RegisterError, Settings,
-    StartError, Update,
+use buswire_simplepush::{
+    ChannelId,
+    client::{
+        Client, Connectivity, Event, Events, FileStorage, Refusal, RegisterError, Settings,
+        StartError, Update,
+    },
 };
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::VirtualClock;
@@ -45,7 +48,7 @@ use tokio_tungstenite::{
 const A: &str = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90";
 const B: &str = "c2a7d915-33e8-4b6d-9f02-71e4a80b5cdd";
 
-fn channel(text: &str) -> Channel {
+fn channel(text: &str) -> ChannelId {
     text.parse().unwrap()
 }
 

@@ -15,16 +15,17 @@ use tokio_rustls::rustls::ClientConfig;
 use super::{
     agent::{Agent, Input, News, Output, Refusal},
     handle::{ClientError, Connectivity, Event, Update},
-    name::{Channel, Endpoint},
+    name::Endpoint,
     storage::Storage,
     transport::{Address, Happening, Link},
 };
+use crate::id::ChannelId;
 
 /// What the program asks of the task.
 pub(super) enum Command {
-    Register(Channel, oneshot::Sender<Result<Endpoint, Refusal>>),
-    Unregister(Channel, oneshot::Sender<()>),
-    Acknowledge(Channel, Version, oneshot::Sender<()>),
+    Register(ChannelId, oneshot::Sender<Result<Endpoint, Refusal>>),
+    Unregister(ChannelId, oneshot::Sender<()>),
+    Acknowledge(ChannelId, Version, oneshot::Sender<()>),
     Wake,
     Stop,
 }
@@ -45,7 +46,7 @@ pub(super) struct Driver {
     pub(super) events: EventSender,
     pub(super) connectivity: watch::Sender<Connectivity>,
     /// Who waits for a registration.
-    pub(super) waiters: BTreeMap<Channel, Vec<oneshot::Sender<Result<Endpoint, Refusal>>>>,
+    pub(super) waiters: BTreeMap<ChannelId, Vec<oneshot::Sender<Result<Endpoint, Refusal>>>>,
 }
 
 impl Driver {

@@ -23,11 +23,12 @@ use tokio_util::task::TaskTracker;
 use super::{
     agent::{Agent, Refusal, Settings},
     driver::{Command, Driver},
-    name::{Channel, Endpoint},
+    name::Endpoint,
     state::ClientState,
     storage::{MemoryStorage, Storage},
     transport::{Address, Link, system_tls},
 };
+use crate::id::ChannelId;
 
 /// Wishes that wait while the task is busy; whoever has one more waits itself.
 const COMMANDS_MAX: usize = 64;
@@ -89,15 +90,15 @@ pub enum Event {
     Update(Update),
     /// The server forgot this UserAgent and the channel was registered anew. The endpoint is another one,
     /// for the application server; versions may have been lost: read what the channel stands for.
-    Moved(Channel, Endpoint),
+    Moved(ChannelId, Endpoint),
     /// The server forgot this UserAgent and does not register the channel again: it is given up.
-    Lost(Channel, Refusal),
+    Lost(ChannelId, Refusal),
 }
 
 /// A version that waits to be acknowledged. If it is dropped instead, it comes again when the server
 /// reminds of it, after a restart at the latest.
 pub struct Update {
-    channel: Channel,
+    channel: ChannelId,
     version: Version,
     data: Option<String>,
     commander: mpsc::WeakSender<Command>,
@@ -105,7 +106,7 @@ pub struct Update {
 
 impl Update {
     pub(super) const fn new(
-        channel: Channel,
+        channel: ChannelId,
         version: Version,
         data: Option<String>,
         commander: mpsc::WeakSender<Command>,
@@ -114,7 +115,7 @@ impl Update {
     }
 
     /// The channel.
-    pub const fn channel(&self) -> Channel {
+    pub const fn channel(&self) -> ChannelId {
         self.channel
     }
 
@@ -194,7 +195,7 @@ impl Client {
     ///
     /// If it is dropped, the client goes on to register the channel and tells of it as
     /// [`Event::Moved`] or to the next call.
-    pub async fn register(&self, channel: Channel) -> Result<Endpoint, RegisterError> {
+    pub async fn register(&self, channel: ChannelId) -> Result<Endpoint, RegisterError> {
         Ok(ask(&self.commands, |done| Command::Register(channel, done)).await??)
     }
 
@@ -207,10 +208,10 @@ impl Client {
     /// # Cancel safety
     ///
     /// As [`register`](Self::register).
-    pub async fn register_new(&self) -> Result<(Channel, Endpoint), RegisterError> {
+    pub async fn register_new(&self) -> Result<(ChannelId, Endpoint), RegisterError> {
         let mut random = [0; 16];
         SystemEntropy.fill(&mut random);
-        let channel = Channel::from_random(random);
+        let channel = ChannelId::from_random(random);
         Ok((channel, self.register(channel).await?))
     }
 
@@ -224,7 +225,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// If it is dropped, the channel was given up or not.
-    pub async fn unregister(&self, channel: Channel) -> Result<(), Closed> {
+    pub async fn unregister(&self, channel: ChannelId) -> Result<(), Closed> {
         ask(&self.commands, |done| Command::Unregister(channel, done)).await
     }
 

@@ -5,13 +5,13 @@
 //! ([`Update::acknowledge`]): until then it is told again, after a restart too.
 //!
 //! ```no_run
-//! use buswire_simplepush::client::{Channel, Client, Event, FileStorage};
+//! use buswire_simplepush::{ChannelId, client::{Client, Event, FileStorage}};
 //!
 //! # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
 //! let storage = FileStorage::new("push-state.json");
 //! let builder = Client::builder("wss://push.example.net/push")?;
 //! let (client, mut events) = builder.storage(storage).start().await?;
-//! let channel: Channel = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90".parse()?;
+//! let channel: ChannelId = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90".parse()?;
 //! let endpoint = client.register(channel).await?;
 //! // Give endpoint.as_str() to the application server, which PUTs versions to it.
 //! while let Some(event) = events.next().await {
@@ -53,6 +53,6 @@ pub use handle::{
     Builder, Client, ClientError, Closed, Connectivity, Event, Events, RegisterError, StartError,
     Update,
 };
-pub use name::{BadChannel, Channel, Endpoint};
+pub use name::Endpoint;
 pub use state::ClientState;
 pub use storage::{FileStorage, MemoryStorage, Storage};

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fmt};
 use buswire_message::{Secret, Version};
 use serde::{Deserialize, Serialize};
 
-use super::name::{Channel, Endpoint};
+use super::name::Endpoint;
+use crate::id::ChannelId;
 
 /// The UAID and the channels of a UserAgent. Serialisable; secret as a whole: the UAID is the only
 /// credential of the protocol, and endpoints are rights to notify.
@@ -16,7 +17,7 @@ pub struct ClientState {
     /// The name that the server knows this UserAgent by, if it has met it.
     pub(super) uaid: Option<Secret<String>>,
     /// The channels that the program wants.
-    pub(super) channels: BTreeMap<Channel, ChannelState>,
+    pub(super) channels: BTreeMap<ChannelId, ChannelState>,
 }
 
 /// One channel.
@@ -32,12 +33,12 @@ pub(super) struct ChannelState {
 
 impl ClientState {
     /// The channels that the program wants.
-    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> {
         self.channels.keys().copied()
     }
 
     /// The channels that have an endpoint, with the greatest version acknowledged on each.
-    pub fn registered(&self) -> impl Iterator<Item = (Channel, &Endpoint, Option<Version>)> {
+    pub fn registered(&self) -> impl Iterator<Item = (ChannelId, &Endpoint, Option<Version>)> {
         self.channels.iter().filter_map(|(channel, state)| {
             Some((*channel, state.endpoint.as_ref()?, Version::new(state.version)))
         })
@@ -56,7 +57,7 @@ struct Written {
     #[serde(default)]
     uaid: Option<String>,
     #[serde(default)]
-    channels: BTreeMap<Channel, ChannelState>,
+    channels: BTreeMap<ChannelId, ChannelState>,
 }
 
 impl Serialize for ClientState {

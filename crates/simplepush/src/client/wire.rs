@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use buswire_message::Version;
 use serde_json::Value;
 
-use super::name::Channel;
+use crate::id::ChannelId;
 
 /// Asks whether the server is there (§7.6).
 pub(super) const PING: &str = "{}";
@@ -17,7 +17,7 @@ pub(super) const PING: &str = "{}";
 const UAID_LEN_MAX: usize = 128;
 
 /// `hello` with a UAID, empty for none, and every channel that is registered (§7.1).
-pub(super) fn hello(uaid: &str, channels: impl Iterator<Item = Channel>) -> String {
+pub(super) fn hello(uaid: &str, channels: impl Iterator<Item = ChannelId>) -> String {
     let mut out = String::from("{\"messageType\":\"hello\",\"uaid\":");
     out.push_str(&Value::from(uaid).to_string());
     out.push_str(",\"channelIDs\":[");
@@ -30,12 +30,12 @@ pub(super) fn hello(uaid: &str, channels: impl Iterator<Item = Channel>) -> Stri
 }
 
 /// `register` (§7.2).
-pub(super) fn register(channel: Channel) -> String {
+pub(super) fn register(channel: ChannelId) -> String {
     format!("{{\"messageType\":\"register\",\"channelID\":\"{channel}\"}}")
 }
 
 /// `unregister` (§7.3).
-pub(super) fn unregister(channel: Channel) -> String {
+pub(super) fn unregister(channel: ChannelId) -> String {
     format!("{{\"messageType\":\"unregister\",\"channelID\":\"{channel}\"}}")
 }
 
@@ -53,7 +53,7 @@ pub(super) enum Heard {
     /// The answer to `hello`.
     Hello(Greeted),
     /// The answer to `register`.
-    Register { channel: Channel, status: u64, endpoint: Option<String>, error: Option<String> },
+    Register { channel: ChannelId, status: u64, endpoint: Option<String>, error: Option<String> },
     /// Versions that are pending.
     Notification(Vec<Entry>),
     /// Anything else. It shows that the server is there.
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn messages_are_those_of_the_worked_examples() {
-        let a: Channel = A.parse().unwrap();
-        let b: Channel = "c2a7d915-33e8-4b6d-9f02-71e4a80b5cdd".parse().unwrap();
+        let a: ChannelId = A.parse().unwrap();
+        let b: ChannelId = "c2a7d915-33e8-4b6d-9f02-71e4a80b5cdd".parse().unwrap();
         assert_eq!(
             hello("6f1c0b7a52d94e0c9b3ad41e8f27c650", [a, b].into_iter()),
             "{\"messageType\":\"hello\",\"uaid\":\"6f1c0b7a52d94e0c9b3ad41e8f27c650\",\"channelIDs\":[\"0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90\",\"c2a7d915-33e8-4b6d-9f02-71e4a80b5cdd\"]}"

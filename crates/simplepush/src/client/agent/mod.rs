@@ -22,10 +22,11 @@ use buswire_message::{Secret, Timestamp, Version};
 pub(super) use self::news::{News, Told};
 use self::{backoff::Backoff, news::Newsstand};
 use super::{
-    name::{Channel, Endpoint},
+    name::Endpoint,
     state::{ChannelState, ClientState},
     wire::{self, Entry, Greeted, Heard},
 };
+use crate::id::ChannelId;
 
 /// Channels that one UserAgent may have: as many as a server grants by default (§16).
 const CHANNELS_MAX: usize = 1000;
@@ -84,11 +85,11 @@ pub(super) enum Input<'a> {
         random: u32,
     },
     /// The program wants a channel.
-    Register(Channel),
+    Register(ChannelId),
     /// The program gives a channel up.
-    Unregister(Channel),
+    Unregister(ChannelId),
     /// The program has taken a version.
-    Acknowledge(Channel, Version),
+    Acknowledge(ChannelId, Version),
     /// The network may have changed: try at once.
     Wake,
 }
@@ -105,7 +106,7 @@ pub(super) enum Output {
     /// Save the state before anything that follows.
     Save,
     /// A registration that the program asked for is answered.
-    Registered(Channel, Result<Endpoint, Refusal>),
+    Registered(ChannelId, Result<Endpoint, Refusal>),
 }
 
 impl fmt::Debug for Output {
@@ -179,9 +180,9 @@ pub(super) struct Agent {
     redirect: Option<String>,
     redirects: u32,
     /// Channels whose registration the program waits for.
-    asked: BTreeSet<Channel>,
+    asked: BTreeSet<ChannelId>,
     /// Channels whose `register` was sent on this connection and not answered.
-    in_flight: BTreeMap<Channel, Flight>,
+    in_flight: BTreeMap<ChannelId, Flight>,
     /// When one of them must have been answered.
     reply_due: Timestamp,
     news: Newsstand,
@@ -375,7 +376,7 @@ impl Agent {
         let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
         let missing = self.state.channels.iter().filter(|(_, state)| state.endpoint.is_none());
         let missing = missing.map(|(channel, _)| *channel);
-        let more: Vec<Channel> =
+        let more: Vec<ChannelId> =
             missing.filter(|channel| !self.in_flight.contains_key(channel)).take(room).collect();
         for channel in more {
             self.in_flight.insert(channel, Flight::Wanted);
@@ -386,7 +387,7 @@ impl Agent {
         }
     }
 
-    fn on_register(&mut self, now: Timestamp, channel: Channel) {
+    fn on_register(&mut self, now: Timestamp, channel: ChannelId) {
         if let Some(endpoint) = self.state.channels.get(&channel).and_then(|it| it.endpoint.clone())
         {
             self.outputs.push_back(Output::Registered(channel, Ok(endpoint)));
@@ -405,7 +406,7 @@ impl Agent {
     fn on_registered(
         &mut self,
         now: Timestamp,
-        channel: Channel,
+        channel: ChannelId,
         status: u64,
         endpoint: Option<String>,
         error: Option<String>,
@@ -432,7 +433,7 @@ impl Agent {
         self.register_more(now);
     }
 
-    fn on_unregister(&mut self, channel: Channel) {
+    fn on_unregister(&mut self, channel: ChannelId) {
         if self.state.channels.remove(&channel).is_none() {
             return;
         }
@@ -459,7 +460,7 @@ impl Agent {
         }
     }
 
-    fn on_acknowledge(&mut self, channel: Channel, version: Version) {
+    fn on_acknowledge(&mut self, channel: ChannelId, version: Version) {
         let Some(state) = self.state.channels.get_mut(&channel) else { return };
         if version.get() > state.version {
             state.version = version.get();

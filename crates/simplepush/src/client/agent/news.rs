@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use buswire_message::Version;
 
-use super::{Channel, Endpoint, Refusal};
+use super::{ChannelId, Endpoint, Refusal};
 
 /// One thing that the program is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::client) enum News {
     /// The channel has a new version.
-    Version(Channel, Told),
+    Version(ChannelId, Told),
     /// The channel was registered anew, or that was refused, without the program having asked.
-    Registered(Channel, Result<Endpoint, Refusal>),
+    Registered(ChannelId, Result<Endpoint, Refusal>),
 }
 
 /// A version with what the application server passed along.
@@ -32,8 +32,8 @@ struct Waiting {
 /// so that a slow program learns the latest and costs no more than its channels.
 #[derive(Debug, Default)]
 pub(super) struct Newsstand {
-    order: VecDeque<Channel>,
-    waiting: BTreeMap<Channel, Waiting>,
+    order: VecDeque<ChannelId>,
+    waiting: BTreeMap<ChannelId, Waiting>,
 }
 
 impl Newsstand {
@@ -41,18 +41,18 @@ impl Newsstand {
         self.order.is_empty()
     }
 
-    pub(super) fn registered(&mut self, channel: Channel, result: Result<Endpoint, Refusal>) {
+    pub(super) fn registered(&mut self, channel: ChannelId, result: Result<Endpoint, Refusal>) {
         self.entry(channel).registered = Some(result);
     }
 
-    pub(super) fn version(&mut self, channel: Channel, told: Told) {
+    pub(super) fn version(&mut self, channel: ChannelId, told: Told) {
         let waiting = self.entry(channel);
         if waiting.told.as_ref().is_none_or(|earlier| earlier.version <= told.version) {
             waiting.told = Some(told);
         }
     }
 
-    fn entry(&mut self, channel: Channel) -> &mut Waiting {
+    fn entry(&mut self, channel: ChannelId) -> &mut Waiting {
         self.waiting.entry(channel).or_insert_with(|| {
             self.order.push_back(channel);
             Waiting::default()
@@ -60,7 +60,7 @@ impl Newsstand {
     }
 
     /// The program has this version and all before it.
-    pub(super) fn taken(&mut self, channel: Channel, version: Version) {
+    pub(super) fn taken(&mut self, channel: ChannelId, version: Version) {
         let Some(waiting) = self.waiting.get_mut(&channel) else { return };
         waiting.told.take_if(|told| told.version <= version);
         if waiting.told.is_none() && waiting.registered.is_none() {
@@ -69,7 +69,7 @@ impl Newsstand {
     }
 
     /// The program gave the channel up.
-    pub(super) fn forget(&mut self, channel: Channel) {
+    pub(super) fn forget(&mut self, channel: ChannelId) {
         self.waiting.remove(&channel);
         self.order.retain(|other| *other != channel);
     }

@@ -9,7 +9,7 @@ use super::*;
 const A: &str = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90";
 const UAID: &str = "6f1c0b7a52d94e0c9b3ad41e8f27c650";
 
-fn channel(text: &str) -> Channel {
+fn channel(text: &str) -> ChannelId {
     text.parse().unwrap()
 }
 
@@ -328,7 +328,7 @@ struct World {
     requests: VecDeque<String>,
     wanted: BTreeSet<String>,
     /// The version that the program has in hand.
-    hand: Option<(Channel, Version)>,
+    hand: Option<(ChannelId, Version)>,
     /// The greatest version that the program acknowledged on each channel.
     taken: BTreeMap<String, u64>,
     /// What the program knows of each channel, by version or by reading after a loss.

@@ -4,8 +4,9 @@
 
 use std::{io::Write, path::PathBuf};
 
-use buswire_simplepush::client::{
-    Channel, Client, Event, Events, FileStorage, MemoryStorage, Storage as _, Update,
+use buswire_simplepush::{
+    ChannelId,
+    client::{Client, Event, Events, FileStorage, MemoryStorage, Storage as _, Update},
 };
 use clap::Args;
 use serde_json::json;
@@ -23,7 +24,7 @@ pub struct ListenArgs {
     state: Option<PathBuf>,
     /// A channel to register: a UUID; may be repeated [default: those of the file, or a new one]
     #[arg(long = "channel", value_name = "ID")]
-    channels: Vec<Channel>,
+    channels: Vec<ChannelId>,
     /// Ends after so many versions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -57,7 +58,7 @@ pub(super) async fn run(
 }
 
 /// A client, its events, and the channels that its state has.
-async fn start(args: &ListenArgs) -> Result<(Client, Events, Vec<Channel>), CliError> {
+async fn start(args: &ListenArgs) -> Result<(Client, Events, Vec<ChannelId>), CliError> {
     let builder = Client::builder(&args.url).map_err(CliError::listen)?;
     let (builder, known) = match &args.state {
         Some(path) => {
@@ -93,7 +94,7 @@ async fn next_update(
 fn print(
     output: Output,
     out: &mut dyn Write,
-    channel: Channel,
+    channel: ChannelId,
     what: &str,
     value: serde_json::Value,
 ) -> Result<(), CliError> {
