@@ -13,12 +13,16 @@
 
 mod backplane;
 mod broker;
+mod chromium;
 mod client;
 mod gateway;
+mod relay;
 mod wait;
 
 pub use backplane::{Site, Visit};
 pub use broker::{Broker, node_client, python_client, root};
+pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
+pub use relay::Relay;
 pub use wait::{DEADLINE, until};

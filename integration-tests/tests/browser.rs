@@ -6,44 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
-use buswire_integration_tests::{DEADLINE, binary, until};
+use buswire_integration_tests::{DEADLINE, Running, binary, chromium, start, until};
 use thirtyfour::prelude::*;
-
-/// A program that prints a line with something we need. Ended when dropped, with everything that it
-/// started: it leads a process group.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        let kill = |signal| Command::new("kill").args([signal, "--", &group]).status().is_ok();
-        assert!(kill("-TERM") || std::thread::panicking(), "the group can be signalled");
-        until("the program ends", || self.0.try_wait().ok().flatten());
-    }
-}
-
-/// Starts `command` and returns it with the first line of its output that `find` takes.
-fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Running, String) {
-    let what = format!("{command:?}");
-    let mut child =
-        command.stdout(Stdio::piped()).process_group(0).spawn().unwrap_or_else(|error| {
-            panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
-        });
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let running = Running(child);
-    let found = lines.by_ref().map_while(Result::ok).find_map(|line| find(&line));
-    // Reading goes on, so that the program never waits for us.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (running, found.unwrap_or_else(|| panic!("{what} ended without saying it")))
-}
 
 fn demo() -> (Running, String) {
     let mut command = Command::new(binary());
@@ -58,32 +24,6 @@ fn demo() -> (Running, String) {
         let at = line.find("http://")?;
         line.contains("/demo/").then(|| line.split_at(at).1.trim().to_owned())
     })
-}
-
-async fn browser() -> (Running, WebDriver) {
-    let mut command = Command::new("chromedriver");
-    command.arg("--port=0");
-    let (driver, port) = start(command, |line| {
-        let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
-        Some(port.to_owned())
-    });
-    let mut capabilities = DesiredCapabilities::chrome();
-    for argument in [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1120,1000",
-    ] {
-        capabilities.add_arg(argument).unwrap();
-    }
-    let url = format!("http://127.0.0.1:{port}");
-    (driver, WebDriver::new(url, capabilities).await.expect("Chromium starts"))
 }
 
 /// The text of an element as soon as `accept` takes it.
@@ -115,7 +55,7 @@ fn screenshot(name: &str) -> PathBuf {
 #[tokio::test]
 async fn a_message_of_one_widget_arrives_in_the_other() {
     let (_demo, url) = demo();
-    let (_driver, page) = browser().await;
+    let (_driver, page) = chromium().await;
     page.goto(&url).await.unwrap();
 
     let send = page.query(By::Id("send")).and_enabled().first().await.unwrap();

@@ -62,12 +62,18 @@ pub(crate) enum CloseReason {
     NoHello,
     /// Notifications stayed unacknowledged for too many rounds (R-DEL-8).
     Unacknowledged,
-    /// Too many control frames (R-WS-11).
+    /// Too many control frames (R-WS-11) or fragments.
     Flood,
+    /// A message that took too long to arrive (§19.4).
+    Slow,
     /// A message over the size limit (R-WS-9).
     TooBig,
     /// The state of this UserAgent is gone: it must shake hands again (§11.1).
     StateDropped,
+    /// The UserAgent was told to go to another server (§15.4).
+    Redirected,
+    /// The UserAgent is idle and can be woken: it should stay away until then (§13.1).
+    WakeLater,
     /// The store can't be used: the UserAgent should come back later (R-HELLO-5).
     Unavailable,
 }
@@ -76,15 +82,18 @@ impl CloseReason {
     /// The WebSocket close code (§5.4).
     pub(crate) const fn code(self) -> u16 {
         match self {
-            Self::Superseded => 1000,
+            Self::Superseded | Self::Redirected => 1000,
             Self::Draining => 1001,
             Self::BadFrame => 1002,
             Self::Binary => 1003,
             Self::BadUtf8 => 1007,
-            Self::ClientFault | Self::NoHello | Self::Unacknowledged | Self::Flood => 1008,
+            Self::ClientFault | Self::NoHello | Self::Unacknowledged | Self::Flood | Self::Slow => {
+                1008
+            }
             Self::TooBig => 1009,
             Self::StateDropped => 1011,
             Self::Unavailable => 1013,
+            Self::WakeLater => 4774,
         }
     }
 
@@ -100,9 +109,12 @@ impl CloseReason {
             Self::NoHello => "no_hello",
             Self::Unacknowledged => "unacknowledged",
             Self::Flood => "flood",
+            Self::Slow => "slow",
             Self::TooBig => "too_big",
             Self::StateDropped => "state_dropped",
+            Self::Redirected => "redirected",
             Self::Unavailable => "unavailable",
+            Self::WakeLater => "wake_later",
         }
     }
 }
@@ -117,7 +129,7 @@ mod tests {
         assert_eq!(CloseReason::Superseded.code(), 1000);
         assert_eq!(CloseReason::Draining.code(), 1001);
         assert_eq!(CloseReason::Unavailable.code(), 1013);
-        // Rule: simplepush R-WS-14 — 4774 is never sent while wake-up is not acted on
+        assert_eq!(CloseReason::WakeLater.code(), 4774);
         let all = [
             CloseReason::Superseded,
             CloseReason::Draining,
@@ -128,8 +140,10 @@ mod tests {
             CloseReason::NoHello,
             CloseReason::Unacknowledged,
             CloseReason::Flood,
+            CloseReason::Slow,
             CloseReason::TooBig,
             CloseReason::StateDropped,
+            CloseReason::Redirected,
             CloseReason::Unavailable,
         ];
         assert!(all.iter().all(|reason| reason.code() != 4774 && !reason.label().is_empty()));

@@ -1,9 +1,9 @@
 //! Names: UAIDs and channelIDs (SimplePush §2).
 //!
 //! Never here: whether a name is registered. A UAID is a bearer secret (R-ID-6): its types never
-//! print it, and what leaves the process or reaches the store is [`UaKey`], a hash.
+//! print it, and what administrators see or what reaches the store is [`UserAgentId`], a hash.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, str::FromStr};
 
 use buswire_store::{Partition, StoreNameError};
 use sha2::{Digest as _, Sha256};
@@ -95,9 +95,31 @@ impl HexId {
 
 /// The name of a channel as its UserAgent wrote it (§2.2).
 ///
-/// Opaque and compared byte for byte (R-ID-8); its scope is one UAID (R-ID-9).
+/// Opaque and compared byte for byte (R-ID-8); its scope is one UAID (R-ID-9). `Display` shows it
+/// whole, for administrators; logs get `Debug`, which does not (R-OPS-3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ChannelId(HexId);
+pub struct ChannelId(HexId);
+
+/// The text is not the name of a channel or of a UserAgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 32 hexadecimal digits, or 36 characters with dashes as a UUID has")]
+pub struct NameError;
+
+impl FromStr for ChannelId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text).ok_or(NameError)
+    }
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(36);
+        self.push_to(&mut text);
+        f.write_str(&text)
+    }
+}
 
 impl ChannelId {
     /// The bytes that [`to_bytes`](Self::to_bytes) gives.
@@ -106,6 +128,11 @@ impl ChannelId {
     /// Parses one of the two accepted forms (R-ID-7); `None` for any other text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         HexId::parse(text).map(Self)
+    }
+
+    /// A new name from 16 random bytes: a version 4 UUID with dashes, as most UserAgents write it.
+    pub const fn from_random(random: [u8; 16]) -> Self {
+        Self(HexId { dashed: true, ..SpelledUaid::mint(random).0 })
     }
 
     /// Appends the text exactly as the client wrote it.
@@ -147,13 +174,13 @@ impl Uaid {
     }
 
     /// What stands for this UAID outside the conversation with its UserAgent.
-    pub(crate) fn key(&self) -> UaKey {
+    pub(crate) fn key(&self) -> UserAgentId {
         let digest: [u8; 32] = Sha256::digest(self.0).into();
         let mut key = [0; 16];
         for (to, from) in key.iter_mut().zip(digest) {
             *to = from;
         }
-        UaKey(key)
+        UserAgentId(key)
     }
 }
 
@@ -199,13 +226,39 @@ impl fmt::Debug for SpelledUaid {
     }
 }
 
-/// Stands for a UAID in tables and in the store: the first half of its SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct UaKey([u8; 16]);
+/// Stands for a UAID in tables, in the store and before administrators: the first half of its
+/// SHA-256. It is no credential: nobody becomes the UserAgent with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserAgentId([u8; 16]);
 
-impl UaKey {
+impl UserAgentId {
     /// What the partition names of all UserAgents begin with.
     pub(crate) const PARTITIONS: &str = "uaid/";
+
+    /// The name of the UserAgent that has this UAID, in any accepted spelling (R-ID-2).
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] if the text is no UAID.
+    pub fn of_uaid(uaid: &str) -> Result<Self, NameError> {
+        SpelledUaid::parse(uaid).map(|uaid| uaid.uaid().key()).ok_or(NameError)
+    }
+
+    /// The bytes of the name.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Undoes [`as_bytes`](Self::as_bytes); `None` for any other number of bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The first hexadecimal digit, 0 to 15.
+    pub(crate) const fn first_digit(&self) -> u8 {
+        let [first, ..] = self.0;
+        first >> 4
+    }
 
     /// The partition that holds everything about this UserAgent.
     ///
@@ -213,24 +266,39 @@ impl UaKey {
     ///
     /// None that can happen: the name is always well formed.
     pub(crate) fn partition(&self) -> Result<Partition, StoreNameError> {
-        let mut name = String::with_capacity(Self::PARTITIONS.len() + 32);
-        name.push_str(Self::PARTITIONS);
-        for byte in self.0 {
-            write!(name, "{byte:02x}").map_err(|_| StoreNameError::Partition)?;
-        }
-        Partition::new(&name)
+        Partition::new(&format!("{}{self}", Self::PARTITIONS))
     }
 
     /// Undoes [`partition`](Self::partition); `None` for the partition of something else.
     pub(crate) fn of_partition(partition: &Partition) -> Option<Self> {
-        let digits = partition.as_str().strip_prefix(Self::PARTITIONS)?;
-        HexId::parse(digits).map(|id| Self(id.value))
+        partition.as_str().strip_prefix(Self::PARTITIONS)?.parse().ok()
     }
 
     /// A number to spread UserAgents by.
     pub(crate) const fn spread(&self) -> usize {
         let [low, high, ..] = self.0;
         u16::from_le_bytes([low, high]) as usize
+    }
+}
+
+impl FromStr for UserAgentId {
+    type Err = NameError;
+
+    /// Reads the 32 digits that `Display` writes.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        HexId::parse(text).map(|id| Self(id.value)).ok_or(NameError)
+    }
+}
+
+impl fmt::Display for UserAgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for UserAgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserAgentId({self})")
     }
 }
 
@@ -304,7 +372,11 @@ mod tests {
         assert_eq!(format!("{channel:?}"), "ChannelId(6f…)");
         let partition = spelled.uaid().key().partition().unwrap();
         assert!(!partition.as_str().contains("6f1c0b7a52d94e0c"));
-        assert_eq!(UaKey::of_partition(&partition), Some(spelled.uaid().key()));
+        let user_agent = spelled.uaid().key();
+        assert_eq!(UserAgentId::of_partition(&partition), Some(user_agent));
+        assert_eq!(user_agent.to_string().parse(), Ok(user_agent));
+        assert_eq!(UserAgentId::of_uaid("6F1C0B7A-52d9-4e0c-9b3a-d41e8f27c650"), Ok(user_agent));
+        assert_eq!(UserAgentId::of_uaid("nonsense"), Err(NameError));
     }
 
     proptest! {

@@ -12,10 +12,16 @@
 //! | `connection` | one connection as a state machine, without I/O |
 //! | `registry` | UserAgents, channels and pending versions on the store |
 //! | `table`, `wheel` | which connection a UserAgent has; one timer wheel for all |
+//! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
+//! | `admission`, `limiter` | how many connections; how often something may happen |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
+//! | `wakeup` | datagrams to the relays of mobile networks |
+//! | `browser` | `/simplepush.js`, the library for pages |
+//! | `client` | the UserAgent side, for programs |
 //! | `service` | [`SimplePush`], which a program calls |
+//! | `administration` | what administrators see and do |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,19 +38,30 @@
 //! # }
 //! ```
 //!
-//! `examples/simplepush_server.rs` is a whole server. There is one feature, `__harness`, which
-//! exposes the vocabulary of the model test to fuzz targets.
+//! `examples/simplepush_server.rs` is a whole server.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `client` | the module `client`, so that a server need not build it |
+//! | `__harness` | the vocabulary of the model test, for fuzz targets; not part of the interface |
 //!
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
 
+mod administration;
+mod admission;
+mod browser;
+#[cfg(feature = "client")]
+pub mod client;
 mod config;
 mod connection;
 mod driver;
 mod endpoint;
 mod error;
+mod frames;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod id;
+mod limiter;
 mod metrics;
 mod registry;
 mod service;
@@ -53,13 +70,29 @@ mod steady;
 mod table;
 mod token;
 mod upgrade;
+mod wakeup;
 mod wheel;
 mod wire;
 
+// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub use administration::{
+    ChannelPage, ChannelSummary, Pending, Unavailable, UserAgentPage, UserAgentSummary,
+};
+pub use browser::script_integrity;
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
-    MissingChannels, Presence, Subprotocol, Timing,
+    MissingChannels, Presence, Rates, Redirect, RedirectUrl, RedirectUrlError, Subprotocol, Timing,
+    VersionPolicy,
 };
+pub use endpoint::ForeignEndpoints;
+pub use id::{ChannelId, NameError, UserAgentId};
 pub use service::{Availability, Notified, NotifyError, SimplePush, Status, UserAgentPresence};
 pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
 pub use upgrade::is_upgrade;
+pub use wakeup::{MobileNetwork, WakeUp};

@@ -3,9 +3,11 @@
 //! Never here: protocol rules.
 
 use std::{
+    collections::HashMap,
     fmt,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,25 +17,30 @@ use axum::{
     Router,
     extract::{Request, State},
     response::Response,
-    routing::any,
+    routing::{any, get},
 };
-use buswire_message::{Clock, Entropy, Version};
-use buswire_store::{Hint, HintFilter, Hints, Store};
+use buswire_message::{Clock, Entropy, Timestamp, Version};
+use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    browser,
     config::{Config, Gateways},
     connection::Update,
     driver::Carrier,
-    endpoint::{self, EndpointError},
+    endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
-    id::{ChannelId, UaKey, Uaid},
+    id::{ChannelId, UserAgentId},
+    limiter::Limiter,
     metrics::Metrics,
-    registry::{PublishError, Registry, log_failure, user_agent_of},
+    registry::{
+        GATEWAY_BEAT, GatewayId, PublishEffect, PublishError, Registry, log_failure, user_agent_of,
+    },
     steady::SteadyClock,
-    table::Table,
+    table::{self, Delivered, Table},
     upgrade,
+    wakeup::Pager,
     wheel::Wheel,
 };
 
@@ -41,8 +48,10 @@ use crate::{
 const DRAIN_GROUPS: usize = 20;
 /// Connections that are closed at once when the server drains: fewer are no stampede.
 const DRAIN_GROUP_MIN: usize = 50;
+/// How long a PUT waits to learn whether another gateway has the UserAgent (R-NODE-5).
+const PEER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is asked whether it may have lost writes.
-const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A SimplePush server: WebSockets towards UserAgents, HTTP towards application servers.
 ///
@@ -59,17 +68,36 @@ pub(crate) struct Shared {
     pub(crate) steady: SteadyClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
+    pub(crate) channel_puts: Limiter<(UserAgentId, ChannelId)>,
+    pub(crate) refused_puts: Limiter<IpAddr>,
+    pub(crate) refused_uaids: Limiter<IpAddr>,
+    pub(crate) takeovers: Limiter<UserAgentId>,
+    /// Datagrams for one UserAgent.
+    wakes: Limiter<UserAgentId>,
+    pager: Pager,
     store: Arc<dyn Store>,
-    open: AtomicUsize,
+    pub(crate) open: AtomicUsize,
+    /// Open connections by address, if that is limited.
+    pub(crate) open_by_source: Mutex<HashMap<IpAddr, usize>>,
     ids: AtomicU64,
     draining: AtomicBool,
     tracker: TaskTracker,
 }
 
 impl Shared {
+    pub(crate) fn limits_sources(&self) -> bool {
+        self.config.limits.address_connections_max > 0
+    }
+
     /// A number for a connection; none gets it twice.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether so many connections are open that further ones should go elsewhere (§15.4).
+    pub(crate) fn is_crowded(&self) -> bool {
+        let open = self.open.load(Ordering::SeqCst);
+        self.config.redirect.as_ref().is_some_and(|redirect| open > redirect.connections)
     }
 
     pub(crate) fn availability(&self) -> Availability {
@@ -78,18 +106,6 @@ impl Shared {
         } else {
             Availability::Serving
         }
-    }
-}
-
-/// A place among the open connections, given back when it is dropped.
-pub(crate) struct OpenConnection {
-    shared: Arc<Shared>,
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::SeqCst);
-        self.shared.metrics.connections.decrement(1);
     }
 }
 
@@ -119,7 +135,7 @@ pub struct Status {
 /// Whether a UserAgent was connected when a version was accepted for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserAgentPresence {
-    /// It was, and the version is on its way to it.
+    /// It was, here or at another gateway, and the version is on its way to it.
     Connected,
     /// It was not; it gets the version when it comes.
     Away,
@@ -162,9 +178,18 @@ impl SimplePush {
         let config = Arc::new(config);
         let steady = SteadyClock::new(Arc::clone(&clock));
         let wheel = Wheel::new(steady.now(), config.timing.tick);
-        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config));
+        let mut gateway = GatewayId::default();
+        entropy.fill(&mut gateway);
+        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config), gateway);
+        let rates = config.rates.clone();
         Self(Arc::new(Shared {
             config,
+            channel_puts: Limiter::new(rates.channel_puts),
+            refused_puts: Limiter::new(rates.refused_puts),
+            refused_uaids: Limiter::new(rates.refused_uaids),
+            takeovers: Limiter::new(rates.takeovers),
+            wakes: Limiter::new(1),
+            pager: Pager::default(),
             registry,
             table: Table::new(),
             wheel,
@@ -173,26 +198,22 @@ impl SimplePush {
             metrics: Metrics::new(),
             store,
             open: AtomicUsize::new(0),
+            open_by_source: Mutex::default(),
             ids: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             tracker: TaskTracker::new(),
         }))
     }
 
-    /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
+    /// The paths `/push` (WebSocket), `/update/{token}` and `/status` (SimplePush R-WS-1, R-EP-1,
+    /// R-OPS-1), and the browser library `/simplepush.js` with its types `/simplepush.d.ts`.
     pub fn router(&self) -> Router {
-        async fn push(State(push): State<SimplePush>, request: Request) -> Response {
-            push.upgrade(request)
-        }
-        async fn update(State(push): State<SimplePush>, request: Request) -> Response {
-            endpoint::serve(&push, request).await
-        }
-        Router::new()
-            .route("/push", any(push))
-            .route("/update", any(update))
-            .route("/update/", any(update))
-            .route("/update/{*token}", any(update))
-            .with_state(self.clone())
+        routes(Endpoints { push: self.clone(), foreign: None })
+    }
+
+    /// [`router`](Self::router), with endpoints that are not channels.
+    pub fn router_with(&self, foreign: Arc<dyn ForeignEndpoints>) -> Router {
+        routes(Endpoints { push: self.clone(), foreign: Some(foreign) })
     }
 
     /// Opens the WebSocket that `request` asks for, on whatever path it came, or answers why not.
@@ -224,10 +245,35 @@ impl SimplePush {
         endpoint_url: &str,
         version: Option<Version>,
     ) -> Result<Notified, NotifyError> {
-        let (_, token) = endpoint_url.rsplit_once("/update/").ok_or(NotifyError::NotAnEndpoint)?;
-        let (uaid, channel) =
-            self.config().token_keys.open(token).ok_or(NotifyError::NotAnEndpoint)?;
-        self.deliver(uaid, channel, version, None).await
+        let (user_agent, channel) =
+            self.endpoint(endpoint_url).ok_or(NotifyError::NotAnEndpoint)?;
+        self.notify_channel(user_agent, channel, version).await
+    }
+
+    /// [`notify`](Self::notify) for a channel that is known by name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotifyError::Gone`], [`NotifyError::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`notify`](Self::notify).
+    pub async fn notify_channel(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        version: Option<Version>,
+    ) -> Result<Notified, NotifyError> {
+        self.deliver(user_agent, channel, version, None).await
+    }
+
+    /// Whose endpoint a URL or a bare token is; `None` if none of the keys made it. The channel may
+    /// be gone.
+    pub fn endpoint(&self, endpoint_url: &str) -> Option<(UserAgentId, ChannelId)> {
+        let token = endpoint_url.rsplit_once("/update/").map_or(endpoint_url, |(_, token)| token);
+        let (uaid, channel) = self.config().token_keys.open(token)?;
+        Some((uaid.key(), channel))
     }
 
     /// What an operator wants to know.
@@ -277,31 +323,60 @@ impl SimplePush {
         let mut ticks = tokio::time::interval(self.config().timing.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut hints = self.hints();
-        let mut epoch_due = self.0.steady.now();
+        let mut beat: Option<BoxFuture<'_, ()>> = None;
+        let (mut watched, mut beat_due) = (self.0.steady.now(), self.0.steady.now());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = ticks.tick() => {
                     let now = self.0.steady.now();
                     self.0.wheel.advance(now);
-                    if now >= epoch_due {
-                        epoch_due = now.saturating_add(EPOCH_INTERVAL);
-                        self.watch_epoch();
+                    if now >= watched.saturating_add(WATCH_INTERVAL) {
+                        self.watch(watched, now);
+                        watched = now;
+                    }
+                    if now >= beat_due && beat.is_none() {
+                        beat_due = now.saturating_add(GATEWAY_BEAT);
+                        beat = self.shares_store().then(|| self.announce(true));
                     }
                 }
                 Some(hint) = hints.next() => self.on_hint(&hint),
+                // Polled here, so that a store that hangs does not stop the timers.
+                Some(()) = next_beat(&mut beat) => beat = None,
             }
         }
+        if self.shares_store() {
+            self.announce(false).await;
+        }
+    }
+
+    fn shares_store(&self) -> bool {
+        self.config().gateways == Gateways::Several
+    }
+
+    /// Tells other gateways whether this one is alive.
+    fn announce(&self, alive: bool) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let announced = self.0.registry.announce(alive);
+            match tokio::time::timeout(GATEWAY_BEAT, announced).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log_failure(&error),
+                Err(_) => tracing::warn!("the store did not answer in time"),
+            }
+        })
     }
 
     fn hints(&self) -> Hints {
         match self.config().gateways {
             Gateways::One => Box::pin(futures::stream::pending()),
-            Gateways::Several => self.0.store.hints(HintFilter::Prefix(UaKey::PARTITIONS.into())),
+            Gateways::Several => {
+                self.0.store.hints(HintFilter::Prefix(UserAgentId::PARTITIONS.into()))
+            }
         }
     }
 
     fn on_hint(&self, hint: &Hint) {
+        self.0.metrics.hints.increment(1);
         match hint {
             Hint::Changed(partition) => {
                 let handle = user_agent_of(partition).and_then(|key| self.0.table.find(key));
@@ -313,9 +388,14 @@ impl SimplePush {
         }
     }
 
-    /// A store that may have lost writes has lost what its clients rely on: all must shake hands
-    /// again (§11.1).
-    fn watch_epoch(&self) {
+    /// Looks after what the store does not say: that hints were lost without a word, so that each
+    /// connection reads again about once a minute; and that writes may be lost, on which its clients
+    /// rely, so that all must shake hands again (§11.1).
+    fn watch(&self, watched: Timestamp, now: Timestamp) {
+        if self.shares_store() {
+            let turns = watched.as_secs()..now.as_secs();
+            turns.take(table::SHARDS).for_each(|turn| self.0.table.recheck_some(turn));
+        }
         if self.0.registry.epoch_changed() {
             tracing::warn!("the store may have lost writes: all UserAgents must shake hands again");
             for handle in self.0.wheel.connections() {
@@ -341,35 +421,20 @@ impl SimplePush {
         self.0.availability()
     }
 
-    /// Takes a place for a connection; `None` if there is none (§16).
-    pub(crate) fn admit(&self) -> Option<OpenConnection> {
-        let max = self.config().limits.connections_max;
-        let grow = |open: usize| (open < max).then_some(open + 1);
-        let admitted = self.availability() == Availability::Serving
-            && self.0.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_ok();
-        if !admitted {
-            self.0.metrics.refused.increment(1);
-            return None;
-        }
-        self.0.metrics.connects.increment(1);
-        self.0.metrics.connections.increment(1);
-        Some(OpenConnection { shared: Arc::clone(&self.0) })
-    }
-
     /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read
     /// after the commit, so that either this finds the connection or its `hello` finds the version
     /// (R-DEL-2).
     pub(crate) async fn deliver(
         &self,
-        uaid: Uaid,
+        user_agent: UserAgentId,
         channel: ChannelId,
         version: Option<Version>,
         data: Option<Box<str>>,
     ) -> Result<Notified, NotifyError> {
         let shared = &*self.0;
-        let key = uaid.key();
-        let known = shared.table.find(key).and_then(|handle| handle.known(channel));
-        let published = shared.registry.publish(key, channel, version, known).await;
+        let started = shared.steady.now();
+        let known = shared.table.find(user_agent).and_then(|handle| handle.known(channel));
+        let published = shared.registry.publish(user_agent, channel, version, known).await;
         let published = published.map_err(|error| match error {
             PublishError::Gone => NotifyError::Gone,
             PublishError::Registry(error) => {
@@ -378,14 +443,74 @@ impl SimplePush {
             }
         })?;
         let version = published.version;
-        let Some(handle) = shared.table.find(key) else {
-            shared.metrics.puts_stored.increment(1);
-            return Ok(Notified { version, user_agent: UserAgentPresence::Away });
+        let presence = match shared.table.find(user_agent) {
+            None => {
+                shared.metrics.puts_stored.increment(1);
+                let presence = self.presence_elsewhere(user_agent).await;
+                if presence == UserAgentPresence::Away {
+                    self.wake(user_agent).await;
+                }
+                presence
+            }
+            Some(handle) => {
+                if published.effect == PublishEffect::Stored {
+                    handle.remember(channel, published.record);
+                    let revision = published.revision;
+                    let update = Update { channel, version, revision, data };
+                    if handle.deliver(update, shared.config.version_policy) == Delivered::Coalesced
+                    {
+                        shared.metrics.coalesced.increment(1);
+                    }
+                }
+                shared.metrics.puts_delivered.increment(1);
+                UserAgentPresence::Connected
+            }
         };
-        handle.remember(channel, published.record);
-        handle.deliver(Update { channel, version, revision: published.revision, data });
-        shared.metrics.puts_delivered.increment(1);
-        Ok(Notified { version, user_agent: UserAgentPresence::Connected })
+        shared.metrics.put_seconds.record(shared.steady.now().saturating_since(started));
+        Ok(Notified { version, user_agent: presence })
+    }
+
+    /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
+    /// time and never fails the PUT (R-NODE-5).
+    async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
+        if !self.shares_store() {
+            return UserAgentPresence::Away;
+        }
+        let asking = self.0.registry.is_elsewhere(user_agent);
+        match tokio::time::timeout(PEER_TIMEOUT, asking).await {
+            Ok(Ok(true)) => UserAgentPresence::Connected,
+            Ok(Ok(false)) | Err(_) => UserAgentPresence::Away,
+            Ok(Err(error)) => {
+                log_failure(&error);
+                UserAgentPresence::Away
+            }
+        }
+    }
+
+    /// Has a UserAgent woken that is away, if that is in use (§13.1). What fails is logged only: the
+    /// version waits in the store.
+    async fn wake(&self, user_agent: UserAgentId) {
+        let shared = &*self.0;
+        let Some(wakeup) = &shared.config.wakeup else { return };
+        if shared.wakes.count(user_agent, shared.steady.now()).is_err() {
+            return;
+        }
+        let waking = async {
+            let place = match shared.registry.wake_place(user_agent).await {
+                Ok(place) => place,
+                Err(error) => return log_failure(&error),
+            };
+            // Networks may have been taken from the configuration since.
+            let found = place.and_then(|place| Some((wakeup.relay(&place)?, place)));
+            let Some((relay, place)) = found else { return };
+            match shared.pager.page(relay, &place).await {
+                Ok(()) => shared.metrics.wakes.increment(1),
+                Err(error) => tracing::warn!(%error, "a relay could not be asked to wake"),
+            }
+        };
+        if tokio::time::timeout(PEER_TIMEOUT, waking).await.is_err() {
+            tracing::warn!("asking a relay to wake took too long");
+        }
     }
 
     pub(crate) fn count_failed_put(&self, error: EndpointError) {
@@ -395,13 +520,40 @@ impl SimplePush {
             | EndpointError::Form
             | EndpointError::Token
             | EndpointError::Method
-            | EndpointError::Slow
-            | EndpointError::TooLong => &metrics.puts_invalid,
+            | EndpointError::Slow => &metrics.puts_invalid,
+            EndpointError::TooLong => &metrics.puts_too_long,
             EndpointError::Gone => &metrics.puts_gone,
+            EndpointError::TooOften(_) => &metrics.puts_limited,
             EndpointError::Unavailable => &metrics.puts_failed,
         };
         counter.increment(1);
     }
+}
+
+async fn next_beat(beat: &mut Option<BoxFuture<'_, ()>>) -> Option<()> {
+    beat.as_mut()?.await;
+    Some(())
+}
+
+fn routes(endpoints: Endpoints) -> Router {
+    async fn push(State(endpoints): State<Endpoints>, request: Request) -> Response {
+        endpoints.push.upgrade(request)
+    }
+    async fn update(State(endpoints): State<Endpoints>, request: Request) -> Response {
+        endpoint::serve(&endpoints, request).await
+    }
+    async fn status(State(endpoints): State<Endpoints>) -> Response {
+        endpoint::status(&endpoints.push.status())
+    }
+    Router::new()
+        .route("/status", get(status))
+        .route("/status/", get(status))
+        .route("/push", any(push))
+        .route("/update", any(update))
+        .route("/update/", any(update))
+        .route("/update/{*token}", any(update))
+        .with_state(endpoints)
+        .merge(browser::router())
 }
 
 impl fmt::Debug for SimplePush {

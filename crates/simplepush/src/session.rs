@@ -5,36 +5,66 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use buswire_message::Timestamp;
 use buswire_store::BoxFuture;
 
 use crate::{
-    connection::{Connection, Effect, Input, Reply, Transmit},
+    admission::OpenConnection,
+    connection::{Command, Connection, Crowding, Effect, Input, Reply, Transmit},
     error::CloseReason,
-    id::UaKey,
+    id::UserAgentId,
+    metrics::Event,
     service::Shared,
     table::{Handle, Recheck},
 };
+
+/// How long a `hello` waits whose UserAgent changed its connection too often (§19.1): longer than
+/// clients at odds need to notice, shorter than they wait for an answer.
+const TAKEOVER_DELAY: Duration = Duration::from_secs(5);
+
+/// A claim that has to wait.
+#[derive(Debug)]
+struct Held {
+    user_agent: UserAgentId,
+    until: Timestamp,
+}
 
 /// One connection without its socket. Leaves the table when it is dropped.
 pub(crate) struct Session {
     shared: Arc<Shared>,
     handle: Arc<Handle>,
     core: Connection,
-    claimed: Option<UaKey>,
+    claimed: Option<UserAgentId>,
+    /// While there is one, no effect is carried out.
+    held: Option<Held>,
+    open: OpenConnection,
+    /// When the versions that are pending at `hello` began to be read.
+    flush_began: Option<Timestamp>,
     work: Option<BoxFuture<'static, Reply>>,
 }
 
 impl Session {
     /// A session for a socket that was just opened.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, open: OpenConnection) -> Self {
         let mut random = [0; 16];
         shared.entropy.fill(&mut random);
-        let core = Connection::new(Arc::clone(&shared.config), shared.steady.now(), random);
+        let crowding = if shared.is_crowded() { Crowding::Crowded } else { Crowding::Room };
+        let config = Arc::clone(&shared.config);
+        let core = Connection::new(config, shared.steady.now(), random, crowding);
         let handle = Arc::new(Handle::new(shared.next_id()));
-        let session = Self { shared, handle, core, claimed: None, work: None };
+        let session = Self {
+            shared,
+            handle,
+            core,
+            claimed: None,
+            held: None,
+            open,
+            flush_began: None,
+            work: None,
+        };
         session.reschedule();
         session
     }
@@ -79,7 +109,14 @@ impl Session {
         while let Some(Poll::Ready(reply)) = self.work.as_mut().map(|work| work.as_mut().poll(cx)) {
             moved = true;
             self.work = None;
+            if let Some(began) = self.flush_began.take() {
+                self.shared.metrics.flush_seconds.record(now.saturating_since(began));
+            }
             self.handle(now, Input::Store(reply));
+        }
+        if let Some(held) = self.held.take_if(|held| held.until <= now) {
+            moved = true;
+            self.resume(held.user_agent);
         }
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             moved = true;
@@ -91,7 +128,9 @@ impl Session {
 
     /// What is to be written next; see [`Connection::poll_transmit`].
     pub(crate) fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
-        self.core.poll_transmit(now)
+        let transmit = self.core.poll_transmit(now);
+        self.run_effects();
+        transmit
     }
 
     /// The state of the connection.
@@ -101,27 +140,64 @@ impl Session {
 
     /// Tells the wheel when the session wants to be polled.
     pub(crate) fn reschedule(&self) {
-        self.handle.set_deadline(self.core.poll_timeout());
+        let held = self.held.as_ref().map(|held| held.until);
+        let deadline = [self.core.poll_timeout(), held].into_iter().flatten().min();
+        self.handle.set_deadline(deadline);
         self.shared.wheel.schedule(self.now(), &self.handle);
     }
 
     fn run_effects(&mut self) {
-        while let Some(effect) = self.core.poll_effect() {
+        while self.held.is_none()
+            && let Some(effect) = self.core.poll_effect()
+        {
             match effect {
-                Effect::Claim(uaid) => {
-                    self.release();
-                    let key = uaid.key();
-                    self.claimed = Some(key);
-                    self.shared.table.claim(key, &self.handle);
-                }
+                Effect::Claim(uaid) => self.claim(uaid.key()),
                 Effect::Release => self.release(),
+                Effect::Count(event) => self.count(event),
                 Effect::Store(command) => {
-                    let shared = Arc::clone(&self.shared);
-                    let work = async move { shared.registry.execute(command).await };
+                    if matches!(command, Command::Enter(_)) {
+                        self.flush_began = Some(self.shared.steady.now());
+                    }
+                    let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
+                    let work = async move { shared.registry.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }
         }
+    }
+
+    fn count(&self, event: Event) {
+        self.shared.metrics.count(event);
+        if event.refuses_uaid() {
+            self.open.count_refused_uaid(self.shared.steady.now());
+        }
+    }
+
+    /// Enters the table, at once or after a while.
+    fn claim(&mut self, user_agent: UserAgentId) {
+        let now = self.shared.steady.now();
+        let older = self.shared.table.find(user_agent);
+        let contested = older.is_some_and(|older| !Arc::ptr_eq(&older, &self.handle));
+        if contested && self.shared.takeovers.count(user_agent, now).is_err() {
+            let until = now.saturating_add(TAKEOVER_DELAY);
+            self.held = Some(Held { user_agent, until });
+        } else {
+            self.enter(user_agent);
+        }
+    }
+
+    fn resume(&mut self, user_agent: UserAgentId) {
+        // A connection that ends meanwhile must not take the place of one that is there.
+        if self.core.is_open() {
+            self.enter(user_agent);
+        }
+        self.run_effects();
+    }
+
+    fn enter(&mut self, user_agent: UserAgentId) {
+        self.release();
+        self.claimed = Some(user_agent);
+        self.shared.table.claim(user_agent, &self.handle);
     }
 
     fn release(&mut self) {

@@ -16,13 +16,14 @@ use buswire_store::Revision;
 use futures::task::AtomicWaker;
 
 use crate::{
+    config::VersionPolicy,
     connection::Update,
     error::CloseReason,
-    id::{ChannelId, UaKey},
+    id::{ChannelId, UserAgentId},
 };
 
 /// Shards of the table. More than cores that could meet in one; a power of two.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 /// Channels of a connection whose record revision is remembered; most UserAgents have fewer active
 /// ones, and forgetting costs one read of the store.
 const KNOWN_MAX: usize = 8;
@@ -45,6 +46,15 @@ pub(crate) enum Recheck {
     #[default]
     No,
     Wanted,
+}
+
+/// What became of an update that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It waits for the connection.
+    Waits,
+    /// One of it and an older one waits.
+    Coalesced,
 }
 
 impl Mail {
@@ -79,6 +89,11 @@ impl Handle {
         }
     }
 
+    /// The number of the connection.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Sees to it that `waker` is woken when there is mail or a timer is due.
     pub(crate) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
@@ -89,14 +104,23 @@ impl Handle {
         self.waker.wake();
     }
 
-    /// Leaves an update. The greater version of a channel stays.
-    pub(crate) fn deliver(&self, update: Update) {
+    /// Leaves an update. Of one channel one stays: the greater version, or the later under
+    /// [`VersionPolicy::Last`].
+    pub(crate) fn deliver(&self, update: Update, policy: VersionPolicy) -> Delivered {
+        let mut delivered = Delivered::Waits;
         {
             let mut mail = lock(&self.mail);
             match mail.updates.get_mut(&update.channel) {
                 Some(waiting) => {
+                    delivered = Delivered::Coalesced;
                     let revision = waiting.revision.max(update.revision);
-                    if update.version >= waiting.version {
+                    let replaces = match policy {
+                        VersionPolicy::Last => update.revision >= waiting.revision,
+                        VersionPolicy::Greatest | VersionPolicy::Strict => {
+                            update.version >= waiting.version
+                        }
+                    };
+                    if replaces {
                         *waiting = update;
                     }
                     waiting.revision = revision;
@@ -107,6 +131,7 @@ impl Handle {
             }
         }
         self.wake();
+        delivered
     }
 
     /// Says that the connection is to end; the first reason counts.
@@ -159,19 +184,19 @@ impl Handle {
 
 /// Which connection each UserAgent has: at most one (S10).
 #[derive(Debug)]
-pub(crate) struct Table(Vec<Mutex<HashMap<UaKey, Arc<Handle>>>>);
+pub(crate) struct Table(Vec<Mutex<HashMap<UserAgentId, Arc<Handle>>>>);
 
 impl Table {
     pub(crate) fn new() -> Self {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    fn shard(&self, key: UaKey) -> Option<MutexGuard<'_, HashMap<UaKey, Arc<Handle>>>> {
+    fn shard(&self, key: UserAgentId) -> Option<MutexGuard<'_, HashMap<UserAgentId, Arc<Handle>>>> {
         self.0.get(key.spread() % SHARDS).map(lock)
     }
 
     /// Makes `handle` the connection of a UserAgent; an older one is told to end (R-HELLO-1).
-    pub(crate) fn claim(&self, key: UaKey, handle: &Arc<Handle>) {
+    pub(crate) fn claim(&self, key: UserAgentId, handle: &Arc<Handle>) {
         let older = self.shard(key).and_then(|mut shard| shard.insert(key, Arc::clone(handle)));
         if let Some(older) = older.filter(|older| older.id != handle.id) {
             older.end(CloseReason::Superseded);
@@ -179,7 +204,7 @@ impl Table {
     }
 
     /// Removes the entry of a UserAgent if it is still that of `handle` (R-DEL-10).
-    pub(crate) fn release(&self, key: UaKey, handle: &Handle) {
+    pub(crate) fn release(&self, key: UserAgentId, handle: &Handle) {
         let Some(mut shard) = self.shard(key) else { return };
         if let Entry::Occupied(entry) = shard.entry(key)
             && entry.get().id == handle.id
@@ -189,7 +214,7 @@ impl Table {
     }
 
     /// The connection of a UserAgent.
-    pub(crate) fn find(&self, key: UaKey) -> Option<Arc<Handle>> {
+    pub(crate) fn find(&self, key: UserAgentId) -> Option<Arc<Handle>> {
         self.shard(key)?.get(&key).cloned()
     }
 
@@ -200,11 +225,16 @@ impl Table {
 
     /// Tells every identified connection to read its pending versions again.
     pub(crate) fn recheck_all(&self) {
-        for shard in &self.0 {
-            let handles: Vec<_> = lock(shard).values().cloned().collect();
-            for handle in handles {
-                handle.recheck();
-            }
+        (0..).take(SHARDS).for_each(|turn| self.recheck_some(turn));
+    }
+
+    /// The same for some connections; [`SHARDS`] turns reach all.
+    pub(crate) fn recheck_some(&self, turn: u64) {
+        let shard = usize::try_from(turn % SHARDS as u64).ok().and_then(|at| self.0.get(at));
+        let Some(shard) = shard else { return };
+        let handles: Vec<_> = lock(shard).values().cloned().collect();
+        for handle in handles {
+            handle.recheck();
         }
     }
 }
@@ -233,7 +263,7 @@ mod tests {
         let channel = ChannelId::parse("6f1c0b7a52d94e0c9b3ad41e8f27c650").unwrap();
         assert!(handle.take_mail().is_none());
         for version in (1..=10_000).chain([7]) {
-            handle.deliver(update(channel, version));
+            handle.deliver(update(channel, version), VersionPolicy::Greatest);
         }
         let mail = handle.take_mail().unwrap();
         assert_eq!(mail.updates.into_values().collect::<Vec<_>>(), [update(channel, 10_000)]);

@@ -97,13 +97,14 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     Ok(interpreter)
 }
 
-/// Installs the packages from npm that the Node clients and their tests need.
+/// Installs the packages from npm that the Node clients and the tests need.
 pub(crate) fn node(root: &Path) -> Result<()> {
-    let folder = root.join("clients/js");
-    let name = folder.display().to_string();
-    if run::succeeds("npm", &["--prefix", &name, "ls"]) {
-        return Ok(());
+    for folder in ["clients/js", "integration-tests/js"].map(|folder| root.join(folder)) {
+        let name = folder.display().to_string();
+        if !run::succeeds("npm", &["--prefix", &name, "ls"]) {
+            // Without scripts: the one of zeromq would build what the package already contains.
+            run::run(&folder, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"])?;
+        }
     }
-    // Without scripts: the one of zeromq would build what the package already contains.
-    run::run(&folder, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+    Ok(())
 }

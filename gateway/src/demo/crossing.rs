@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use buswire_message::Version;
+use buswire_simplepush::client::{Client, Event, Events};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -9,7 +11,6 @@ use tokio::time::{Instant, timeout};
 use super::{
     ANSWER, BUS, Failure, ORDER,
     backend::{Backend, expect},
-    push_client::PushClient,
 };
 
 /// How long one hop may take.
@@ -53,8 +54,10 @@ pub(super) async fn run(
     out: &mut (dyn io::Write + Send),
 ) -> Result<(), Failure> {
     let visit = Visit::begin(backend).await?;
-    let mut push = PushClient::connect(backend.base()).await?;
-    backend.ring("ring", &visit.channel, &push.endpoint).await?;
+    let device = Client::builder(&(backend.base().replacen("http", "ws", 1) + "/push"))?;
+    let (device, mut events) = device.start().await?;
+    let (_channel, endpoint) = device.register_new().await?;
+    backend.ring("ring", &visit.channel, endpoint.as_str()).await?;
     let granted = backend.grant_reading(&visit.channel).await?;
 
     writeln!(out, "One message, hop by hop:\n")?;
@@ -69,7 +72,7 @@ pub(super) async fn run(
     let answer = visit.wait_for(ANSWER, Some(&since));
     story.hop("Majordomo", "a worker's answer is on the channel", answer).await?;
     let ring = async {
-        let version = push.version().await?;
+        let version = next_version(&mut events).await?;
         Ok(((), format!("version {version}")))
     };
     story.hop("SimplePush", "a device is told", ring).await?;
@@ -82,6 +85,15 @@ pub(super) async fn run(
     };
     story.hop("Belay", "the link is revoked and read again", revoke).await?;
     Ok(())
+}
+
+/// The next version that the device is told, acknowledged.
+async fn next_version(events: &mut Events) -> Result<Version, Failure> {
+    let Some(Event::Update(update)) = events.next().await.transpose()? else {
+        return Err("the device is told of no version".into());
+    };
+    update.acknowledge().await?;
+    Ok(update.version())
 }
 
 async fn read_both(backend: &Backend, cap: &str) -> Result<((), String), Failure> {

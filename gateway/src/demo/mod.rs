@@ -6,7 +6,6 @@
 mod backend;
 mod crossing;
 mod page;
-mod push_client;
 
 use std::{
     error::Error,

@@ -31,14 +31,16 @@ use self::{
     timer::{Timer, Timers},
 };
 use crate::{
-    config::Config,
+    config::{Config, Gateways, VersionPolicy},
     error::{ClientFault, CloseReason},
-    id::{ChannelId, SpelledUaid},
+    id::{ChannelId, SpelledUaid, Uaid},
+    metrics::Event,
+    wakeup::WakePlace,
     wire::{Envelope, Kind, PONG},
 };
 
-/// Over which control frames are counted.
-const CONTROL_WINDOW: Duration = Duration::from_secs(10);
+/// Over which messages and control frames are counted.
+const TRAFFIC_WINDOW: Duration = Duration::from_secs(10);
 /// How many channels that were just unregistered are remembered, to hold back updates that were
 /// accepted before but arrive after (R-UNREG-4).
 const GONE_MAX: usize = 64;
@@ -67,13 +69,38 @@ enum Flight {
     Recheck,
     /// To keep the UserAgent from being forgotten.
     Touch,
+    /// To tell other gateways of the end.
+    Leave,
+    /// To note where the UserAgent can be woken, if so.
+    Wake(Wakeable),
 }
 
-/// Control frames within one window.
+/// Where a UserAgent can be woken, if it can.
 #[derive(Debug)]
-struct ControlCount {
+struct Unnoted(Option<Box<WakePlace>>);
+
+/// Whether a UserAgent can be woken when it is disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wakeable {
+    No,
+    Yes,
+}
+
+/// What came within one window.
+#[derive(Debug)]
+struct Traffic {
     since: Timestamp,
-    frames: u32,
+    messages: u32,
+    controls: u32,
+}
+
+/// Whether the server has room when a connection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowding {
+    /// It has.
+    Room,
+    /// The UserAgent should go elsewhere, if there is a place (§15.4).
+    Crowded,
 }
 
 /// What the connection wants of the store besides the client's requests.
@@ -91,6 +118,7 @@ enum Errand {
 #[derive(Debug)]
 pub(crate) struct Connection {
     config: Arc<Config>,
+    crowding: Crowding,
     phase: Phase,
     /// Set by the first `hello` that was answered.
     uaid: Option<SpelledUaid>,
@@ -101,20 +129,32 @@ pub(crate) struct Connection {
     steps: VecDeque<Step>,
     flight: Flight,
     errand: Errand,
+    /// UAIDs that are no longer this connection's, or never were: two at most.
+    names_left: Vec<Uaid>,
     effects: VecDeque<Effect>,
     transmits: VecDeque<Transmit>,
     delivery: Delivery,
     gone: VecDeque<ChannelId>,
+    /// While it is not stored yet where the UserAgent can be woken.
+    unnoted: Option<Unnoted>,
+    wakeable: Wakeable,
+    /// Whether the store is known to have a record of the UserAgent.
+    has_record: bool,
     timers: Timers,
     last_ping: Option<Timestamp>,
-    controls: ControlCount,
+    traffic: Traffic,
     resend_rounds: u32,
 }
 
 impl Connection {
     /// A connection whose socket was opened at `now`. `random` are unpredictable bytes that nobody
     /// else gets; they become its UAID if it needs a new one.
-    pub(crate) fn new(config: Arc<Config>, now: Timestamp, random: [u8; 16]) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        now: Timestamp,
+        random: [u8; 16],
+        crowding: Crowding,
+    ) -> Self {
         let mut timers = Timers::new();
         timers.set(Timer::Hello, now.saturating_add(config.timing.hello_timeout));
         if !config.timing.probe_after.is_zero() {
@@ -122,6 +162,7 @@ impl Connection {
         }
         Self {
             config,
+            crowding,
             phase: Phase::Open,
             uaid: None,
             fresh: SpelledUaid::mint(random),
@@ -129,13 +170,17 @@ impl Connection {
             steps: VecDeque::new(),
             flight: Flight::Idle,
             errand: Errand::None,
+            names_left: Vec::new(),
             effects: VecDeque::new(),
             transmits: VecDeque::new(),
             delivery: Delivery::default(),
             gone: VecDeque::new(),
+            unnoted: None,
+            wakeable: Wakeable::No,
+            has_record: false,
             timers,
             last_ping: None,
-            controls: ControlCount { since: now, frames: 0 },
+            traffic: Traffic { since: now, messages: 0, controls: 0 },
             resend_rounds: 0,
         }
     }
@@ -150,19 +195,23 @@ impl Connection {
             }
             Input::Written => self.timers.clear(Timer::Write),
             // After the decision to close nothing of the client is processed (O8, O9).
-            _ if self.phase != Phase::Open => {}
+            _ if !self.is_open() => {}
             Input::Text(text) => {
                 self.on_activity(now);
+                self.on_wakeable(now);
+                self.on_traffic(now, 1, 0);
                 self.on_text(now, text);
             }
             Input::Control => {
                 self.on_activity(now);
-                self.on_control(now);
+                self.on_traffic(now, 0, 1);
             }
-            Input::Binary => self.close(now, CloseReason::Binary),
-            Input::TooBig => self.close(now, CloseReason::TooBig),
-            Input::BadUtf8 => self.close(now, CloseReason::BadUtf8),
-            Input::BadFrame => self.close(now, CloseReason::BadFrame),
+            Input::Receiving => {
+                let timeout = self.config.timing.message_timeout;
+                self.timers.arm(Timer::Message, now.saturating_add(timeout));
+            }
+            Input::Received => self.timers.clear(Timer::Message),
+            Input::Unreadable(reason) => self.close(now, reason),
             Input::Update(update) => self.on_update(update),
             Input::Recheck => {
                 if self.uaid.is_some() && self.errand == Errand::None {
@@ -188,7 +237,7 @@ impl Connection {
     }
 
     /// What is to be written next. Call only when the socket can take it: what it returns counts as
-    /// sent.
+    /// sent. There may be effects afterwards.
     pub(crate) fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
@@ -196,7 +245,8 @@ impl Connection {
         if !self.may_notify() {
             return None;
         }
-        let text = self.delivery.next(now, self.config.limits.updates_max)?;
+        let (text, updates) = self.delivery.next(now, self.config.limits.updates_max)?;
+        self.effects.push_back(Effect::Count(Event::Updates(updates)));
         if !self.config.timing.resend_interval.is_zero() {
             let due = now.saturating_add(self.config.timing.resend_interval);
             self.timers.arm(Timer::Resend, due);
@@ -229,6 +279,11 @@ impl Connection {
         }
     }
 
+    /// Whether messages are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Whether the socket can be dropped. What the client asked for before may still be under way;
     /// see [`is_finished`](Self::is_finished).
     pub(crate) fn is_hung_up(&self) -> bool {
@@ -237,12 +292,15 @@ impl Connection {
 
     /// Whether nothing is left to be done.
     pub(crate) fn is_finished(&self) -> bool {
-        self.phase == Phase::Closed && matches!(self.flight, Flight::Idle) && self.steps.is_empty()
+        self.phase == Phase::Closed
+            && matches!(self.flight, Flight::Idle)
+            && self.steps.is_empty()
+            && self.names_left.is_empty()
     }
 
     /// No notification precedes the reply to `hello` (O3).
     fn may_notify(&self) -> bool {
-        self.phase == Phase::Open && self.uaid.is_some() && self.greeting.is_none()
+        self.is_open() && self.uaid.is_some() && self.greeting.is_none()
     }
 
     fn on_activity(&mut self, now: Timestamp) {
@@ -252,9 +310,26 @@ impl Connection {
         }
     }
 
+    /// Begins to wait for a UserAgent that can be woken to fall idle.
+    fn on_wakeable(&mut self, now: Timestamp) {
+        self.timers.clear(Timer::Idle);
+        if let Some(wakeup) = self.config.wakeup.as_ref().filter(|_| self.wakeable == Wakeable::Yes)
+        {
+            self.timers.set(Timer::Idle, now.saturating_add(wakeup.idle));
+        }
+    }
+
+    fn on_idle(&mut self, now: Timestamp) {
+        if self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty() {
+            self.close(now, CloseReason::WakeLater);
+        } else {
+            self.on_wakeable(now);
+        }
+    }
+
     fn on_text(&mut self, now: Timestamp, text: &str) {
         // R-WS-10: an empty text message is ignored.
-        if text.is_empty() {
+        if text.is_empty() || !self.is_open() {
             return;
         }
         let config = Arc::clone(&self.config);
@@ -270,7 +345,17 @@ impl Connection {
     }
 
     fn dispatch(&mut self, now: Timestamp, message: &Envelope<'_>) -> Result<(), ClientFault> {
-        match message.kind()? {
+        let kind = message.kind()?;
+        let event = match kind {
+            Kind::Ping => Event::Ping,
+            Kind::Purge => return Ok(()),
+            Kind::Hello => Event::Hello,
+            Kind::Register => Event::Register,
+            Kind::Unregister => Event::Unregister,
+            Kind::Ack => Event::Ack,
+        };
+        self.effects.push_back(Effect::Count(event));
+        match kind {
             Kind::Ping => self.on_ping(now),
             Kind::Purge => Ok(()),
             Kind::Hello => self.on_hello(now, message),
@@ -286,6 +371,7 @@ impl Connection {
     fn on_ping(&mut self, now: Timestamp) -> Result<(), ClientFault> {
         let gap = self.config.timing.ping_gap_min;
         if self.last_ping.is_some_and(|last| now < last.saturating_add(gap)) {
+            self.effects.push_back(Effect::Count(Event::TooManyPings));
             return Err(ClientFault::TooManyPings);
         }
         self.last_ping = Some(now);
@@ -293,20 +379,29 @@ impl Connection {
         Ok(())
     }
 
-    fn on_control(&mut self, now: Timestamp) {
-        if now.saturating_since(self.controls.since) >= CONTROL_WINDOW {
-            self.controls = ControlCount { since: now, frames: 0 };
+    /// Counts what came; a flood ends the connection (R-WS-11, §19.3).
+    fn on_traffic(&mut self, now: Timestamp, messages: u32, controls: u32) {
+        if now.saturating_since(self.traffic.since) >= TRAFFIC_WINDOW {
+            self.traffic = Traffic { since: now, messages: 0, controls: 0 };
         }
-        self.controls.frames += 1;
-        if self.controls.frames > self.config.limits.control_frames_max {
+        self.traffic.messages += messages;
+        self.traffic.controls += controls;
+        let limits = &self.config.limits;
+        if self.traffic.messages > limits.messages_max
+            || self.traffic.controls > limits.control_frames_max
+        {
             self.close(now, CloseReason::Flood);
         }
     }
 
     fn on_update(&mut self, update: Update) {
-        if !self.gone.contains(&update.channel) {
-            self.delivery.put(update);
+        if self.gone.contains(&update.channel) {
+            return;
         }
+        if self.config.version_policy == VersionPolicy::Last {
+            self.delivery.make_way(&update);
+        }
+        self.delivery.put(update);
     }
 
     fn on_end(&mut self, now: Timestamp, reason: CloseReason) {
@@ -327,11 +422,13 @@ impl Connection {
     fn on_timer(&mut self, now: Timestamp, timer: Timer) {
         match timer {
             Timer::Hello => self.close(now, CloseReason::NoHello),
+            Timer::Message => self.close(now, CloseReason::Slow),
             Timer::Probe => {
                 self.transmits.push_back(Transmit::Probe);
                 self.timers.set(Timer::Pong, now.saturating_add(self.config.timing.probe_timeout));
             }
             Timer::Resend => self.on_resend(now),
+            Timer::Idle => self.on_idle(now),
             // Nobody is there to say goodbye to.
             Timer::Pong | Timer::Write | Timer::Close => self.on_peer_closed(),
             Timer::Touch => {
@@ -350,6 +447,7 @@ impl Connection {
             self.timers.arm(Timer::Resend, next);
         }
         if any {
+            self.effects.push_back(Effect::Count(Event::Resend));
             self.resend_rounds += 1;
             if self.resend_rounds > self.config.timing.resend_rounds_max {
                 self.close(now, CloseReason::Unacknowledged);
@@ -372,8 +470,11 @@ impl Connection {
 
     /// Gives up the place in the table, so that a PUT no longer counts as delivered (R-DEL-11).
     fn leave(&mut self) {
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.effects.push_back(Effect::Release);
+            if let Some(uaid) = self.uaid.or(self.greeting.as_ref().map(|g| g.uaid())) {
+                self.leave_name(uaid);
+            }
         }
         self.delivery.clear();
     }
@@ -384,7 +485,12 @@ impl Connection {
             Flight::Greeting => self.on_greeting_reply(now, reply),
             Flight::Steps(steps) => self.on_steps_reply(steps, reply),
             Flight::Recheck => self.on_recheck_reply(now, reply),
-            Flight::Touch => {}
+            Flight::Wake(wakeable) => {
+                // Only what is stored lets a UserAgent be sent away (R-WS-14).
+                self.wakeable = if reply == Reply::Done { wakeable } else { Wakeable::No };
+                self.on_wakeable(now);
+            }
+            Flight::Touch | Flight::Leave => {}
         }
     }
 
@@ -397,6 +503,11 @@ impl Connection {
                 }
             }
             Reply::Loaded(Loaded::Stale) => self.close(now, CloseReason::StateDropped),
+            Reply::Loaded(Loaded::Superseded) => self.on_end(now, CloseReason::Superseded),
+            // Another gateway dropped it.
+            Reply::Loaded(Loaded::Unknown) if self.has_record => {
+                self.close(now, CloseReason::StateDropped);
+            }
             _ => {}
         }
     }
@@ -418,13 +529,28 @@ impl Connection {
             self.issue(Flight::Greeting, command);
             return;
         }
-        let errand = std::mem::replace(&mut self.errand, Errand::None);
-        if let Some(uaid) = self.uaid.filter(|_| self.phase == Phase::Open) {
-            match errand {
+        if let Some(uaid) = self.names_left.pop() {
+            self.issue(Flight::Leave, Command::Leave(uaid));
+            return;
+        }
+        if let Some(uaid) = self.uaid.filter(|_| self.is_open()) {
+            if let Some(Unnoted(place)) = self.unnoted.take() {
+                let wakeable = if place.is_some() { Wakeable::Yes } else { Wakeable::No };
+                self.issue(Flight::Wake(wakeable), Command::Wake(uaid.uaid(), place));
+                return;
+            }
+            match std::mem::replace(&mut self.errand, Errand::None) {
                 Errand::None => {}
                 Errand::Recheck => self.issue(Flight::Recheck, Command::Load(uaid.uaid())),
                 Errand::Touch => self.issue(Flight::Touch, Command::Touch(uaid.uaid())),
             }
+        }
+    }
+
+    /// Sees to it that other gateways no longer think that this connection is that UserAgent's.
+    fn leave_name(&mut self, uaid: SpelledUaid) {
+        if self.config.gateways == Gateways::Several {
+            self.names_left.push(uaid.uaid());
         }
     }
 

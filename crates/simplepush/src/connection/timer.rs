@@ -7,6 +7,8 @@ use buswire_message::Timestamp;
 pub(super) enum Timer {
     /// No valid `hello` came in time (R-WS-13).
     Hello,
+    /// A message does not come to its end (§19.4).
+    Message,
     /// The client has been silent: probe it (§5.3).
     Probe,
     /// The probe was not answered: the connection is dead (L7).
@@ -17,17 +19,21 @@ pub(super) enum Timer {
     Write,
     /// The closing handshake takes too long (§19.4).
     Close,
+    /// A UserAgent that can be woken has nothing to do here (§13.1).
+    Idle,
     /// The store should be told that the UserAgent is still there (R-GC-1).
     Touch,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 9] = [
     Timer::Hello,
+    Timer::Message,
     Timer::Probe,
     Timer::Pong,
     Timer::Resend,
     Timer::Write,
     Timer::Close,
+    Timer::Idle,
     Timer::Touch,
 ];
 
@@ -41,14 +47,16 @@ impl Timers {
     }
 
     const fn slot(&mut self, timer: Timer) -> &mut Timestamp {
-        let [hello, probe, pong, resend, write, close, touch] = &mut self.0;
+        let [hello, message, probe, pong, resend, write, close, idle, touch] = &mut self.0;
         match timer {
             Timer::Hello => hello,
+            Timer::Message => message,
             Timer::Probe => probe,
             Timer::Pong => pong,
             Timer::Resend => resend,
             Timer::Write => write,
             Timer::Close => close,
+            Timer::Idle => idle,
             Timer::Touch => touch,
         }
     }

@@ -5,6 +5,8 @@
 mod form;
 mod multipart;
 
+use std::{fmt, sync::Arc};
+
 use axum::{
     body::Body,
     extract::Request,
@@ -12,12 +14,14 @@ use axum::{
     response::Response,
 };
 use buswire_message::Version;
+use buswire_store::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
     config::{Config, Cors, Presence},
-    id::{ChannelId, Uaid},
-    service::{Availability, Notified, NotifyError, SimplePush, UserAgentPresence},
+    limiter::TooOften,
+    service::{Availability, NotifyError, SimplePush, Status, UserAgentPresence},
+    upgrade::{retry_after, source},
 };
 
 /// The most bytes of a path; a token is far shorter (R-EP-6).
@@ -42,6 +46,8 @@ pub(crate) enum EndpointError {
     Gone,
     #[error("Data exceeds max length")]
     TooLong,
+    #[error("Too Many Requests")]
+    TooOften(TooOften),
     #[error("Could not update channel version")]
     Unavailable,
 }
@@ -56,8 +62,15 @@ impl EndpointError {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gone => StatusCode::GONE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+impl From<TooOften> for EndpointError {
+    fn from(wait: TooOften) -> Self {
+        Self::TooOften(wait)
     }
 }
 
@@ -93,13 +106,35 @@ impl Fields {
     }
 }
 
+/// Endpoints that are not channels, such as one that publishes to a bus. They are served under the
+/// same path, so that an application server can't tell them apart.
+pub trait ForeignEndpoints: Send + Sync + fmt::Debug {
+    /// Takes a PUT with a token that is none of SimplePush's: its version, unless the endpoint is to
+    /// choose one, and its `data`. `None` if there is no such endpoint. Success promises that what
+    /// was taken is on stable storage.
+    fn put<'a>(
+        &'a self,
+        token: &'a str,
+        version: Option<Version>,
+        data: Option<&'a str>,
+    ) -> BoxFuture<'a, Option<Result<(), NotifyError>>>;
+}
+
+/// A server, and what else it serves.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoints {
+    pub(crate) push: SimplePush,
+    pub(crate) foreign: Option<Arc<dyn ForeignEndpoints>>,
+}
+
 /// Answers a request for an endpoint, whatever its method and token.
-pub(crate) async fn serve(push: &SimplePush, request: Request) -> Response {
+pub(crate) async fn serve(endpoints: &Endpoints, request: Request) -> Response {
+    let push = &endpoints.push;
     let config = push.config();
     let (parts, body) = request.into_parts();
     let mut response = match parts.method {
-        Method::PUT => match put(push, &parts, body).await {
-            Ok(notified) => accepted(config, &notified),
+        Method::PUT => match put(endpoints, &parts, body).await {
+            Ok(presence) => accepted(config, presence),
             Err(error) => {
                 push.count_failed_put(error);
                 refused(error)
@@ -118,33 +153,84 @@ pub(crate) async fn serve(push: &SimplePush, request: Request) -> Response {
     response
 }
 
-async fn put(push: &SimplePush, parts: &Parts, body: Body) -> Result<Notified, EndpointError> {
-    let config = push.config();
-    let named = named(config, parts.uri.path());
+/// What a PUT asks for.
+struct Asked {
+    version: Option<Version>,
+    data: Option<String>,
+}
+
+async fn put(
+    endpoints: &Endpoints,
+    parts: &Parts,
+    body: Body,
+) -> Result<UserAgentPresence, EndpointError> {
+    let limits = endpoints.push.shared();
+    let source = source(&parts.extensions);
+    let now = limits.steady.now();
+    if let Some(source) = &source {
+        limits.refused_puts.check(source, now)?;
+    }
+    let result = put_unlimited(endpoints, parts, body).await;
+    if let (Some(source), Err(EndpointError::Token | EndpointError::Gone)) = (source, &result) {
+        // What counts is the next one.
+        let _counted = limits.refused_puts.count(source, now);
+    }
+    result
+}
+
+async fn put_unlimited(
+    endpoints: &Endpoints,
+    parts: &Parts,
+    body: Body,
+) -> Result<UserAgentPresence, EndpointError> {
+    let push = &endpoints.push;
     // The body is read even if the token is bad, so that the connection can be used again (R-HTTP-5).
-    let body = read_body(config, &parts.headers, body).await;
-    let (uaid, channel) = named.ok_or(EndpointError::Token)?;
-    let fields = read_fields(parts, &body?)?;
+    let body = read_body(push.config(), &parts.headers, body).await;
+    if push.availability() == Availability::Draining {
+        return Err(EndpointError::Unavailable);
+    }
+    let token = token(parts.uri.path()).ok_or(EndpointError::Token)?;
+    let Some((user_agent, channel)) = push.endpoint(token) else {
+        let foreign = endpoints.foreign.as_ref().ok_or(EndpointError::Token)?;
+        // Faults of the form are told only to who holds an endpoint.
+        return put_foreign(&**foreign, token, body.and_then(|body| asked(push, parts, &body)))
+            .await;
+    };
+    let asked = asked(push, parts, &body?)?;
+    push.shared().channel_puts.count((user_agent, channel), push.shared().steady.now())?;
+    let data = asked.data.map(Into::into);
+    Ok(push.deliver(user_agent, channel, asked.version, data).await?.user_agent)
+}
+
+async fn put_foreign(
+    foreign: &dyn ForeignEndpoints,
+    token: &str,
+    asked: Result<Asked, EndpointError>,
+) -> Result<UserAgentPresence, EndpointError> {
+    let asked = asked.map_err(|_| EndpointError::Token)?;
+    let answer = foreign.put(token, asked.version, asked.data.as_deref()).await;
+    answer.ok_or(EndpointError::Token)??;
+    Ok(UserAgentPresence::Connected)
+}
+
+fn asked(push: &SimplePush, parts: &Parts, body: &[u8]) -> Result<Asked, EndpointError> {
+    let fields = read_fields(parts, body)?;
     let version = Version::parse(fields.version.as_deref().unwrap_or_default())
         .map_err(|_| EndpointError::Version)?;
-    let data_max = config.limits.data_bytes_max;
+    let data_max = push.config().limits.data_bytes_max;
     let data = fields.data.filter(|data| data_max > 0 && !data.is_empty());
     if data.as_ref().is_some_and(|data| data.len() > data_max) {
         return Err(EndpointError::TooLong);
     }
-    if push.availability() == Availability::Draining {
-        return Err(EndpointError::Unavailable);
-    }
-    Ok(push.deliver(uaid, channel, version, data.map(Into::into)).await?)
+    Ok(Asked { version, data })
 }
 
-/// The channel whose endpoint has this path.
-fn named(config: &Config, path: &str) -> Option<(Uaid, ChannelId)> {
+/// The token in a path.
+fn token(path: &str) -> Option<&str> {
     if path.len() > PATH_MAX {
         return None;
     }
-    let (_, token) = path.rsplit_once("/update/")?;
-    config.token_keys.open(token)
+    path.rsplit_once("/update/").map(|(_, token)| token)
 }
 
 async fn read_body(
@@ -200,8 +286,20 @@ fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     response
 }
 
-fn accepted(config: &Config, notified: &Notified) -> Response {
-    let status = match (config.presence, notified.user_agent) {
+/// What load balancers ask for (§14).
+pub(crate) fn status(status: &Status) -> Response {
+    let (code, text) = match (status.availability, &status.store_unavailable) {
+        (Availability::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "DRAINING"),
+        (_, Some(_)) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        (Availability::Serving, None) => (StatusCode::OK, "OK"),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let clients = status.connections;
+    json(code, format!("{{\"status\":\"{text}\",\"clients\":{clients},\"version\":\"{version}\"}}"))
+}
+
+fn accepted(config: &Config, presence: UserAgentPresence) -> Response {
+    let status = match (config.presence, presence) {
         (Presence::Hidden, _) | (Presence::Shown, UserAgentPresence::Connected) => StatusCode::OK,
         (Presence::Shown, UserAgentPresence::Away) => StatusCode::ACCEPTED,
     };
@@ -219,6 +317,9 @@ fn refused(error: EndpointError) -> Response {
         }
         EndpointError::Unavailable => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        EndpointError::TooOften(wait) => {
+            headers.insert(header::RETRY_AFTER, retry_after(wait));
         }
         EndpointError::Slow => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -5,7 +5,9 @@ use buswire_store::{Ack, Batch, Expectation, Operation, Outcome, Partition, Revi
 
 use super::{
     ATTEMPTS_MAX, Registry, RegistryError, StoredRecord,
+    directory::Entry,
     keys::{last_key, pending_key, record_key},
+    presence::Holder,
     record::Record,
 };
 use crate::{
@@ -40,6 +42,7 @@ impl Registry {
     pub(super) async fn apply(
         &self,
         uaid: Uaid,
+        own: Holder,
         changes: &[Change],
     ) -> Result<Vec<Done>, RegistryError> {
         let partition = uaid.key().partition()?;
@@ -50,7 +53,7 @@ impl Registry {
                 self.clear(&partition, run).await?;
                 done.extend(run.iter().map(|_| Done::Cleared));
             } else {
-                done.extend(self.change_channels(uaid, &partition, run).await?);
+                done.extend(self.change_channels(uaid, own, &partition, run).await?);
             }
         }
         Ok(done)
@@ -59,6 +62,7 @@ impl Registry {
     async fn change_channels(
         &self,
         uaid: Uaid,
+        own: Holder,
         partition: &Partition,
         changes: &[Change],
     ) -> Result<Vec<Done>, RegistryError> {
@@ -77,8 +81,14 @@ impl Registry {
                 return Ok(plan.done);
             }
             let batch = Batch::new(partition.clone()).expect(expectation);
-            let batch = self.changed(batch, usable.as_ref(), &plan, now).await?;
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Safe, now).await? {
+            let mut batch = self.changed(batch, usable.as_ref(), &plan, now).await?;
+            let mut entry = Entry::after(&plan.record);
+            if usable.is_none() {
+                batch = self.enter_with_record(batch, own, now).await?;
+                entry = Entry::Until(Some(now.saturating_add(self.record_lifetime())));
+            }
+            let outcome = self.commit_listed(batch, Ack::Safe, uaid.key(), entry, now).await?;
+            if let Outcome::Committed(_) = outcome {
                 return Ok(plan.done);
             }
         }
@@ -135,7 +145,7 @@ impl Registry {
             stored.expires
         } else {
             // Versions of a life that ended must not show in this one.
-            for (key, _) in self.leftovers(&batch.partition, now).await? {
+            for (key, _) in self.versions(&batch.partition, now).await? {
                 batch = batch.then(Operation::Delete { key });
             }
             Some(now.saturating_add(self.record_lifetime()))

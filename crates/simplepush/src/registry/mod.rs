@@ -7,6 +7,8 @@
 //! | `u` | the record: when the UserAgent was last seen, and all its channels | `register`, `unregister`, pruning, touching |
 //! | `p` + channel | the pending version | a PUT raises it; an `ack` deletes it |
 //! | `l` + channel | the highest version that was ever acknowledged | an `ack` raises it |
+//! | `w` | where the UserAgent can be woken, if that is in use | `hello` |
+//! | `c` | the connection that the UserAgent has, if gateways share the store | `hello`, the end of it |
 //!
 //! The channels are in the record itself, so a UAID and its channels appear and vanish together
 //! (S7, S13), and every PUT expects the record unchanged, so that none is accepted for a channel that
@@ -19,7 +21,9 @@
 //! Never here: which UserAgents are connected.
 
 mod apply;
+mod directory;
 mod keys;
+mod presence;
 mod publish;
 mod record;
 #[cfg(test)]
@@ -39,15 +43,22 @@ use buswire_store::{
     Revision, Row, RowValue, Store, StoreError,
 };
 
-pub(crate) use self::publish::PublishError;
 use self::{
-    keys::{PENDING, last_key, pending_key, record_key},
+    directory::Entry,
+    keys::{last_key, pending_channel, pending_key, pending_range, record_key, wake_key},
+    presence::Holder,
     record::Record,
+};
+pub(crate) use self::{
+    directory::{Stored, StoredChannel},
+    presence::{GATEWAY_BEAT, GatewayId},
+    publish::{PublishEffect, PublishError},
 };
 use crate::{
     config::Config,
     connection::{Command, Loaded, PendingVersion, Reply, UserAgent},
-    id::{ChannelId, UaKey, Uaid},
+    id::{ChannelId, Uaid, UserAgentId},
+    wakeup::WakePlace,
 };
 
 /// How often a change that others got ahead of is tried again.
@@ -61,6 +72,7 @@ pub(crate) struct Registry {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Arc<Config>,
+    gateway: GatewayId,
     /// The store's epoch as of the last look; records of an older one can't be relied on.
     epoch: AtomicU64,
 }
@@ -93,9 +105,14 @@ struct StoredRecord {
 }
 
 impl Registry {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: Arc<Config>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: Arc<Config>,
+        gateway: GatewayId,
+    ) -> Self {
         let epoch = AtomicU64::new(store.status().epoch.0);
-        Self { store, clock, config, epoch }
+        Self { store, clock, config, gateway, epoch }
     }
 
     /// Looks whether the store may have lost writes since the last look (§11.3). After `true` every
@@ -110,18 +127,24 @@ impl Registry {
         self.store.status().unavailable
     }
 
-    /// Does what a connection asks for. Failures are logged here, once.
-    pub(crate) async fn execute(&self, command: Command) -> Reply {
+    /// Does what the connection of this number asks for. Failures are logged here, once.
+    pub(crate) async fn execute(&self, connection: u64, command: Command) -> Reply {
+        let own = self.own(connection);
         let result = match command {
-            Command::Load(uaid) => self.load(uaid).await.map(Reply::Loaded),
-            Command::Drop(uaid) => self.drop_uaid(uaid).await.map(|()| Reply::Done),
+            Command::Enter(uaid) => self.enter_and_load(uaid, own).await.map(Reply::Loaded),
+            Command::Load(uaid) => self.load(uaid, own).await.map(Reply::Loaded),
+            Command::Leave(uaid) => self.leave(uaid, own).await.map(|()| Reply::Done),
+            Command::Drop(uaid) => self.drop_record(uaid.key()).await.map(|_| Reply::Done),
             Command::Prune { uaid, revision, channels } => {
                 self.prune(uaid, revision, &channels).await
             }
             Command::Apply { uaid, changes } => {
-                self.apply(uaid, &changes).await.map(Reply::Applied)
+                self.apply(uaid, own, &changes).await.map(Reply::Applied)
             }
-            Command::Touch(uaid) => self.touch(uaid).await.map(|()| Reply::Done),
+            Command::Wake(uaid, place) => {
+                self.note_wake_place(uaid, place).await.map(|()| Reply::Done)
+            }
+            Command::Touch(uaid) => self.touch(uaid, own).await.map(|()| Reply::Done),
         };
         result.unwrap_or_else(|error| {
             log_failure(&error);
@@ -162,9 +185,19 @@ impl Registry {
         Ok(Some(StoredRecord { record, revision: row.revision, expires: row.expires }))
     }
 
-    async fn load(&self, uaid: Uaid) -> Result<Loaded, RegistryError> {
+    /// The connection is named before the pending versions are read, so that a PUT at another gateway
+    /// finds it or is found (R-DEL-2).
+    async fn enter_and_load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {
+        self.enter(uaid, own).await?;
+        self.load(uaid, own).await
+    }
+
+    async fn load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {
         let partition = uaid.key().partition()?;
         let now = self.now();
+        if self.is_superseded(&partition, own, now).await? {
+            return Ok(Loaded::Superseded);
+        }
         let Some(stored) = self.read_record(&partition, now).await? else {
             return Ok(Loaded::Unknown);
         };
@@ -173,7 +206,7 @@ impl Registry {
         }
         let channels = stored.record.channels;
         let pending = self
-            .scan(&partition, KeyRange::prefix(PENDING), now)
+            .scan(&partition, pending_range(), now)
             .await?
             .into_iter()
             .filter_map(|(key, row)| pending_version(&key, &row))
@@ -209,36 +242,39 @@ impl Registry {
         }
     }
 
-    /// Deletes a UAID: the record first of all, the rest with it (§11.1).
-    async fn drop_uaid(&self, uaid: Uaid) -> Result<(), RegistryError> {
-        let partition = uaid.key().partition()?;
+    /// Deletes a UAID: the record first of all, the rest with it (§11.1). Returns whether there was
+    /// one.
+    pub(crate) async fn drop_record(&self, user_agent: UserAgentId) -> Result<bool, RegistryError> {
+        let partition = user_agent.partition()?;
         for _ in 0..ATTEMPTS_MAX {
             let now = self.now();
             let Some(stored) = self.read_record(&partition, now).await? else {
-                return Ok(());
+                return Ok(false);
             };
             let mut batch = Batch::new(partition.clone())
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
-                .then(Operation::Delete { key: record_key()? });
-            for (key, _) in self.leftovers(&partition, now).await? {
+                .then(Operation::Delete { key: record_key()? })
+                .then(Operation::Delete { key: wake_key()? });
+            for (key, _) in self.versions(&partition, now).await? {
                 batch = batch.then(Operation::Delete { key });
             }
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Accepted, now).await? {
-                return Ok(());
+            let outcome =
+                self.commit_listed(batch, Ack::Accepted, user_agent, Entry::Gone, now).await?;
+            if let Outcome::Committed(_) = outcome {
+                return Ok(true);
             }
         }
         Err(RegistryError::Contention)
     }
 
-    /// Every row but the record; bounded, so that it fits a batch.
-    async fn leftovers(
+    /// Every row that holds a version; bounded, so that it fits a batch.
+    async fn versions(
         &self,
         partition: &Partition,
         now: Timestamp,
     ) -> Result<Vec<(Key, Row)>, RegistryError> {
-        let record = record_key()?;
         let mut rows = self.scan(partition, KeyRange::all(), now).await?;
-        rows.retain(|(key, _)| *key != record);
+        rows.retain(|(_, row)| row.value.as_version().is_some());
         rows.truncate(buswire_store::OPERATIONS_MAX - 2);
         Ok(rows)
     }
@@ -265,30 +301,64 @@ impl Registry {
                 .then(Operation::Delete { key: pending_key(channel)? })
                 .then(Operation::Delete { key: last_key(channel)? });
         }
-        Ok(match self.store.commit(batch, Ack::Accepted, now).await? {
+        let entry = Entry::after(&record);
+        Ok(match self.commit_listed(batch, Ack::Accepted, uaid.key(), entry, now).await? {
             Outcome::Committed(_) => Reply::Done,
             Outcome::Conflict(_) => Reply::Conflict,
         })
     }
 
+    /// Notes where a UserAgent can be woken, for as long as it is remembered.
+    async fn note_wake_place(
+        &self,
+        uaid: Uaid,
+        place: Option<Box<WakePlace>>,
+    ) -> Result<(), RegistryError> {
+        let now = self.now();
+        let key = wake_key()?;
+        let operation = match place {
+            Some(place) => {
+                let expires = Some(self.version_expiry(now));
+                Operation::Put { key, value: place.encode().into(), expires }
+            }
+            None => Operation::Delete { key },
+        };
+        let batch = Batch::new(uaid.key().partition()?).then(operation);
+        self.store.commit(batch, Ack::Safe, now).await?;
+        Ok(())
+    }
+
+    /// Where a UserAgent can be woken.
+    pub(crate) async fn wake_place(
+        &self,
+        user_agent: UserAgentId,
+    ) -> Result<Option<WakePlace>, RegistryError> {
+        let row = self.store.get(&user_agent.partition()?, &wake_key()?, self.now()).await?;
+        Ok(row.and_then(|row| WakePlace::decode(row.value.as_bytes()?)))
+    }
+
     /// Puts off the end of everything that is stored of a UserAgent (R-GC-1).
-    async fn touch(&self, uaid: Uaid) -> Result<(), RegistryError> {
+    async fn touch(&self, uaid: Uaid, own: Holder) -> Result<(), RegistryError> {
         let partition = uaid.key().partition()?;
+        self.hold_on(&partition, own).await?;
         for _ in 0..ATTEMPTS_MAX {
             let now = self.now();
             let Some(stored) = self.read_record(&partition, now).await? else {
                 return Ok(());
             };
             let record = Record { touched: now, ..stored.record };
+            let kept_until = Some(now.saturating_add(self.record_lifetime()));
             let mut batch = Batch::new(partition.clone())
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
-                .then(record.write(Some(now.saturating_add(self.record_lifetime())))?);
+                .then(record.write(kept_until)?);
             let expires = Some(self.version_expiry(now));
-            for (key, row) in self.leftovers(&partition, now).await? {
+            for (key, row) in self.versions(&partition, now).await? {
                 let version = row.value.as_version().unwrap_or_default();
                 batch = batch.then(Operation::Raise { key, version, expires });
             }
-            if let Outcome::Committed(_) = self.store.commit(batch, Ack::Accepted, now).await? {
+            let entry = Entry::Until(kept_until);
+            let outcome = self.commit_listed(batch, Ack::Accepted, uaid.key(), entry, now).await?;
+            if let Outcome::Committed(_) = outcome {
                 return Ok(());
             }
         }
@@ -298,7 +368,7 @@ impl Registry {
 
 /// Reads a row of pending versions; `None` for anything else.
 fn pending_version(key: &Key, row: &Row) -> Option<PendingVersion> {
-    let channel = ChannelId::from_bytes(key.as_bytes().strip_prefix(PENDING)?)?;
+    let channel = pending_channel(key)?;
     let RowValue::Version(version) = row.value else { return None };
     Some(PendingVersion { channel, version: Version::new(version)?, revision: row.revision })
 }
@@ -315,6 +385,6 @@ pub(crate) fn log_failure(error: &RegistryError) {
 }
 
 /// The key of a UserAgent's partition, for hints of the store.
-pub(crate) fn user_agent_of(partition: &Partition) -> Option<UaKey> {
-    UaKey::of_partition(partition)
+pub(crate) fn user_agent_of(partition: &Partition) -> Option<UserAgentId> {
+    UserAgentId::of_partition(partition)
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::ClientFault,
     id::{ChannelId, SpelledUaid},
+    wakeup::WakePlace,
 };
 
 const TYPE: &str = "hello";
@@ -35,6 +36,8 @@ pub(crate) struct Hello {
     pub(crate) listed: usize,
     /// Whether entries can't be the name of a channel (R-ID-10).
     pub(crate) strangers: bool,
+    /// Where the UserAgent says that it can be woken.
+    pub(crate) wake_place: Option<Box<WakePlace>>,
     /// The type in the client's spelling.
     pub(crate) message_type: MessageType,
 }
@@ -65,6 +68,7 @@ impl Hello {
             channels: Vec::new(),
             listed: entries.len(),
             strangers: false,
+            wake_place: wake_place(message).map(Box::new),
             message_type: message.message_type(TYPE),
         };
         for raw in entries.iter().take(channels_max) {
@@ -85,6 +89,16 @@ impl Hello {
         out
     }
 
+    /// The reply that sends the UserAgent to another server (§15.4). `url` is one of ours: it needs no
+    /// escaping.
+    pub(crate) fn redirect(message_type: &MessageType, uaid: SpelledUaid, url: &str) -> String {
+        let mut out = open(message_type, uaid);
+        out.push_str("\"status\":307,\"redirect\":\"");
+        out.push_str(url);
+        out.push_str("\"}");
+        out
+    }
+
     /// The reply when the store can't be used: it carries the UserAgent's own UAID, since a client
     /// that looks at nothing else must not take it for a new one (R-HELLO-5).
     pub(crate) fn unavailable(message_type: &MessageType, uaid: SpelledUaid) -> String {
@@ -92,6 +106,11 @@ impl Hello {
         push_error(503, "The server is not available", &mut out);
         out
     }
+}
+
+/// Nothing of it fails the handshake (R-HELLO-4).
+fn wake_place(message: &Envelope<'_>) -> Option<WakePlace> {
+    WakePlace::read(message.wakeup()?.get(), message.mobile_network()?.get())
 }
 
 fn open(message_type: &MessageType, uaid: SpelledUaid) -> String {

@@ -73,6 +73,9 @@ pub enum CliError {
     /// The gateway left out what it must answer.
     #[error("the gateway's answer is incomplete; is it of another version?")]
     Incomplete,
+    /// There is no listening to the push server, or no longer.
+    #[error("can't listen")]
+    Listen(#[source] Box<dyn Error + Send + Sync>),
     /// The output can't be written.
     #[error("can't write the output")]
     Output(#[from] io::Error),
@@ -107,6 +110,11 @@ impl CliError {
     /// That a file can't be read.
     pub(super) fn file(path: &Path, source: io::Error) -> Self {
         Self::File { path: path.to_owned(), source }
+    }
+
+    /// That there is no listening to the push server.
+    pub(super) fn listen(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Listen(Box::new(source))
     }
 
     /// That there is nothing of this name, unless it `existed`.

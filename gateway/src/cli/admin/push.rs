@@ -1,5 +1,7 @@
 //! `buswire push`.
 
+mod listen;
+
 use std::io::Write;
 
 use buswire_message::Secret;
@@ -7,6 +9,7 @@ use buswire_proto::v1::{self, push_service_client::PushServiceClient};
 use clap::Subcommand;
 use serde_json::json;
 
+pub use self::listen::ListenArgs;
 use super::{
     connection::{Connection, call},
     error::CliError,
@@ -26,6 +29,8 @@ pub enum PushCommand {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
         version: Option<u64>,
     },
+    /// Registers channels as a device does, prints their endpoints and every version that arrives
+    Listen(ListenArgs),
 }
 
 impl PushCommand {
@@ -34,8 +39,12 @@ impl PushCommand {
         connection: &Connection,
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
+        let (endpoint, version) = match self {
+            // It speaks with the public door and needs no token.
+            Self::Listen(args) => return listen::run(args, connection.output(), out).await,
+            Self::Notify { endpoint, version } => (endpoint, version),
+        };
         let mut client = PushServiceClient::new(connection.open().await?);
-        let Self::Notify { endpoint, version } = self;
         let request = call(v1::NotifyRequest { endpoint: endpoint.expose().clone(), version });
         let version = client.notify(request).await?.into_inner().version;
         let output = connection.output();

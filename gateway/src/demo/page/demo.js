@@ -89,38 +89,22 @@ async function show(header) {
   mark(isAnswer ? "answer" : "order");
 }
 
-// SimplePush over WebSocket: hello, register, and an ack for every notification.
-function listenForPush() {
-  return new Promise((resolve, reject) => {
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/push`);
-    const channelID = crypto.randomUUID();
-    const say = (message) => socket.send(JSON.stringify(message));
-    socket.onopen = () => say({ messageType: "hello", uaid: "", channelIDs: [] });
-    socket.onerror = () => reject(new Error("The push connection failed."));
-    socket.onclose = () => {
-      byId("push").classList.remove("live");
-      byId("push-text").textContent = "push: closed";
-    };
-    socket.onmessage = (event) => {
-      const message = JSON.parse(event.data);
-      if (message.messageType === "hello") say({ messageType: "register", channelID });
-      if (message.messageType === "register") {
-        byId("push").classList.add("live");
-        byId("push-text").textContent = "push: waiting";
-        resolve(message.pushEndpoint);
-      }
-      if (message.messageType === "notification") {
-        const { version } = message.updates[0];
-        say({ messageType: "ack", updates: message.updates });
-        byId("push-text").textContent = `push: version ${version}`;
-        byId("push").classList.add("rang");
-        setTimeout(() => byId("push").classList.remove("rang"), 900);
-        mark("push");
-        readCapability();
-      }
-    };
+// SimplePush, with the gateway's own library.
+async function listenForPush() {
+  const endpoint = await navigator.push.register();
+  navigator.setMessageHandler("push", ({ pushEndpoint, version }) => {
+    // Other tabs have other endpoints.
+    if (pushEndpoint !== endpoint) return;
+    byId("push-text").textContent = `push: version ${version}`;
+    byId("push").classList.add("rang");
+    setTimeout(() => byId("push").classList.remove("rang"), 900);
+    mark("push");
+    readCapability().catch(showProblem);
   });
+  addEventListener("pagehide", () => navigator.push.unregister(endpoint));
+  byId("push").classList.add("live");
+  byId("push-text").textContent = "push: waiting";
+  return endpoint;
 }
 
 // Belay: a GET on the link, nothing else needed.
