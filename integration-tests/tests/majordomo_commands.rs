@@ -326,12 +326,16 @@ fn keys_are_made_and_let_in() {
 }
 
 #[test]
-fn the_path_of_a_new_user() {
-    // Rule: mdp §9.4 — broker start, cmd-service NAME ls, request NAME work as in the Backbone document
-    let (_broker, endpoint) = broker(&[]);
-    let port = port(&endpoint);
-    let _service = Peer::start(&mut mdp(&["cmd-service", "--port", port, "ls-service", "ls"]));
-    let output =
-        run(&["request", "--port", port, "--timeout", "20000", "ls-service", "/etc/passwd"]);
-    assert_eq!(stdout(&output), "/etc/passwd\n");
+fn workers_and_clients_may_have_addresses_of_their_own() {
+    // Rule: mdp §12.6 — worker-bind is an address for workers only; extensions are off unless asked for
+    let words = ["--worker-bind", "tcp://127.0.0.1:0", "--mmi-extensions", "--dialect", "zproto"];
+    let broker = Peer::start(&mut mdp(&[&["broker", "--port", "0"], &words[..]].concat()));
+    let (clients, workers) = (broker.line(), broker.line());
+    assert_eq!(broker.line(), "Broker Started");
+    let _service = Peer::start(&mut mdp(&["cmd-service", "--endpoint", &workers, "say", "echo"]));
+    let ask = ["request", "--timeout", "20000", "--endpoint", &clients];
+    assert_eq!(stdout(&run(&[&ask[..], &["say", "hello"]].concat())), "hello\n");
+    assert_eq!(stdout(&run(&[&ask[..], &["mmi.services"]].concat())), "200\nsay\n");
+    let wrong = ["request", "--timeout", "300", "--endpoint", &workers, "say", "hello"];
+    complaint(&run(&wrong), 1);
 }

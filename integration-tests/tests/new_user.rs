@@ -1,4 +1,4 @@
-//! What `clients/README.md` tells a new user to do, done: its own commands and programs, on a free port.
+//! What the READMEs tell a new user to do, done: their own commands and programs, on a free port.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -104,4 +104,6 @@ fn a_new_user_comes_from_nothing_to_an_answer() {
     // Rule: mdp §9.4 — the first steps of the documentation work as they stand
     let done = follow("clients/README.md");
     assert_eq!(done, ["console", "console", "console", "python", "js"]);
+    let done = follow("crates/mdp/README.md");
+    assert_eq!(done, ["console", "console", "rust"]);
 }

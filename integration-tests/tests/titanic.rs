@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use buswire_integration_tests::{Gateway, Peer, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, binary, curl, python, until};
 use serde_json::{Value, json};
 
 /// A pyzmq client that speaks one of the two versions.
@@ -252,4 +252,23 @@ fn what_was_acknowledged_survives_twenty_kills_under_load() {
     for id in acknowledged.keys() {
         assert_eq!(client.call(&[b"titanic.reply", id.as_bytes()]), [b"400"], "closed is closed");
     }
+}
+
+#[test]
+fn the_command_line_leaves_a_request_and_fetches_its_reply() {
+    // Rule: mdp §18 — titanic request, reply and close are commands for clients
+    let gateway = Gateway::spawn();
+    let titanic = |words: &[&str]| {
+        let command = [&["mdp", "titanic"], words, &["--endpoint", &gateway.bound().mdp]].concat();
+        let output = std::process::Command::new(binary()).args(command).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, id) = titanic(&["request", "echo", "Hello"]);
+    let id = id.trim();
+    assert_eq!((code, id.len()), (0, 32));
+    assert_eq!(titanic(&["reply", id]), (3, String::new()), "not answered yet");
+    let _worker = echo(&gateway);
+    assert_eq!(titanic(&["reply", id, "--wait", "20000"]), (0, "Hello\n".to_owned()));
+    assert_eq!(titanic(&["close", id]).0, 0);
+    assert_eq!(titanic(&["reply", id]).0, 4);
 }

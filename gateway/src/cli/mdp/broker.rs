@@ -6,6 +6,7 @@ use buswire_mdp::{
     AllowedKeys, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret, StartError,
     core::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy},
     tcp_endpoint,
+    wire::Dialects,
 };
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind};
@@ -34,6 +35,9 @@ pub struct BrokerArgs {
     /// Listen at this address, as ZeroMQ writes it, in place of host and port; may be repeated
     #[arg(long, value_name = "ENDPOINT", conflicts_with_all = ["first", "second", "host", "port"])]
     bind: Vec<String>,
+    /// Let workers connect at this address instead, and clients at the others only; may be repeated
+    #[arg(long, value_name = "ENDPOINT")]
+    worker_bind: Vec<String>,
     /// Say nothing but errors
     #[arg(long, conflicts_with = "verbose")]
     silent: bool,
@@ -149,6 +153,21 @@ pub struct Tunables {
     /// What becomes of PARTIALs for a client of 0.1
     #[arg(long = "partial-to-0.1", value_name = "WHAT", default_value = "concatenate")]
     partials: Partials,
+    /// Understand peers of this implementation too; may be repeated
+    #[arg(long, value_name = "NAME")]
+    dialect: Vec<ExtraDialect>,
+    /// Answer mmi.services, mmi.workers and mmi.stats
+    #[arg(long)]
+    mmi_extensions: bool,
+}
+
+/// An implementation that departs from the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExtraDialect {
+    /// The Python package, with its own codes for clients of 0.2.
+    Majortomo,
+    /// The C library, which packs header and command into one frame.
+    Zproto,
 }
 
 /// What workers get as the address of the client.
@@ -212,6 +231,11 @@ impl Tunables {
             Partials::Concatenate => PartialPolicy::Concatenate,
             Partials::Drop => PartialPolicy::Drop,
         };
+        core.wire.dialects = Dialects {
+            majortomo: self.dialect.contains(&ExtraDialect::Majortomo),
+            zproto: self.dialect.contains(&ExtraDialect::Zproto),
+        };
+        core.mmi_extensions = self.mmi_extensions;
         core
     }
 }
@@ -239,6 +263,7 @@ pub(super) async fn run(args: BrokerArgs) -> Result<(), Failure> {
     log::init(&args.log()).map_err(|error| Failure::new(&error, None))?;
     let mut config = BrokerConfig {
         endpoints: args.endpoints(),
+        worker_endpoints: args.worker_bind.clone(),
         core: args.tunables.core(),
         curve: args.curve.config()?,
         insecure_public: args.insecure,
@@ -257,7 +282,7 @@ pub(super) async fn run(args: BrokerArgs) -> Result<(), Failure> {
         Failure::new(&error, hint)
     })?;
     if !args.silent {
-        for endpoint in broker.endpoints() {
+        for endpoint in broker.endpoints().into_iter().chain(broker.worker_endpoints()) {
             say(format!("{endpoint}\n").as_bytes())?;
         }
         say(b"Broker Started\n")?;
