@@ -282,7 +282,9 @@ pub(super) async fn run(args: BrokerArgs) -> Result<(), Failure> {
         Failure::new(&error, hint)
     })?;
     if !args.silent {
-        for endpoint in broker.endpoints().into_iter().chain(broker.worker_endpoints()) {
+        let workers =
+            if args.worker_bind.is_empty() { Vec::new() } else { broker.worker_endpoints() };
+        for endpoint in broker.endpoints().into_iter().chain(workers) {
             say(format!("{endpoint}\n").as_bytes())?;
         }
         say(b"Broker Started\n")?;
