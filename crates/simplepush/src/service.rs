@@ -365,7 +365,7 @@ impl SimplePush {
         })
     }
 
-    fn hints(&self) -> Hints {
+    pub(crate) fn hints(&self) -> Hints {
         match self.config().gateways {
             Gateways::One => Box::pin(futures::stream::pending()),
             Gateways::Several => {
@@ -374,7 +374,7 @@ impl SimplePush {
         }
     }
 
-    fn on_hint(&self, hint: &Hint) {
+    pub(crate) fn on_hint(&self, hint: &Hint) {
         self.0.metrics.hints.increment(1);
         match hint {
             Hint::Changed(partition) => {
