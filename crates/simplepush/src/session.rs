@@ -159,7 +159,7 @@ impl Session {
                         self.flush_began = Some(self.shared.steady.now());
                     }
                     let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
-                    let work = async move { shared.registry.execute(id, command).await };
+                    let work = async move { shared.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }
