@@ -231,6 +231,20 @@ impl Connection {
         self.advance();
     }
 
+    /// Gives back the memory of what is empty; call before a long wait.
+    pub(crate) fn rest(&mut self) {
+        if self.effects.is_empty() {
+            self.effects = VecDeque::new();
+        }
+        if self.transmits.is_empty() {
+            self.transmits = VecDeque::new();
+        }
+        if self.steps.is_empty() {
+            self.steps = VecDeque::new();
+        }
+        self.delivery.rest();
+    }
+
     /// What is to be done at once; call until `None` after every `handle*`.
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
