@@ -333,8 +333,10 @@ impl Connection {
         }
     }
 
+    /// A UserAgent without channels stays: nothing could wake it.
     fn on_idle(&mut self, now: Timestamp) {
-        if self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty() {
+        let is_done = self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty();
+        if self.has_record && is_done {
             self.close(now, CloseReason::WakeLater);
         } else {
             self.on_wakeable(now);
