@@ -22,16 +22,17 @@ use axum::{
 use buswire_message::{Clock, Entropy, Timestamp, Version};
 use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
+use tokio::sync::RwLock;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     browser,
     config::{Config, Gateways},
-    connection::Update,
+    connection::{Command, Reply, Update},
     driver::Carrier,
     endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
-    id::{ChannelId, UserAgentId},
+    id::{ChannelId, Uaid, UserAgentId},
     limiter::Limiter,
     metrics::Metrics,
     registry::{
@@ -48,6 +49,8 @@ use crate::{
 const DRAIN_GROUPS: usize = 20;
 /// Connections that are closed at once when the server drains: fewer are no stampede.
 const DRAIN_GROUP_MIN: usize = 50;
+/// Lanes of changes that are under way: enough that UserAgents seldom meet in one.
+const LANES: usize = 1024;
 /// How long a PUT waits to learn whether another gateway has the UserAgent (R-NODE-5).
 const PEER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is asked whether it may have lost writes.
@@ -68,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) steady: SteadyClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
+    /// Taken shared by changes that are under way, by UserAgent.
+    lanes: Vec<RwLock<()>>,
     pub(crate) channel_puts: Limiter<(UserAgentId, ChannelId)>,
     pub(crate) refused_puts: Limiter<IpAddr>,
     pub(crate) refused_uaids: Limiter<IpAddr>,
@@ -87,6 +92,26 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn limits_sources(&self) -> bool {
         self.config.limits.address_connections_max > 0
+    }
+
+    /// Does what the connection of this number asks for. A `hello` waits for what earlier connections
+    /// of its UserAgent still have under way: what was acknowledged there is not shown again.
+    pub(crate) async fn execute(&self, connection: u64, command: Command) -> Reply {
+        let lane = |uaid: &Uaid| self.lanes.get(uaid.key().spread() % LANES);
+        let _under_way = match &command {
+            Command::Apply { uaid, .. } => match lane(uaid) {
+                Some(lane) => Some(lane.read().await),
+                None => None,
+            },
+            Command::Enter(uaid) => {
+                if let Some(lane) = lane(uaid) {
+                    drop(lane.write().await);
+                }
+                None
+            }
+            _ => None,
+        };
+        self.registry.execute(connection, command).await
     }
 
     /// A number for a connection; none gets it twice.
@@ -184,6 +209,7 @@ impl SimplePush {
         let rates = config.rates.clone();
         Self(Arc::new(Shared {
             config,
+            lanes: std::iter::repeat_with(RwLock::default).take(LANES).collect(),
             channel_puts: Limiter::new(rates.channel_puts),
             refused_puts: Limiter::new(rates.refused_puts),
             refused_uaids: Limiter::new(rates.refused_uaids),
@@ -366,7 +392,7 @@ impl SimplePush {
         })
     }
 
-    fn hints(&self) -> Hints {
+    pub(crate) fn hints(&self) -> Hints {
         match self.config().gateways {
             Gateways::One => Box::pin(futures::stream::pending()),
             Gateways::Several => {
@@ -375,7 +401,7 @@ impl SimplePush {
         }
     }
 
-    fn on_hint(&self, hint: &Hint) {
+    pub(crate) fn on_hint(&self, hint: &Hint) {
         self.0.metrics.hints.increment(1);
         match hint {
             Hint::Changed(partition) => {

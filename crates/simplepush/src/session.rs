@@ -55,7 +55,7 @@ impl Session {
         let config = Arc::clone(&shared.config);
         let core = Connection::new(config, shared.steady.now(), random, crowding);
         let handle = Arc::new(Handle::new(shared.next_id()));
-        let session = Self {
+        let mut session = Self {
             shared,
             handle,
             core,
@@ -138,8 +138,9 @@ impl Session {
         &self.core
     }
 
-    /// Tells the wheel when the session wants to be polled.
-    pub(crate) fn reschedule(&self) {
+    /// Tells the wheel when the session wants to be polled, before a long wait.
+    pub(crate) fn reschedule(&mut self) {
+        self.core.rest();
         let held = self.held.as_ref().map(|held| held.until);
         let deadline = [self.core.poll_timeout(), held].into_iter().flatten().min();
         self.handle.set_deadline(deadline);
@@ -159,7 +160,7 @@ impl Session {
                         self.flush_began = Some(self.shared.steady.now());
                     }
                     let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
-                    let work = async move { shared.registry.execute(id, command).await };
+                    let work = async move { shared.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }

@@ -143,6 +143,7 @@ async fn every_put_to_a_reading_client_is_shown() {
 
 #[tokio::test]
 async fn a_client_that_never_acknowledges_must_shake_hands_anew() {
+    // Rule: simplepush L4 — what is not acknowledged is sent again: on the connection, and at each hello
     // Rule: simplepush R-DEL-7 — an unacknowledged version is sent again every 60 s
     // Rule: simplepush R-DEL-8 — after ten rounds without any ack the connection is closed
     let server = Server::start_with(|config| config.timing.probe_after = Duration::ZERO).await;

@@ -54,6 +54,9 @@ async fn an_idle_user_agent_is_woken_through_its_relay() {
     let (server, relay) = with_relay().await;
     let mut device = server.device().await;
     hello(&mut device, "", PLACE).await;
+    // Without a channel nothing could wake it.
+    server.clock.advance(Duration::from_secs(15));
+    device.settle().await;
     let endpoint = device.register(A).await;
     server.clock.advance(Duration::from_secs(9));
     device.settle().await;

@@ -139,6 +139,16 @@ impl Delivery {
         self.unacked.clear();
     }
 
+    /// Gives back the memory of what is empty.
+    pub(super) fn rest(&mut self) {
+        if self.dirty.is_empty() {
+            self.dirty = BTreeMap::new();
+        }
+        if self.unacked.is_empty() {
+            self.unacked = BTreeMap::new();
+        }
+    }
+
     /// Whether nothing is unsent or unacknowledged.
     pub(super) fn is_done(&self) -> bool {
         self.dirty.is_empty() && self.unacked.is_empty()

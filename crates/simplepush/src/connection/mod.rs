@@ -231,6 +231,20 @@ impl Connection {
         self.advance();
     }
 
+    /// Gives back the memory of what is empty; call before a long wait.
+    pub(crate) fn rest(&mut self) {
+        if self.effects.is_empty() {
+            self.effects = VecDeque::new();
+        }
+        if self.transmits.is_empty() {
+            self.transmits = VecDeque::new();
+        }
+        if self.steps.is_empty() {
+            self.steps = VecDeque::new();
+        }
+        self.delivery.rest();
+    }
+
     /// What is to be done at once; call until `None` after every `handle*`.
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -319,8 +333,10 @@ impl Connection {
         }
     }
 
+    /// A UserAgent without channels stays: nothing could wake it.
     fn on_idle(&mut self, now: Timestamp) {
-        if self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty() {
+        let is_done = self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty();
+        if self.has_record && is_done {
             self.close(now, CloseReason::WakeLater);
         } else {
             self.on_wakeable(now);

@@ -301,9 +301,9 @@ fn a_message_that_takes_too_long_ends_the_connection() {
 #[test]
 fn an_idle_connection_is_small() {
     // What a task of an idle connection holds; buffers are there only while there are bytes.
-    assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
-    assert!(size_of::<crate::driver::Carrier>() <= 900, "{}", size_of::<crate::driver::Carrier>());
-    assert!(size_of::<crate::table::Handle>() <= 200, "{}", size_of::<crate::table::Handle>());
+    assert!(size_of::<Connection>() <= 448, "{}", size_of::<Connection>());
+    assert!(size_of::<crate::driver::Carrier>() <= 768, "{}", size_of::<crate::driver::Carrier>());
+    assert!(size_of::<crate::table::Handle>() <= 128, "{}", size_of::<crate::table::Handle>());
 }
 
 #[test]

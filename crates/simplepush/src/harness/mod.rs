@@ -1,8 +1,8 @@
 //! The vocabulary of the model test: operations, and a world in which to carry them out.
 //!
-//! [`exercise`] runs real sessions over the real registry on a store that can be held and made to
-//! fail, with devices that behave as the specification's client (SimplePush §17.7), and checks the
-//! invariants S1 to S14 and, at the end, L1 to L6 (§17.3, §17.4). The property test here and a fuzz
+//! [`exercise`] runs real sessions of two gateways over the real registry on one store that can be
+//! held and made to fail, with devices that behave as the specification's client (SimplePush §17.7), and checks the
+//! invariants S1 to S14 at each step and, when all is quiet, L1 to L9 (§17.3, §17.4). The property test here and a fuzz
 //! target differ only in who makes the operations. Nothing here is part of the crate's interface.
 
 #![allow(
@@ -29,6 +29,11 @@ pub const PEERS: u8 = 3;
 /// Names of channels; all devices use the same names, which must not matter (R-ID-9).
 pub const CHANNELS: u8 = 4;
 
+/// Gateways that share the store.
+pub const GATEWAYS: u8 = 2;
+
+/// Which gateway.
+pub type GatewayIx = u8;
 /// Which device.
 pub type PeerIx = u8;
 /// Which channel of a device.
@@ -77,8 +82,14 @@ pub enum Op {
     Block(PeerIx),
     /// A device reads again.
     Unblock(PeerIx),
+    /// The balancer sends connections and PUTs to this gateway from now on.
+    Use(GatewayIx),
+    /// A gateway is killed and started again: what it had under way is gone.
+    Crash(GatewayIx),
     /// Time passes, in seconds.
     Advance(u32),
+    /// The clock is set back by so many seconds.
+    StepBack(u32),
     /// Days pass.
     AdvanceDays(u8),
     /// The store answers nothing until it is released.

@@ -27,6 +27,8 @@ pub(super) struct Life {
     acked_held: u64,
     /// The last version that the device was shown.
     pub(super) shown: Option<u64>,
+    /// The greatest that it was shown and has not acknowledged since.
+    reached: Option<u64>,
 }
 
 /// A PUT that was not answered yet.
@@ -66,6 +68,17 @@ impl Life {
         self.wild |= version == 0;
     }
 
+    /// A gateway crashed with a PUT under way: it may be stored or not.
+    pub(super) const fn lose_track(&mut self) {
+        self.loose = Some(u64::MAX);
+    }
+
+    /// L2: nothing that was accepted is above what was shown. A version that is not greater than a
+    /// pending one is not shown again if it comes through another gateway.
+    pub(super) fn check_reached(&self) {
+        assert!(self.owed.last().copied() <= self.reached, "L2: not shown at once: {self:?}");
+    }
+
     /// The device is shown a version.
     pub(super) fn show(&mut self, version: u64) {
         // S1: every version that is sent was accepted, or at least PUT.
@@ -75,6 +88,7 @@ impl Life {
         );
         self.owed = self.owed.split_off(&(version + 1));
         self.shown = Some(version);
+        self.reached = self.reached.max(self.shown);
     }
 
     /// The device acknowledges a version.
@@ -82,6 +96,7 @@ impl Life {
         self.owed = self.owed.split_off(&(version + 1));
         if self.unacked.is_some_and(|unacked| version >= unacked) {
             self.unacked = None;
+            self.reached = None;
         }
         self.acked_held = self.acked_held.max(version);
         if self.loose.is_some_and(|loose| version >= loose) {

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{CHANNELS, ChannelIx, Failure, Listed, Op, PEERS, PeerIx, exercise};
+use super::{CHANNELS, ChannelIx, Failure, GATEWAYS, Listed, Op, PEERS, PeerIx, exercise};
 
 fn peer() -> impl Strategy<Value = PeerIx> {
     0..PEERS
@@ -39,6 +39,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (1_u32..100).prop_map(Op::Advance),
         1 => Just(Op::Hold),
         2 => Just(Op::Release),
+        3 => (0..GATEWAYS).prop_map(Op::Use),
+        1 => (0..GATEWAYS).prop_map(Op::Crash),
+        1 => (1_u32..5000).prop_map(Op::StepBack),
     ]
 }
 
@@ -60,17 +63,35 @@ fn connected() -> Vec<Op> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // Rule: simplepush §17.3 — S1 to S5, S8 to S12 and S14 hold in random histories with disconnects and takeovers
-    // Rule: simplepush §17.4 — L1, L3, L5, L6 and L9: after a history every version is shown or the UAID is new
     #[test]
     fn histories_keep_the_guarantees(ops in vec(op(), 1..80)) {
+        // Rule: simplepush S1 — every version that is sent was PUT
+        // Rule: simplepush S2 — a channel is named only to its own UA
+        // Rule: simplepush S3 — a pending version goes only by a covering ack, unregister, pruning or the end of the UAID
+        // Rule: simplepush S4 — a pending version never decreases
+        // Rule: simplepush S5 — an ack never clears a greater version, whatever the interleaving
+        // Rule: simplepush S6 — an accepted version survives a crash of its gateway
+        // Rule: simplepush S7 — a UAID that is still honoured has all its channels
+        // Rule: simplepush S8 — after the unregister reply nothing names the channel
+        // Rule: simplepush S9 — no notification precedes the hello reply; none is empty
+        // Rule: simplepush S10 — at most one identified connection per UAID over all gateways
+        // Rule: simplepush S11 — register of an existing channel keeps its endpoint and what is pending
+        // Rule: simplepush S12 — no request of one UA changes state of another
+        // Rule: simplepush S14 — nothing is accepted for a channel that is not registered
+        // Rule: simplepush L1 — every accepted version is shown, or a greater one, or the UAID is new
+        // Rule: simplepush L2 — a connected UA that reads is shown it at once, whatever the gateway
+        // Rule: simplepush L3 — a UA that was away is shown it after its next hello
+        // Rule: simplepush L5 — when everything is acknowledged nothing more is sent
+        // Rule: simplepush L6 — every hello, register, unregister and PUT is answered
+        // Rule: simplepush L9 — a UA below its limit can register
         exercise(&[connected(), ops].concat());
     }
 
-    // Rule: simplepush §17.3 — S1 to S5 and S14 hold although the store fails before or after it acts
-    // Rule: simplepush S7 — a UAID that is still honoured has all its channels
     #[test]
     fn failures_of_the_store_keep_the_guarantees(ops in vec(faulty_op(), 1..80)) {
+        // Rule: simplepush §17.3 — S1 to S5 and S14 hold although the store fails before or after it acts
+        // Rule: simplepush S7 — a UAID that is still honoured has all its channels
+        // Rule: simplepush L3 — what is pending is shown when the store works again
         exercise(&[connected(), ops].concat());
     }
 }

@@ -12,15 +12,17 @@ use std::{
 };
 
 use buswire_message::{Clock, Entropy, Timestamp, Version};
+use buswire_store::Hints;
 use serde_json::{Value, json};
 
 use super::{
-    CHANNELS, ChannelIx, Listed, Op, PEERS, PeerIx,
+    CHANNELS, ChannelIx, GATEWAYS, GatewayIx, Listed, Op, PEERS, PeerIx,
     model::{Attempt, Device, Life},
     store::FlakyStore,
 };
 use crate::{
-    Config, EndpointBase, Notified, NotifyError, SimplePush, TokenKey, TokenKeys,
+    Config, EndpointBase, Gateways, Notified, NotifyError, SimplePush, TokenKey, TokenKeys,
+    UserAgentId,
     connection::{Input, Transmit},
     session::Session,
 };
@@ -59,6 +61,7 @@ enum Asked {
 }
 
 struct Link {
+    gateway: GatewayIx,
     session: Session,
     asked: Vec<Asked>,
     greeted: bool,
@@ -68,6 +71,7 @@ struct Link {
 type PutFuture = Pin<Box<dyn Future<Output = Result<Notified, NotifyError>>>>;
 
 struct Put {
+    gateway: GatewayIx,
     peer: PeerIx,
     channel: ChannelIx,
     version: u64,
@@ -76,14 +80,23 @@ struct Put {
     future: PutFuture,
 }
 
-struct World {
+/// One gateway, and what the store tells it of the others.
+struct Gateway {
     push: SimplePush,
+    hints: Hints,
+}
+
+struct World {
+    gateways: Vec<Gateway>,
+    /// Where the balancer sends what is new.
+    used: GatewayIx,
+    entropy: Arc<Counting>,
     store: Arc<FlakyStore>,
     clock: Arc<ManualClock>,
     devices: Vec<Device>,
     links: BTreeMap<PeerIx, Link>,
     /// Connections that ended and still have work under way.
-    ending: Vec<Session>,
+    ending: Vec<(GatewayIx, Session)>,
     puts: Vec<Put>,
     /// Whether the store failed, so that some outcomes are uncertain.
     faulty: bool,
@@ -93,6 +106,10 @@ struct World {
 
 /// Carries out `ops`, checks every step, and at the end that everything was delivered.
 pub fn exercise(ops: &[Op]) {
+    // Looking for other gateways is bounded by a timer, which never fires here.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    let _context = runtime.enter();
     let mut world = World::new();
     for op in ops {
         world.apply(op);
@@ -110,27 +127,38 @@ fn index(name: &Value) -> ChannelIx {
     ChannelIx::from_str_radix(&name[34..], 16).expect("a channelID of ours")
 }
 
-impl World {
-    fn new() -> Self {
-        let store = Arc::new(FlakyStore::new());
-        let clock = Arc::new(ManualClock(AtomicU64::new(1_709_993_121_000)));
+impl Gateway {
+    fn new(store: &Arc<FlakyStore>, clock: &Arc<ManualClock>, entropy: &Arc<Counting>) -> Self {
         let keys = TokenKeys::new(&TokenKey::new(1, [7; 32]), &[]).unwrap();
         let base = EndpointBase::new("https://push.example.net").unwrap();
         let mut config = Config::new(base, keys);
+        config.gateways = Gateways::Several;
         // One fewer than there are names: the limit is met (R-REG-5).
         config.limits.channels_max = usize::from(CHANNELS) - 1;
         config.limits.updates_max = 2;
         // Devices here take over as often as they like.
         config.rates.takeovers = 0;
+        let shared = Arc::<FlakyStore>::clone(store);
+        let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+        let push = SimplePush::new(shared, clock, entropy, config);
+        let hints = push.hints();
+        Self { push, hints }
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let store = Arc::new(FlakyStore::new());
+        let clock = Arc::new(ManualClock(AtomicU64::new(1_709_993_121_000)));
         let entropy = Arc::new(Counting(AtomicU64::new(1)));
-        let push =
-            SimplePush::new(Arc::<FlakyStore>::clone(&store), clock.clone(), entropy, config);
-        let devices = (0..PEERS).map(|_| Device::default()).collect();
+        let gateway = |_| Gateway::new(&store, &clock, &entropy);
         Self {
-            push,
+            gateways: (0..GATEWAYS).map(gateway).collect(),
+            used: 0,
+            entropy,
             store,
             clock,
-            devices,
+            devices: (0..PEERS).map(|_| Device::default()).collect(),
             links: BTreeMap::new(),
             ending: Vec::new(),
             puts: Vec::new(),
@@ -179,6 +207,12 @@ impl World {
                     self.pump();
                 }
             }
+            Op::Use(gateway) => self.used = gateway % GATEWAYS,
+            Op::Crash(gateway) => self.crash(gateway % GATEWAYS),
+            Op::StepBack(seconds) => {
+                let millis = u64::from(seconds) * 1000;
+                self.clock.0.fetch_sub(millis, Ordering::SeqCst);
+            }
             Op::Hold => self.store.hold(),
             Op::Release => self.store.release(),
             Op::Fail(failure, times) => {
@@ -186,6 +220,38 @@ impl World {
                 self.store.fail(failure, times);
             }
         }
+    }
+
+    /// A gateway loses everything that is not stored; nobody is told.
+    fn crash(&mut self, gateway: GatewayIx) {
+        for peer in 0..PEERS {
+            if self.links.get(&peer).is_some_and(|link| link.gateway == gateway)
+                && let Some(link) = self.links.remove(&peer)
+            {
+                self.forsake(peer, &link);
+            }
+            // Acknowledgements may be lost with it.
+            self.device(peer).lives.values_mut().for_each(Life::hand_over);
+        }
+        self.ending.retain(|(at, _)| *at != gateway);
+        let (lost, kept) =
+            std::mem::take(&mut self.puts).into_iter().partition(|put| put.gateway == gateway);
+        self.puts = kept;
+        let lost: Vec<Put> = lost;
+        for put in lost {
+            if let Some(life) = self.device(put.peer).lives.get_mut(&put.channel) {
+                life.failed(put.version);
+                life.lose_track();
+            }
+        }
+        let fresh = Gateway::new(&self.store, &self.clock, &self.entropy);
+        if let Some(slot) = self.gateways.get_mut(usize::from(gateway)) {
+            *slot = fresh;
+        }
+    }
+
+    fn push(&self) -> &SimplePush {
+        &self.gateways[usize::from(self.used)].push
     }
 
     fn block(&mut self, peer: PeerIx, blocked: bool) {
@@ -213,10 +279,11 @@ impl World {
         // lists what it has.
         let away = self.clock.now().saturating_since(self.device(peer).seen);
         let listed = if away >= DAY * 30 { Listed::All } else { listed };
-        let open = self.push.admit(None).expect("a place");
-        let session = Session::new(Arc::clone(self.push.shared()), open);
+        let open = self.push().admit(None).expect("a place");
+        let session = Session::new(Arc::clone(self.push().shared()), open);
+        let gateway = self.used;
         let asked = vec![Asked::Hello(listed)];
-        self.links.insert(peer, Link { session, asked, greeted: false, blocked: false });
+        self.links.insert(peer, Link { gateway, session, asked, greeted: false, blocked: false });
         let hello = self.hello(peer, listed);
         self.send(peer, &hello);
     }
@@ -225,7 +292,7 @@ impl World {
     fn drop_older(&mut self, peer: PeerIx) {
         if let Some(link) = self.links.remove(&peer) {
             self.forsake(peer, &link);
-            self.ending.push(link.session);
+            self.ending.push((link.gateway, link.session));
         }
     }
 
@@ -299,10 +366,11 @@ impl World {
                 None => return,
             },
         };
-        let (push, url) = (self.push.clone(), endpoint.clone());
+        let (push, url, gateway) = (self.push().clone(), endpoint.clone(), self.used);
         let future = async move { push.notify(&url, Version::new(version)).await };
         let attempt = Attempt::default();
-        self.puts.push(Put { peer, channel, version, endpoint, attempt, future: Box::pin(future) });
+        let future = Box::pin(future);
+        self.puts.push(Put { gateway, peer, channel, version, endpoint, attempt, future });
     }
 
     fn drop_link(&mut self, peer: PeerIx) {
@@ -310,7 +378,7 @@ impl World {
             let now = link.session.now();
             link.session.handle(now, Input::PeerClosed);
             self.forsake(peer, &link);
-            self.ending.push(link.session);
+            self.ending.push((link.gateway, link.session));
         }
     }
 
@@ -335,7 +403,8 @@ impl World {
             for peer in 0..PEERS {
                 moved |= self.pump_link(peer, &mut cx);
             }
-            for session in &mut self.ending {
+            moved |= self.pump_hints(&mut cx);
+            for (_, session) in &mut self.ending {
                 moved |= session.poll(&mut cx);
                 let now = session.now();
                 while let Some(transmit) = session.poll_transmit(now) {
@@ -344,16 +413,45 @@ impl World {
                     }
                 }
             }
-            self.ending.retain(|session| !session.core().is_finished());
+            self.ending.retain(|(_, session)| !session.core().is_finished());
             if !moved {
                 if !self.store.is_held() {
                     let lives = self.devices.iter_mut().flat_map(|d| d.lives.values_mut());
                     lives.for_each(Life::settle);
+                    self.check_rest();
                 }
                 return;
             }
         }
         panic!("L5: the world does not come to rest");
+    }
+
+    fn pump_hints(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for gateway in &mut self.gateways {
+            while let Poll::Ready(Some(hint)) = gateway.hints.as_mut().poll_next(cx) {
+                gateway.push.on_hint(&hint);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// What holds whenever nothing is under way; a store that fails may delay it.
+    fn check_rest(&self) {
+        if self.faulty {
+            return;
+        }
+        for (peer, device) in (0..).zip(&self.devices) {
+            let Ok(id) = UserAgentId::of_uaid(&device.uaid) else { continue };
+            let holds = |gateway: &&Gateway| gateway.push.shared().table.find(id).is_some();
+            assert!(self.gateways.iter().filter(holds).count() <= 1, "S10: two connections");
+            let link = self.links.get(&peer);
+            if link.is_some_and(|l| l.greeted && !l.blocked && l.session.core().is_open()) {
+                // L2: who reads has been shown what was accepted.
+                device.lives.values().for_each(Life::check_reached);
+            }
+        }
     }
 
     fn pump_puts(&mut self, cx: &mut Context<'_>) -> bool {
@@ -410,7 +508,7 @@ impl World {
         }
         if link.session.core().is_hung_up() {
             self.forsake(peer, &link);
-            self.ending.push(link.session);
+            self.ending.push((link.gateway, link.session));
         } else {
             self.links.insert(peer, link);
         }
@@ -515,13 +613,15 @@ impl World {
         for peer in 0..PEERS {
             self.drop_link(peer);
         }
-        for session in &mut self.ending {
+        for (_, session) in &mut self.ending {
             let now = session.now();
             session.handle(now, Input::PeerClosed);
         }
         self.pump();
         assert!(self.puts.is_empty() && self.ending.is_empty(), "L6: something never ended");
-        assert_eq!(self.push.status().user_agents, 0, "R-DEL-10: an entry was left");
+        for gateway in &self.gateways {
+            assert_eq!(gateway.push.status().user_agents, 0, "R-DEL-10: an entry was left");
+        }
         for peer in 0..PEERS {
             self.check_return(peer);
         }

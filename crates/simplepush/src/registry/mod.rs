@@ -188,8 +188,11 @@ impl Registry {
     /// The connection is named before the pending versions are read, so that a PUT at another gateway
     /// finds it or is found (R-DEL-2).
     async fn enter_and_load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {
-        self.enter(uaid, own).await?;
-        self.load(uaid, own).await
+        if self.enter(&uaid.key().partition()?, own).await? {
+            self.load(uaid, own).await
+        } else {
+            Ok(Loaded::Superseded)
+        }
     }
 
     async fn load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {

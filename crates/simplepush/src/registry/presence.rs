@@ -11,9 +11,11 @@
 use std::time::Duration;
 
 use buswire_message::Timestamp;
-use buswire_store::{Ack, Batch, Expectation, Key, Operation, Outcome, Partition, StoreNameError};
+use buswire_store::{
+    Ack, Batch, Expectation, Key, Operation, Outcome, Partition, Revision, StoreNameError,
+};
 
-use super::{Registry, RegistryError, keys::holder_key};
+use super::{ATTEMPTS_MAX, Registry, RegistryError, keys::holder_key};
 use crate::{
     config::Gateways,
     id::{Uaid, UserAgentId},
@@ -35,6 +37,12 @@ pub(super) struct Holder {
 }
 
 impl Holder {
+    /// Whether it is a later connection of the same gateway; between gateways the store's order
+    /// decides.
+    fn is_newer_here(self, other: Self) -> bool {
+        self.gateway == other.gateway && self.connection > other.connection
+    }
+
     fn encode(self) -> Vec<u8> {
         [self.gateway, self.connection.to_be_bytes()].concat()
     }
@@ -66,14 +74,40 @@ impl Registry {
         Ok(Operation::Put { key: holder_key()?, value: holder.encode().into(), expires })
     }
 
-    /// Makes a connection the one that its UserAgent has.
-    pub(super) async fn enter(&self, uaid: Uaid, holder: Holder) -> Result<(), RegistryError> {
-        if self.shares_store() {
-            let now = self.now();
-            let batch = Batch::new(uaid.key().partition()?).then(self.hold(holder, now)?);
-            self.store.commit(batch, Ack::Accepted, now).await?;
+    /// Makes a connection the one that its UserAgent has, unless a newer one of the same gateway was
+    /// faster. Returns whether it is.
+    pub(super) async fn enter(
+        &self,
+        partition: &Partition,
+        own: Holder,
+    ) -> Result<bool, RegistryError> {
+        if !self.shares_store() {
+            return Ok(true);
         }
-        Ok(())
+        for _ in 0..ATTEMPTS_MAX {
+            let now = self.now();
+            let expectation = match self.holder_row(partition, now).await? {
+                Some((holder, _)) if holder.is_newer_here(own) => return Ok(false),
+                Some((_, revision)) => Expectation::Unchanged(holder_key()?, revision),
+                None => Expectation::Absent(holder_key()?),
+            };
+            if self.take_hold(partition, own, expectation, now).await? {
+                return Ok(true);
+            }
+        }
+        Err(RegistryError::Contention)
+    }
+
+    async fn take_hold(
+        &self,
+        partition: &Partition,
+        own: Holder,
+        expectation: Expectation,
+        now: Timestamp,
+    ) -> Result<bool, RegistryError> {
+        let batch = Batch::new(partition.clone()).expect(expectation).then(self.hold(own, now)?);
+        let outcome = self.store.commit(batch, Ack::Accepted, now).await?;
+        Ok(matches!(outcome, Outcome::Committed(_)))
     }
 
     /// Adds to a batch that makes a record: its connection is the one that the UserAgent has, if it
@@ -84,13 +118,14 @@ impl Registry {
         holder: Holder,
         now: Timestamp,
     ) -> Result<Batch, RegistryError> {
-        if !self.shares_store() || self.holder(&batch.partition, now).await?.is_some() {
+        if !self.shares_store() || self.holder_row(&batch.partition, now).await?.is_some() {
             return Ok(batch);
         }
         Ok(batch.expect(Expectation::Absent(holder_key()?)).then(self.hold(holder, now)?))
     }
 
-    /// Whether the UserAgent has a newer connection than this one.
+    /// Whether the UserAgent has a newer connection than this one. If it has none at all, since one
+    /// came and went meanwhile, it has this one.
     pub(super) async fn is_superseded(
         &self,
         partition: &Partition,
@@ -100,7 +135,11 @@ impl Registry {
         if !self.shares_store() {
             return Ok(false);
         }
-        Ok(self.holder(partition, now).await?.is_some_and(|holder| holder != own))
+        if let Some((holder, _)) = self.holder_row(partition, now).await? {
+            return Ok(holder != own);
+        }
+        let absent = Expectation::Absent(holder_key()?);
+        Ok(!self.take_hold(partition, own, absent, now).await?)
     }
 
     /// Keeps the row of a connection that lasts, unless another has taken its place.
@@ -130,12 +169,13 @@ impl Registry {
         if !self.shares_store() {
             return Ok(());
         }
-        let key = holder_key()?;
-        let Some(row) = self.store.get(partition, &key, now).await? else { return Ok(()) };
-        if row.value.as_bytes().and_then(|bytes| Holder::decode(bytes)) != Some(own) {
+        let Some((holder, revision)) = self.holder_row(partition, now).await? else {
+            return Ok(());
+        };
+        if holder != own {
             return Ok(());
         }
-        let unchanged = Expectation::Unchanged(key, row.revision);
+        let unchanged = Expectation::Unchanged(holder_key()?, revision);
         let batch = Batch::new(partition.clone()).expect(unchanged).then(operation);
         // A conflict says that another connection has taken the place.
         let (Outcome::Committed(_) | Outcome::Conflict(_)) =
@@ -143,13 +183,13 @@ impl Registry {
         Ok(())
     }
 
-    async fn holder(
+    async fn holder_row(
         &self,
         partition: &Partition,
         now: Timestamp,
-    ) -> Result<Option<Holder>, RegistryError> {
+    ) -> Result<Option<(Holder, Revision)>, RegistryError> {
         let row = self.store.get(partition, &holder_key()?, now).await?;
-        Ok(row.and_then(|row| Holder::decode(row.value.as_bytes()?)))
+        Ok(row.and_then(|row| Some((Holder::decode(row.value.as_bytes()?)?, row.revision))))
     }
 
     /// Whether a UserAgent is connected to another gateway that is alive.
@@ -158,8 +198,8 @@ impl Registry {
         user_agent: UserAgentId,
     ) -> Result<bool, RegistryError> {
         let now = self.now();
-        let holder = self.holder(&user_agent.partition()?, now).await?;
-        let Some(holder) = holder.filter(|holder| holder.gateway != self.gateway) else {
+        let holder = self.holder_row(&user_agent.partition()?, now).await?;
+        let Some((holder, _)) = holder.filter(|(holder, _)| holder.gateway != self.gateway) else {
             return Ok(false);
         };
         let key = Key::new(holder.gateway.to_vec())?;
