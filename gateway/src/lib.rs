@@ -12,7 +12,8 @@
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
-//! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
+//! | `sinks`, `sources`, `operations`, `services`, `administration` | what joins two doors: short adapters |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
@@ -27,8 +28,10 @@ pub mod listen;
 pub mod log;
 mod operations;
 pub mod ops;
+mod push;
 pub mod serve;
 mod services;
 mod sinks;
+mod sources;
 pub mod tasks;
 mod translate;

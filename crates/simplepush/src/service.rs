@@ -249,6 +249,23 @@ impl SimplePush {
         Some((uaid.key(), channel))
     }
 
+    /// Whether a channel is registered: for whoever keeps one to notify it later.
+    ///
+    /// # Errors
+    ///
+    /// [`NotifyError::Gone`] if it is not, [`NotifyError::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: it only reads.
+    pub async fn check_channel(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+    ) -> Result<(), NotifyError> {
+        self.0.registry.check(user_agent, channel).await.map_err(refused)
+    }
+
     /// What an operator wants to know.
     pub fn status(&self) -> Status {
         Status {
@@ -390,13 +407,7 @@ impl SimplePush {
         let shared = &*self.0;
         let known = shared.table.find(user_agent).and_then(|handle| handle.known(channel));
         let published = shared.registry.publish(user_agent, channel, version, known).await;
-        let published = published.map_err(|error| match error {
-            PublishError::Gone => NotifyError::Gone,
-            PublishError::Registry(error) => {
-                log_failure(&error);
-                NotifyError::Unavailable
-            }
-        })?;
+        let published = published.map_err(refused)?;
         let version = published.version;
         let Some(handle) = shared.table.find(user_agent) else {
             shared.metrics.puts_stored.increment(1);
@@ -437,6 +448,17 @@ fn routes(endpoints: Endpoints) -> Router {
         .route("/update/", any(update))
         .route("/update/{*token}", any(update))
         .with_state(endpoints)
+}
+
+/// Why a version is not taken. A failure of the store is logged here, once.
+fn refused(error: PublishError) -> NotifyError {
+    match error {
+        PublishError::Gone => NotifyError::Gone,
+        PublishError::Registry(error) => {
+            log_failure(&error);
+            NotifyError::Unavailable
+        }
+    }
 }
 
 impl fmt::Debug for SimplePush {

@@ -17,10 +17,19 @@ use buswire_simplepush::SimplePush;
 use super::{App, BuildError, Door, Platform, keys, settings};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
-    administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
+    administration::{
+        BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
+        SubscriptionPort, SystemPort,
+    },
     config::{Config, RouteDeclaration, RouteStart},
-    operations, services,
-    sinks::Sinks,
+    operations::Operations,
+    push::{
+        inbound::Inbounds,
+        subscriptions::{SubscriptionLimits, Subscriptions},
+    },
+    services,
+    sinks::{Sinks, Subscribers},
+    sources::PushSource,
     tasks::Tasks,
 };
 
@@ -31,6 +40,8 @@ struct Doors {
     push: SimplePush,
     broker: BrokerHandle,
     caps: CapServer,
+    subscriptions: Subscriptions,
+    inbounds: Inbounds,
     /// Who messages are from that the gateway itself publishes.
     source: SourceUrl,
 }
@@ -48,16 +59,17 @@ pub(super) async fn compose(
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
     let doors = doors(config, platform, tasks).await?;
-    operations::register(
-        &doors.caps,
-        &doors.buses,
-        &doors.broker,
-        &doors.push,
-        &platform.clock,
-        &doors.source,
-        config.belay.block_max,
-    )
-    .map_err(failed("the operations of capabilities"))?;
+    let operations = Operations {
+        buses: doors.buses.clone(),
+        broker: doors.broker.clone(),
+        push: doors.push.clone(),
+        subscriptions: doors.subscriptions.clone(),
+        inbounds: doors.inbounds.clone(),
+        clock: Arc::clone(&platform.clock),
+        source: doors.source.clone(),
+        block_max: config.belay.block_max,
+    };
+    operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
@@ -114,8 +126,14 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
 
     let broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
     let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    let limits = SubscriptionLimits::default();
+    let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
+        .map_err(failed("the subscriptions of push endpoints"))?;
+    let (store, clock, entropy) = (Arc::clone(store), Arc::clone(clock), Arc::clone(entropy));
+    let inbounds = Inbounds::new(store, clock, entropy, settings::base(public_url))
+        .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
-    Ok(Doors { buses, backplane, push, broker, caps, source })
+    Ok(Doors { buses, backplane, push, broker, caps, subscriptions, inbounds, source })
 }
 
 async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<Routes, BuildError> {
@@ -123,6 +141,11 @@ async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<R
         buses: doors.buses.clone(),
         broker: doors.broker.clone(),
         push: doors.push.clone(),
+        subscribers: Subscribers::new(
+            doors.subscriptions.clone(),
+            doors.push.clone(),
+            doors.caps.clone(),
+        ),
         caps: doors.caps.clone(),
         http: settings::http_client().map_err(failed("the HTTP client"))?,
         own_caps: settings::own_caps(doors.caps.config(), &platform.public_url),
@@ -183,6 +206,12 @@ async fn administration(
         started_at: platform.clock.now(),
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
     };
+    let inbounds = InboundPort {
+        inbounds: doors.inbounds.clone(),
+        buses: doors.buses.clone(),
+        clock: Arc::clone(&platform.clock),
+        source: doors.source.clone(),
+    };
     let retry = settings::retry(&config.bridge);
     let ports = Ports {
         removal: Some(people.clone()),
@@ -193,6 +222,8 @@ async fn administration(
         grants: Some(people.clone()),
         users: Some(people),
         push: Some(Arc::new(PushPort(doors.push.clone()))),
+        subscriptions: Some(Arc::new(SubscriptionPort(doors.subscriptions.clone()))),
+        inbounds: Some(Arc::new(inbounds)),
         broker: Some(Arc::new(BrokerPort(doors.broker.clone()))),
         system: Some(Arc::new(system)),
     };
@@ -216,7 +247,7 @@ async fn administration(
 }
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
-    let Doors { backplane, push, broker, caps, .. } = doors;
+    let Doors { buses, backplane, push, broker, caps, inbounds, .. } = doors;
     app.add(Door { name: "backplane", routes: backplane.router(), drain: None });
     if config.simplepush.enabled {
         let upgrade = push.clone();
@@ -230,7 +261,8 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
                 }
             }
         });
-        let paths = push.router().route("/", at_root);
+        let source = PushSource { inbounds, buses, caps: caps.clone() };
+        let paths = push.router_with(Arc::new(source)).route("/", at_root);
         let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
             Box::pin(async move { push.drain().await })
         });
