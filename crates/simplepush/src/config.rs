@@ -15,6 +15,8 @@ pub struct Config {
     pub token_keys: Arc<TokenKeys>,
     /// The bounds.
     pub limits: Limits,
+    /// How often things may happen.
+    pub rates: Rates,
     /// The timers.
     pub timing: Timing,
     /// What `hello` does with channels that the UserAgent did not list.
@@ -40,6 +42,7 @@ impl Config {
             endpoint_base,
             token_keys: Arc::new(token_keys),
             limits: Limits::default(),
+            rates: Rates::default(),
             timing: Timing::default(),
             extra_channels: ExtraChannels::default(),
             missing_channels: MissingChannels::default(),
@@ -100,12 +103,18 @@ pub struct Limits {
     /// WebSocket connections at once. Default 250,000: what published servers set for one node.
     /// Beyond it an upgrade is answered 503.
     pub connections_max: usize,
+    /// WebSocket connections at once from one address (see [`Rates`]). Default 0, which is any
+    /// number. Beyond it an upgrade is answered 429.
+    pub address_connections_max: usize,
     /// Channels of one UserAgent, at `hello` and at `register`. Default 1,000, at most 1,300, since
     /// all of a UserAgent is deleted in one batch of the store. Beyond it `register` is answered 500.
     pub channels_max: usize,
     /// Bytes of a message from a client. Default 131,072: a `hello` with 1,000 channels is 40 KB.
     /// Larger ones close the connection with 1009.
     pub message_bytes_max: usize,
+    /// Fragments of a message from a client after the first. Default 1,024; more close the connection,
+    /// so that empty ones can't go on for ever.
+    pub fragments_max: u32,
     /// Bytes of a request that are repeated in an error reply. Default 4,096 (R-ERR-2); of larger
     /// requests only type and channelID are.
     pub echo_bytes_max: usize,
@@ -121,35 +130,58 @@ pub struct Limits {
     pub frames_max: usize,
     /// WebSocket control frames within ten seconds. Default 100; more close the connection.
     pub control_frames_max: u32,
+    /// Messages of one connection within ten seconds. Default 50,000; more close the connection.
+    pub messages_max: u32,
     /// Bytes of the `data` of a PUT after decoding. Default 4,096; longer is answered 413; 0 ignores
     /// the field (R-DATA-1).
     pub data_bytes_max: usize,
     /// Bytes of the body of a PUT. Default 16 KiB; longer is answered 413.
     pub body_bytes_max: usize,
-    /// Bytes of the read buffer of a WebSocket. Default 1,024: it is most of what an idle connection
-    /// costs. Longer messages get a buffer of their own while they are read.
-    pub read_buffer_bytes: usize,
-    /// Bytes that wait to be written to one WebSocket. Default 65,536.
-    pub write_buffer_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 250_000,
+            address_connections_max: 0,
             channels_max: 1000,
             message_bytes_max: 131_072,
+            fragments_max: 1024,
             echo_bytes_max: 4096,
             depth_max: 32,
             updates_max: 200,
             steps_max: 256,
             frames_max: 64,
             control_frames_max: 100,
+            messages_max: 50_000,
             data_bytes_max: 4096,
             body_bytes_max: 16 * 1024,
-            read_buffer_bytes: 1024,
-            write_buffer_bytes_max: 65_536,
         }
+    }
+}
+
+/// How often something may happen within a minute; 0 is any number of times (§19.1, §19.3). Those for
+/// an address need a server that says where requests come from, as `axum::extract::ConnectInfo`; an
+/// IPv6 network of 64 bits counts as one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rates {
+    /// PUTs to one channel. Default 0: to take them and show the greatest costs little. Beyond it a
+    /// PUT is answered 429.
+    pub channel_puts: u32,
+    /// PUTs from one address that are answered 404 or 410. Default 6,000; beyond it all PUTs from
+    /// there are answered 429 until the minute is over.
+    pub refused_puts: u32,
+    /// Times that clients at one address present a UAID and are given another. Default 1,000; beyond
+    /// it upgrades from there are answered 429 until the minute is over.
+    pub refused_uaids: u32,
+    /// Times that a connection of a UserAgent takes the place of another. Default 5; beyond it each
+    /// further `hello` of this UserAgent waits for 5 s.
+    pub takeovers: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { channel_puts: 0, refused_puts: 6000, refused_uaids: 1000, takeovers: 5 }
     }
 }
 
@@ -158,6 +190,8 @@ impl Default for Limits {
 pub struct Timing {
     /// From the opening of a connection to a valid `hello`. Default 30 s (R-WS-13).
     pub hello_timeout: Duration,
+    /// From the first byte of a message to its last. Default 30 s (§19.4).
+    pub message_timeout: Duration,
     /// The least gap between two pings of a client. Default 20 s; zero allows any (R-PING-3).
     pub ping_gap_min: Duration,
     /// Silence of a client after which it is sent a WebSocket PING. Default 300 s; zero never.
@@ -191,6 +225,7 @@ impl Default for Timing {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         Self {
             hello_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(30),
             ping_gap_min: Duration::from_secs(20),
             probe_after: Duration::from_secs(300),
             probe_timeout: Duration::from_secs(30),

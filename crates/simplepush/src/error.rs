@@ -62,8 +62,10 @@ pub(crate) enum CloseReason {
     NoHello,
     /// Notifications stayed unacknowledged for too many rounds (R-DEL-8).
     Unacknowledged,
-    /// Too many control frames (R-WS-11).
+    /// Too many control frames (R-WS-11) or fragments.
     Flood,
+    /// A message that took too long to arrive (§19.4).
+    Slow,
     /// A message over the size limit (R-WS-9).
     TooBig,
     /// The state of this UserAgent is gone: it must shake hands again (§11.1).
@@ -81,7 +83,9 @@ impl CloseReason {
             Self::BadFrame => 1002,
             Self::Binary => 1003,
             Self::BadUtf8 => 1007,
-            Self::ClientFault | Self::NoHello | Self::Unacknowledged | Self::Flood => 1008,
+            Self::ClientFault | Self::NoHello | Self::Unacknowledged | Self::Flood | Self::Slow => {
+                1008
+            }
             Self::TooBig => 1009,
             Self::StateDropped => 1011,
             Self::Unavailable => 1013,
@@ -100,6 +104,7 @@ impl CloseReason {
             Self::NoHello => "no_hello",
             Self::Unacknowledged => "unacknowledged",
             Self::Flood => "flood",
+            Self::Slow => "slow",
             Self::TooBig => "too_big",
             Self::StateDropped => "state_dropped",
             Self::Unavailable => "unavailable",
@@ -128,6 +133,7 @@ mod tests {
             CloseReason::NoHello,
             CloseReason::Unacknowledged,
             CloseReason::Flood,
+            CloseReason::Slow,
             CloseReason::TooBig,
             CloseReason::StateDropped,
             CloseReason::Unavailable,

@@ -12,8 +12,10 @@
 //! | `connection` | one connection as a state machine, without I/O |
 //! | `registry` | UserAgents, channels and pending versions on the store |
 //! | `table`, `wheel` | which connection a UserAgent has; one timer wheel for all |
+//! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
+//! | `limiter` | how often something may happen |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
 //! | `service` | [`SimplePush`], which a program calls |
 //! | `administration` | what administrators see and do |
@@ -44,9 +46,11 @@ mod connection;
 mod driver;
 mod endpoint;
 mod error;
+mod frames;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod id;
+mod limiter;
 mod metrics;
 mod registry;
 mod service;
@@ -63,7 +67,7 @@ pub use administration::{
 };
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
-    MissingChannels, Presence, Subprotocol, Timing,
+    MissingChannels, Presence, Rates, Subprotocol, Timing,
 };
 pub use endpoint::ForeignEndpoints;
 pub use id::{ChannelId, NameError, UserAgentId};

@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) puts_stored: Counter,
     pub(crate) puts_invalid: Counter,
     pub(crate) puts_gone: Counter,
+    pub(crate) puts_limited: Counter,
     pub(crate) puts_failed: Counter,
 }
 
@@ -31,6 +32,7 @@ impl Metrics {
             puts_stored: puts("stored"),
             puts_invalid: puts("invalid"),
             puts_gone: puts("gone"),
+            puts_limited: puts("limited"),
             puts_failed: puts("failed"),
         }
     }

@@ -3,9 +3,11 @@
 //! Never here: protocol rules.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fmt,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,8 +19,8 @@ use axum::{
     response::Response,
     routing::any,
 };
-use buswire_message::{Clock, Entropy, Version};
-use buswire_store::{Hint, HintFilter, Hints, Store};
+use buswire_message::{Clock, Entropy, Timestamp, Version};
+use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,10 +31,11 @@ use crate::{
     endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
     id::{ChannelId, UserAgentId},
+    limiter::{self, Limiter, TooOften},
     metrics::Metrics,
-    registry::{PublishError, Registry, log_failure, user_agent_of},
+    registry::{GATEWAY_BEAT, GatewayId, PublishError, Registry, log_failure, user_agent_of},
     steady::SteadyClock,
-    table::Table,
+    table::{self, Table, lock},
     upgrade,
     wheel::Wheel,
 };
@@ -41,8 +44,10 @@ use crate::{
 const DRAIN_GROUPS: usize = 20;
 /// Connections that are closed at once when the server drains: fewer are no stampede.
 const DRAIN_GROUP_MIN: usize = 50;
+/// How long a PUT waits to learn whether another gateway has the UserAgent (R-NODE-5).
+const PEER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the store is asked whether it may have lost writes.
-const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A SimplePush server: WebSockets towards UserAgents, HTTP towards application servers.
 ///
@@ -59,14 +64,24 @@ pub(crate) struct Shared {
     pub(crate) steady: SteadyClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
+    pub(crate) channel_puts: Limiter<(UserAgentId, ChannelId)>,
+    pub(crate) refused_puts: Limiter<IpAddr>,
+    pub(crate) refused_uaids: Limiter<IpAddr>,
+    pub(crate) takeovers: Limiter<UserAgentId>,
     store: Arc<dyn Store>,
     open: AtomicUsize,
+    /// Open connections by address, if that is limited.
+    open_by_source: Mutex<HashMap<IpAddr, usize>>,
     ids: AtomicU64,
     draining: AtomicBool,
     tracker: TaskTracker,
 }
 
 impl Shared {
+    fn limits_sources(&self) -> bool {
+        self.config.limits.address_connections_max > 0
+    }
+
     /// A number for a connection; none gets it twice.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
@@ -84,13 +99,43 @@ impl Shared {
 /// A place among the open connections, given back when it is dropped.
 pub(crate) struct OpenConnection {
     shared: Arc<Shared>,
+    /// Where it comes from, if that is known.
+    source: Option<IpAddr>,
+}
+
+impl OpenConnection {
+    /// The UAID that the client presented was not honoured: it may be guessing (§19.1).
+    pub(crate) fn count_refused_uaid(&self, now: Timestamp) {
+        if let Some(source) = self.source {
+            // What counts is the next upgrade.
+            let _counted = self.shared.refused_uaids.count(source, now);
+        }
+    }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, Ordering::SeqCst);
         self.shared.metrics.connections.decrement(1);
+        if let Some(source) = self.source.filter(|_| self.shared.limits_sources()) {
+            let mut open = lock(&self.shared.open_by_source);
+            if let Entry::Occupied(mut count) = open.entry(source) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
+}
+
+/// Why no connection is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// There are too many, or the server shuts down.
+    Full,
+    /// There are too many from this address, or its clients guess UAIDs.
+    TooOften(TooOften),
 }
 
 /// Whether a server takes new work.
@@ -119,7 +164,7 @@ pub struct Status {
 /// Whether a UserAgent was connected when a version was accepted for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserAgentPresence {
-    /// It was, and the version is on its way to it.
+    /// It was, here or at another gateway, and the version is on its way to it.
     Connected,
     /// It was not; it gets the version when it comes.
     Away,
@@ -162,9 +207,16 @@ impl SimplePush {
         let config = Arc::new(config);
         let steady = SteadyClock::new(Arc::clone(&clock));
         let wheel = Wheel::new(steady.now(), config.timing.tick);
-        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config));
+        let mut gateway = GatewayId::default();
+        entropy.fill(&mut gateway);
+        let registry = Registry::new(Arc::clone(&store), clock, Arc::clone(&config), gateway);
+        let rates = config.rates.clone();
         Self(Arc::new(Shared {
             config,
+            channel_puts: Limiter::new(rates.channel_puts),
+            refused_puts: Limiter::new(rates.refused_puts),
+            refused_uaids: Limiter::new(rates.refused_uaids),
+            takeovers: Limiter::new(rates.takeovers),
             registry,
             table: Table::new(),
             wheel,
@@ -173,6 +225,7 @@ impl SimplePush {
             metrics: Metrics::new(),
             store,
             open: AtomicUsize::new(0),
+            open_by_source: Mutex::default(),
             ids: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             tracker: TaskTracker::new(),
@@ -313,21 +366,47 @@ impl SimplePush {
         let mut ticks = tokio::time::interval(self.config().timing.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut hints = self.hints();
-        let mut epoch_due = self.0.steady.now();
+        let mut beat: Option<BoxFuture<'_, ()>> = None;
+        let (mut watched, mut beat_due) = (self.0.steady.now(), self.0.steady.now());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = ticks.tick() => {
                     let now = self.0.steady.now();
                     self.0.wheel.advance(now);
-                    if now >= epoch_due {
-                        epoch_due = now.saturating_add(EPOCH_INTERVAL);
-                        self.watch_epoch();
+                    if now >= watched.saturating_add(WATCH_INTERVAL) {
+                        self.watch(watched, now);
+                        watched = now;
+                    }
+                    if now >= beat_due && beat.is_none() {
+                        beat_due = now.saturating_add(GATEWAY_BEAT);
+                        beat = self.shares_store().then(|| self.announce(true));
                     }
                 }
                 Some(hint) = hints.next() => self.on_hint(&hint),
+                // Polled here, so that a store that hangs does not stop the timers.
+                Some(()) = next_beat(&mut beat) => beat = None,
             }
         }
+        if self.shares_store() {
+            self.announce(false).await;
+        }
+    }
+
+    fn shares_store(&self) -> bool {
+        self.config().gateways == Gateways::Several
+    }
+
+    /// Tells other gateways whether this one is alive.
+    fn announce(&self, alive: bool) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let announced = self.0.registry.announce(alive);
+            match tokio::time::timeout(GATEWAY_BEAT, announced).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log_failure(&error),
+                Err(_) => tracing::warn!("the store did not answer in time"),
+            }
+        })
     }
 
     fn hints(&self) -> Hints {
@@ -351,9 +430,14 @@ impl SimplePush {
         }
     }
 
-    /// A store that may have lost writes has lost what its clients rely on: all must shake hands
-    /// again (§11.1).
-    fn watch_epoch(&self) {
+    /// Looks after what the store does not say: that hints were lost without a word, so that each
+    /// connection reads again about once a minute; and that writes may be lost, on which its clients
+    /// rely, so that all must shake hands again (§11.1).
+    fn watch(&self, watched: Timestamp, now: Timestamp) {
+        if self.shares_store() {
+            let turns = watched.as_secs()..now.as_secs();
+            turns.take(table::SHARDS).for_each(|turn| self.0.table.recheck_some(turn));
+        }
         if self.0.registry.epoch_changed() {
             tracing::warn!("the store may have lost writes: all UserAgents must shake hands again");
             for handle in self.0.wheel.connections() {
@@ -379,19 +463,41 @@ impl SimplePush {
         self.0.availability()
     }
 
-    /// Takes a place for a connection; `None` if there is none (§16).
-    pub(crate) fn admit(&self) -> Option<OpenConnection> {
+    /// Takes a place for a connection (§16, §19.3).
+    pub(crate) fn admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
+        let admitted = self.try_admit(source);
+        if admitted.is_err() {
+            self.0.metrics.refused.increment(1);
+        }
+        admitted
+    }
+
+    fn try_admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
+        let shared = &self.0;
+        if let Some(source) = &source {
+            let now = shared.steady.now();
+            shared.refused_uaids.check(source, now).map_err(NotAdmitted::TooOften)?;
+        }
         let max = self.config().limits.connections_max;
         let grow = |open: usize| (open < max).then_some(open + 1);
-        let admitted = self.availability() == Availability::Serving
-            && self.0.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_ok();
-        if !admitted {
-            self.0.metrics.refused.increment(1);
-            return None;
+        if self.availability() != Availability::Serving
+            || shared.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_err()
+        {
+            return Err(NotAdmitted::Full);
         }
-        self.0.metrics.connects.increment(1);
-        self.0.metrics.connections.increment(1);
-        Some(OpenConnection { shared: Arc::clone(&self.0) })
+        shared.metrics.connects.increment(1);
+        shared.metrics.connections.increment(1);
+        let Some(from) = source.filter(|_| shared.limits_sources()) else {
+            return Ok(OpenConnection { shared: Arc::clone(shared), source });
+        };
+        let mut open = lock(&shared.open_by_source);
+        let count = open.entry(from).or_default();
+        *count += 1;
+        let fits = *count <= self.config().limits.address_connections_max;
+        drop(open);
+        let connection = OpenConnection { shared: Arc::clone(shared), source };
+        // One too many gives its place back by being dropped here.
+        if fits { Ok(connection) } else { Err(NotAdmitted::TooOften(TooOften(limiter::PERIOD))) }
     }
 
     /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read
@@ -411,12 +517,30 @@ impl SimplePush {
         let version = published.version;
         let Some(handle) = shared.table.find(user_agent) else {
             shared.metrics.puts_stored.increment(1);
-            return Ok(Notified { version, user_agent: UserAgentPresence::Away });
+            let presence = self.presence_elsewhere(user_agent).await;
+            return Ok(Notified { version, user_agent: presence });
         };
         handle.remember(channel, published.record);
         handle.deliver(Update { channel, version, revision: published.revision, data });
         shared.metrics.puts_delivered.increment(1);
         Ok(Notified { version, user_agent: UserAgentPresence::Connected })
+    }
+
+    /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
+    /// time and never fails the PUT (R-NODE-5).
+    async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
+        if !self.shares_store() {
+            return UserAgentPresence::Away;
+        }
+        let asking = self.0.registry.is_elsewhere(user_agent);
+        match tokio::time::timeout(PEER_TIMEOUT, asking).await {
+            Ok(Ok(true)) => UserAgentPresence::Connected,
+            Ok(Ok(false)) | Err(_) => UserAgentPresence::Away,
+            Ok(Err(error)) => {
+                log_failure(&error);
+                UserAgentPresence::Away
+            }
+        }
     }
 
     pub(crate) fn count_failed_put(&self, error: EndpointError) {
@@ -429,10 +553,16 @@ impl SimplePush {
             | EndpointError::Slow
             | EndpointError::TooLong => &metrics.puts_invalid,
             EndpointError::Gone => &metrics.puts_gone,
+            EndpointError::TooOften(_) => &metrics.puts_limited,
             EndpointError::Unavailable => &metrics.puts_failed,
         };
         counter.increment(1);
     }
+}
+
+async fn next_beat(beat: &mut Option<BoxFuture<'_, ()>>) -> Option<()> {
+    beat.as_mut()?.await;
+    Some(())
 }
 
 fn routes(endpoints: Endpoints) -> Router {

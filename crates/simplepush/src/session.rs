@@ -5,6 +5,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use buswire_message::Timestamp;
@@ -14,9 +15,20 @@ use crate::{
     connection::{Connection, Effect, Input, Reply, Transmit},
     error::CloseReason,
     id::UserAgentId,
-    service::Shared,
+    service::{OpenConnection, Shared},
     table::{Handle, Recheck},
 };
+
+/// How long a `hello` waits whose UserAgent changed its connection too often (§19.1): longer than
+/// clients at odds need to notice, shorter than they wait for an answer.
+const TAKEOVER_DELAY: Duration = Duration::from_secs(5);
+
+/// A claim that has to wait.
+#[derive(Debug)]
+struct Held {
+    user_agent: UserAgentId,
+    until: Timestamp,
+}
 
 /// One connection without its socket. Leaves the table when it is dropped.
 pub(crate) struct Session {
@@ -24,17 +36,20 @@ pub(crate) struct Session {
     handle: Arc<Handle>,
     core: Connection,
     claimed: Option<UserAgentId>,
+    /// While there is one, no effect is carried out.
+    held: Option<Held>,
+    open: OpenConnection,
     work: Option<BoxFuture<'static, Reply>>,
 }
 
 impl Session {
     /// A session for a socket that was just opened.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, open: OpenConnection) -> Self {
         let mut random = [0; 16];
         shared.entropy.fill(&mut random);
         let core = Connection::new(Arc::clone(&shared.config), shared.steady.now(), random);
         let handle = Arc::new(Handle::new(shared.next_id()));
-        let session = Self { shared, handle, core, claimed: None, work: None };
+        let session = Self { shared, handle, core, claimed: None, held: None, open, work: None };
         session.reschedule();
         session
     }
@@ -81,6 +96,10 @@ impl Session {
             self.work = None;
             self.handle(now, Input::Store(reply));
         }
+        if let Some(held) = self.held.take_if(|held| held.until <= now) {
+            moved = true;
+            self.resume(held.user_agent);
+        }
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             moved = true;
             self.core.handle_timeout(now);
@@ -101,27 +120,54 @@ impl Session {
 
     /// Tells the wheel when the session wants to be polled.
     pub(crate) fn reschedule(&self) {
-        self.handle.set_deadline(self.core.poll_timeout());
+        let held = self.held.as_ref().map(|held| held.until);
+        let deadline = [self.core.poll_timeout(), held].into_iter().flatten().min();
+        self.handle.set_deadline(deadline);
         self.shared.wheel.schedule(self.now(), &self.handle);
     }
 
     fn run_effects(&mut self) {
-        while let Some(effect) = self.core.poll_effect() {
+        while self.held.is_none()
+            && let Some(effect) = self.core.poll_effect()
+        {
             match effect {
-                Effect::Claim(uaid) => {
-                    self.release();
-                    let key = uaid.key();
-                    self.claimed = Some(key);
-                    self.shared.table.claim(key, &self.handle);
-                }
+                Effect::Claim(uaid) => self.claim(uaid.key()),
                 Effect::Release => self.release(),
+                Effect::RefusedUaid => self.open.count_refused_uaid(self.shared.steady.now()),
                 Effect::Store(command) => {
-                    let shared = Arc::clone(&self.shared);
-                    let work = async move { shared.registry.execute(command).await };
+                    let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
+                    let work = async move { shared.registry.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }
         }
+    }
+
+    /// Enters the table, at once or after a while.
+    fn claim(&mut self, user_agent: UserAgentId) {
+        let now = self.shared.steady.now();
+        let older = self.shared.table.find(user_agent);
+        let contested = older.is_some_and(|older| !Arc::ptr_eq(&older, &self.handle));
+        if contested && self.shared.takeovers.count(user_agent, now).is_err() {
+            let until = now.saturating_add(TAKEOVER_DELAY);
+            self.held = Some(Held { user_agent, until });
+        } else {
+            self.enter(user_agent);
+        }
+    }
+
+    fn resume(&mut self, user_agent: UserAgentId) {
+        // A connection that ends meanwhile must not take the place of one that is there.
+        if self.core.is_open() {
+            self.enter(user_agent);
+        }
+        self.run_effects();
+    }
+
+    fn enter(&mut self, user_agent: UserAgentId) {
+        self.release();
+        self.claimed = Some(user_agent);
+        self.shared.table.claim(user_agent, &self.handle);
     }
 
     fn release(&mut self) {

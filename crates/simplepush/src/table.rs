@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Shards of the table. More than cores that could meet in one; a power of two.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 /// Channels of a connection whose record revision is remembered; most UserAgents have fewer active
 /// ones, and forgetting costs one read of the store.
 const KNOWN_MAX: usize = 8;
@@ -77,6 +77,11 @@ impl Handle {
             deadline: AtomicU64::new(u64::MAX),
             scheduled: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// The number of the connection.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Sees to it that `waker` is woken when there is mail or a timer is due.
@@ -200,11 +205,16 @@ impl Table {
 
     /// Tells every identified connection to read its pending versions again.
     pub(crate) fn recheck_all(&self) {
-        for shard in &self.0 {
-            let handles: Vec<_> = lock(shard).values().cloned().collect();
-            for handle in handles {
-                handle.recheck();
-            }
+        (0..).take(SHARDS).for_each(|turn| self.recheck_some(turn));
+    }
+
+    /// The same for some connections; [`SHARDS`] turns reach all.
+    pub(crate) fn recheck_some(&self, turn: u64) {
+        let shard = usize::try_from(turn % SHARDS as u64).ok().and_then(|at| self.0.get(at));
+        let Some(shard) = shard else { return };
+        let handles: Vec<_> = lock(shard).values().cloned().collect();
+        for handle in handles {
+            handle.recheck();
         }
     }
 }

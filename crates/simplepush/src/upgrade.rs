@@ -2,11 +2,16 @@
 //!
 //! Never here: frames.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    extract::{ConnectInfo, Request},
+    http::{
+        Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts,
+    },
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,7 +21,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     config::{Config, Subprotocol},
     driver::Carrier,
-    service::SimplePush,
+    limiter::{TooOften, source_of},
+    service::{NotAdmitted, SimplePush},
 };
 
 const SUBPROTOCOL: &str = "push-notification";
@@ -45,10 +51,9 @@ pub(crate) fn open(push: &SimplePush, request: Request) -> Response {
         Ok(key) => derive_accept_key(key.as_bytes()),
         Err(refusal) => return *refusal,
     };
-    let Some(connection) = push.admit() else {
-        let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-        return response;
+    let connection = match push.admit(source(&parts.extensions)) {
+        Ok(connection) => connection,
+        Err(refusal) => return refuse(refusal),
     };
     // Only a server that allows upgrades of its connections puts this there.
     let (Some(upgrade), Ok(accept)) =
@@ -67,6 +72,26 @@ pub(crate) fn open(push: &SimplePush, request: Request) -> Response {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     response
+}
+
+fn refuse(refusal: NotAdmitted) -> Response {
+    let (status, wait) = match refusal {
+        NotAdmitted::Full => (StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER),
+        NotAdmitted::TooOften(wait) => (StatusCode::TOO_MANY_REQUESTS, retry_after(wait)),
+    };
+    let mut response = status.into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, wait);
+    response
+}
+
+/// Where a request comes from, if the server says so.
+pub(crate) fn source(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| source_of(info.0.ip()))
+}
+
+/// The value of `Retry-After`: whole seconds, one at least.
+pub(crate) fn retry_after(TooOften(wait): TooOften) -> HeaderValue {
+    HeaderValue::from(wait.as_secs().max(1))
 }
 
 /// The key of an opening that is in order.

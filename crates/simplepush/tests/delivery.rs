@@ -13,7 +13,6 @@ mod support;
 
 use std::time::Duration;
 
-use buswire_simplepush::Gateways;
 use support::Server;
 
 const A: &str = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90";
@@ -209,22 +208,5 @@ async fn messages_before_hello_are_faults() {
     // Rule: simplepush R-PURGE-1 — purge is accepted at any time and does nothing
     let mut device = server.device().await;
     device.send("{\"messageType\":\"purge\"}").await;
-    device.settle().await;
-}
-
-#[tokio::test]
-async fn a_put_at_one_gateway_reaches_a_client_of_another() {
-    // Rule: simplepush R-NODE-2 — after storing, the connection is looked for wherever it is
-    // Rule: simplepush R-NODE-1 — the version is in the shared store before any routing
-    let one = Server::start_with(|config| config.gateways = Gateways::Several).await;
-    let several = |config: &mut buswire_simplepush::Config| config.gateways = Gateways::Several;
-    let two = Server::start_on(one.store.clone(), one.clock.clone(), several).await;
-    let mut device = one.device().await;
-    device.hello("", "").await;
-    let endpoint = device.register(A).await;
-    assert_eq!(two.put(&endpoint, "version=3").await.status, 202);
-    assert_eq!(device.notified(A).await, 3);
-    device.ack(A, 3).await;
-    device.settle().await;
     device.settle().await;
 }

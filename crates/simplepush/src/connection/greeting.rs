@@ -28,6 +28,8 @@ pub(super) struct Greeting {
 
 #[derive(Debug)]
 enum Stage {
+    /// The record is being read, by a connection that becomes the one of its UserAgent.
+    Enter,
     /// The record is being read.
     Load,
     /// The record is being deleted; the client then gets this UAID.
@@ -37,9 +39,14 @@ enum Stage {
 }
 
 impl Greeting {
+    pub(super) const fn uaid(&self) -> SpelledUaid {
+        self.uaid
+    }
+
     pub(super) fn command(&self) -> Command {
         let uaid = self.uaid.uaid();
         match &self.stage {
+            Stage::Enter => Command::Enter(uaid),
             Stage::Load => Command::Load(uaid),
             Stage::Drop { .. } => Command::Drop(uaid),
             Stage::Prune { revision, channels, .. } => {
@@ -64,6 +71,9 @@ impl Connection {
             (Some(_), _) => return Err(ClientFault::OtherUaid),
             // H5, H6: the UserAgent needs a UAID, so there is nothing to look up.
             (None, Claim::None | Claim::Malformed) => {
+                if hello.claim == Claim::Malformed {
+                    self.effects.push_back(Effect::RefusedUaid);
+                }
                 self.claim(self.fresh);
                 self.welcome(now, &hello, self.fresh, &[]);
                 return Ok(());
@@ -72,7 +82,7 @@ impl Connection {
             (None, Claim::Uaid(uaid)) if hello.listed > channels_max => {
                 (uaid, Stage::Drop { then: self.fresh })
             }
-            (None, Claim::Uaid(uaid)) => (uaid, Stage::Load),
+            (None, Claim::Uaid(uaid)) => (uaid, Stage::Enter),
         };
         if self.uaid.is_none() {
             // The connection is in the table before the pending versions are read, so that a PUT
@@ -93,13 +103,16 @@ impl Connection {
         let Some(mut greeting) = self.greeting.take() else { return };
         let stage = std::mem::replace(&mut greeting.stage, Stage::Load);
         match (stage, reply) {
-            (Stage::Load, Reply::Loaded(loaded)) => self.on_loaded(now, greeting, loaded),
+            (Stage::Enter | Stage::Load, Reply::Loaded(loaded)) => {
+                self.on_loaded(now, greeting, loaded);
+            }
             (Stage::Drop { then }, Reply::Done) => {
-                self.delivery.clear();
-                if then.uaid() != greeting.uaid.uaid() {
-                    self.claim(then);
+                if then.uaid() == greeting.uaid.uaid() {
+                    self.delivery.clear();
+                    self.welcome(now, &greeting.hello, then, &[]);
+                } else {
+                    self.start_again(now, &greeting);
                 }
-                self.welcome(now, &greeting.hello, then, &[]);
             }
             (Stage::Prune { channels, user_agent, .. }, Reply::Done) => {
                 for channel in channels {
@@ -118,22 +131,21 @@ impl Connection {
     fn on_loaded(&mut self, now: Timestamp, mut greeting: Box<Greeting>, loaded: Loaded) {
         let first = self.uaid.is_none();
         let lists = greeting.hello.listed > 0;
-        let (own, fresh) = (greeting.uaid, self.fresh);
+        let own = greeting.uaid;
         match loaded {
+            Loaded::Superseded => self.on_end(now, CloseReason::Superseded),
             // H3: no state changes, whatever the list says.
             Loaded::Known(user_agent) if !first => self.recognise(now, &greeting, &user_agent),
             Loaded::Unknown if !first => self.welcome(now, &greeting.hello, own, &[]),
             Loaded::Stale if !first => self.close(now, CloseReason::StateDropped),
             // H8: the server has lost this UserAgent; it must start again.
             Loaded::Unknown if lists => {
-                self.delivery.clear();
-                self.claim(fresh);
-                self.welcome(now, &greeting.hello, fresh, &[]);
+                self.start_again(now, &greeting);
             }
             // H9: a UserAgent may bring its own UAID.
             Loaded::Unknown => self.welcome(now, &greeting.hello, own, &[]),
             Loaded::Stale => {
-                greeting.stage = Stage::Drop { then: if lists { fresh } else { own } };
+                greeting.stage = Stage::Drop { then: if lists { self.fresh } else { own } };
                 self.greeting = Some(greeting);
             }
             Loaded::Known(user_agent) => self.synchronise(now, greeting, user_agent),
@@ -169,9 +181,19 @@ impl Connection {
 
     /// Answers a UserAgent that is known, and shows it what is pending (R-DEL-9).
     fn recognise(&mut self, now: Timestamp, greeting: &Greeting, user_agent: &UserAgent) {
+        self.has_record = true;
         let touch_due = user_agent.touched.saturating_add(self.config.timing.touch_interval);
         self.welcome(now, &greeting.hello, greeting.uaid, &user_agent.pending);
         self.timers.set(Timer::Touch, touch_due);
+    }
+
+    /// Gives a UserAgent another UAID than the one it presented.
+    fn start_again(&mut self, now: Timestamp, greeting: &Greeting) {
+        self.delivery.clear();
+        self.effects.push_back(Effect::RefusedUaid);
+        self.leave_name(greeting.uaid);
+        self.claim(self.fresh);
+        self.welcome(now, &greeting.hello, self.fresh, &[]);
     }
 
     fn welcome(
@@ -198,6 +220,7 @@ impl Connection {
     fn on_unavailable(&mut self, now: Timestamp, greeting: &Greeting) {
         let reply = Hello::unavailable(&greeting.hello.message_type, greeting.uaid);
         self.transmits.push_back(Transmit::Text(reply));
+        self.leave_name(greeting.uaid);
         self.close(now, CloseReason::Unavailable);
     }
 }

@@ -31,14 +31,14 @@ use self::{
     timer::{Timer, Timers},
 };
 use crate::{
-    config::Config,
+    config::{Config, Gateways},
     error::{ClientFault, CloseReason},
-    id::{ChannelId, SpelledUaid},
+    id::{ChannelId, SpelledUaid, Uaid},
     wire::{Envelope, Kind, PONG},
 };
 
-/// Over which control frames are counted.
-const CONTROL_WINDOW: Duration = Duration::from_secs(10);
+/// Over which messages and control frames are counted.
+const TRAFFIC_WINDOW: Duration = Duration::from_secs(10);
 /// How many channels that were just unregistered are remembered, to hold back updates that were
 /// accepted before but arrive after (R-UNREG-4).
 const GONE_MAX: usize = 64;
@@ -67,13 +67,16 @@ enum Flight {
     Recheck,
     /// To keep the UserAgent from being forgotten.
     Touch,
+    /// To tell other gateways of the end.
+    Leave,
 }
 
-/// Control frames within one window.
+/// What came within one window.
 #[derive(Debug)]
-struct ControlCount {
+struct Traffic {
     since: Timestamp,
-    frames: u32,
+    messages: u32,
+    controls: u32,
 }
 
 /// What the connection wants of the store besides the client's requests.
@@ -101,13 +104,17 @@ pub(crate) struct Connection {
     steps: VecDeque<Step>,
     flight: Flight,
     errand: Errand,
+    /// UAIDs that are no longer this connection's, or never were: two at most.
+    names_left: Vec<Uaid>,
     effects: VecDeque<Effect>,
     transmits: VecDeque<Transmit>,
     delivery: Delivery,
     gone: VecDeque<ChannelId>,
+    /// Whether the store is known to have a record of the UserAgent.
+    has_record: bool,
     timers: Timers,
     last_ping: Option<Timestamp>,
-    controls: ControlCount,
+    traffic: Traffic,
     resend_rounds: u32,
 }
 
@@ -129,13 +136,15 @@ impl Connection {
             steps: VecDeque::new(),
             flight: Flight::Idle,
             errand: Errand::None,
+            names_left: Vec::new(),
             effects: VecDeque::new(),
             transmits: VecDeque::new(),
             delivery: Delivery::default(),
             gone: VecDeque::new(),
+            has_record: false,
             timers,
             last_ping: None,
-            controls: ControlCount { since: now, frames: 0 },
+            traffic: Traffic { since: now, messages: 0, controls: 0 },
             resend_rounds: 0,
         }
     }
@@ -150,19 +159,22 @@ impl Connection {
             }
             Input::Written => self.timers.clear(Timer::Write),
             // After the decision to close nothing of the client is processed (O8, O9).
-            _ if self.phase != Phase::Open => {}
+            _ if !self.is_open() => {}
             Input::Text(text) => {
                 self.on_activity(now);
+                self.on_traffic(now, 1, 0);
                 self.on_text(now, text);
             }
             Input::Control => {
                 self.on_activity(now);
-                self.on_control(now);
+                self.on_traffic(now, 0, 1);
             }
-            Input::Binary => self.close(now, CloseReason::Binary),
-            Input::TooBig => self.close(now, CloseReason::TooBig),
-            Input::BadUtf8 => self.close(now, CloseReason::BadUtf8),
-            Input::BadFrame => self.close(now, CloseReason::BadFrame),
+            Input::Receiving => {
+                let timeout = self.config.timing.message_timeout;
+                self.timers.arm(Timer::Message, now.saturating_add(timeout));
+            }
+            Input::Received => self.timers.clear(Timer::Message),
+            Input::Unreadable(reason) => self.close(now, reason),
             Input::Update(update) => self.on_update(update),
             Input::Recheck => {
                 if self.uaid.is_some() && self.errand == Errand::None {
@@ -229,6 +241,11 @@ impl Connection {
         }
     }
 
+    /// Whether messages are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Whether the socket can be dropped. What the client asked for before may still be under way;
     /// see [`is_finished`](Self::is_finished).
     pub(crate) fn is_hung_up(&self) -> bool {
@@ -237,12 +254,15 @@ impl Connection {
 
     /// Whether nothing is left to be done.
     pub(crate) fn is_finished(&self) -> bool {
-        self.phase == Phase::Closed && matches!(self.flight, Flight::Idle) && self.steps.is_empty()
+        self.phase == Phase::Closed
+            && matches!(self.flight, Flight::Idle)
+            && self.steps.is_empty()
+            && self.names_left.is_empty()
     }
 
     /// No notification precedes the reply to `hello` (O3).
     fn may_notify(&self) -> bool {
-        self.phase == Phase::Open && self.uaid.is_some() && self.greeting.is_none()
+        self.is_open() && self.uaid.is_some() && self.greeting.is_none()
     }
 
     fn on_activity(&mut self, now: Timestamp) {
@@ -254,7 +274,7 @@ impl Connection {
 
     fn on_text(&mut self, now: Timestamp, text: &str) {
         // R-WS-10: an empty text message is ignored.
-        if text.is_empty() {
+        if text.is_empty() || !self.is_open() {
             return;
         }
         let config = Arc::clone(&self.config);
@@ -293,12 +313,17 @@ impl Connection {
         Ok(())
     }
 
-    fn on_control(&mut self, now: Timestamp) {
-        if now.saturating_since(self.controls.since) >= CONTROL_WINDOW {
-            self.controls = ControlCount { since: now, frames: 0 };
+    /// Counts what came; a flood ends the connection (R-WS-11, §19.3).
+    fn on_traffic(&mut self, now: Timestamp, messages: u32, controls: u32) {
+        if now.saturating_since(self.traffic.since) >= TRAFFIC_WINDOW {
+            self.traffic = Traffic { since: now, messages: 0, controls: 0 };
         }
-        self.controls.frames += 1;
-        if self.controls.frames > self.config.limits.control_frames_max {
+        self.traffic.messages += messages;
+        self.traffic.controls += controls;
+        let limits = &self.config.limits;
+        if self.traffic.messages > limits.messages_max
+            || self.traffic.controls > limits.control_frames_max
+        {
             self.close(now, CloseReason::Flood);
         }
     }
@@ -327,6 +352,7 @@ impl Connection {
     fn on_timer(&mut self, now: Timestamp, timer: Timer) {
         match timer {
             Timer::Hello => self.close(now, CloseReason::NoHello),
+            Timer::Message => self.close(now, CloseReason::Slow),
             Timer::Probe => {
                 self.transmits.push_back(Transmit::Probe);
                 self.timers.set(Timer::Pong, now.saturating_add(self.config.timing.probe_timeout));
@@ -372,8 +398,11 @@ impl Connection {
 
     /// Gives up the place in the table, so that a PUT no longer counts as delivered (R-DEL-11).
     fn leave(&mut self) {
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.effects.push_back(Effect::Release);
+            if let Some(uaid) = self.uaid.or(self.greeting.as_ref().map(|g| g.uaid())) {
+                self.leave_name(uaid);
+            }
         }
         self.delivery.clear();
     }
@@ -384,7 +413,7 @@ impl Connection {
             Flight::Greeting => self.on_greeting_reply(now, reply),
             Flight::Steps(steps) => self.on_steps_reply(steps, reply),
             Flight::Recheck => self.on_recheck_reply(now, reply),
-            Flight::Touch => {}
+            Flight::Touch | Flight::Leave => {}
         }
     }
 
@@ -397,6 +426,11 @@ impl Connection {
                 }
             }
             Reply::Loaded(Loaded::Stale) => self.close(now, CloseReason::StateDropped),
+            Reply::Loaded(Loaded::Superseded) => self.on_end(now, CloseReason::Superseded),
+            // Another gateway dropped it.
+            Reply::Loaded(Loaded::Unknown) if self.has_record => {
+                self.close(now, CloseReason::StateDropped);
+            }
             _ => {}
         }
     }
@@ -418,13 +452,24 @@ impl Connection {
             self.issue(Flight::Greeting, command);
             return;
         }
+        if let Some(uaid) = self.names_left.pop() {
+            self.issue(Flight::Leave, Command::Leave(uaid));
+            return;
+        }
         let errand = std::mem::replace(&mut self.errand, Errand::None);
-        if let Some(uaid) = self.uaid.filter(|_| self.phase == Phase::Open) {
+        if let Some(uaid) = self.uaid.filter(|_| self.is_open()) {
             match errand {
                 Errand::None => {}
                 Errand::Recheck => self.issue(Flight::Recheck, Command::Load(uaid.uaid())),
                 Errand::Touch => self.issue(Flight::Touch, Command::Touch(uaid.uaid())),
             }
+        }
+    }
+
+    /// Sees to it that other gateways no longer think that this connection is that UserAgent's.
+    fn leave_name(&mut self, uaid: SpelledUaid) {
+        if self.config.gateways == Gateways::Several {
+            self.names_left.push(uaid.uaid());
         }
     }
 

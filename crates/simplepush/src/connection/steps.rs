@@ -66,6 +66,7 @@ impl Connection {
         for step in steps {
             let text = match (step, answers.next()) {
                 (Step::Register(register), Some(Done::Registered(endpoint))) => {
+                    self.has_record = true;
                     self.gone.retain(|gone| *gone != register.channel);
                     register.reply(&endpoint.0)
                 }
@@ -80,18 +81,16 @@ impl Connection {
                 (Step::Unregister(_, unregister), None) => unregister.refusal(),
                 (Step::Clear(_), _) => continue,
             };
-            if self.may_answer() {
+            if self.is_open() {
                 self.transmits.push_back(Transmit::Text(text));
             }
         }
     }
 
-    fn may_answer(&self) -> bool {
-        self.phase == super::Phase::Open
-    }
-
     /// Sees to it that nothing more is said of a channel (R-UNREG-4).
     pub(super) fn forget(&mut self, channel: ChannelId) {
+        // It may have been the last.
+        self.has_record = false;
         self.delivery.forget(channel);
         if self.gone.len() == GONE_MAX {
             self.gone.pop_front();

@@ -116,7 +116,7 @@ fn a_hello_is_answered_before_anything_is_shown() {
     driver
         .text(&format!("{{\"messageType\":\"hello\",\"uaid\":\"{U}\",\"channelIDs\":[\"{A}\"]}}"));
     // Rule: simplepush R-DEL-2 — hello publishes the connection before it reads what is pending
-    assert_eq!(driver.effects(), [Effect::Claim(uaid()), Effect::Store(Command::Load(uaid()))]);
+    assert_eq!(driver.effects(), [Effect::Claim(uaid()), Effect::Store(Command::Enter(uaid()))]);
     // Rule: simplepush O3 — no notification before the hello reply
     driver.put(8);
     assert!(driver.sent().is_empty() && !driver.connection.wants_write());
@@ -274,6 +274,35 @@ fn a_write_that_makes_no_progress_ends_the_connection() {
     assert!(!driver.connection.is_hung_up());
     driver.advance(1);
     assert!(driver.connection.is_hung_up());
+}
+
+#[test]
+fn a_message_that_takes_too_long_ends_the_connection() {
+    // Rule: simplepush §19.4 — a message has 30 s from its first byte
+    let mut driver = Driver::ready();
+    driver.handle(Input::Receiving);
+    driver.advance(29);
+    // More of it does not put the deadline off, nor do control frames between its fragments.
+    driver.handle(Input::Receiving);
+    driver.handle(Input::Control);
+    assert!(driver.sent().is_empty());
+    driver.advance(1);
+    assert_eq!(driver.sent(), ["Close(Slow)"]);
+    let mut driver = Driver::ready();
+    driver.handle(Input::Receiving);
+    driver.advance(29);
+    driver.handle(Input::Received);
+    driver.handle(Input::Receiving);
+    driver.advance(29);
+    assert!(driver.sent().is_empty());
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    // What a task of an idle connection holds; buffers are there only while there are bytes.
+    assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
+    assert!(size_of::<crate::driver::Carrier>() <= 900, "{}", size_of::<crate::driver::Carrier>());
+    assert!(size_of::<crate::table::Handle>() <= 200, "{}", size_of::<crate::table::Handle>());
 }
 
 #[test]

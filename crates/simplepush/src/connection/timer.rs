@@ -7,6 +7,8 @@ use buswire_message::Timestamp;
 pub(super) enum Timer {
     /// No valid `hello` came in time (R-WS-13).
     Hello,
+    /// A message does not come to its end (§19.4).
+    Message,
     /// The client has been silent: probe it (§5.3).
     Probe,
     /// The probe was not answered: the connection is dead (L7).
@@ -21,8 +23,9 @@ pub(super) enum Timer {
     Touch,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 8] = [
     Timer::Hello,
+    Timer::Message,
     Timer::Probe,
     Timer::Pong,
     Timer::Resend,
@@ -41,9 +44,10 @@ impl Timers {
     }
 
     const fn slot(&mut self, timer: Timer) -> &mut Timestamp {
-        let [hello, probe, pong, resend, write, close, touch] = &mut self.0;
+        let [hello, message, probe, pong, resend, write, close, touch] = &mut self.0;
         match timer {
             Timer::Hello => hello,
+            Timer::Message => message,
             Timer::Probe => probe,
             Timer::Pong => pong,
             Timer::Resend => resend,

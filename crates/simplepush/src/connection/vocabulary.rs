@@ -15,16 +15,14 @@ use crate::{
 pub(crate) enum Input<'a> {
     /// A text message.
     Text(&'a str),
-    /// A binary message.
-    Binary,
     /// A control frame other than close.
     Control,
-    /// A message over the size limit.
-    TooBig,
-    /// A text message that is not UTF-8.
-    BadUtf8,
-    /// A frame that RFC 6455 forbids.
-    BadFrame,
+    /// A message has begun and not ended.
+    Receiving,
+    /// No message is on its way in.
+    Received,
+    /// Something that can't be read, so that the connection is to be closed for this reason.
+    Unreadable(CloseReason),
     /// The peer's close frame, or the end of the socket.
     PeerClosed,
     /// A PUT was accepted for a channel of this UserAgent.
@@ -61,6 +59,8 @@ pub(crate) enum Effect {
     Claim(Uaid),
     /// Remove the entry, if it is still this connection's (R-DEL-10).
     Release,
+    /// Count that a UAID was presented which the client does not get.
+    RefusedUaid,
     /// Run the command; its reply is an [`Input::Store`].
     Store(Command),
 }
@@ -90,8 +90,13 @@ impl fmt::Debug for Transmit {
 /// What the store is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
+    /// Make this connection the one that the UserAgent has, for other gateways too; then read what is
+    /// stored of it.
+    Enter(Uaid),
     /// Read what is stored of a UserAgent.
     Load(Uaid),
+    /// Tell other gateways that the UserAgent is no longer connected here.
+    Leave(Uaid),
     /// Delete a UAID with all its channels.
     Drop(Uaid),
     /// Delete some channels if the record is still at this revision.
@@ -137,9 +142,9 @@ pub(crate) enum Change {
 /// What a [`Command`] came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// To [`Command::Load`].
+    /// To [`Command::Enter`] and [`Command::Load`].
     Loaded(Loaded),
-    /// [`Command::Drop`], [`Command::Prune`] or [`Command::Touch`] is done.
+    /// [`Command::Leave`], [`Command::Drop`], [`Command::Prune`] or [`Command::Touch`] is done.
     Done,
     /// [`Command::Prune`] met another revision.
     Conflict,
@@ -177,6 +182,8 @@ impl fmt::Debug for EndpointUrl {
 pub(crate) enum Loaded {
     /// Nothing.
     Unknown,
+    /// The UserAgent has a newer connection, at another gateway.
+    Superseded,
     /// Something that can't be relied on, since the store may have lost writes (§11.3).
     Stale,
     /// This.

@@ -19,7 +19,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
     config::{Config, Cors, Presence},
+    limiter::TooOften,
     service::{Availability, NotifyError, SimplePush, UserAgentPresence},
+    upgrade::{retry_after, source},
 };
 
 /// The most bytes of a path; a token is far shorter (R-EP-6).
@@ -44,6 +46,8 @@ pub(crate) enum EndpointError {
     Gone,
     #[error("Data exceeds max length")]
     TooLong,
+    #[error("Too Many Requests")]
+    TooOften(TooOften),
     #[error("Could not update channel version")]
     Unavailable,
 }
@@ -58,8 +62,15 @@ impl EndpointError {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gone => StatusCode::GONE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+impl From<TooOften> for EndpointError {
+    fn from(wait: TooOften) -> Self {
+        Self::TooOften(wait)
     }
 }
 
@@ -153,6 +164,25 @@ async fn put(
     parts: &Parts,
     body: Body,
 ) -> Result<UserAgentPresence, EndpointError> {
+    let limits = endpoints.push.shared();
+    let source = source(&parts.extensions);
+    let now = limits.steady.now();
+    if let Some(source) = &source {
+        limits.refused_puts.check(source, now)?;
+    }
+    let result = put_unlimited(endpoints, parts, body).await;
+    if let (Some(source), Err(EndpointError::Token | EndpointError::Gone)) = (source, &result) {
+        // What counts is the next one.
+        let _counted = limits.refused_puts.count(source, now);
+    }
+    result
+}
+
+async fn put_unlimited(
+    endpoints: &Endpoints,
+    parts: &Parts,
+    body: Body,
+) -> Result<UserAgentPresence, EndpointError> {
     let push = &endpoints.push;
     // The body is read even if the token is bad, so that the connection can be used again (R-HTTP-5).
     let body = read_body(push.config(), &parts.headers, body).await;
@@ -167,6 +197,7 @@ async fn put(
             .await;
     };
     let asked = asked(push, parts, &body?)?;
+    push.shared().channel_puts.count((user_agent, channel), push.shared().steady.now())?;
     let data = asked.data.map(Into::into);
     Ok(push.deliver(user_agent, channel, asked.version, data).await?.user_agent)
 }
@@ -274,6 +305,9 @@ fn refused(error: EndpointError) -> Response {
         }
         EndpointError::Unavailable => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        EndpointError::TooOften(wait) => {
+            headers.insert(header::RETRY_AFTER, retry_after(wait));
         }
         EndpointError::Slow => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -120,6 +120,8 @@ impl World {
         // One fewer than there are names: the limit is met (R-REG-5).
         config.limits.channels_max = usize::from(CHANNELS) - 1;
         config.limits.updates_max = 2;
+        // Devices here take over as often as they like.
+        config.rates.takeovers = 0;
         let entropy = Arc::new(Counting(AtomicU64::new(1)));
         let push =
             SimplePush::new(Arc::<FlakyStore>::clone(&store), clock.clone(), entropy, config);
@@ -211,7 +213,8 @@ impl World {
         // lists what it has.
         let away = self.clock.now().saturating_since(self.device(peer).seen);
         let listed = if away >= DAY * 30 { Listed::All } else { listed };
-        let session = Session::new(Arc::clone(self.push.shared()));
+        let open = self.push.admit(None).expect("a place");
+        let session = Session::new(Arc::clone(self.push.shared()), open);
         let asked = vec![Asked::Hello(listed)];
         self.links.insert(peer, Link { session, asked, greeted: false, blocked: false });
         let hello = self.hello(peer, listed);

@@ -7,6 +7,7 @@ use super::{
     ATTEMPTS_MAX, Registry, RegistryError, StoredRecord,
     directory::Entry,
     keys::{last_key, pending_key, record_key},
+    presence::Holder,
     record::Record,
 };
 use crate::{
@@ -41,6 +42,7 @@ impl Registry {
     pub(super) async fn apply(
         &self,
         uaid: Uaid,
+        own: Holder,
         changes: &[Change],
     ) -> Result<Vec<Done>, RegistryError> {
         let partition = uaid.key().partition()?;
@@ -51,7 +53,7 @@ impl Registry {
                 self.clear(&partition, run).await?;
                 done.extend(run.iter().map(|_| Done::Cleared));
             } else {
-                done.extend(self.change_channels(uaid, &partition, run).await?);
+                done.extend(self.change_channels(uaid, own, &partition, run).await?);
             }
         }
         Ok(done)
@@ -60,6 +62,7 @@ impl Registry {
     async fn change_channels(
         &self,
         uaid: Uaid,
+        own: Holder,
         partition: &Partition,
         changes: &[Change],
     ) -> Result<Vec<Done>, RegistryError> {
@@ -78,11 +81,12 @@ impl Registry {
                 return Ok(plan.done);
             }
             let batch = Batch::new(partition.clone()).expect(expectation);
-            let batch = self.changed(batch, usable.as_ref(), &plan, now).await?;
-            let entry = match usable {
-                Some(_) => Entry::after(&plan.record),
-                None => Entry::Until(Some(now.saturating_add(self.record_lifetime()))),
-            };
+            let mut batch = self.changed(batch, usable.as_ref(), &plan, now).await?;
+            let mut entry = Entry::after(&plan.record);
+            if usable.is_none() {
+                batch = self.enter_with_record(batch, own, now).await?;
+                entry = Entry::Until(Some(now.saturating_add(self.record_lifetime())));
+            }
             let outcome = self.commit_listed(batch, Ack::Safe, uaid.key(), entry, now).await?;
             if let Outcome::Committed(_) = outcome {
                 return Ok(plan.done);

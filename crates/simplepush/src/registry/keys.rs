@@ -12,6 +12,11 @@ pub(super) fn record_key() -> Result<Key, StoreNameError> {
     Key::new(&b"u"[..])
 }
 
+/// The key of the row that names the connection of the UserAgent.
+pub(super) fn holder_key() -> Result<Key, StoreNameError> {
+    Key::new(&b"c"[..])
+}
+
 /// The keys of all pending versions.
 pub(super) fn pending_range() -> KeyRange {
     KeyRange::prefix(PENDING)

@@ -7,6 +7,7 @@
 //! | `u` | the record: when the UserAgent was last seen, and all its channels | `register`, `unregister`, pruning, touching |
 //! | `p` + channel | the pending version | a PUT raises it; an `ack` deletes it |
 //! | `l` + channel | the highest version that was ever acknowledged | an `ack` raises it |
+//! | `c` | the connection that the UserAgent has, if gateways share the store | `hello`, the end of it |
 //!
 //! The channels are in the record itself, so a UAID and its channels appear and vanish together
 //! (S7, S13), and every PUT expects the record unchanged, so that none is accepted for a channel that
@@ -21,6 +22,7 @@
 mod apply;
 mod directory;
 mod keys;
+mod presence;
 mod publish;
 mod record;
 #[cfg(test)]
@@ -42,11 +44,13 @@ use buswire_store::{
 
 use self::{
     directory::Entry,
-    keys::{last_key, pending_channel, pending_key, pending_range, record_key},
+    keys::{holder_key, last_key, pending_channel, pending_key, pending_range, record_key},
+    presence::Holder,
     record::Record,
 };
 pub(crate) use self::{
     directory::{Stored, StoredChannel},
+    presence::{GATEWAY_BEAT, GatewayId},
     publish::PublishError,
 };
 use crate::{
@@ -66,6 +70,7 @@ pub(crate) struct Registry {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Arc<Config>,
+    gateway: GatewayId,
     /// The store's epoch as of the last look; records of an older one can't be relied on.
     epoch: AtomicU64,
 }
@@ -98,9 +103,14 @@ struct StoredRecord {
 }
 
 impl Registry {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: Arc<Config>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: Arc<Config>,
+        gateway: GatewayId,
+    ) -> Self {
         let epoch = AtomicU64::new(store.status().epoch.0);
-        Self { store, clock, config, epoch }
+        Self { store, clock, config, gateway, epoch }
     }
 
     /// Looks whether the store may have lost writes since the last look (§11.3). After `true` every
@@ -115,18 +125,21 @@ impl Registry {
         self.store.status().unavailable
     }
 
-    /// Does what a connection asks for. Failures are logged here, once.
-    pub(crate) async fn execute(&self, command: Command) -> Reply {
+    /// Does what the connection of this number asks for. Failures are logged here, once.
+    pub(crate) async fn execute(&self, connection: u64, command: Command) -> Reply {
+        let own = self.own(connection);
         let result = match command {
-            Command::Load(uaid) => self.load(uaid).await.map(Reply::Loaded),
+            Command::Enter(uaid) => self.enter_and_load(uaid, own).await.map(Reply::Loaded),
+            Command::Load(uaid) => self.load(uaid, own).await.map(Reply::Loaded),
+            Command::Leave(uaid) => self.leave(uaid, own).await.map(|()| Reply::Done),
             Command::Drop(uaid) => self.drop_record(uaid.key()).await.map(|_| Reply::Done),
             Command::Prune { uaid, revision, channels } => {
                 self.prune(uaid, revision, &channels).await
             }
             Command::Apply { uaid, changes } => {
-                self.apply(uaid, &changes).await.map(Reply::Applied)
+                self.apply(uaid, own, &changes).await.map(Reply::Applied)
             }
-            Command::Touch(uaid) => self.touch(uaid).await.map(|()| Reply::Done),
+            Command::Touch(uaid) => self.touch(uaid, own).await.map(|()| Reply::Done),
         };
         result.unwrap_or_else(|error| {
             log_failure(&error);
@@ -167,9 +180,19 @@ impl Registry {
         Ok(Some(StoredRecord { record, revision: row.revision, expires: row.expires }))
     }
 
-    async fn load(&self, uaid: Uaid) -> Result<Loaded, RegistryError> {
+    /// The connection is named before the pending versions are read, so that a PUT at another gateway
+    /// finds it or is found (R-DEL-2).
+    async fn enter_and_load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {
+        self.enter(uaid, own).await?;
+        self.load(uaid, own).await
+    }
+
+    async fn load(&self, uaid: Uaid, own: Holder) -> Result<Loaded, RegistryError> {
         let partition = uaid.key().partition()?;
         let now = self.now();
+        if self.is_superseded(&partition, own, now).await? {
+            return Ok(Loaded::Superseded);
+        }
         let Some(stored) = self.read_record(&partition, now).await? else {
             return Ok(Loaded::Unknown);
         };
@@ -238,15 +261,15 @@ impl Registry {
         Err(RegistryError::Contention)
     }
 
-    /// Every row but the record; bounded, so that it fits a batch.
+    /// Every version; bounded, so that it fits a batch.
     async fn leftovers(
         &self,
         partition: &Partition,
         now: Timestamp,
     ) -> Result<Vec<(Key, Row)>, RegistryError> {
-        let record = record_key()?;
+        let others = [record_key()?, holder_key()?];
         let mut rows = self.scan(partition, KeyRange::all(), now).await?;
-        rows.retain(|(key, _)| *key != record);
+        rows.retain(|(key, _)| !others.contains(key));
         rows.truncate(buswire_store::OPERATIONS_MAX - 2);
         Ok(rows)
     }
@@ -281,8 +304,9 @@ impl Registry {
     }
 
     /// Puts off the end of everything that is stored of a UserAgent (R-GC-1).
-    async fn touch(&self, uaid: Uaid) -> Result<(), RegistryError> {
+    async fn touch(&self, uaid: Uaid, own: Holder) -> Result<(), RegistryError> {
         let partition = uaid.key().partition()?;
+        self.hold_on(&partition, own).await?;
         for _ in 0..ATTEMPTS_MAX {
             let now = self.now();
             let Some(stored) = self.read_record(&partition, now).await? else {

@@ -23,7 +23,7 @@ impl Bench {
         let store = Arc::new(MemoryStore::new());
         let shared = Arc::<MemoryStore>::clone(&store);
         let clock = Arc::new(VirtualClock::default());
-        let registry = Registry::new(shared, clock, Arc::new(config));
+        let registry = Registry::new(shared, clock, Arc::new(config), [7; 8]);
         let mut random = [0; 16];
         buswire_message::Entropy::fill(&SystemEntropy, &mut random);
         Self { registry, store, uaid: Uaid::from_bytes(random) }
@@ -31,14 +31,14 @@ impl Bench {
 
     async fn apply(&self, change: Change) -> Done {
         let command = Command::Apply { uaid: self.uaid, changes: vec![change] };
-        match self.registry.execute(command).await {
+        match self.registry.execute(1, command).await {
             Reply::Applied(mut done) if done.len() == 1 => done.remove(0),
             other => panic!("{other:?}"),
         }
     }
 
     async fn pending(&self) -> Vec<u64> {
-        match self.registry.execute(Command::Load(self.uaid)).await {
+        match self.registry.execute(1, Command::Load(self.uaid)).await {
             Reply::Loaded(Loaded::Known(known)) => {
                 known.pending.iter().map(|pending| pending.version.get()).collect()
             }
@@ -100,9 +100,9 @@ async fn a_uaid_is_dropped_as_a_whole() {
     let bench = Bench::new();
     bench.apply(Change::Register(channel())).await;
     bench.put(5).await.unwrap();
-    assert_eq!(bench.registry.execute(Command::Drop(bench.uaid)).await, Reply::Done);
+    assert_eq!(bench.registry.execute(1, Command::Drop(bench.uaid)).await, Reply::Done);
     assert_eq!(bench.rows().await, 0);
-    let reply = bench.registry.execute(Command::Load(bench.uaid)).await;
+    let reply = bench.registry.execute(1, Command::Load(bench.uaid)).await;
     assert_eq!(reply, Reply::Loaded(Loaded::Unknown));
 }
 
@@ -127,7 +127,7 @@ async fn records_of_an_older_epoch_are_not_honoured() {
     bench.apply(Change::Register(channel())).await;
     bench.put(5).await.unwrap();
     bench.registry.epoch.store(bench.store.status().epoch.0 + 1, Ordering::SeqCst);
-    let reply = bench.registry.execute(Command::Load(bench.uaid)).await;
+    let reply = bench.registry.execute(1, Command::Load(bench.uaid)).await;
     assert_eq!(reply, Reply::Loaded(Loaded::Stale));
     assert!(matches!(bench.put(6).await, Err(PublishError::Gone)));
     // Registering under the same UAID begins a life without the old versions.

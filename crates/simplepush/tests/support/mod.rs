@@ -75,6 +75,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (router, running, stopped) = (router(&push), push.clone(), stop.clone());
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         tasks.spawn(async move { running.run(stopped).await });
         Self { address, push, clock, store, stop, tasks }
@@ -103,6 +104,11 @@ impl Server {
         self.http(put_request(path, form)).await
     }
 
+    /// Ends what the server does besides serving its connections, as when it hangs.
+    pub async fn hang(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Moves the clock by at least 30 seconds and waits until every timer that is due has fired.
     pub async fn advance(&self, by: Duration) {
         assert!(by >= Duration::from_secs(30), "the sentinel waits so long");
@@ -116,6 +122,12 @@ impl Server {
     /// Waits until the server has this many connections.
     pub async fn wait_for_connections(&self, count: usize) {
         self.wait_until(|push| push.status().connections == count).await;
+    }
+
+    /// The status of the answer to a WebSocket opening.
+    pub async fn opening_status(&self) -> u16 {
+        let request = "GET /push HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        self.http(request).await.status
     }
 
     /// Waits until something is so.
@@ -189,9 +201,21 @@ impl Device {
         }
     }
 
+    /// Sends a text and waits until the server has read it, though it may not read on after it: the
+    /// PING goes before in the same segment, and is answered when that is dealt with.
+    pub async fn send_settled(&mut self, text: &str) {
+        self.socket.feed(Message::Ping("settle".into())).await.unwrap();
+        self.send(text).await;
+        self.settled().await;
+    }
+
     /// Waits until the server has read everything that was sent; no text may come meanwhile.
     pub async fn settle(&mut self) {
         self.send_frame(Message::Ping("settle".into())).await;
+        self.settled().await;
+    }
+
+    async fn settled(&mut self) {
         loop {
             match self.next().await {
                 Some(Message::Pong(payload)) if payload == "settle" => return,
