@@ -25,6 +25,10 @@ pub struct Config {
     pub missing_channels: MissingChannels,
     /// Whether a WebSocket client must offer the subprotocol.
     pub subprotocol: Subprotocol,
+    /// Which of several versions of a channel stays.
+    pub version_policy: VersionPolicy,
+    /// Where UserAgents are sent when there are many; `None` for nowhere.
+    pub redirect: Option<Redirect>,
     /// Which `Origin` values may open a WebSocket; empty admits every client (R-WS-3).
     pub origins: Vec<String>,
     /// What tells an application server about the presence of the UserAgent.
@@ -47,6 +51,8 @@ impl Config {
             extra_channels: ExtraChannels::default(),
             missing_channels: MissingChannels::default(),
             subprotocol: Subprotocol::default(),
+            version_policy: VersionPolicy::default(),
+            redirect: None,
             origins: Vec::new(),
             presence: Presence::default(),
             cors: Cors::default(),
@@ -74,15 +80,11 @@ impl EndpointBase {
     /// that a URL can't have.
     pub fn new(url: &str) -> Result<Self, EndpointBaseError> {
         let url = url.trim_end_matches('/');
-        let rest = url
-            .strip_prefix("https://")
-            .or_else(|| url.strip_prefix("http://"))
-            .ok_or(EndpointBaseError)?;
-        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>^`{|}?#".contains(&byte);
-        if rest.is_empty() || rest.starts_with('/') || !rest.bytes().all(allowed) {
-            return Err(EndpointBaseError);
+        if is_url(url, &["https://", "http://"]) {
+            Ok(Self(url.into()))
+        } else {
+            Err(EndpointBaseError)
         }
-        Ok(Self(url.into()))
     }
 
     /// The text without a slash at its end.
@@ -94,6 +96,48 @@ impl EndpointBase {
 impl fmt::Debug for EndpointBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EndpointBase({})", self.0)
+    }
+}
+
+/// Whether a text is a URL of one of these schemes without query and fragment, and can stand in JSON
+/// as it is.
+fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>^`{|}?#".contains(&byte);
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(allowed))
+}
+
+/// Where UserAgents are sent when this server has many (§15.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// Open connections beyond which a first `hello` is answered with status 307.
+    pub connections: usize,
+    /// The WebSocket of another server.
+    pub url: RedirectUrl,
+}
+
+/// The URL of another server's WebSocket. Never taken from a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectUrl(Box<str>);
+
+/// The text is not the URL of a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a redirect is a ws or wss URL without query and fragment")]
+pub struct RedirectUrlError;
+
+impl RedirectUrl {
+    /// Takes `ws://…` or `wss://…`.
+    ///
+    /// # Errors
+    ///
+    /// [`RedirectUrlError`] for anything else.
+    pub fn new(url: &str) -> Result<Self, RedirectUrlError> {
+        if is_url(url, &["wss://", "ws://"]) { Ok(Self(url.into())) } else { Err(RedirectUrlError) }
+    }
+
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -264,6 +308,19 @@ pub enum MissingChannels {
     Ignore,
 }
 
+/// Which of several versions of a channel stays (R-VER-6, R-VER-7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VersionPolicy {
+    /// The greatest while one is pending; when nothing is pending, whatever comes.
+    #[default]
+    Greatest,
+    /// The greatest ever: what is not greater is accepted and ignored, as AeroGear does.
+    Strict,
+    /// The last that arrived, as pushgo does. A late PUT can then hide a newer version, so the
+    /// guarantee of S3 does not hold: for comparison only.
+    Last,
+}
+
 /// Whether a WebSocket client must offer the subprotocol `push-notification` (R-WS-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Subprotocol {
@@ -327,6 +384,15 @@ mod tests {
             "http://x y",
         ] {
             assert_eq!(EndpointBase::new(bad), Err(EndpointBaseError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_a_websocket() {
+        let url = "wss://push2.example.net/";
+        assert_eq!(RedirectUrl::new(url).unwrap().as_str(), url);
+        for bad in ["", "https://push2.example.net/", "wss://", "wss://x/\"", "ws:///x"] {
+            assert_eq!(RedirectUrl::new(bad), Err(RedirectUrlError), "{bad}");
         }
     }
 

@@ -18,11 +18,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::{
+    admission::OpenConnection,
     connection::{Input, Transmit},
     error::CloseReason,
     frames::{FrameFault, Incoming, Outgoing, Reader},
     metrics::Metrics,
-    service::{Availability, OpenConnection, Shared},
+    service::{Availability, Shared},
     session::Session,
 };
 

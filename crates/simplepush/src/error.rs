@@ -70,6 +70,8 @@ pub(crate) enum CloseReason {
     TooBig,
     /// The state of this UserAgent is gone: it must shake hands again (§11.1).
     StateDropped,
+    /// The UserAgent was told to go to another server (§15.4).
+    Redirected,
     /// The store can't be used: the UserAgent should come back later (R-HELLO-5).
     Unavailable,
 }
@@ -78,7 +80,7 @@ impl CloseReason {
     /// The WebSocket close code (§5.4).
     pub(crate) const fn code(self) -> u16 {
         match self {
-            Self::Superseded => 1000,
+            Self::Superseded | Self::Redirected => 1000,
             Self::Draining => 1001,
             Self::BadFrame => 1002,
             Self::Binary => 1003,
@@ -107,6 +109,7 @@ impl CloseReason {
             Self::Slow => "slow",
             Self::TooBig => "too_big",
             Self::StateDropped => "state_dropped",
+            Self::Redirected => "redirected",
             Self::Unavailable => "unavailable",
         }
     }
@@ -136,6 +139,7 @@ mod tests {
             CloseReason::Slow,
             CloseReason::TooBig,
             CloseReason::StateDropped,
+            CloseReason::Redirected,
             CloseReason::Unavailable,
         ];
         assert!(all.iter().all(|reason| reason.code() != 4774 && !reason.label().is_empty()));

@@ -15,7 +15,7 @@
 //! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
-//! | `limiter` | how often something may happen |
+//! | `admission`, `limiter` | how many connections; how often something may happen |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
 //! | `service` | [`SimplePush`], which a program calls |
 //! | `administration` | what administrators see and do |
@@ -41,6 +41,7 @@
 //! Never here: buses, routes, capabilities; they call [`SimplePush::notify`].
 
 mod administration;
+mod admission;
 mod config;
 mod connection;
 mod driver;
@@ -67,7 +68,8 @@ pub use administration::{
 };
 pub use config::{
     Config, Cors, EndpointBase, EndpointBaseError, ExtraChannels, Gateways, Limits,
-    MissingChannels, Presence, Rates, Subprotocol, Timing,
+    MissingChannels, Presence, Rates, Redirect, RedirectUrl, RedirectUrlError, Subprotocol, Timing,
+    VersionPolicy,
 };
 pub use endpoint::ForeignEndpoints;
 pub use id::{ChannelId, NameError, UserAgentId};

@@ -3,7 +3,7 @@
 //! Never here: protocol rules.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fmt,
     net::IpAddr,
     sync::{
@@ -17,7 +17,7 @@ use axum::{
     Router,
     extract::{Request, State},
     response::Response,
-    routing::any,
+    routing::{any, get},
 };
 use buswire_message::{Clock, Entropy, Timestamp, Version};
 use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
@@ -31,11 +31,13 @@ use crate::{
     endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
     id::{ChannelId, UserAgentId},
-    limiter::{self, Limiter, TooOften},
+    limiter::Limiter,
     metrics::Metrics,
-    registry::{GATEWAY_BEAT, GatewayId, PublishError, Registry, log_failure, user_agent_of},
+    registry::{
+        GATEWAY_BEAT, GatewayId, PublishEffect, PublishError, Registry, log_failure, user_agent_of,
+    },
     steady::SteadyClock,
-    table::{self, Table, lock},
+    table::{self, Delivered, Table},
     upgrade,
     wheel::Wheel,
 };
@@ -69,22 +71,28 @@ pub(crate) struct Shared {
     pub(crate) refused_uaids: Limiter<IpAddr>,
     pub(crate) takeovers: Limiter<UserAgentId>,
     store: Arc<dyn Store>,
-    open: AtomicUsize,
+    pub(crate) open: AtomicUsize,
     /// Open connections by address, if that is limited.
-    open_by_source: Mutex<HashMap<IpAddr, usize>>,
+    pub(crate) open_by_source: Mutex<HashMap<IpAddr, usize>>,
     ids: AtomicU64,
     draining: AtomicBool,
     tracker: TaskTracker,
 }
 
 impl Shared {
-    fn limits_sources(&self) -> bool {
+    pub(crate) fn limits_sources(&self) -> bool {
         self.config.limits.address_connections_max > 0
     }
 
     /// A number for a connection; none gets it twice.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether so many connections are open that further ones should go elsewhere (§15.4).
+    pub(crate) fn is_crowded(&self) -> bool {
+        let open = self.open.load(Ordering::SeqCst);
+        self.config.redirect.as_ref().is_some_and(|redirect| open > redirect.connections)
     }
 
     pub(crate) fn availability(&self) -> Availability {
@@ -94,48 +102,6 @@ impl Shared {
             Availability::Serving
         }
     }
-}
-
-/// A place among the open connections, given back when it is dropped.
-pub(crate) struct OpenConnection {
-    shared: Arc<Shared>,
-    /// Where it comes from, if that is known.
-    source: Option<IpAddr>,
-}
-
-impl OpenConnection {
-    /// The UAID that the client presented was not honoured: it may be guessing (§19.1).
-    pub(crate) fn count_refused_uaid(&self, now: Timestamp) {
-        if let Some(source) = self.source {
-            // What counts is the next upgrade.
-            let _counted = self.shared.refused_uaids.count(source, now);
-        }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::SeqCst);
-        self.shared.metrics.connections.decrement(1);
-        if let Some(source) = self.source.filter(|_| self.shared.limits_sources()) {
-            let mut open = lock(&self.shared.open_by_source);
-            if let Entry::Occupied(mut count) = open.entry(source) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
-        }
-    }
-}
-
-/// Why no connection is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotAdmitted {
-    /// There are too many, or the server shuts down.
-    Full,
-    /// There are too many from this address, or its clients guess UAIDs.
-    TooOften(TooOften),
 }
 
 /// Whether a server takes new work.
@@ -232,7 +198,8 @@ impl SimplePush {
         }))
     }
 
-    /// The paths `/push` (WebSocket) and `/update/{token}` (SimplePush R-WS-1, R-EP-1).
+    /// The paths `/push` (WebSocket), `/update/{token}` and `/status` (SimplePush R-WS-1, R-EP-1,
+    /// R-OPS-1).
     pub fn router(&self) -> Router {
         routes(Endpoints { push: self.clone(), foreign: None })
     }
@@ -419,6 +386,7 @@ impl SimplePush {
     }
 
     fn on_hint(&self, hint: &Hint) {
+        self.0.metrics.hints.increment(1);
         match hint {
             Hint::Changed(partition) => {
                 let handle = user_agent_of(partition).and_then(|key| self.0.table.find(key));
@@ -463,43 +431,6 @@ impl SimplePush {
         self.0.availability()
     }
 
-    /// Takes a place for a connection (§16, §19.3).
-    pub(crate) fn admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
-        let admitted = self.try_admit(source);
-        if admitted.is_err() {
-            self.0.metrics.refused.increment(1);
-        }
-        admitted
-    }
-
-    fn try_admit(&self, source: Option<IpAddr>) -> Result<OpenConnection, NotAdmitted> {
-        let shared = &self.0;
-        if let Some(source) = &source {
-            let now = shared.steady.now();
-            shared.refused_uaids.check(source, now).map_err(NotAdmitted::TooOften)?;
-        }
-        let max = self.config().limits.connections_max;
-        let grow = |open: usize| (open < max).then_some(open + 1);
-        if self.availability() != Availability::Serving
-            || shared.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grow).is_err()
-        {
-            return Err(NotAdmitted::Full);
-        }
-        shared.metrics.connects.increment(1);
-        shared.metrics.connections.increment(1);
-        let Some(from) = source.filter(|_| shared.limits_sources()) else {
-            return Ok(OpenConnection { shared: Arc::clone(shared), source });
-        };
-        let mut open = lock(&shared.open_by_source);
-        let count = open.entry(from).or_default();
-        *count += 1;
-        let fits = *count <= self.config().limits.address_connections_max;
-        drop(open);
-        let connection = OpenConnection { shared: Arc::clone(shared), source };
-        // One too many gives its place back by being dropped here.
-        if fits { Ok(connection) } else { Err(NotAdmitted::TooOften(TooOften(limiter::PERIOD))) }
-    }
-
     /// Stores a version, then hands it to the connection of its UserAgent (R-DEL-1): the table is read
     /// after the commit, so that either this finds the connection or its `hello` finds the version
     /// (R-DEL-2).
@@ -511,19 +442,32 @@ impl SimplePush {
         data: Option<Box<str>>,
     ) -> Result<Notified, NotifyError> {
         let shared = &*self.0;
+        let started = shared.steady.now();
         let known = shared.table.find(user_agent).and_then(|handle| handle.known(channel));
         let published = shared.registry.publish(user_agent, channel, version, known).await;
         let published = published.map_err(refused)?;
         let version = published.version;
-        let Some(handle) = shared.table.find(user_agent) else {
-            shared.metrics.puts_stored.increment(1);
-            let presence = self.presence_elsewhere(user_agent).await;
-            return Ok(Notified { version, user_agent: presence });
+        let presence = match shared.table.find(user_agent) {
+            None => {
+                shared.metrics.puts_stored.increment(1);
+                self.presence_elsewhere(user_agent).await
+            }
+            Some(handle) => {
+                if published.effect == PublishEffect::Stored {
+                    handle.remember(channel, published.record);
+                    let revision = published.revision;
+                    let update = Update { channel, version, revision, data };
+                    if handle.deliver(update, shared.config.version_policy) == Delivered::Coalesced
+                    {
+                        shared.metrics.coalesced.increment(1);
+                    }
+                }
+                shared.metrics.puts_delivered.increment(1);
+                UserAgentPresence::Connected
+            }
         };
-        handle.remember(channel, published.record);
-        handle.deliver(Update { channel, version, revision: published.revision, data });
-        shared.metrics.puts_delivered.increment(1);
-        Ok(Notified { version, user_agent: UserAgentPresence::Connected })
+        shared.metrics.put_seconds.record(shared.steady.now().saturating_since(started));
+        Ok(Notified { version, user_agent: presence })
     }
 
     /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
@@ -550,8 +494,8 @@ impl SimplePush {
             | EndpointError::Form
             | EndpointError::Token
             | EndpointError::Method
-            | EndpointError::Slow
-            | EndpointError::TooLong => &metrics.puts_invalid,
+            | EndpointError::Slow => &metrics.puts_invalid,
+            EndpointError::TooLong => &metrics.puts_too_long,
             EndpointError::Gone => &metrics.puts_gone,
             EndpointError::TooOften(_) => &metrics.puts_limited,
             EndpointError::Unavailable => &metrics.puts_failed,
@@ -572,7 +516,12 @@ fn routes(endpoints: Endpoints) -> Router {
     async fn update(State(endpoints): State<Endpoints>, request: Request) -> Response {
         endpoint::serve(&endpoints, request).await
     }
+    async fn status(State(endpoints): State<Endpoints>) -> Response {
+        endpoint::status(&endpoints.push.status())
+    }
     Router::new()
+        .route("/status", get(status))
+        .route("/status/", get(status))
         .route("/push", any(push))
         .route("/update", any(update))
         .route("/update/", any(update))

@@ -12,10 +12,12 @@ use buswire_message::Timestamp;
 use buswire_store::BoxFuture;
 
 use crate::{
-    connection::{Connection, Effect, Input, Reply, Transmit},
+    admission::OpenConnection,
+    connection::{Command, Connection, Crowding, Effect, Input, Reply, Transmit},
     error::CloseReason,
     id::UserAgentId,
-    service::{OpenConnection, Shared},
+    metrics::Event,
+    service::Shared,
     table::{Handle, Recheck},
 };
 
@@ -39,6 +41,8 @@ pub(crate) struct Session {
     /// While there is one, no effect is carried out.
     held: Option<Held>,
     open: OpenConnection,
+    /// When the versions that are pending at `hello` began to be read.
+    flush_began: Option<Timestamp>,
     work: Option<BoxFuture<'static, Reply>>,
 }
 
@@ -47,9 +51,20 @@ impl Session {
     pub(crate) fn new(shared: Arc<Shared>, open: OpenConnection) -> Self {
         let mut random = [0; 16];
         shared.entropy.fill(&mut random);
-        let core = Connection::new(Arc::clone(&shared.config), shared.steady.now(), random);
+        let crowding = if shared.is_crowded() { Crowding::Crowded } else { Crowding::Room };
+        let config = Arc::clone(&shared.config);
+        let core = Connection::new(config, shared.steady.now(), random, crowding);
         let handle = Arc::new(Handle::new(shared.next_id()));
-        let session = Self { shared, handle, core, claimed: None, held: None, open, work: None };
+        let session = Self {
+            shared,
+            handle,
+            core,
+            claimed: None,
+            held: None,
+            open,
+            flush_began: None,
+            work: None,
+        };
         session.reschedule();
         session
     }
@@ -94,6 +109,9 @@ impl Session {
         while let Some(Poll::Ready(reply)) = self.work.as_mut().map(|work| work.as_mut().poll(cx)) {
             moved = true;
             self.work = None;
+            if let Some(began) = self.flush_began.take() {
+                self.shared.metrics.flush_seconds.record(now.saturating_since(began));
+            }
             self.handle(now, Input::Store(reply));
         }
         if let Some(held) = self.held.take_if(|held| held.until <= now) {
@@ -110,7 +128,9 @@ impl Session {
 
     /// What is to be written next; see [`Connection::poll_transmit`].
     pub(crate) fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
-        self.core.poll_transmit(now)
+        let transmit = self.core.poll_transmit(now);
+        self.run_effects();
+        transmit
     }
 
     /// The state of the connection.
@@ -133,13 +153,23 @@ impl Session {
             match effect {
                 Effect::Claim(uaid) => self.claim(uaid.key()),
                 Effect::Release => self.release(),
-                Effect::RefusedUaid => self.open.count_refused_uaid(self.shared.steady.now()),
+                Effect::Count(event) => self.count(event),
                 Effect::Store(command) => {
+                    if matches!(command, Command::Enter(_)) {
+                        self.flush_began = Some(self.shared.steady.now());
+                    }
                     let (shared, id) = (Arc::clone(&self.shared), self.handle.id());
                     let work = async move { shared.registry.execute(id, command).await };
                     self.work = Some(Box::pin(work));
                 }
             }
+        }
+    }
+
+    fn count(&self, event: Event) {
+        self.shared.metrics.count(event);
+        if event.refuses_uaid() {
+            self.open.count_refused_uaid(self.shared.steady.now());
         }
     }
 

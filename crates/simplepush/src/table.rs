@@ -16,6 +16,7 @@ use buswire_store::Revision;
 use futures::task::AtomicWaker;
 
 use crate::{
+    config::VersionPolicy,
     connection::Update,
     error::CloseReason,
     id::{ChannelId, UserAgentId},
@@ -45,6 +46,15 @@ pub(crate) enum Recheck {
     #[default]
     No,
     Wanted,
+}
+
+/// What became of an update that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It waits for the connection.
+    Waits,
+    /// One of it and an older one waits.
+    Coalesced,
 }
 
 impl Mail {
@@ -94,14 +104,23 @@ impl Handle {
         self.waker.wake();
     }
 
-    /// Leaves an update. The greater version of a channel stays.
-    pub(crate) fn deliver(&self, update: Update) {
+    /// Leaves an update. Of one channel one stays: the greater version, or the later under
+    /// [`VersionPolicy::Last`].
+    pub(crate) fn deliver(&self, update: Update, policy: VersionPolicy) -> Delivered {
+        let mut delivered = Delivered::Waits;
         {
             let mut mail = lock(&self.mail);
             match mail.updates.get_mut(&update.channel) {
                 Some(waiting) => {
+                    delivered = Delivered::Coalesced;
                     let revision = waiting.revision.max(update.revision);
-                    if update.version >= waiting.version {
+                    let replaces = match policy {
+                        VersionPolicy::Last => update.revision >= waiting.revision,
+                        VersionPolicy::Greatest | VersionPolicy::Strict => {
+                            update.version >= waiting.version
+                        }
+                    };
+                    if replaces {
                         *waiting = update;
                     }
                     waiting.revision = revision;
@@ -112,6 +131,7 @@ impl Handle {
             }
         }
         self.wake();
+        delivered
     }
 
     /// Says that the connection is to end; the first reason counts.
@@ -243,7 +263,7 @@ mod tests {
         let channel = ChannelId::parse("6f1c0b7a52d94e0c9b3ad41e8f27c650").unwrap();
         assert!(handle.take_mail().is_none());
         for version in (1..=10_000).chain([7]) {
-            handle.deliver(update(channel, version));
+            handle.deliver(update(channel, version), VersionPolicy::Greatest);
         }
         let mail = handle.take_mail().unwrap();
         assert_eq!(mail.updates.into_values().collect::<Vec<_>>(), [update(channel, 10_000)]);

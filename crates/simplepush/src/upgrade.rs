@@ -19,10 +19,11 @@ use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    admission::NotAdmitted,
     config::{Config, Subprotocol},
     driver::Carrier,
     limiter::{TooOften, source_of},
-    service::{NotAdmitted, SimplePush},
+    service::SimplePush,
 };
 
 const SUBPROTOCOL: &str = "push-notification";

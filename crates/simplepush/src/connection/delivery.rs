@@ -65,8 +65,20 @@ impl Delivery {
 
     /// Takes what the store holds as pending if this connection does not know of it.
     pub(super) fn compare(&mut self, pending: &PendingVersion) {
-        if self.unacked.get(&pending.channel).is_none_or(|known| known.version < pending.version) {
+        let is_news =
+            |known: &Unacked| known.version != pending.version && known.revision < pending.revision;
+        if self.unacked.get(&pending.channel).is_none_or(is_news) {
+            self.forget(pending.channel);
             self.load(pending);
+        }
+    }
+
+    /// Forgets what an update replaces though it may be greater
+    /// ([`VersionPolicy::Last`](crate::VersionPolicy::Last)).
+    pub(super) fn make_way(&mut self, update: &Update) {
+        let known = self.unacked.get(&update.channel);
+        if known.is_some_and(|known| known.revision < update.revision) {
+            self.forget(update.channel);
         }
     }
 
@@ -132,8 +144,9 @@ impl Delivery {
         !self.dirty.is_empty()
     }
 
-    /// The next notification, of at most `updates_max` channels, taken as sent at `now`.
-    pub(super) fn next(&mut self, now: Timestamp, updates_max: usize) -> Option<String> {
+    /// The next notification, of at most `updates_max` channels, taken as sent at `now`; and of how
+    /// many channels it is.
+    pub(super) fn next(&mut self, now: Timestamp, updates_max: usize) -> Option<(String, usize)> {
         if self.dirty.is_empty() {
             return None;
         }
@@ -147,7 +160,8 @@ impl Delivery {
                 known.sent_at = Some(now);
             }
         }
-        writer.finish()
+        let updates = writer.len();
+        Some((writer.finish()?, updates))
     }
 
     /// Marks every version that was sent `interval` or longer ago to be sent again. Returns whether

@@ -4,12 +4,14 @@ use buswire_message::Timestamp;
 use buswire_store::Revision;
 
 use super::{
-    Command, Connection, Effect, Loaded, PendingVersion, Reply, Transmit, UserAgent, timer::Timer,
+    Command, Connection, Crowding, Effect, Loaded, PendingVersion, Reply, Transmit, UserAgent,
+    timer::Timer,
 };
 use crate::{
     config::{ExtraChannels, MissingChannels},
     error::{ClientFault, CloseReason},
     id::{ChannelId, SpelledUaid},
+    metrics::Event,
     wire::{Claim, Envelope, Hello},
 };
 
@@ -64,6 +66,10 @@ impl Connection {
     ) -> Result<(), ClientFault> {
         let channels_max = self.config.limits.channels_max;
         let hello = Hello::read(message, channels_max)?;
+        if self.uaid.is_none() && self.crowding == Crowding::Crowded {
+            self.redirect(now, &hello);
+            return Ok(());
+        }
         let (uaid, stage) = match (self.uaid, hello.claim) {
             // H3: the same UserAgent again.
             (Some(own), Claim::None) => (own, Stage::Load),
@@ -72,7 +78,7 @@ impl Connection {
             // H5, H6: the UserAgent needs a UAID, so there is nothing to look up.
             (None, Claim::None | Claim::Malformed) => {
                 if hello.claim == Claim::Malformed {
-                    self.effects.push_back(Effect::RefusedUaid);
+                    self.effects.push_back(Effect::Count(Event::ResetMalformed));
                 }
                 self.claim(self.fresh);
                 self.welcome(now, &hello, self.fresh, &[]);
@@ -94,6 +100,20 @@ impl Connection {
         Ok(())
     }
 
+    /// §15.4: the reply carries the UAID that the UserAgent has, since some clients look at nothing
+    /// else.
+    fn redirect(&mut self, now: Timestamp, hello: &Hello) {
+        let uaid = match hello.claim {
+            Claim::Uaid(uaid) => uaid,
+            Claim::None | Claim::Malformed => self.fresh,
+        };
+        if let Some(redirect) = &self.config.redirect {
+            let reply = Hello::redirect(&hello.message_type, uaid, redirect.url.as_str());
+            self.transmits.push_back(Transmit::Text(reply));
+        }
+        self.close(now, CloseReason::Redirected);
+    }
+
     fn claim(&mut self, uaid: SpelledUaid) {
         self.effects.push_back(Effect::Claim(uaid.uaid()));
     }
@@ -111,7 +131,10 @@ impl Connection {
                     self.delivery.clear();
                     self.welcome(now, &greeting.hello, then, &[]);
                 } else {
-                    self.start_again(now, &greeting);
+                    let over_limit = greeting.hello.listed > self.config.limits.channels_max;
+                    let event =
+                        if over_limit { Event::ResetOverLimit } else { Event::ResetMissing };
+                    self.start_again(now, &greeting, event);
                 }
             }
             (Stage::Prune { channels, user_agent, .. }, Reply::Done) => {
@@ -140,7 +163,7 @@ impl Connection {
             Loaded::Stale if !first => self.close(now, CloseReason::StateDropped),
             // H8: the server has lost this UserAgent; it must start again.
             Loaded::Unknown if lists => {
-                self.start_again(now, &greeting);
+                self.start_again(now, &greeting, Event::ResetUnknown);
             }
             // H9: a UserAgent may bring its own UAID.
             Loaded::Unknown => self.welcome(now, &greeting.hello, own, &[]),
@@ -188,9 +211,9 @@ impl Connection {
     }
 
     /// Gives a UserAgent another UAID than the one it presented.
-    fn start_again(&mut self, now: Timestamp, greeting: &Greeting) {
+    fn start_again(&mut self, now: Timestamp, greeting: &Greeting, event: Event) {
         self.delivery.clear();
-        self.effects.push_back(Effect::RefusedUaid);
+        self.effects.push_back(Effect::Count(event));
         self.leave_name(greeting.uaid);
         self.claim(self.fresh);
         self.welcome(now, &greeting.hello, self.fresh, &[]);

@@ -31,9 +31,10 @@ use self::{
     timer::{Timer, Timers},
 };
 use crate::{
-    config::{Config, Gateways},
+    config::{Config, Gateways, VersionPolicy},
     error::{ClientFault, CloseReason},
     id::{ChannelId, SpelledUaid, Uaid},
+    metrics::Event,
     wire::{Envelope, Kind, PONG},
 };
 
@@ -79,6 +80,15 @@ struct Traffic {
     controls: u32,
 }
 
+/// Whether the server has room when a connection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowding {
+    /// It has.
+    Room,
+    /// The UserAgent should go elsewhere, if there is a place (§15.4).
+    Crowded,
+}
+
 /// What the connection wants of the store besides the client's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Errand {
@@ -94,6 +104,7 @@ enum Errand {
 #[derive(Debug)]
 pub(crate) struct Connection {
     config: Arc<Config>,
+    crowding: Crowding,
     phase: Phase,
     /// Set by the first `hello` that was answered.
     uaid: Option<SpelledUaid>,
@@ -121,7 +132,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection whose socket was opened at `now`. `random` are unpredictable bytes that nobody
     /// else gets; they become its UAID if it needs a new one.
-    pub(crate) fn new(config: Arc<Config>, now: Timestamp, random: [u8; 16]) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        now: Timestamp,
+        random: [u8; 16],
+        crowding: Crowding,
+    ) -> Self {
         let mut timers = Timers::new();
         timers.set(Timer::Hello, now.saturating_add(config.timing.hello_timeout));
         if !config.timing.probe_after.is_zero() {
@@ -129,6 +145,7 @@ impl Connection {
         }
         Self {
             config,
+            crowding,
             phase: Phase::Open,
             uaid: None,
             fresh: SpelledUaid::mint(random),
@@ -200,7 +217,7 @@ impl Connection {
     }
 
     /// What is to be written next. Call only when the socket can take it: what it returns counts as
-    /// sent.
+    /// sent. There may be effects afterwards.
     pub(crate) fn poll_transmit(&mut self, now: Timestamp) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
@@ -208,7 +225,8 @@ impl Connection {
         if !self.may_notify() {
             return None;
         }
-        let text = self.delivery.next(now, self.config.limits.updates_max)?;
+        let (text, updates) = self.delivery.next(now, self.config.limits.updates_max)?;
+        self.effects.push_back(Effect::Count(Event::Updates(updates)));
         if !self.config.timing.resend_interval.is_zero() {
             let due = now.saturating_add(self.config.timing.resend_interval);
             self.timers.arm(Timer::Resend, due);
@@ -290,7 +308,17 @@ impl Connection {
     }
 
     fn dispatch(&mut self, now: Timestamp, message: &Envelope<'_>) -> Result<(), ClientFault> {
-        match message.kind()? {
+        let kind = message.kind()?;
+        let event = match kind {
+            Kind::Ping => Event::Ping,
+            Kind::Purge => return Ok(()),
+            Kind::Hello => Event::Hello,
+            Kind::Register => Event::Register,
+            Kind::Unregister => Event::Unregister,
+            Kind::Ack => Event::Ack,
+        };
+        self.effects.push_back(Effect::Count(event));
+        match kind {
             Kind::Ping => self.on_ping(now),
             Kind::Purge => Ok(()),
             Kind::Hello => self.on_hello(now, message),
@@ -306,6 +334,7 @@ impl Connection {
     fn on_ping(&mut self, now: Timestamp) -> Result<(), ClientFault> {
         let gap = self.config.timing.ping_gap_min;
         if self.last_ping.is_some_and(|last| now < last.saturating_add(gap)) {
+            self.effects.push_back(Effect::Count(Event::TooManyPings));
             return Err(ClientFault::TooManyPings);
         }
         self.last_ping = Some(now);
@@ -329,9 +358,13 @@ impl Connection {
     }
 
     fn on_update(&mut self, update: Update) {
-        if !self.gone.contains(&update.channel) {
-            self.delivery.put(update);
+        if self.gone.contains(&update.channel) {
+            return;
         }
+        if self.config.version_policy == VersionPolicy::Last {
+            self.delivery.make_way(&update);
+        }
+        self.delivery.put(update);
     }
 
     fn on_end(&mut self, now: Timestamp, reason: CloseReason) {
@@ -376,6 +409,7 @@ impl Connection {
             self.timers.arm(Timer::Resend, next);
         }
         if any {
+            self.effects.push_back(Effect::Count(Event::Resend));
             self.resend_rounds += 1;
             if self.resend_rounds > self.config.timing.resend_rounds_max {
                 self.close(now, CloseReason::Unacknowledged);

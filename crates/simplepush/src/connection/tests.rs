@@ -24,7 +24,7 @@ impl Driver {
         let keys = TokenKeys::new(&TokenKey::new(1, [7; 32]), &[]).unwrap();
         let config = Config::new(EndpointBase::new("https://push.example.net").unwrap(), keys);
         let now = Timestamp::from_secs(1_700_000_000);
-        Self { connection: Connection::new(Arc::new(config), now, [9; 16]), now }
+        Self { connection: Connection::new(Arc::new(config), now, [9; 16], Crowding::Room), now }
     }
 
     /// A connection whose `hello` was answered.
@@ -63,7 +63,8 @@ impl Driver {
     }
 
     fn effects(&mut self) -> Vec<Effect> {
-        std::iter::from_fn(|| self.connection.poll_effect()).collect()
+        let effects = std::iter::from_fn(|| self.connection.poll_effect());
+        effects.filter(|effect| !matches!(effect, Effect::Count(_))).collect()
     }
 
     /// What is written to a socket that takes everything.

@@ -8,6 +8,7 @@ use buswire_store::Revision;
 use crate::{
     error::CloseReason,
     id::{ChannelId, Uaid},
+    metrics::Event,
     wire::AckedVersion,
 };
 
@@ -59,8 +60,8 @@ pub(crate) enum Effect {
     Claim(Uaid),
     /// Remove the entry, if it is still this connection's (R-DEL-10).
     Release,
-    /// Count that a UAID was presented which the client does not get.
-    RefusedUaid,
+    /// Count this.
+    Count(Event),
     /// Run the command; its reply is an [`Input::Store`].
     Store(Command),
 }

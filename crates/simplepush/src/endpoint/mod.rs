@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use crate::{
     config::{Config, Cors, Presence},
     limiter::TooOften,
-    service::{Availability, NotifyError, SimplePush, UserAgentPresence},
+    service::{Availability, NotifyError, SimplePush, Status, UserAgentPresence},
     upgrade::{retry_after, source},
 };
 
@@ -284,6 +284,18 @@ fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+/// What load balancers ask for (§14).
+pub(crate) fn status(status: &Status) -> Response {
+    let (code, text) = match (status.availability, &status.store_unavailable) {
+        (Availability::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "DRAINING"),
+        (_, Some(_)) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        (Availability::Serving, None) => (StatusCode::OK, "OK"),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let clients = status.connections;
+    json(code, format!("{{\"status\":\"{text}\",\"clients\":{clients},\"version\":\"{version}\"}}"))
 }
 
 fn accepted(config: &Config, presence: UserAgentPresence) -> Response {

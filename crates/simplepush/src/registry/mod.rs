@@ -51,7 +51,7 @@ use self::{
 pub(crate) use self::{
     directory::{Stored, StoredChannel},
     presence::{GATEWAY_BEAT, GatewayId},
-    publish::PublishError,
+    publish::{PublishEffect, PublishError},
 };
 use crate::{
     config::Config,

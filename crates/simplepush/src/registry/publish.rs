@@ -10,11 +10,14 @@ use super::{
     keys::{last_key, pending_key, record_key},
     record::Record,
 };
-use crate::id::{ChannelId, UserAgentId};
+use crate::{
+    config::VersionPolicy,
+    id::{ChannelId, UserAgentId},
+};
 
-/// How often a version is assigned anew because another came between: of concurrent PUTs without a
-/// version to one channel, one succeeds each time.
-const ASSIGN_ATTEMPTS_MAX: usize = 256;
+/// How often a version is compared anew because another came between: of concurrent PUTs to one
+/// channel that need that, one succeeds each time.
+const COMPARE_ATTEMPTS_MAX: usize = 256;
 
 /// A version that is on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,17 @@ pub(crate) struct Published {
     pub(crate) revision: Revision,
     /// The revision of the record that was found to hold the channel.
     pub(crate) record: Revision,
+    /// What it changed.
+    pub(crate) effect: PublishEffect,
+}
+
+/// What became of a version that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PublishEffect {
+    /// It is stored, or a greater one is.
+    Stored,
+    /// It is not greater than an earlier one, and the policy ignores such.
+    Ignored,
 }
 
 /// Why a version was not accepted.
@@ -51,8 +65,8 @@ impl From<buswire_store::StoreNameError> for PublishError {
 }
 
 impl Registry {
-    /// Makes `version` the pending version of a channel unless a greater one is (R-VER-6, R-VER-7),
-    /// and returns when it is on stable storage (R-DEL-1). Without a version it assigns one
+    /// Makes `version` the pending version of a channel unless a greater one is, or as the policy says
+    /// (R-VER-6, R-VER-7), and returns when it is on stable storage (R-DEL-1). Without a version it assigns one
     /// (R-VER-4).
     ///
     /// `known` is the revision of the record in which the channel was found before, if any: it
@@ -70,7 +84,8 @@ impl Registry {
     ) -> Result<Published, PublishError> {
         let partition = user_agent.partition()?;
         let mut known = known;
-        let attempts_max = if version.is_some() { ATTEMPTS_MAX } else { ASSIGN_ATTEMPTS_MAX };
+        let compares = version.is_none() || self.config.version_policy == VersionPolicy::Strict;
+        let attempts_max = if compares { COMPARE_ATTEMPTS_MAX } else { ATTEMPTS_MAX };
         for _ in 0..attempts_max {
             let now = self.now();
             let record = match known.take() {
@@ -79,21 +94,26 @@ impl Registry {
             };
             let batch =
                 Batch::new(partition.clone()).expect(Expectation::Unchanged(record_key()?, record));
-            let (version, batch) = match version {
-                Some(version) => (version, batch),
-                None => self.assign(batch, channel, now).await?,
+            let (version, batch) = match (version, self.config.version_policy) {
+                (Some(version), VersionPolicy::Greatest | VersionPolicy::Last) => (version, batch),
+                (given, _) => {
+                    let (last, batch) = self.above(batch, channel, now).await?;
+                    let version = given.unwrap_or_else(|| Version::assign(now, last));
+                    if Some(version) <= last && given.is_some() {
+                        let (revision, effect) = (Revision(0), PublishEffect::Ignored);
+                        return Ok(Published { version, revision, record, effect });
+                    }
+                    (version, batch)
+                }
             };
-            let batch = batch.then(Operation::Raise {
-                key: pending_key(channel)?,
-                version: version.get(),
-                expires: Some(self.version_expiry(now)),
-            });
+            let batch = self.raising(batch, channel, version, now)?;
             if let Outcome::Committed(applied) = self.store.commit(batch, Ack::Safe, now).await? {
                 let revision = match applied.last() {
                     Some(Applied::Row(revision)) => *revision,
                     _ => Revision(0),
                 };
-                return Ok(Published { version, revision, record });
+                let effect = PublishEffect::Stored;
+                return Ok(Published { version, revision, record, effect });
             }
         }
         Err(RegistryError::Contention.into())
@@ -124,13 +144,31 @@ impl Registry {
         row.map(|row| row.revision).ok_or(PublishError::Gone)
     }
 
-    /// Chooses a version above all that the channel ever had, and expects that none comes between.
-    async fn assign(
+    fn raising(
+        &self,
+        batch: Batch,
+        channel: ChannelId,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Batch, PublishError> {
+        let key = pending_key(channel)?;
+        let batch = match self.config.version_policy {
+            // A row that is gone is raised from nothing.
+            VersionPolicy::Last => batch.then(Operation::Delete { key: key.clone() }),
+            VersionPolicy::Greatest | VersionPolicy::Strict => batch,
+        };
+        let expires = Some(self.version_expiry(now));
+        Ok(batch.then(Operation::Raise { key, version: version.get(), expires }))
+    }
+
+    /// The greatest version that the channel ever had, and a batch that expects that none comes
+    /// between.
+    async fn above(
         &self,
         batch: Batch,
         channel: ChannelId,
         now: Timestamp,
-    ) -> Result<(Version, Batch), PublishError> {
+    ) -> Result<(Option<Version>, Batch), PublishError> {
         let mut batch = batch;
         let mut last = None;
         for key in [pending_key(channel)?, last_key(channel)?] {
@@ -138,7 +176,7 @@ impl Registry {
             last = last.max(version);
             batch = batch.expect(expectation);
         }
-        Ok((Version::assign(now, last), batch))
+        Ok((last, batch))
     }
 
     async fn version_of(

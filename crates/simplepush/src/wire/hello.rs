@@ -85,6 +85,16 @@ impl Hello {
         out
     }
 
+    /// The reply that sends the UserAgent to another server (§15.4). `url` is one of ours: it needs no
+    /// escaping.
+    pub(crate) fn redirect(message_type: &MessageType, uaid: SpelledUaid, url: &str) -> String {
+        let mut out = open(message_type, uaid);
+        out.push_str("\"status\":307,\"redirect\":\"");
+        out.push_str(url);
+        out.push_str("\"}");
+        out
+    }
+
     /// The reply when the store can't be used: it carries the UserAgent's own UAID, since a client
     /// that looks at nothing else must not take it for a new one (R-HELLO-5).
     pub(crate) fn unavailable(message_type: &MessageType, uaid: SpelledUaid) -> String {
