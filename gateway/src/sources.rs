@@ -25,6 +25,10 @@ pub(crate) struct PushSource {
 }
 
 impl ForeignEndpoints for PushSource {
+    fn knows<'a>(&'a self, token: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move { matches!(self.inbounds.find(token).await, Ok(Found::Endpoint(..))) })
+    }
+
     fn put<'a>(
         &'a self,
         token: &'a str,

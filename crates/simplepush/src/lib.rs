@@ -73,6 +73,8 @@ pub use config::{
 };
 pub use endpoint::ForeignEndpoints;
 pub use id::{ChannelId, NameError, UserAgentId};
-pub use service::{Availability, Notified, NotifyError, SimplePush, Status, UserAgentPresence};
+pub use service::{
+    Availability, EndedChannel, Notified, NotifyError, SimplePush, Status, UserAgentPresence,
+};
 pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
 pub use upgrade::is_upgrade;

@@ -22,6 +22,7 @@ use axum::{
 use buswire_message::{Clock, Entropy, Timestamp, Version};
 use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
+use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -125,6 +126,18 @@ pub struct Status {
     pub availability: Availability,
     /// Why the store can't take commits; `None` if it can.
     pub store_unavailable: Option<String>,
+}
+
+/// A channel that is no longer registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndedChannel {
+    /// Whose it was.
+    pub user_agent: UserAgentId,
+    /// Its name.
+    pub channel: ChannelId,
+    /// When it ended. It may be registered again since.
+    pub at: Timestamp,
 }
 
 /// Whether a UserAgent was connected when a version was accepted for it.
@@ -284,6 +297,13 @@ impl SimplePush {
         channel: ChannelId,
     ) -> Result<(), NotifyError> {
         self.0.registry.check(user_agent, channel).await.map_err(refused)
+    }
+
+    /// The channels that are unregistered, pruned or forgotten with their UserAgent from now on, as
+    /// this server does it. Of more than 1,024 that nobody takes the oldest are lost, which the
+    /// receiver is told.
+    pub fn ended_channels(&self) -> broadcast::Receiver<EndedChannel> {
+        self.0.registry.ended_channels()
     }
 
     /// What an operator wants to know.

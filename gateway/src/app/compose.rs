@@ -76,7 +76,7 @@ pub(super) async fn compose(
     services::register(&doors.broker, &doors.caps)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
-    let routes = routes(config, platform, &doors).await?;
+    let routes = routes(config, platform, tasks, &doors).await?;
     let admin = administration(config, platform, tasks, &doors, &routes).await?;
     let mut app = App {
         buses: doors.buses.clone(),
@@ -136,16 +136,20 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     Ok(Doors { buses, backplane, push, broker, caps, subscriptions, inbounds, source })
 }
 
-async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<Routes, BuildError> {
+async fn routes(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    doors: &Doors,
+) -> Result<Routes, BuildError> {
+    let subscribers =
+        Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
+    tasks.spawn("push subscriptions", subscribers.clone().follow(tasks.stop()));
     let sinks = Sinks {
         buses: doors.buses.clone(),
         broker: doors.broker.clone(),
         push: doors.push.clone(),
-        subscribers: Subscribers::new(
-            doors.subscriptions.clone(),
-            doors.push.clone(),
-            doors.caps.clone(),
-        ),
+        subscribers,
         caps: doors.caps.clone(),
         http: settings::http_client().map_err(failed("the HTTP client"))?,
         own_caps: settings::own_caps(doors.caps.config(), &platform.public_url),

@@ -12,13 +12,14 @@ use std::{
 use buswire_belay::{BusReadTarget, CapServer, Handle, Standing};
 use buswire_bridge::{Reply, Sink, SinkDelivery, SinkError};
 use buswire_message::{Message, MessageId, Version};
-use buswire_simplepush::{NotifyError, SimplePush};
+use buswire_simplepush::{EndedChannel, NotifyError, SimplePush};
 use buswire_store::BoxFuture;
 use futures::{StreamExt as _, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 use crate::push::subscriptions::{
-    Subscription, SubscriptionError, SubscriptionKey, SubscriptionPage, Subscriptions,
+    Endpoint, Subscription, SubscriptionError, SubscriptionKey, SubscriptionPage, Subscriptions,
 };
 
 /// Endpoints of one message that are told at once.
@@ -59,6 +60,38 @@ impl Subscribers {
     pub(crate) fn new(subscriptions: Subscriptions, push: SimplePush, caps: CapServer) -> Self {
         let turns = Semaphore::new(AT_ONCE_ALL);
         Self(Arc::new(Inner { subscriptions, push, caps, turns, progress: Mutex::default() }))
+    }
+}
+
+impl Subscribers {
+    /// Ends subscriptions with the channels that they are for, until `stop`. One that is missed is
+    /// found gone when it is told of the next message.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped.
+    pub(crate) async fn follow(self, stop: CancellationToken) {
+        let mut ended = self.0.push.ended_channels();
+        loop {
+            let next = tokio::select! {
+                () = stop.cancelled() => return,
+                next = ended.recv() => next,
+            };
+            match next {
+                Ok(EndedChannel { user_agent, channel, at, .. }) => {
+                    let endpoint = Endpoint { user_agent, channel };
+                    if let Err(error) = self.0.subscriptions.end(endpoint, at).await {
+                        let error = crate::cli::chain(&error);
+                        tracing::warn!(%error, "subscriptions could not be ended");
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "too many channels ended at once");
+                }
+                // The server of which they are is never dropped before.
+                Err(RecvError::Closed) => return stop.cancelled().await,
+            }
+        }
     }
 }
 

@@ -212,6 +212,27 @@ impl Subscriptions {
         Err(SubscriptionError::Contention)
     }
 
+    /// Removes the subscriptions of an endpoint that were made until `at`, when its channel ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: some are then removed.
+    pub(crate) async fn end(
+        &self,
+        endpoint: Endpoint,
+        at: Timestamp,
+    ) -> Result<(), SubscriptionError> {
+        let (limit, now) = (self.0.limits.scopes_per_endpoint, self.0.clock.now());
+        for (key, _) in self.scan(rows::of_endpoint(endpoint), limit, now).await? {
+            let Some(key) = rows::subscription_of(&key)? else { continue };
+            let found = self.row(&key, now).await?.as_ref().and_then(rows::read);
+            if let Some(found) = found.filter(|found| found.created <= at) {
+                self.remove(&found.scope, endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The scopes with subscriptions that `message` is in, in the order of their keys.
     pub(crate) async fn scopes_of(
         &self,
@@ -288,7 +309,8 @@ impl Subscriptions {
         now: Timestamp,
     ) -> Result<Batch, SubscriptionError> {
         let limits = self.0.limits;
-        let own = self.scan(names.of_endpoint(), limits.scopes_per_endpoint, now).await?;
+        let own =
+            self.scan(rows::of_endpoint(new.endpoint), limits.scopes_per_endpoint, now).await?;
         if own.len() >= limits.scopes_per_endpoint {
             return Err(SubscriptionError::TooMany("endpoint"));
         }

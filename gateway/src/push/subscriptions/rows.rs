@@ -18,7 +18,6 @@ const PLACE: &[u8] = b"p";
 /// The keys of one subscription.
 pub(super) struct Names {
     scope: Name,
-    endpoint_name: Name,
     pub(super) subscription: Key,
     pub(super) endpoint: Key,
     pub(super) count: Key,
@@ -26,12 +25,10 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(scope: &Scope, endpoint: Endpoint) -> Result<Self, StoreNameError> {
-        let Endpoint { user_agent, channel } = endpoint;
         let scope = name_of(&scope.to_string());
-        let endpoint = name_of(&format!("{user_agent}/{channel}"));
+        let endpoint = endpoint_name(endpoint);
         Ok(Self {
             scope,
-            endpoint_name: endpoint,
             subscription: key(&[SUBSCRIPTION, &scope, &endpoint])?,
             endpoint: key(&[ENDPOINT, &endpoint, &scope])?,
             count: key(&[COUNT, &scope])?,
@@ -42,11 +39,22 @@ impl Names {
     pub(super) fn at(&self, place: Name) -> Result<Key, StoreNameError> {
         key(&[PLACE, &place, &self.scope])
     }
+}
 
-    /// The scopes of the endpoint.
-    pub(super) fn of_endpoint(&self) -> KeyRange {
-        KeyRange::prefix(&[ENDPOINT, &self.endpoint_name].concat())
-    }
+/// The scopes of an endpoint.
+pub(super) fn of_endpoint(endpoint: Endpoint) -> KeyRange {
+    KeyRange::prefix(&[ENDPOINT, &endpoint_name(endpoint)].concat())
+}
+
+/// The key of the subscription that an endpoint's row tells of.
+pub(super) fn subscription_of(row: &Key) -> Result<Option<Key>, StoreNameError> {
+    let names = row.as_bytes().strip_prefix(ENDPOINT).and_then(<[u8]>::split_first_chunk);
+    let key = names.map(|(endpoint, scope): (&Name, &[u8])| key(&[SUBSCRIPTION, scope, endpoint]));
+    key.transpose()
+}
+
+fn endpoint_name(endpoint: Endpoint) -> Name {
+    name_of(&format!("{}/{}", endpoint.user_agent, endpoint.channel))
 }
 
 /// The name of a channel of a bus, or of a whole bus.

@@ -86,6 +86,17 @@ async fn a_subscription_is_made_once_and_removed_whole() {
     assert!(!all.remove(&one.scope, one.endpoint).await.unwrap());
     assert_eq!(told(&all, &message("d", "t")).await, ["ee"]);
     assert!(all.remove(&other.scope, other.endpoint).await.unwrap());
+    // The channel of an endpoint ends: what was made before goes with it.
+    for scope in ["bus:a", "bus:b"] {
+        all.add(&Subscription { scope: scope.parse().unwrap(), ..one.clone() }).await.unwrap();
+    }
+    let later = Timestamp::from_secs(1_700_000_002);
+    let anew = Subscription { created: later, ..one.clone() };
+    all.add(&anew).await.unwrap();
+    all.end(one.endpoint, Timestamp::from_secs(1_700_000_001)).await.unwrap();
+    let listed = all.list(None, 10).await.unwrap().subscriptions;
+    assert_eq!(listed.into_iter().map(|(_, left)| left).collect::<Vec<_>>(), [anew]);
+    all.end(one.endpoint, later).await.unwrap();
     let rows = all.scan(KeyRange::all(), 10, Timestamp::from_secs(0)).await.unwrap();
     assert!(rows.is_empty(), "nothing is left of them: {rows:?}");
 }
