@@ -15,10 +15,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn parse(words: &[&str], clients: usize) -> Self {
-        let value = |name: &str, default: usize| {
-            let at = words.iter().position(|word| *word == name);
-            at.and_then(|at| words.get(at + 1)).map_or(default, |text| text.parse().expect(name))
-        };
+        let value = |name, default| option(words, name).unwrap_or(default);
         let seconds = u64::try_from(value("--seconds", 3)).unwrap();
         Self {
             rounds: value("--rounds", 5),
@@ -26,6 +23,12 @@ impl Plan {
             clients: value("--clients", clients),
         }
     }
+}
+
+/// The number after an option.
+pub(crate) fn option(words: &[&str], name: &str) -> Option<usize> {
+    let at = words.iter().position(|word| *word == name)?;
+    words.get(at + 1).map(|text| text.parse().expect(name))
 }
 
 /// One run.
