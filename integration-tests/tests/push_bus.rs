@@ -9,6 +9,11 @@
     reason = "a test fails by panicking"
 )]
 
+use std::{
+    collections::BTreeSet,
+    process::{Command, Stdio},
+};
+
 use buswire_integration_tests::{Gateway, Peer, Reply, curl, python, until};
 use serde_json::{Value, json};
 
@@ -113,6 +118,41 @@ fn subscribers_of_a_scope_are_woken_and_read_on_from_the_version() {
     assert_eq!(ids(json!(later_version)), [json!(later)]);
     assert_eq!(ids(json!(version.to_string()))[0], json!(id));
     assert_quiet(&mut one);
+}
+
+#[test]
+fn one_message_wakes_more_subscribers_than_are_read_at_once() {
+    const COUNT: usize = 300;
+    let gateway = gateway_with_route();
+    let mut agent = python("push_client", &[&format!("ws://{}/push", gateway.bound().http)]);
+    agent.say(r#"{"messageType":"hello","uaid":"","channelIDs":[]}"#);
+    assert_eq!(agent.json()["status"], 200);
+    let target = json!({"bus": "news.example"});
+    let subscribe = grant(&gateway, "push.subscribe", &target)["cap"].clone();
+    let mut subscribing = Command::new("curl");
+    let mut waiting = BTreeSet::new();
+    for n in 0..COUNT {
+        let channel = format!("{n:032x}");
+        agent.say(&format!(r#"{{"messageType":"register","channelID":"{channel}"}}"#));
+        let endpoint = agent.json()["pushEndpoint"].clone();
+        let body = json!({"value": {"endpoint": endpoint}}).to_string();
+        let put = ["--silent", "--fail", "--request", "PUT", "--data-binary", &body];
+        let json = ["--header", "Content-Type: application/json", "--next"];
+        subscribing.args(put).arg(subscribe.as_str().unwrap()).args(json);
+        waiting.insert(channel);
+    }
+    let subscribed = subscribing.arg(gateway.url("/status")).stdout(Stdio::null()).status();
+    assert!(subscribed.unwrap().success());
+    assert_eq!(subscriptions(&gateway), COUNT);
+    publish(&gateway, "c", "t");
+    let mut versions = BTreeSet::new();
+    while !waiting.is_empty() {
+        for update in agent.json()["updates"].as_array().unwrap() {
+            waiting.remove(update["channelID"].as_str().unwrap());
+            versions.insert(update["version"].as_u64().unwrap());
+        }
+    }
+    assert_eq!(versions.len(), 1, "the version is the message's");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What is found, refused, counted and removed.
+
 use buswire_message::{Headers, MessageId, Payload, Sequence};
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::VirtualClock;
