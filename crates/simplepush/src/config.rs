@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::token::TokenKeys;
+use crate::{token::TokenKeys, wakeup::WakeUp};
 
 /// Everything that can be set. Valid by construction.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub version_policy: VersionPolicy,
     /// Where UserAgents are sent when there are many; `None` for nowhere.
     pub redirect: Option<Redirect>,
+    /// How UserAgents on mobile networks are woken; `None` not at all (R-WAKE-1).
+    pub wakeup: Option<WakeUp>,
     /// Which `Origin` values may open a WebSocket; empty admits every client (R-WS-3).
     pub origins: Vec<String>,
     /// What tells an application server about the presence of the UserAgent.
@@ -53,6 +55,7 @@ impl Config {
             subprotocol: Subprotocol::default(),
             version_policy: VersionPolicy::default(),
             redirect: None,
+            wakeup: None,
             origins: Vec::new(),
             presence: Presence::default(),
             cors: Cors::default(),

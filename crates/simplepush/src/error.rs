@@ -72,6 +72,8 @@ pub(crate) enum CloseReason {
     StateDropped,
     /// The UserAgent was told to go to another server (§15.4).
     Redirected,
+    /// The UserAgent is idle and can be woken: it should stay away until then (§13.1).
+    WakeLater,
     /// The store can't be used: the UserAgent should come back later (R-HELLO-5).
     Unavailable,
 }
@@ -91,6 +93,7 @@ impl CloseReason {
             Self::TooBig => 1009,
             Self::StateDropped => 1011,
             Self::Unavailable => 1013,
+            Self::WakeLater => 4774,
         }
     }
 
@@ -111,6 +114,7 @@ impl CloseReason {
             Self::StateDropped => "state_dropped",
             Self::Redirected => "redirected",
             Self::Unavailable => "unavailable",
+            Self::WakeLater => "wake_later",
         }
     }
 }
@@ -125,7 +129,7 @@ mod tests {
         assert_eq!(CloseReason::Superseded.code(), 1000);
         assert_eq!(CloseReason::Draining.code(), 1001);
         assert_eq!(CloseReason::Unavailable.code(), 1013);
-        // Rule: simplepush R-WS-14 — 4774 is never sent while wake-up is not acted on
+        assert_eq!(CloseReason::WakeLater.code(), 4774);
         let all = [
             CloseReason::Superseded,
             CloseReason::Draining,

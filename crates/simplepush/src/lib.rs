@@ -17,6 +17,7 @@
 //! | `token` | endpoint tokens |
 //! | `admission`, `limiter` | how many connections; how often something may happen |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
+//! | `wakeup` | datagrams to the relays of mobile networks |
 //! | `service` | [`SimplePush`], which a program calls |
 //! | `administration` | what administrators see and do |
 //!
@@ -60,6 +61,7 @@ mod steady;
 mod table;
 mod token;
 mod upgrade;
+mod wakeup;
 mod wheel;
 mod wire;
 
@@ -78,3 +80,4 @@ pub use service::{
 };
 pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
 pub use upgrade::is_upgrade;
+pub use wakeup::{MobileNetwork, WakeUp};

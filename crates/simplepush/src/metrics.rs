@@ -63,6 +63,8 @@ pub(crate) struct Metrics {
     pub(crate) put_seconds: Histogram,
     /// Hints that the store gave of other gateways' changes.
     pub(crate) hints: Counter,
+    /// Datagrams to relays.
+    pub(crate) wakes: Counter,
     requests: [Counter; 5],
     too_many_pings: Counter,
     resends: Counter,
@@ -93,6 +95,7 @@ impl Metrics {
             puts_failed: puts("failed"),
             put_seconds: histogram!("simplepush_put_seconds"),
             hints: counter!("simplepush_hints_total"),
+            wakes: counter!("simplepush_wakes_total"),
             requests: ["hello", "register", "unregister", "ack", "ping"].map(request),
             too_many_pings: counter!("simplepush_too_many_pings_total"),
             resends: counter!("simplepush_resends_total"),

@@ -40,6 +40,7 @@ use crate::{
     steady::SteadyClock,
     table::{self, Delivered, Table},
     upgrade,
+    wakeup::Pager,
     wheel::Wheel,
 };
 
@@ -71,6 +72,9 @@ pub(crate) struct Shared {
     pub(crate) refused_puts: Limiter<IpAddr>,
     pub(crate) refused_uaids: Limiter<IpAddr>,
     pub(crate) takeovers: Limiter<UserAgentId>,
+    /// Datagrams for one UserAgent.
+    wakes: Limiter<UserAgentId>,
+    pager: Pager,
     store: Arc<dyn Store>,
     pub(crate) open: AtomicUsize,
     /// Open connections by address, if that is limited.
@@ -196,6 +200,8 @@ impl SimplePush {
             refused_puts: Limiter::new(rates.refused_puts),
             refused_uaids: Limiter::new(rates.refused_uaids),
             takeovers: Limiter::new(rates.takeovers),
+            wakes: Limiter::new(1),
+            pager: Pager::default(),
             registry,
             table: Table::new(),
             wheel,
@@ -470,7 +476,11 @@ impl SimplePush {
         let presence = match shared.table.find(user_agent) {
             None => {
                 shared.metrics.puts_stored.increment(1);
-                self.presence_elsewhere(user_agent).await
+                let presence = self.presence_elsewhere(user_agent).await;
+                if presence == UserAgentPresence::Away {
+                    self.wake(user_agent).await;
+                }
+                presence
             }
             Some(handle) => {
                 if published.effect == PublishEffect::Stored {
@@ -504,6 +514,32 @@ impl SimplePush {
                 log_failure(&error);
                 UserAgentPresence::Away
             }
+        }
+    }
+
+    /// Has a UserAgent woken that is away, if that is in use (§13.1). What fails is logged only: the
+    /// version waits in the store.
+    async fn wake(&self, user_agent: UserAgentId) {
+        let shared = &*self.0;
+        let Some(wakeup) = &shared.config.wakeup else { return };
+        if shared.wakes.count(user_agent, shared.steady.now()).is_err() {
+            return;
+        }
+        let waking = async {
+            let place = match shared.registry.wake_place(user_agent).await {
+                Ok(place) => place,
+                Err(error) => return log_failure(&error),
+            };
+            // Networks may have been taken from the configuration since.
+            let found = place.and_then(|place| Some((wakeup.relay(&place)?, place)));
+            let Some((relay, place)) = found else { return };
+            match shared.pager.page(relay, &place).await {
+                Ok(()) => shared.metrics.wakes.increment(1),
+                Err(error) => tracing::warn!(%error, "a relay could not be asked to wake"),
+            }
+        };
+        if tokio::time::timeout(PEER_TIMEOUT, waking).await.is_err() {
+            tracing::warn!("asking a relay to wake took too long");
         }
     }
 

@@ -139,6 +139,11 @@ impl Delivery {
         self.unacked.clear();
     }
 
+    /// Whether nothing is unsent or unacknowledged.
+    pub(super) fn is_done(&self) -> bool {
+        self.dirty.is_empty() && self.unacked.is_empty()
+    }
+
     /// Whether something is unsent.
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()

@@ -4,8 +4,8 @@ use buswire_message::Timestamp;
 use buswire_store::Revision;
 
 use super::{
-    Command, Connection, Crowding, Effect, Loaded, PendingVersion, Reply, Transmit, UserAgent,
-    timer::Timer,
+    Command, Connection, Crowding, Effect, Loaded, PendingVersion, Reply, Transmit, Unnoted,
+    UserAgent, timer::Timer,
 };
 use crate::{
     config::{ExtraChannels, MissingChannels},
@@ -229,6 +229,10 @@ impl Connection {
         let reply = Hello::reply(&hello.message_type, uaid);
         self.transmits.push_back(Transmit::Text(reply));
         self.timers.clear(Timer::Hello);
+        if let Some(wakeup) = &self.config.wakeup {
+            let place = hello.wake_place.clone();
+            self.unnoted = Some(Unnoted(place.filter(|place| wakeup.relay(place).is_some())));
+        }
         self.timers.arm(Timer::Touch, now.saturating_add(self.config.timing.touch_interval));
         if self.uaid.is_none() {
             self.uaid = Some(uaid);

@@ -35,6 +35,7 @@ use crate::{
     error::{ClientFault, CloseReason},
     id::{ChannelId, SpelledUaid, Uaid},
     metrics::Event,
+    wakeup::WakePlace,
     wire::{Envelope, Kind, PONG},
 };
 
@@ -70,6 +71,19 @@ enum Flight {
     Touch,
     /// To tell other gateways of the end.
     Leave,
+    /// To note where the UserAgent can be woken, if so.
+    Wake(Wakeable),
+}
+
+/// Where a UserAgent can be woken, if it can.
+#[derive(Debug)]
+struct Unnoted(Option<Box<WakePlace>>);
+
+/// Whether a UserAgent can be woken when it is disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wakeable {
+    No,
+    Yes,
 }
 
 /// What came within one window.
@@ -121,6 +135,9 @@ pub(crate) struct Connection {
     transmits: VecDeque<Transmit>,
     delivery: Delivery,
     gone: VecDeque<ChannelId>,
+    /// While it is not stored yet where the UserAgent can be woken.
+    unnoted: Option<Unnoted>,
+    wakeable: Wakeable,
     /// Whether the store is known to have a record of the UserAgent.
     has_record: bool,
     timers: Timers,
@@ -158,6 +175,8 @@ impl Connection {
             transmits: VecDeque::new(),
             delivery: Delivery::default(),
             gone: VecDeque::new(),
+            unnoted: None,
+            wakeable: Wakeable::No,
             has_record: false,
             timers,
             last_ping: None,
@@ -179,6 +198,7 @@ impl Connection {
             _ if !self.is_open() => {}
             Input::Text(text) => {
                 self.on_activity(now);
+                self.on_wakeable(now);
                 self.on_traffic(now, 1, 0);
                 self.on_text(now, text);
             }
@@ -290,6 +310,23 @@ impl Connection {
         }
     }
 
+    /// Begins to wait for a UserAgent that can be woken to fall idle.
+    fn on_wakeable(&mut self, now: Timestamp) {
+        self.timers.clear(Timer::Idle);
+        if let Some(wakeup) = self.config.wakeup.as_ref().filter(|_| self.wakeable == Wakeable::Yes)
+        {
+            self.timers.set(Timer::Idle, now.saturating_add(wakeup.idle));
+        }
+    }
+
+    fn on_idle(&mut self, now: Timestamp) {
+        if self.delivery.is_done() && self.steps.is_empty() && self.transmits.is_empty() {
+            self.close(now, CloseReason::WakeLater);
+        } else {
+            self.on_wakeable(now);
+        }
+    }
+
     fn on_text(&mut self, now: Timestamp, text: &str) {
         // R-WS-10: an empty text message is ignored.
         if text.is_empty() || !self.is_open() {
@@ -391,6 +428,7 @@ impl Connection {
                 self.timers.set(Timer::Pong, now.saturating_add(self.config.timing.probe_timeout));
             }
             Timer::Resend => self.on_resend(now),
+            Timer::Idle => self.on_idle(now),
             // Nobody is there to say goodbye to.
             Timer::Pong | Timer::Write | Timer::Close => self.on_peer_closed(),
             Timer::Touch => {
@@ -447,6 +485,11 @@ impl Connection {
             Flight::Greeting => self.on_greeting_reply(now, reply),
             Flight::Steps(steps) => self.on_steps_reply(steps, reply),
             Flight::Recheck => self.on_recheck_reply(now, reply),
+            Flight::Wake(wakeable) => {
+                // Only what is stored lets a UserAgent be sent away (R-WS-14).
+                self.wakeable = if reply == Reply::Done { wakeable } else { Wakeable::No };
+                self.on_wakeable(now);
+            }
             Flight::Touch | Flight::Leave => {}
         }
     }
@@ -490,9 +533,13 @@ impl Connection {
             self.issue(Flight::Leave, Command::Leave(uaid));
             return;
         }
-        let errand = std::mem::replace(&mut self.errand, Errand::None);
         if let Some(uaid) = self.uaid.filter(|_| self.is_open()) {
-            match errand {
+            if let Some(Unnoted(place)) = self.unnoted.take() {
+                let wakeable = if place.is_some() { Wakeable::Yes } else { Wakeable::No };
+                self.issue(Flight::Wake(wakeable), Command::Wake(uaid.uaid(), place));
+                return;
+            }
+            match std::mem::replace(&mut self.errand, Errand::None) {
                 Errand::None => {}
                 Errand::Recheck => self.issue(Flight::Recheck, Command::Load(uaid.uaid())),
                 Errand::Touch => self.issue(Flight::Touch, Command::Touch(uaid.uaid())),

@@ -19,11 +19,13 @@ pub(super) enum Timer {
     Write,
     /// The closing handshake takes too long (§19.4).
     Close,
+    /// A UserAgent that can be woken has nothing to do here (§13.1).
+    Idle,
     /// The store should be told that the UserAgent is still there (R-GC-1).
     Touch,
 }
 
-const ALL: [Timer; 8] = [
+const ALL: [Timer; 9] = [
     Timer::Hello,
     Timer::Message,
     Timer::Probe,
@@ -31,6 +33,7 @@ const ALL: [Timer; 8] = [
     Timer::Resend,
     Timer::Write,
     Timer::Close,
+    Timer::Idle,
     Timer::Touch,
 ];
 
@@ -44,7 +47,7 @@ impl Timers {
     }
 
     const fn slot(&mut self, timer: Timer) -> &mut Timestamp {
-        let [hello, message, probe, pong, resend, write, close, touch] = &mut self.0;
+        let [hello, message, probe, pong, resend, write, close, idle, touch] = &mut self.0;
         match timer {
             Timer::Hello => hello,
             Timer::Message => message,
@@ -53,6 +56,7 @@ impl Timers {
             Timer::Resend => resend,
             Timer::Write => write,
             Timer::Close => close,
+            Timer::Idle => idle,
             Timer::Touch => touch,
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     error::CloseReason,
     id::{ChannelId, Uaid},
     metrics::Event,
+    wakeup::WakePlace,
     wire::AckedVersion,
 };
 
@@ -118,6 +119,8 @@ pub(crate) enum Command {
     },
     /// Say that the UserAgent is still there.
     Touch(Uaid),
+    /// Note where the UserAgent can be woken, if it can be.
+    Wake(Uaid, Option<Box<WakePlace>>),
 }
 
 /// One change that a client asked for.
@@ -145,7 +148,8 @@ pub(crate) enum Change {
 pub(crate) enum Reply {
     /// To [`Command::Enter`] and [`Command::Load`].
     Loaded(Loaded),
-    /// [`Command::Leave`], [`Command::Drop`], [`Command::Prune`] or [`Command::Touch`] is done.
+    /// [`Command::Leave`], [`Command::Drop`], [`Command::Prune`], [`Command::Touch`] or
+    /// [`Command::Wake`] is done.
     Done,
     /// [`Command::Prune`] met another revision.
     Conflict,

@@ -146,7 +146,7 @@ impl Registry {
             stored.expires
         } else {
             // Versions of a life that ended must not show in this one.
-            for (key, _) in self.leftovers(&batch.partition, now).await? {
+            for (key, _) in self.versions(&batch.partition, now).await? {
                 batch = batch.then(Operation::Delete { key });
             }
             Some(now.saturating_add(self.record_lifetime()))

@@ -17,6 +17,11 @@ pub(super) fn holder_key() -> Result<Key, StoreNameError> {
     Key::new(&b"c"[..])
 }
 
+/// The key of the row that says where the UserAgent can be woken.
+pub(super) fn wake_key() -> Result<Key, StoreNameError> {
+    Key::new(&b"w"[..])
+}
+
 /// The keys of all pending versions.
 pub(super) fn pending_range() -> KeyRange {
     KeyRange::prefix(PENDING)

@@ -7,6 +7,7 @@
 //! | `u` | the record: when the UserAgent was last seen, and all its channels | `register`, `unregister`, pruning, touching |
 //! | `p` + channel | the pending version | a PUT raises it; an `ack` deletes it |
 //! | `l` + channel | the highest version that was ever acknowledged | an `ack` raises it |
+//! | `w` | where the UserAgent can be woken, if that is in use | `hello` |
 //! | `c` | the connection that the UserAgent has, if gateways share the store | `hello`, the end of it |
 //!
 //! The channels are in the record itself, so a UAID and its channels appear and vanish together
@@ -41,12 +42,11 @@ use buswire_store::{
     Ack, Batch, Direction, Epoch, Expectation, Key, KeyRange, Operation, Outcome, Partition,
     Revision, Row, RowValue, Store, StoreError,
 };
-
 use tokio::sync::broadcast;
 
 use self::{
     directory::Entry,
-    keys::{holder_key, last_key, pending_channel, pending_key, pending_range, record_key},
+    keys::{last_key, pending_channel, pending_key, pending_range, record_key, wake_key},
     presence::Holder,
     record::Record,
 };
@@ -60,6 +60,7 @@ use crate::{
     connection::{Command, Loaded, PendingVersion, Reply, UserAgent},
     id::{ChannelId, Uaid, UserAgentId},
     service::EndedChannel,
+    wakeup::WakePlace,
 };
 
 /// How often a change that others got ahead of is tried again.
@@ -158,6 +159,9 @@ impl Registry {
             }
             Command::Apply { uaid, changes } => {
                 self.apply(uaid, own, &changes).await.map(Reply::Applied)
+            }
+            Command::Wake(uaid, place) => {
+                self.note_wake_place(uaid, place).await.map(|()| Reply::Done)
             }
             Command::Touch(uaid) => self.touch(uaid, own).await.map(|()| Reply::Done),
         };
@@ -268,8 +272,9 @@ impl Registry {
             };
             let mut batch = Batch::new(partition.clone())
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
-                .then(Operation::Delete { key: record_key()? });
-            for (key, _) in self.leftovers(&partition, now).await? {
+                .then(Operation::Delete { key: record_key()? })
+                .then(Operation::Delete { key: wake_key()? });
+            for (key, _) in self.versions(&partition, now).await? {
                 batch = batch.then(Operation::Delete { key });
             }
             let outcome =
@@ -282,15 +287,14 @@ impl Registry {
         Err(RegistryError::Contention)
     }
 
-    /// Every version; bounded, so that it fits a batch.
-    async fn leftovers(
+    /// Every row that holds a version; bounded, so that it fits a batch.
+    async fn versions(
         &self,
         partition: &Partition,
         now: Timestamp,
     ) -> Result<Vec<(Key, Row)>, RegistryError> {
-        let others = [record_key()?, holder_key()?];
         let mut rows = self.scan(partition, KeyRange::all(), now).await?;
-        rows.retain(|(key, _)| !others.contains(key));
+        rows.retain(|(_, row)| row.value.as_version().is_some());
         rows.truncate(buswire_store::OPERATIONS_MAX - 2);
         Ok(rows)
     }
@@ -327,6 +331,35 @@ impl Registry {
         })
     }
 
+    /// Notes where a UserAgent can be woken, for as long as it is remembered.
+    async fn note_wake_place(
+        &self,
+        uaid: Uaid,
+        place: Option<Box<WakePlace>>,
+    ) -> Result<(), RegistryError> {
+        let now = self.now();
+        let key = wake_key()?;
+        let operation = match place {
+            Some(place) => {
+                let expires = Some(self.version_expiry(now));
+                Operation::Put { key, value: place.encode().into(), expires }
+            }
+            None => Operation::Delete { key },
+        };
+        let batch = Batch::new(uaid.key().partition()?).then(operation);
+        self.store.commit(batch, Ack::Safe, now).await?;
+        Ok(())
+    }
+
+    /// Where a UserAgent can be woken.
+    pub(crate) async fn wake_place(
+        &self,
+        user_agent: UserAgentId,
+    ) -> Result<Option<WakePlace>, RegistryError> {
+        let row = self.store.get(&user_agent.partition()?, &wake_key()?, self.now()).await?;
+        Ok(row.and_then(|row| WakePlace::decode(row.value.as_bytes()?)))
+    }
+
     /// Puts off the end of everything that is stored of a UserAgent (R-GC-1).
     async fn touch(&self, uaid: Uaid, own: Holder) -> Result<(), RegistryError> {
         let partition = uaid.key().partition()?;
@@ -342,7 +375,7 @@ impl Registry {
                 .expect(Expectation::Unchanged(record_key()?, stored.revision))
                 .then(record.write(kept_until)?);
             let expires = Some(self.version_expiry(now));
-            for (key, row) in self.leftovers(&partition, now).await? {
+            for (key, row) in self.versions(&partition, now).await? {
                 let version = row.value.as_version().unwrap_or_default();
                 batch = batch.then(Operation::Raise { key, version, expires });
             }

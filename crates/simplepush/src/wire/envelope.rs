@@ -23,6 +23,8 @@ struct Members<'a> {
     channel_id: Option<&'a RawValue>,
     updates: Option<&'a RawValue>,
     expired: Option<&'a RawValue>,
+    wakeup: Option<&'a RawValue>,
+    mobile_network: Option<&'a RawValue>,
     /// How many members there are, known or not.
     count: usize,
     /// Whether a member has the name of one that an error reply adds.
@@ -50,6 +52,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                         MemberName::ChannelId => &mut members.channel_id,
                         MemberName::Updates => &mut members.updates,
                         MemberName::Expired => &mut members.expired,
+                        MemberName::Wakeup => &mut members.wakeup,
+                        MemberName::MobileNetwork => &mut members.mobile_network,
                         MemberName::StatusOrError | MemberName::Other => {
                             members.clashes |= matches!(name, MemberName::StatusOrError);
                             map.next_value::<IgnoredAny>()?;
@@ -72,6 +76,8 @@ enum MemberName {
     ChannelId,
     Updates,
     Expired,
+    Wakeup,
+    MobileNetwork,
     StatusOrError,
     Other,
 }
@@ -94,6 +100,9 @@ impl<'de> Deserialize<'de> for MemberName {
                     "channelID" => MemberName::ChannelId,
                     "updates" => MemberName::Updates,
                     "expired" => MemberName::Expired,
+                    // Under both names that clients use (§18).
+                    "wakeup_hostport" | "wakeup_host" => MemberName::Wakeup,
+                    "mobilenetwork" => MemberName::MobileNetwork,
                     "status" | "error" => MemberName::StatusOrError,
                     _ => MemberName::Other,
                 })
@@ -217,6 +226,14 @@ impl<'a> Envelope<'a> {
 
     pub(super) const fn expired(&self) -> Option<&'a RawValue> {
         self.members.expired
+    }
+
+    pub(super) const fn wakeup(&self) -> Option<&'a RawValue> {
+        self.members.wakeup
+    }
+
+    pub(super) const fn mobile_network(&self) -> Option<&'a RawValue> {
+        self.members.mobile_network
     }
 
     pub(super) const fn raw_type(&self) -> Option<&'a RawValue> {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::ClientFault,
     id::{ChannelId, SpelledUaid},
+    wakeup::WakePlace,
 };
 
 const TYPE: &str = "hello";
@@ -35,6 +36,8 @@ pub(crate) struct Hello {
     pub(crate) listed: usize,
     /// Whether entries can't be the name of a channel (R-ID-10).
     pub(crate) strangers: bool,
+    /// Where the UserAgent says that it can be woken.
+    pub(crate) wake_place: Option<Box<WakePlace>>,
     /// The type in the client's spelling.
     pub(crate) message_type: MessageType,
 }
@@ -65,6 +68,7 @@ impl Hello {
             channels: Vec::new(),
             listed: entries.len(),
             strangers: false,
+            wake_place: wake_place(message).map(Box::new),
             message_type: message.message_type(TYPE),
         };
         for raw in entries.iter().take(channels_max) {
@@ -102,6 +106,11 @@ impl Hello {
         push_error(503, "The server is not available", &mut out);
         out
     }
+}
+
+/// Nothing of it fails the handshake (R-HELLO-4).
+fn wake_place(message: &Envelope<'_>) -> Option<WakePlace> {
+    WakePlace::read(message.wakeup()?.get(), message.mobile_network()?.get())
 }
 
 fn open(message_type: &MessageType, uaid: SpelledUaid) -> String {
