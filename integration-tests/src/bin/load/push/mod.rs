@@ -166,13 +166,14 @@ fn connects(plan: &Plan) {
     }
 }
 
-async fn connect(
+/// Opens clients, some at once; in the order of their numbers.
+async fn connect<T>(
     server: &Server,
     count: usize,
-    open: impl AsyncFn(&Server, usize) -> Socket,
-) -> Vec<Socket> {
+    open: impl AsyncFn(&Server, usize) -> T,
+) -> Vec<T> {
     let opening = stream::iter(0..count).map(|number| open(server, number));
-    opening.buffer_unordered(AT_ONCE).collect().await
+    opening.buffered(AT_ONCE).collect().await
 }
 
 /// What a connection costs that has said hello and registered one channel, and then is silent.
