@@ -61,9 +61,7 @@ impl Subscribers {
         let turns = Semaphore::new(AT_ONCE_ALL);
         Self(Arc::new(Inner { subscriptions, push, caps, turns, progress: Mutex::default() }))
     }
-}
 
-impl Subscribers {
     /// Ends subscriptions with the channels that they are for, until `stop`. One that is missed is
     /// found gone when it is told of the next message.
     ///
@@ -120,9 +118,11 @@ impl Inner {
                 let page = self.subscriptions.page(scope, from.as_ref(), GROUP).await;
                 let SubscriptionPage { subscriptions, next } =
                     page.map_err(|error| failure(&error))?;
-                let Some(last) = subscriptions.last().map(|(key, _)| key.clone()) else { break };
+                let last = subscriptions.last().map(|(key, _)| key.clone());
                 self.tell_group(message, subscriptions, &mut verdicts).await?;
-                self.remember(message.id, last);
+                if let Some(last) = last {
+                    self.remember(message.id, last);
+                }
                 from = next;
                 if from.is_none() {
                     break;
