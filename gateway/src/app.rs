@@ -11,6 +11,7 @@
 mod compose;
 mod keys;
 mod settings;
+mod simplepush;
 
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 

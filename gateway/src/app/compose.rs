@@ -14,7 +14,7 @@ use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
-use super::{App, BuildError, Door, Platform, keys, settings};
+use super::{App, BuildError, Door, Platform, keys, settings, simplepush};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{
@@ -112,7 +112,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let key = keys::load_or_make("simplepush", &**store, &**entropy, clock.now())
         .await
         .map_err(failed("the key of push endpoints"))?;
-    let push = settings::simplepush(&config.simplepush, public_url, &key)
+    let push = simplepush::config(&config.simplepush, public_url, &key)
         .map_err(failed("the settings of simplepush"))?;
     let push = SimplePush::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), push);
     let (runner, stop) = (push.clone(), tasks.stop());

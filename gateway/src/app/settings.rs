@@ -10,10 +10,9 @@ use buswire_bridge::{RetryPolicy, RoutesConfig};
 use buswire_bus::{BusConfig, BusLimits};
 use buswire_mdp as mdp;
 use buswire_message::{Secret, SourceUrl};
-use buswire_simplepush as simplepush;
 use url::Url;
 
-use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig};
+use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -77,43 +76,6 @@ pub(super) fn backplane(
             ..backplane::Limits::default()
         },
         ..backplane::Config::new(backplane::PublicUrl::parse(public_url.as_str())?)
-    })
-}
-
-pub(super) fn simplepush(
-    config: &SimplePushConfig,
-    public_url: &Url,
-    key: &Secret<[u8; 32]>,
-) -> Result<simplepush::Config, Failure> {
-    let keys = simplepush::TokenKeys::new(&simplepush::TokenKey::new(1, *key.expose()), &[])?;
-    let base = simplepush::EndpointBase::new(base(public_url))?;
-    let defaults = simplepush::Config::new(base, keys);
-    Ok(simplepush::Config {
-        limits: simplepush::Limits {
-            connections_max: usize::try_from(config.connections_max)?,
-            channels_max: usize::try_from(config.channels_max)?,
-            message_bytes_max: config.message_max,
-            body_bytes_max: config.body_max,
-            updates_max: usize::try_from(config.updates_max)?,
-            ..simplepush::Limits::default()
-        },
-        timing: simplepush::Timing {
-            hello_timeout: config.hello_timeout,
-            ping_gap_min: config.ping_interval_min,
-            probe_after: config.probe_interval,
-            probe_timeout: config.probe_timeout,
-            resend_interval: config.resend_interval,
-            write_timeout: config.write_timeout,
-            forget_after: config.ua_lifetime,
-            ..simplepush::Timing::default()
-        },
-        subprotocol: if config.require_subprotocol {
-            simplepush::Subprotocol::Required
-        } else {
-            simplepush::Subprotocol::Optional
-        },
-        origins: config.allowed_origins.clone(),
-        ..defaults
     })
 }
 

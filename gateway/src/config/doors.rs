@@ -38,41 +38,6 @@ pub struct BackplaneConfig {
     pub cleanup_interval: Duration,
 }
 
-/// SimplePush (§5.3 and §16 of its reference).
-#[derive(Clone, Debug)]
-pub struct SimplePushConfig {
-    /// Whether it is served.
-    pub enabled: bool,
-    /// WebSocket connections at once.
-    pub connections_max: u32,
-    /// Channels per user agent.
-    pub channels_max: u32,
-    /// Bytes per WebSocket message from a client.
-    pub message_max: usize,
-    /// Bytes per body of a `PUT`.
-    pub body_max: usize,
-    /// From the connection to a valid `hello`.
-    pub hello_timeout: Duration,
-    /// The shortest time between two client pings; zero is off.
-    pub ping_interval_min: Duration,
-    /// Silence after which the server sends a PING.
-    pub probe_interval: Duration,
-    /// Silence after that which closes the connection.
-    pub probe_timeout: Duration,
-    /// After how long an update is sent again.
-    pub resend_interval: Duration,
-    /// How long a write may make no progress.
-    pub write_timeout: Duration,
-    /// How long a user agent that does not connect is remembered.
-    pub ua_lifetime: Duration,
-    /// Updates per notification.
-    pub updates_max: u32,
-    /// Whether the subprotocol must be offered (R-WS-2).
-    pub require_subprotocol: bool,
-    /// Origins that may connect; all if empty (R-WS-3).
-    pub allowed_origins: Vec<String>,
-}
-
 /// A ZeroMQ endpoint to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(String);
@@ -243,26 +208,6 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
     // A value out of bounds was noted when it was read, so there is no second note here.
     let retention = Retention::new(kept, sticky, messages).ok()?;
     Some(BackplaneConfig { retention, ..config })
-}
-
-pub(super) fn simplepush(reader: &mut Reader<'_>) -> SimplePushConfig {
-    SimplePushConfig {
-        enabled: reader.flag("simplepush.enabled"),
-        connections_max: reader.count("simplepush.connections_max"),
-        channels_max: reader.count("simplepush.channels_max"),
-        message_max: reader.size("simplepush.message_max"),
-        body_max: reader.size("simplepush.body_max"),
-        hello_timeout: reader.time("simplepush.hello_timeout"),
-        ping_interval_min: reader.time("simplepush.ping_interval_min"),
-        probe_interval: reader.time("simplepush.probe_interval"),
-        probe_timeout: reader.time("simplepush.probe_timeout"),
-        resend_interval: reader.time("simplepush.resend_interval"),
-        write_timeout: reader.time("simplepush.write_timeout"),
-        ua_lifetime: reader.time("simplepush.ua_lifetime"),
-        updates_max: reader.count("simplepush.updates_max"),
-        require_subprotocol: reader.flag("simplepush.require_subprotocol"),
-        allowed_origins: reader.list("simplepush.allowed_origins"),
-    }
 }
 
 pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {

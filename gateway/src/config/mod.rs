@@ -6,7 +6,7 @@
 //! | `schema`, `settings`, `door_settings` | one description per setting: key, kind, default, prose |
 //! | `layers` | defaults < file < environment < `--set`, with the source of each value (figment) |
 //! | `reader`, `value` | typed reading that collects every problem |
-//! | `gateway`, `doors`, `declared` | the typed configuration |
+//! | `gateway`, `doors`, `simplepush`, `declared` | the typed configuration |
 //! | `print`, `reference` | `buswire check-config` and `docs/configuration.md` |
 //!
 //! Nothing here opens a socket or a store. The environment is handed in. Never here: a type of a
@@ -23,6 +23,7 @@ mod reader;
 mod reference;
 mod schema;
 mod settings;
+mod simplepush;
 mod value;
 
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub use self::{
     declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Endpoint,
-        MdpConfig, SimplePushConfig,
+        MdpConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,
@@ -46,6 +47,10 @@ pub use self::{
     layers::Inputs,
     problem::{ConfigError, Problem, Source},
     reference::reference,
+    simplepush::{
+        ExtraChannels, MissingChannels, SimplePushConfig, SimplePushRates, VersionPolicy,
+        WakeUpNetwork,
+    },
     value::{ListenAddress, Network},
 };
 use self::{layers::RawConfig, reader::Reader};
@@ -150,7 +155,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let ops = gateway::ops(reader);
     let log = gateway::log(reader);
     let backplane = doors::backplane(reader);
-    let simplepush = doors::simplepush(reader);
+    let simplepush = simplepush::simplepush(reader);
     let mdp = doors::mdp(reader);
     let belay = doors::belay(reader);
     let bridge = doors::bridge(reader);

@@ -72,6 +72,16 @@ pub struct Network {
 }
 
 impl Network {
+    /// Its address.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many leading bits of it count.
+    pub(crate) const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether `ip` is in it. An IPv4 address that is written as an IPv6 one is the same address.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
