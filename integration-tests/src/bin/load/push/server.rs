@@ -123,9 +123,13 @@ impl Server {
     }
 }
 
-/// A gateway without limits on what comes from one address: all load does.
+/// A gateway that takes every connection that the machine has files for.
 fn gateway() -> Gateway {
-    Gateway::builder().set("simplepush.connections_max", "300000").start()
+    let most = "300000";
+    Gateway::builder()
+        .set("http.connections_max", most)
+        .set("simplepush.connections_max", most)
+        .start()
 }
 
 /// An nginx of our own in one process, killed when dropped.
