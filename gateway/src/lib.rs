@@ -12,7 +12,8 @@
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
-//! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
+//! | `sinks`, `sources`, `operations`, `services`, `administration` | what joins two doors: short adapters |
 //! | `service_metrics` | metrics of the broker's services that the operator lists |
 //! | `titanic` | durable Majordomo requests on the store |
 //!
@@ -29,10 +30,12 @@ pub mod listen;
 pub mod log;
 mod operations;
 pub mod ops;
+mod push;
 pub mod serve;
 mod service_metrics;
 mod services;
 mod sinks;
+mod sources;
 pub mod tasks;
 mod titanic;
 mod translate;

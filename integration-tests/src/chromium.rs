@@ -26,26 +26,37 @@ impl Drop for Running {
 
 /// Starts `command` and returns it with the first line of its output that `find` takes.
 pub fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Running, String) {
-    let what = format!("{command:?}");
+    let started = try_start(&mut command, find);
+    started.unwrap_or_else(|| panic!("{command:?} ended without saying it"))
+}
+
+/// The same; `None` if the program ends without such a line.
+fn try_start(
+    command: &mut Command,
+    find: impl Fn(&str) -> Option<String>,
+) -> Option<(Running, String)> {
     let mut child =
         command.stdout(Stdio::piped()).process_group(0).spawn().unwrap_or_else(|error| {
-            panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
+            panic!("{command:?} does not start ({error}): apt-get install chromium chromium-driver")
         });
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
     let running = Running(child);
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| find(&line));
     // Reading goes on, so that the program never waits for us.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (running, found.unwrap_or_else(|| panic!("{what} ended without saying it")))
+    Some((running, found?))
 }
 
 /// A browser with one window.
 pub async fn chromium() -> (Running, WebDriver) {
     let mut command = Command::new("chromedriver");
     command.arg("--port=0");
-    let (driver, port) = start(command, |line| {
-        let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
-        Some(port.to_owned())
+    // It takes a port that is free for IPv4 and gives up if the same is not for IPv6.
+    let (driver, port) = until("chromedriver finds a port", || {
+        try_start(&mut command, |line| {
+            let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
+            Some(port.to_owned())
+        })
     });
     let mut capabilities = DesiredCapabilities::chrome();
     for argument in [

@@ -23,7 +23,8 @@ shows! {
     CreateRouteRequest { name, scope, reply_type, from, retry }
     GrantCapabilityRequest { kind, label }
     GrantCapabilityResponse { handle }
-    NotifyRequest { version }
+    NotifyRequest { version, agent, channel }
+    CreateInboundResponse { id }
     RequestRequest { service, timeout }
     RequestResponse {}
     PutOwnerRequest { name }
@@ -53,6 +54,7 @@ mod tests {
                 v1::GrantCapabilityResponse { control: hidden(), ..Default::default() }
             ),
             format!("{:?}", v1::NotifyRequest { endpoint: hidden(), ..Default::default() }),
+            format!("{:?}", v1::CreateInboundResponse { endpoint: hidden(), ..Default::default() }),
             format!(
                 "{:?}",
                 v1::RequestRequest { frames: vec![hidden().into()], ..Default::default() }

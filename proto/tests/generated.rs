@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 12] = [
+const REDACTED: [&str; 13] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
@@ -28,6 +28,7 @@ const REDACTED: [&str; 12] = [
     "PutUserRequest",
     "CreateClientRequest",
     "CreateClientResponse",
+    "CreateInboundResponse",
 ];
 const FILES: [&str; 2] = ["buswire.admin.v1.rs", "descriptor.bin"];
 

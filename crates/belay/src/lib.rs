@@ -45,7 +45,7 @@ pub use operation::{Invocation, InvocationId, Operation, Subject};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
-    Revoked,
+    Revoked, Standing,
 };
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,

@@ -53,6 +53,16 @@ impl TargetChannels {
         }
     }
 
+    /// The channel that a request means: the one it names, or the only one there is. `None` if it
+    /// names none that could be one, or has to.
+    pub fn named(&self, name: Option<&str>) -> Option<ChannelName> {
+        match (name, self) {
+            (Some(name), _) => name.parse().ok(),
+            (None, Self::One(channel)) => Some(channel.clone()),
+            (None, Self::All | Self::Some(_)) => None,
+        }
+    }
+
     /// The channels as a set; `None` for all.
     pub fn to_names(&self) -> Option<NameSet> {
         match self {
@@ -92,6 +102,12 @@ pub struct BusPublishTarget {
 }
 
 impl BusPublishTarget {
+    /// Whether a message of this channel and type is within the target.
+    pub fn admits(&self, channel: &ChannelName, kind: &MessageType) -> bool {
+        self.channels.admits(channel.as_str())
+            && self.types.as_ref().is_none_or(|types| types.contains(kind))
+    }
+
     /// Reads a target.
     ///
     /// # Errors
@@ -120,6 +136,12 @@ pub struct BusReadTarget {
 }
 
 impl BusReadTarget {
+    /// Whether a message of this channel and type is within the target.
+    pub fn admits(&self, channel: &ChannelName, kind: &MessageType) -> bool {
+        self.channels.admits(channel.as_str())
+            && self.types.as_ref().is_none_or(|types| types.contains(kind))
+    }
+
     /// Reads a target.
     ///
     /// # Errors

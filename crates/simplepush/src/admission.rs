@@ -8,11 +8,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use buswire_message::Timestamp;
+use buswire_message::{Timestamp, TooOften};
 
 use crate::{
-    limiter::{self, TooOften},
-    service::{Availability, Shared, SimplePush},
+    service::{Availability, PERIOD, Shared, SimplePush},
     table::lock,
 };
 
@@ -96,6 +95,6 @@ impl SimplePush {
         drop(open);
         let connection = OpenConnection { shared: Arc::clone(shared), source, opened };
         // One too many gives its place back by being dropped here.
-        if fits { Ok(connection) } else { Err(NotAdmitted::TooOften(TooOften(limiter::PERIOD))) }
+        if fits { Ok(connection) } else { Err(NotAdmitted::TooOften(TooOften(PERIOD))) }
     }
 }

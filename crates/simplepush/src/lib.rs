@@ -15,7 +15,7 @@
 //! | `frames` | WebSocket frames as bytes |
 //! | `session`, `driver` | a connection with its surroundings; and with its socket |
 //! | `token` | endpoint tokens |
-//! | `admission`, `limiter` | how many connections; how often something may happen |
+//! | `admission` | how many connections |
 //! | `endpoint`, `upgrade` | the HTTP side: `PUT /update/{token}` and the opening of a WebSocket |
 //! | `wakeup` | datagrams to the relays of mobile networks |
 //! | `browser` | `/simplepush.js`, the library for pages |
@@ -61,7 +61,6 @@ mod frames;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod id;
-mod limiter;
 mod metrics;
 mod registry;
 mod service;
@@ -92,7 +91,9 @@ pub use config::{
 };
 pub use endpoint::ForeignEndpoints;
 pub use id::{ChannelId, NameError, UserAgentId};
-pub use service::{Availability, Notified, NotifyError, SimplePush, Status, UserAgentPresence};
+pub use service::{
+    Availability, EndedChannel, Notified, NotifyError, SimplePush, Status, UserAgentPresence,
+};
 pub use token::{DuplicateKeyId, TokenKey, TokenKeys};
 pub use upgrade::is_upgrade;
 pub use wakeup::{MobileNetwork, WakeUp};

@@ -19,10 +19,10 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
-use buswire_message::{Clock, Entropy, Timestamp, Version};
+use buswire_message::{Clock, Entropy, Limiter, Timestamp, Version};
 use buswire_store::{BoxFuture, Hint, HintFilter, Hints, Store};
 use futures::StreamExt as _;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -33,7 +33,6 @@ use crate::{
     endpoint::{self, EndpointError, Endpoints, ForeignEndpoints},
     error::CloseReason,
     id::{ChannelId, Uaid, UserAgentId},
-    limiter::Limiter,
     metrics::Metrics,
     registry::{
         GATEWAY_BEAT, GatewayId, PublishEffect, PublishError, Registry, log_failure, user_agent_of,
@@ -44,6 +43,9 @@ use crate::{
     wakeup::Pager,
     wheel::Wheel,
 };
+
+/// Over what is counted, for every limit (SimplePush §19.3).
+pub(crate) const PERIOD: Duration = Duration::from_secs(60);
 
 /// Groups in which connections are closed when the server drains.
 const DRAIN_GROUPS: usize = 20;
@@ -157,6 +159,18 @@ pub struct Status {
     pub store_unavailable: Option<String>,
 }
 
+/// A channel that is no longer registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndedChannel {
+    /// Whose it was.
+    pub user_agent: UserAgentId,
+    /// Its name.
+    pub channel: ChannelId,
+    /// When it ended. It may be registered again since.
+    pub at: Timestamp,
+}
+
 /// Whether a UserAgent was connected when a version was accepted for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserAgentPresence {
@@ -210,11 +224,11 @@ impl SimplePush {
         Self(Arc::new(Shared {
             config,
             lanes: std::iter::repeat_with(RwLock::default).take(LANES).collect(),
-            channel_puts: Limiter::new(rates.channel_puts),
-            refused_puts: Limiter::new(rates.refused_puts),
-            refused_uaids: Limiter::new(rates.refused_uaids),
-            takeovers: Limiter::new(rates.takeovers),
-            wakes: Limiter::new(1),
+            channel_puts: Limiter::new(rates.channel_puts, PERIOD),
+            refused_puts: Limiter::new(rates.refused_puts, PERIOD),
+            refused_uaids: Limiter::new(rates.refused_uaids, PERIOD),
+            takeovers: Limiter::new(rates.takeovers, PERIOD),
+            wakes: Limiter::new(1, PERIOD),
             pager: Pager::default(),
             registry,
             table: Table::new(),
@@ -300,6 +314,30 @@ impl SimplePush {
         let token = endpoint_url.rsplit_once("/update/").map_or(endpoint_url, |(_, token)| token);
         let (uaid, channel) = self.config().token_keys.open(token)?;
         Some((uaid.key(), channel))
+    }
+
+    /// Whether a channel is registered: for whoever keeps one to notify it later.
+    ///
+    /// # Errors
+    ///
+    /// [`NotifyError::Gone`] if it is not, [`NotifyError::Unavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: it only reads.
+    pub async fn check_channel(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+    ) -> Result<(), NotifyError> {
+        self.0.registry.check(user_agent, channel).await.map_err(refused)
+    }
+
+    /// The channels that are unregistered, pruned or forgotten with their UserAgent from now on, as
+    /// this server does it. Of more than 1,024 that nobody takes the oldest are lost, which the
+    /// receiver is told.
+    pub fn ended_channels(&self) -> broadcast::Receiver<EndedChannel> {
+        self.0.registry.ended_channels()
     }
 
     /// What an operator wants to know.
@@ -461,13 +499,7 @@ impl SimplePush {
         let started = shared.steady.now();
         let known = shared.table.find(user_agent).and_then(|handle| handle.known(channel));
         let published = shared.registry.publish(user_agent, channel, version, known).await;
-        let published = published.map_err(|error| match error {
-            PublishError::Gone => NotifyError::Gone,
-            PublishError::Registry(error) => {
-                log_failure(&error);
-                NotifyError::Unavailable
-            }
-        })?;
+        let published = published.map_err(refused)?;
         let version = published.version;
         let presence = match shared.table.find(user_agent) {
             None => {
@@ -580,6 +612,17 @@ fn routes(endpoints: Endpoints) -> Router {
         .route("/update/{*token}", any(update))
         .with_state(endpoints)
         .merge(browser::router())
+}
+
+/// Why a version is not taken. A failure of the store is logged here, once.
+fn refused(error: PublishError) -> NotifyError {
+    match error {
+        PublishError::Gone => NotifyError::Gone,
+        PublishError::Registry(error) => {
+            log_failure(&error);
+            NotifyError::Unavailable
+        }
+    }
 }
 
 impl fmt::Debug for SimplePush {

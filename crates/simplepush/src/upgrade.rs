@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use buswire_message::{TooOften, source_of};
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -22,7 +23,6 @@ use crate::{
     admission::NotAdmitted,
     config::{Config, Subprotocol},
     driver::Carrier,
-    limiter::{TooOften, source_of},
     service::SimplePush,
 };
 

@@ -123,6 +123,10 @@ async fn a_user_agent_that_is_dropped_shakes_hands_again() {
 struct Inbox(Mutex<Vec<(Option<u64>, Option<String>)>>);
 
 impl ForeignEndpoints for Inbox {
+    fn knows<'a>(&'a self, token: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move { token == "inbox" })
+    }
+
     fn put<'a>(
         &'a self,
         token: &'a str,
@@ -147,10 +151,43 @@ async fn other_endpoints_are_served_on_the_same_path() {
     for (path, form, status) in [
         ("/update/inbox", "version=7&data=x", 200),
         ("/update/inbox", "", 200),
+        ("/update/inbox", "version=-1", 400),
         ("/update/other", "", 404),
+        ("/update/other", "version=-1", 404),
     ] {
         assert_eq!(server.http(put_request(path, form)).await.status, status, "{path} {form}");
     }
     let taken = inbox.0.lock().unwrap();
     assert_eq!(taken[..], [(Some(7), Some("x".to_owned())), (None, None)]);
+}
+
+#[tokio::test]
+async fn whoever_keeps_channels_is_told_when_they_end() {
+    let server = Server::start().await;
+    let mut ended = server.push.ended_channels();
+    let mut device = server.device().await;
+    let uaid = device.hello("", "").await;
+    let id = UserAgentId::of_uaid(&uaid).unwrap();
+    for channel in [A, B] {
+        device.register(channel).await;
+        assert_eq!(server.push.check_channel(id, channel.parse().unwrap()).await, Ok(()));
+    }
+    device.exchange(&format!(r#"{{"messageType":"unregister","channelID":"{A}"}}"#)).await;
+    assert!(server.push.drop_user_agent(id).await.unwrap());
+    for channel in [A, B] {
+        let told = ended.recv().await.unwrap();
+        assert_eq!((told.user_agent, told.channel.to_string()), (id, channel.to_owned()));
+        let checked = server.push.check_channel(id, channel.parse().unwrap()).await;
+        assert_eq!(checked, Err(NotifyError::Gone));
+    }
+    assert!(ended.is_empty());
+    // Pruned: the device lists one of two.
+    let mut device = server.device().await;
+    let uaid = device.hello("", "").await;
+    device.register(A).await;
+    device.register(B).await;
+    device.close().await;
+    let mut device = server.device().await;
+    assert_eq!(device.hello(&uaid, &format!("\"{A}\"")).await, uaid);
+    assert_eq!(ended.recv().await.unwrap().channel.to_string(), B);
 }

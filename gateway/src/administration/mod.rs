@@ -6,10 +6,16 @@ mod broker;
 mod capabilities;
 mod people;
 mod push;
+mod push_bus;
 mod routes;
 mod system;
 
 pub(crate) use self::{
-    broker::BrokerPort, capabilities::CapabilityPort, people::BackplanePort, push::PushPort,
-    routes::RoutePort, system::SystemPort,
+    broker::BrokerPort,
+    capabilities::CapabilityPort,
+    people::BackplanePort,
+    push::PushPort,
+    push_bus::{InboundPort, SubscriptionPort},
+    routes::RoutePort,
+    system::SystemPort,
 };

@@ -17,11 +17,20 @@ use buswire_simplepush::SimplePush;
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
-    administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
+    administration::{
+        BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
+        SubscriptionPort, SystemPort,
+    },
     config::{Config, RouteDeclaration, RouteStart},
-    operations, service_metrics,
+    operations::Operations,
+    push::{
+        inbound::Inbounds,
+        subscriptions::{SubscriptionLimits, Subscriptions},
+    },
+    service_metrics,
     services::{self, Rights},
-    sinks::Sinks,
+    sinks::{Sinks, Subscribers},
+    sources::PushSource,
     tasks::Tasks,
     titanic,
 };
@@ -33,6 +42,8 @@ struct Doors {
     push: SimplePush,
     broker: BrokerHandle,
     caps: CapServer,
+    subscriptions: Subscriptions,
+    inbounds: Inbounds,
     /// Who messages are from that the gateway itself publishes.
     source: SourceUrl,
 }
@@ -50,16 +61,18 @@ pub(super) async fn compose(
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
     let doors = doors(config, platform, tasks).await?;
-    let bus_operations = operations::register(
-        &doors.caps,
-        &doors.buses,
-        &doors.broker,
-        &doors.push,
-        &platform.clock,
-        &doors.source,
-        config.belay.block_max,
-    )
-    .map_err(failed("the operations of capabilities"))?;
+    let operations = Operations {
+        buses: doors.buses.clone(),
+        broker: doors.broker.clone(),
+        push: doors.push.clone(),
+        subscriptions: doors.subscriptions.clone(),
+        inbounds: doors.inbounds.clone(),
+        clock: Arc::clone(&platform.clock),
+        source: doors.source.clone(),
+        block_max: config.belay.block_max,
+    };
+    let bus_operations =
+        operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
@@ -70,7 +83,7 @@ pub(super) async fn compose(
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
-    let routes = routes(config, platform, &doors).await?;
+    let routes = routes(config, platform, tasks, &doors).await?;
     let admin = administration(config, platform, tasks, &doors, &routes).await?;
     let mut app = App {
         buses: doors.buses.clone(),
@@ -144,8 +157,14 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
         tasks.spawn("service metrics", run);
     }
+    let limits = SubscriptionLimits::default();
+    let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
+        .map_err(failed("the subscriptions of push endpoints"))?;
+    let (store, clock, entropy) = (Arc::clone(store), Arc::clone(clock), Arc::clone(entropy));
+    let inbounds = Inbounds::new(store, clock, entropy, settings::base(public_url))
+        .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
-    Ok(Doors { buses, backplane, push, broker, caps, source })
+    Ok(Doors { buses, backplane, push, broker, caps, subscriptions, inbounds, source })
 }
 
 async fn titanic(
@@ -166,11 +185,20 @@ async fn titanic(
     Ok(())
 }
 
-async fn routes(config: &Config, platform: &Platform, doors: &Doors) -> Result<Routes, BuildError> {
+async fn routes(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    doors: &Doors,
+) -> Result<Routes, BuildError> {
+    let subscribers =
+        Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
+    tasks.spawn("push subscriptions", subscribers.clone().follow(tasks.stop()));
     let sinks = Sinks {
         buses: doors.buses.clone(),
         broker: doors.broker.clone(),
         push: doors.push.clone(),
+        subscribers,
         caps: doors.caps.clone(),
         http: settings::http_client().map_err(failed("the HTTP client"))?,
         own_caps: settings::own_caps(doors.caps.config(), &platform.public_url),
@@ -231,6 +259,12 @@ async fn administration(
         started_at: platform.clock.now(),
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
     };
+    let inbounds = InboundPort {
+        inbounds: doors.inbounds.clone(),
+        buses: doors.buses.clone(),
+        clock: Arc::clone(&platform.clock),
+        source: doors.source.clone(),
+    };
     let retry = settings::retry(&config.bridge);
     let ports = Ports {
         removal: Some(people.clone()),
@@ -241,6 +275,8 @@ async fn administration(
         grants: Some(people.clone()),
         users: Some(people),
         push: Some(Arc::new(PushPort(doors.push.clone()))),
+        subscriptions: Some(Arc::new(SubscriptionPort(doors.subscriptions.clone()))),
+        inbounds: Some(Arc::new(inbounds)),
         broker: Some(Arc::new(BrokerPort(doors.broker.clone()))),
         system: Some(Arc::new(system)),
     };
@@ -264,7 +300,7 @@ async fn administration(
 }
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
-    let Doors { backplane, push, broker, caps, .. } = doors;
+    let Doors { buses, backplane, push, broker, caps, inbounds, .. } = doors;
     app.add(Door { name: "backplane", routes: backplane.router(), drain: None });
     if config.simplepush.enabled {
         let upgrade = push.clone();
@@ -278,7 +314,8 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
                 }
             }
         });
-        let paths = push.router().route("/", at_root);
+        let source = PushSource { inbounds, buses, caps: caps.clone() };
+        let paths = push.router_with(Arc::new(source)).route("/", at_root);
         let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
             Box::pin(async move { push.drain().await })
         });

@@ -46,9 +46,7 @@ impl BusPublish {
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = parse_target(target)?;
         let posted = Posted::read(&target.channels, data)?;
-        let allowed = target.channels.admits(posted.channel.as_str())
-            && target.types.as_ref().is_none_or(|types| types.contains(&posted.kind));
-        if !allowed {
+        if !target.admits(&posted.channel, &posted.kind) {
             return Err(BcapError::Forbidden);
         }
         self.post(&target.bus, target.source.as_ref(), posted).await
@@ -161,11 +159,7 @@ impl Posted {
             None => Ok(None),
             Some(value) => value.as_str().map(Some).ok_or_else(bad),
         };
-        let channel = match (text("channel")?, channels) {
-            (Some(name), _) => name.parse().map_err(|_| bad())?,
-            (None, TargetChannels::One(channel)) => channel.clone(),
-            (None, _) => return Err(bad()),
-        };
+        let channel = channels.named(text("channel")?).ok_or_else(bad)?;
         let kind = text("type")?.and_then(|kind| kind.parse().ok()).ok_or_else(bad)?;
         let json = members.get("payload").ok_or_else(bad)?.to_json().map_err(|_| bad())?;
         let payload = Payload::parse(&Bytes::from(json.to_string())).map_err(|_| bad())?;

@@ -1,5 +1,8 @@
 //! `bus.read`: GET what is kept, or POST `{"since"?, "block"?}` to go on and to wait.
 //!
+//! `{"version": N}` in place of `since` begins with the message that a push notification of that
+//! version told of, so that a woken client reads on from there.
+//!
 //! The result is `{"messages": […], "next": cursor, "more": boolean}`, at most 1000 messages.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +12,7 @@ use buswire_belay::{
     Operation, TargetChannels, TargetError,
 };
 use buswire_bus::{BusError, Buses, ReadPage, StoredMessage};
-use buswire_message::{Clock, Cursor, Field, MessageId, Scope, Timestamp};
+use buswire_message::{Clock, Cursor, Field, MessageId, Scope, Sequence, Timestamp};
 use futures::future::BoxFuture;
 
 /// The most messages of one answer.
@@ -134,12 +137,16 @@ impl Wanted {
             return Ok(Self { since: Cursor::Start, block: Duration::ZERO });
         };
         let members = data.as_object().ok_or(BcapError::BadRequest)?;
-        if !members.iter().all(|(name, _)| matches!(name, "since" | "block")) {
+        if !members.iter().all(|(name, _)| matches!(name, "since" | "version" | "block")) {
             return Err(BcapError::BadRequest);
         }
-        let since = match members.get("since") {
-            None | Some(BcapValue::Null) => Cursor::Start,
-            Some(value) => Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?),
+        let since = match (members.get("since"), members.get("version")) {
+            (Some(_), Some(_)) => return Err(BcapError::BadRequest),
+            (None | Some(BcapValue::Null), None) => Cursor::Start,
+            (Some(value), None) => {
+                Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?)
+            }
+            (None, Some(version)) => before(version)?,
         };
         let block = match members.get("block") {
             None => Some(Duration::ZERO),
@@ -150,8 +157,15 @@ impl Wanted {
     }
 }
 
+/// Before the message that has this version. Versions of messages are their places on the bus.
+fn before(version: &BcapValue) -> Result<Cursor, BcapError> {
+    let number = version.as_u64().or_else(|| version.as_str()?.parse().ok());
+    let sequence = number.and_then(|number| Sequence::from_u64(number.checked_sub(1)?));
+    sequence.map(Cursor::After).ok_or(BcapError::BadRequest)
+}
+
 /// The part of the target that the bus can filter by its index.
-fn scope(target: &BusReadTarget) -> Scope {
+pub(super) fn scope(target: &BusReadTarget) -> Scope {
     let scope = match &target.channels {
         TargetChannels::One(channel) => Scope::channel(&target.bus, channel),
         TargetChannels::All | TargetChannels::Some(_) => Scope::bus(&target.bus),

@@ -5,7 +5,9 @@
 
 mod bus_publish;
 mod bus_read;
+mod push_inbound;
 mod push_notify;
+mod push_subscribe;
 mod rpc_call;
 
 use std::{sync::Arc, time::Duration};
@@ -17,6 +19,7 @@ use buswire_message::{Clock, SourceUrl};
 use buswire_simplepush::SimplePush;
 
 pub(crate) use self::{bus_publish::BusPublish, bus_read::BusRead};
+use crate::push::{inbound::Inbounds, subscriptions::Subscriptions};
 
 /// The operations on buses, for a door that takes another authority for them than a capability.
 #[derive(Clone, Debug)]
@@ -25,30 +28,48 @@ pub(crate) struct BusOperations {
     pub(crate) read: Arc<BusRead>,
 }
 
-/// Lets `caps` grant every operation of this gateway, and returns those on buses.
-///
-/// # Errors
-///
-/// [`RegisterError`]: never, unless a kind is misspelled here.
-pub(crate) fn register(
-    caps: &CapServer,
-    buses: &Buses,
-    broker: &BrokerHandle,
-    push: &SimplePush,
-    clock: &Arc<dyn Clock>,
-    source: &SourceUrl,
-    block_max: Duration,
-) -> Result<BusOperations, RegisterError> {
-    let buses = BusOperations {
-        publish: Arc::new(BusPublish::new(buses.clone(), source.clone())),
-        read: Arc::new(BusRead::new(buses.clone(), Arc::clone(clock), block_max)),
-    };
-    let operations: [(&str, Arc<dyn Operation>); 4] = [
-        ("bus.publish", buses.publish.clone()),
-        ("bus.read", buses.read.clone()),
-        ("push.notify", Arc::new(push_notify::PushNotify::new(push.clone()))),
-        ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker.clone()))),
-    ];
-    operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))?;
-    Ok(buses)
+/// What the operations work on.
+pub(crate) struct Operations {
+    pub(crate) buses: Buses,
+    pub(crate) broker: BrokerHandle,
+    pub(crate) push: SimplePush,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) inbounds: Inbounds,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who a message is from if a grant does not say.
+    pub(crate) source: SourceUrl,
+    /// The longest wait of a read.
+    pub(crate) block_max: Duration,
+}
+
+impl Operations {
+    /// Lets `caps` grant every operation of this gateway, and returns those on buses.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`]: never, unless a kind is misspelled here.
+    pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
+        let Self { buses, broker, push, subscriptions, inbounds, clock, source, block_max } = self;
+        let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
+        let inbound =
+            push_inbound::PushInbound { inbounds, clock: inbound_clock, source: source.clone() };
+        let on_buses = BusOperations {
+            publish: Arc::new(BusPublish::new(buses.clone(), source)),
+            read: Arc::new(BusRead::new(buses, read_clock, block_max)),
+        };
+        let notify = push_notify::PushNotify::new(push.clone());
+        let operations: [(&str, Arc<dyn Operation>); 6] = [
+            ("bus.publish", on_buses.publish.clone()),
+            ("bus.read", on_buses.read.clone()),
+            ("push.inbound", Arc::new(inbound)),
+            ("push.notify", Arc::new(notify)),
+            (
+                "push.subscribe",
+                Arc::new(push_subscribe::PushSubscribe { subscriptions, push, clock }),
+            ),
+            ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker))),
+        ];
+        operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))?;
+        Ok(on_buses)
+    }
 }

@@ -7,6 +7,7 @@ mod bus;
 mod cap;
 mod mdp;
 mod push;
+mod subscribers;
 
 use std::sync::Arc;
 
@@ -16,12 +17,15 @@ use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
 use buswire_simplepush::SimplePush;
 
+pub(crate) use subscribers::Subscribers;
+
 /// Opens the sinks of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Sinks {
     pub(crate) buses: Buses,
     pub(crate) broker: BrokerHandle,
     pub(crate) push: SimplePush,
+    pub(crate) subscribers: Subscribers,
     pub(crate) caps: CapServer,
     pub(crate) http: reqwest::Client,
     /// What the URLs of our own capabilities begin with: `https://host/cap/`.
@@ -43,11 +47,7 @@ impl OpenSink for Sinks {
             SinkUri::PushEndpoint(endpoint) => {
                 Arc::new(push::PushSink::new(self.push.clone(), endpoint.clone()))
             }
-            SinkUri::PushSubscribers => {
-                return Err(RouteProblem::SinkUnavailable(
-                    "push:subscribers is not served yet; name an endpoint".into(),
-                ));
-            }
+            SinkUri::PushSubscribers => Arc::new(self.subscribers.clone()),
             SinkUri::Cap(url) => match url.expose().strip_prefix(&*self.own_caps) {
                 Some(id) => Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)),
                 None => Arc::new(cap::HttpCapSink::new(self.http.clone(), url.clone())),

@@ -78,10 +78,12 @@ async fn reflection_names_every_service() {
             "buswire.admin.v1.CapabilityService",
             "buswire.admin.v1.ClientService",
             "buswire.admin.v1.GrantService",
+            "buswire.admin.v1.InboundService",
             "buswire.admin.v1.MessageService",
             "buswire.admin.v1.OwnerService",
             "buswire.admin.v1.PushService",
             "buswire.admin.v1.RouteService",
+            "buswire.admin.v1.SubscriptionService",
             "buswire.admin.v1.SystemService",
             "buswire.admin.v1.UserService",
         ]

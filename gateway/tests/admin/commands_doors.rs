@@ -137,21 +137,6 @@ async fn owners_and_users_are_kept() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_notified() {
-    let server = Server::start().await;
-    let endpoint = "https://gateway.example/update/t";
-    assert_eq!(run(&server, &["push", "notify", endpoint, "--version", "7"]).await.unwrap(), "7\n");
-    assert_eq!(
-        run(&server, &["push", "notify", endpoint, "--output", "json"]).await.unwrap(),
-        "{\"version\":4711}\n"
-    );
-    assert_eq!(
-        run(&server, &["push", "notify", "https://x.example/"]).await.unwrap_err(),
-        "buswire: the endpoint is not one of this gateway's\n"
-    );
-}
-
-#[tokio::test]
 async fn services_are_listed_and_called() {
     let server = Server::start().await;
     assert_eq!(

@@ -214,6 +214,7 @@ async fn an_endpoint_is_notified() {
     let notify = |version| v1::NotifyRequest {
         endpoint: "https://gateway.example/update/t".into(),
         version,
+        ..Default::default()
     };
     assert_eq!(client.notify(notify(Some(7))).await.unwrap().into_inner().version, 7);
     assert_eq!(client.notify(notify(None)).await.unwrap().into_inner().version, 4711);
@@ -222,7 +223,8 @@ async fn an_endpoint_is_notified() {
         let refused = client.notify(notify(Some(version))).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
-    let stranger = v1::NotifyRequest { endpoint: "https://x.example/".into(), version: None };
+    let stranger =
+        v1::NotifyRequest { endpoint: "https://x.example/".into(), ..Default::default() };
     assert_eq!(client.notify(stranger).await.unwrap_err().code(), Code::InvalidArgument);
 }
 

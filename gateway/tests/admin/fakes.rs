@@ -10,8 +10,8 @@ use buswire::admin::ports::{
     AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState, CapabilityView,
     ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability,
     ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest,
-    Permission, Ports, PushAdmin, RetryView, Revoked, RouteAdmin, RouteState, RouteView,
-    SystemAdmin, SystemView, UserAdmin, UserView,
+    Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState, RouteView, SystemAdmin,
+    SystemView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -19,11 +19,11 @@ use buswire_mdp::{
     },
     wire::{Shape, Version as MdpVersion},
 };
-use buswire_message::{BusName, Secret, Timestamp, Version};
+use buswire_message::{BusName, Secret, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-const AT: Timestamp = Timestamp::from_millis(1_709_993_121_000);
+pub(crate) const AT: Timestamp = Timestamp::from_millis(1_709_993_121_000);
 
 #[derive(Default)]
 struct Memory {
@@ -85,7 +85,7 @@ fn worker(id: u64, state: WorkerState) -> WorkerInfo {
     }
 }
 
-fn done<T: Send + 'static>(
+pub(crate) fn done<T: Send + 'static>(
     value: Result<T, AdminError>,
 ) -> BoxFuture<'static, Result<T, AdminError>> {
     Box::pin(std::future::ready(value))
@@ -106,6 +106,8 @@ impl Fake {
             grants: Some(fake.clone()),
             users: Some(fake.clone()),
             push: Some(fake.clone()),
+            subscriptions: Some(fake.clone()),
+            inbounds: Some(fake.clone()),
             broker: Some(fake.clone()),
             system: Some(fake),
             ..Ports::default()
@@ -370,20 +372,6 @@ impl UserAdmin for Fake {
         let mut memory = self.memory();
         memory.users.entry(user.to_owned()).or_default().insert(bus.clone(), permissions);
         done(Ok(()))
-    }
-}
-
-impl PushAdmin for Fake {
-    fn notify(
-        &self,
-        endpoint: Secret<String>,
-        version: Option<Version>,
-    ) -> BoxFuture<'_, Result<Version, AdminError>> {
-        if !endpoint.expose().starts_with("https://gateway.example/update/") {
-            let text = "the endpoint is not one of this gateway's";
-            return done(Err(AdminError::Invalid(text.into())));
-        }
-        done(Ok(version.unwrap_or_else(|| Version::new(4711).unwrap())))
     }
 }
 

@@ -63,6 +63,11 @@ impl Bounds {
         self.types.as_ref().is_none_or(|types| types.contains(message_type))
     }
 
+    /// Whether a message of this channel and type is within the limits.
+    pub fn admits(&self, channel: &str, message_type: &str) -> bool {
+        self.admits_channel(channel) && self.admits_type(message_type)
+    }
+
     /// The channels, if they are limited.
     pub const fn channels(&self) -> Option<&NameSet> {
         self.channels.as_ref()

@@ -9,6 +9,7 @@ mod grant;
 mod grantor;
 mod invoke;
 mod live;
+mod standing;
 mod watch;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use admin::{AdminError, GrantInfo, GrantPage, GrantState, Revoked};
 pub use grant::{GrantError, Granted};
+pub use standing::Standing;
 
 use crate::{
     config::Config,

@@ -13,13 +13,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
-use buswire_message::Version;
+use buswire_message::{TooOften, Version};
 use buswire_store::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
     config::{Config, Cors, Presence},
-    limiter::TooOften,
     service::{Availability, NotifyError, SimplePush, Status, UserAgentPresence},
     upgrade::{retry_after, source},
 };
@@ -109,6 +108,9 @@ impl Fields {
 /// Endpoints that are not channels, such as one that publishes to a bus. They are served under the
 /// same path, so that an application server can't tell them apart.
 pub trait ForeignEndpoints: Send + Sync + fmt::Debug {
+    /// Whether there is an endpoint of this token, whose holder may be told what is wrong with a PUT.
+    fn knows<'a>(&'a self, token: &'a str) -> BoxFuture<'a, bool>;
+
     /// Takes a PUT with a token that is none of SimplePush's: its version, unless the endpoint is to
     /// choose one, and its `data`. `None` if there is no such endpoint. Success promises that what
     /// was taken is on stable storage.
@@ -207,7 +209,11 @@ async fn put_foreign(
     token: &str,
     asked: Result<Asked, EndpointError>,
 ) -> Result<UserAgentPresence, EndpointError> {
-    let asked = asked.map_err(|_| EndpointError::Token)?;
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(fault) if foreign.knows(token).await => return Err(fault),
+        Err(_) => return Err(EndpointError::Token),
+    };
     let answer = foreign.put(token, asked.version, asked.data.as_deref()).await;
     answer.ok_or(EndpointError::Token)??;
     Ok(UserAgentPresence::Connected)

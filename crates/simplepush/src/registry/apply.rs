@@ -89,6 +89,7 @@ impl Registry {
             }
             let outcome = self.commit_listed(batch, Ack::Safe, uaid.key(), entry, now).await?;
             if let Outcome::Committed(_) = outcome {
+                self.tell_ended(uaid.key(), &plan.removed, now);
                 return Ok(plan.done);
             }
         }

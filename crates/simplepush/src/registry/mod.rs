@@ -42,6 +42,7 @@ use buswire_store::{
     Ack, Batch, Direction, Epoch, Expectation, Key, KeyRange, Operation, Outcome, Partition,
     Revision, Row, RowValue, Store, StoreError,
 };
+use tokio::sync::broadcast;
 
 use self::{
     directory::Entry,
@@ -58,11 +59,14 @@ use crate::{
     config::Config,
     connection::{Command, Loaded, PendingVersion, Reply, UserAgent},
     id::{ChannelId, Uaid, UserAgentId},
+    service::EndedChannel,
     wakeup::WakePlace,
 };
 
 /// How often a change that others got ahead of is tried again.
 const ATTEMPTS_MAX: usize = 16;
+/// Ended channels that wait for each receiver.
+const ENDED_MAX: usize = 1024;
 /// Rows that are read at once.
 const SCAN_LIMIT: usize = 1024;
 
@@ -75,6 +79,7 @@ pub(crate) struct Registry {
     gateway: GatewayId,
     /// The store's epoch as of the last look; records of an older one can't be relied on.
     epoch: AtomicU64,
+    ended: broadcast::Sender<EndedChannel>,
 }
 
 /// Why the registry did not do what it was asked; detail is in the log.
@@ -112,7 +117,21 @@ impl Registry {
         gateway: GatewayId,
     ) -> Self {
         let epoch = AtomicU64::new(store.status().epoch.0);
-        Self { store, clock, config, gateway, epoch }
+        let (ended, _) = broadcast::channel(ENDED_MAX);
+        Self { store, clock, config, gateway, epoch, ended }
+    }
+
+    /// The channels that end from now on.
+    pub(crate) fn ended_channels(&self) -> broadcast::Receiver<EndedChannel> {
+        self.ended.subscribe()
+    }
+
+    /// Tells whoever wants to know that channels have ended.
+    fn tell_ended(&self, user_agent: UserAgentId, channels: &[ChannelId], at: Timestamp) {
+        for &channel in channels {
+            // Without receivers nobody wants to know.
+            let _told = self.ended.send(EndedChannel { user_agent, channel, at });
+        }
     }
 
     /// Looks whether the store may have lost writes since the last look (§11.3). After `true` every
@@ -264,6 +283,7 @@ impl Registry {
             let outcome =
                 self.commit_listed(batch, Ack::Accepted, user_agent, Entry::Gone, now).await?;
             if let Outcome::Committed(_) = outcome {
+                self.tell_ended(user_agent, &stored.record.channels, now);
                 return Ok(true);
             }
         }
@@ -306,7 +326,10 @@ impl Registry {
         }
         let entry = Entry::after(&record);
         Ok(match self.commit_listed(batch, Ack::Accepted, uaid.key(), entry, now).await? {
-            Outcome::Committed(_) => Reply::Done,
+            Outcome::Committed(_) => {
+                self.tell_ended(uaid.key(), channels, now);
+                Reply::Done
+            }
             Outcome::Conflict(_) => Reply::Conflict,
         })
     }

@@ -119,6 +119,15 @@ impl Registry {
         Err(RegistryError::Contention.into())
     }
 
+    /// Whether a channel is registered; [`PublishError::Gone`] if it is not.
+    pub(crate) async fn check(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+    ) -> Result<(), PublishError> {
+        self.find(&user_agent.partition()?, channel, self.now()).await.map(|_| ())
+    }
+
     /// The revision of the record that holds the channel.
     async fn find(
         &self,

@@ -15,6 +15,7 @@ pub(super) mod buses;
 pub(super) mod capabilities;
 pub(super) mod messages;
 pub(super) mod people;
+pub(super) mod push;
 pub(super) mod routes;
 
 /// The most items of a page, unless fewer are asked for.

@@ -22,7 +22,10 @@ pub use people::{
     BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
     NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
 };
-pub use push::PushAdmin;
+pub use push::{
+    AgentView, CreatedInbound, InboundAdmin, InboundView, NewInbound, PushAdmin, PushChannelView,
+    PushStatusView, PushTarget, SubscriptionAdmin, SubscriptionView,
+};
 pub use routes::{NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
 pub use system::{ListenerView, SystemAdmin, SystemView};
 
@@ -45,6 +48,10 @@ pub struct Ports {
     pub users: Option<Arc<dyn UserAdmin>>,
     /// The endpoints of SimplePush.
     pub push: Option<Arc<dyn PushAdmin>>,
+    /// The subscriptions of push endpoints.
+    pub subscriptions: Option<Arc<dyn SubscriptionAdmin>>,
+    /// The inbound endpoints.
+    pub inbounds: Option<Arc<dyn InboundAdmin>>,
     /// The Majordomo broker.
     pub broker: Option<Arc<dyn BrokerAdmin>>,
     /// The gateway itself.

@@ -11,10 +11,12 @@ mod buses;
 mod capabilities;
 mod clients;
 mod grants;
+mod inbound;
 mod messages;
 mod owners;
 mod push;
 mod routes;
+mod subscriptions;
 mod system;
 mod users;
 

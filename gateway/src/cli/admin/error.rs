@@ -62,6 +62,11 @@ pub enum CliError {
         "a capability is named by its handle, not by its URL; `buswire cap list` shows handles"
     )]
     HandleExpected,
+    /// An inbound endpoint was named by its URL.
+    #[error(
+        "an inbound endpoint is named by its id, not by its URL; `buswire push inbound list` shows ids"
+    )]
+    IdExpected,
     /// There is nothing of this name.
     #[error("there is no {what} {name}")]
     Missing {

@@ -15,6 +15,7 @@ mod connection;
 mod duration;
 mod error;
 pub mod grant;
+pub mod inbound;
 pub mod message;
 mod output;
 pub mod owner;
@@ -48,7 +49,7 @@ pub enum AdminCommand {
     Message(Group<message::MessageCommand>),
     /// Grants, lists and revokes capabilities
     Cap(Group<cap::CapCommand>),
-    /// Notifies SimplePush endpoints
+    /// Shows, notifies and drops user agents of SimplePush
     Push(Group<push::PushCommand>),
     /// Lists, pauses, resumes and calls services of the Majordomo broker
     Service(Group<service::ServiceCommand>),

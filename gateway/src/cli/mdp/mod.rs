@@ -20,7 +20,7 @@ use tokio::{
 
 pub use self::{
     at::{Asking, At, Keys, ProtocolVersion},
-    broker::{Addresses, BrokerArgs, BrokerCurve, Duplicates, Partials, Tunables},
+    broker::{Addresses, BrokerArgs, BrokerCurve, Duplicates, ExtraDialect, Partials, Tunables},
     cmd_service::CmdServiceArgs,
     keygen::KeygenArgs,
     mmi::MmiArgs,

@@ -14,11 +14,11 @@ use tokio::{
 
 use crate::http::Connection;
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-async fn listener() -> TcpListener {
+pub(crate) async fn listener() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     listener
@@ -26,10 +26,13 @@ async fn listener() -> TcpListener {
 
 const DONE: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
 
-/// Takes posts, appends their bodies to a file, and answers after the `fdatasync` that covers them.
-pub(crate) fn posts(file: &str) {
+/// Something to be written, and who waits for it.
+pub(crate) type Write = (Vec<u8>, oneshot::Sender<()>);
+
+/// A file to which whatever waits is appended; one `fdatasync` covers it, then all are told.
+pub(crate) fn disk(file: &str) -> mpsc::Sender<Write> {
     let mut file = File::create(file).unwrap();
-    let (queue, mut waiting) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(4096);
+    let (queue, mut waiting) = mpsc::channel::<Write>(4096);
     std::thread::spawn(move || {
         while let Some(first) = waiting.blocking_recv() {
             let mut batch = vec![first];
@@ -44,6 +47,12 @@ pub(crate) fn posts(file: &str) {
             }
         }
     });
+    queue
+}
+
+/// Takes posts, appends their bodies to a file, and answers after the `fdatasync` that covers them.
+pub(crate) fn posts(file: &str) {
+    let queue = disk(file);
     runtime().block_on(async {
         let listener = listener().await;
         loop {

@@ -34,6 +34,11 @@ impl Connection {
         Self { stream, buffer: Vec::with_capacity(4096) }
     }
 
+    /// The stream, when it is to carry something else from here on.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }

@@ -11,6 +11,8 @@
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a tool for developers: it stops where something is wrong, and measures real time"
 )]
 
@@ -21,6 +23,7 @@ mod mdp;
 mod poll;
 mod posts;
 mod process;
+mod push;
 mod reads;
 mod stats;
 mod waiters;
@@ -37,6 +40,9 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
             worker one request at a time, and nats-server if it is installed; all of bodies of
             64 B and 1 KiB, 1 and 4 workers, 1 and 1000 in flight, or those that
             [--body N] [--workers N] [--in-flight N] name
+  push      from PUT to WebSocket frame, flat out and at rising rates, beside a bare holder of
+            sockets, one with a durable write, and nginx with nchan if it is installed;
+            [--connects N]: connections a second; [--idle N]: memory of idle connections
   waiters   memory of a read that waits, beyond its connection
   process   time to be ready, memory at rest, size of the binary
 ";
@@ -49,9 +55,11 @@ fn main() {
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
         ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
+        ["push", rest @ ..] => push::measure(rest),
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
         ["process", rest @ ..] => process::measure(&Plan::parse(rest, 1)),
         ["floor", "posts", file] => floors::posts(file),
+        ["floor", "push", rest @ ..] => push::floor(rest.first().copied()),
         ["floor", "poll"] => floors::poll(),
         ["floor", "reads"] => floors::reads(),
         ["floor", "turns"] => floors::turns(),
