@@ -115,6 +115,7 @@ fn without_tls_each_family_refuses_in_its_own_style() {
     for (path, body) in [
         ("/v2/token", r#"{"error":"Connection must be made over https"}"#),
         ("/v1.2/bus/b", r#"{"ERR_MSG":"Connection must be made over https"}"#),
+        ("/v2/provision/bus/list", r#"{"ERR_MSG":"Connection must be made over https"}"#),
         ("/bus/b", r#"{"ERR_MSG":"Connection must be made over https"}"#),
         ("/cap/x", r#"{"error":{"status":403,"message":"forbidden"}}"#),
         ("/console/", r#"{"error":"Connection must be made over https"}"#),
@@ -135,7 +136,10 @@ fn only_a_trusted_proxy_may_say_https() {
     assert!(open.exchange("http", request).starts_with("HTTP/1.1 403 "));
     open.terminate();
     let behind = Gateway::start(&["http.require_tls=true", "http.trusted_proxies=127.0.0.0/8"]);
-    assert!(behind.exchange("http", request).starts_with("HTTP/1.1 400 "));
+    let answer = behind.exchange("http", request);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    // Rule: backplane §17 row 38 — what came over https is not to be asked for without it
+    assert!(answer.contains("strict-transport-security: max-age=31536000\r\n"), "{answer}");
     assert!(behind.get("http", "/v2/token").starts_with("HTTP/1.1 403 "));
     behind.terminate();
 }

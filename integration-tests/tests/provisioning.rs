@@ -23,6 +23,7 @@ fn published_tooling_provisions_a_client_that_gets_a_token() {
     let done = |name: &str| (200, json!({ name: "BACKPLANE_UPDATE_SUCCESS" }));
     let owner = json!({"configs": [{"USER": "shop", "PWDHASH": "paper-and-ink"}]});
     // Rule: backplane §13.7 — the administrator is made without the network; bpadmin is its name too
+    // Rule: backplane §11.4 — administrators register clients and grant buses by hand
     for admin in ["admin", "bpadmin"] {
         let answer = provision(&gateway, "/v2/provision/user/update", admin, owner.clone());
         assert_eq!(answer, done("shop"));

@@ -88,6 +88,11 @@ fn text(answer: &Answer, name: &str) -> String {
 
 #[tokio::test]
 async fn e38_to_e42_the_worked_examples() {
+    // Rule: backplane E38 — request without sign-in, byte for byte but for what is minted
+    // Rule: backplane E39 — sign-in, byte for byte but for what is minted
+    // Rule: backplane E40 — decision, byte for byte but for what is minted
+    // Rule: backplane E41 — exchange, byte for byte but for what is minted
+    // Rule: backplane E42 — the same code again, byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §11.1 — without a sign-in the request is kept for 1200 s under a random key
     let e38 = door.send(&format!("GET {ASKED} HTTP/1.1\nHost: bp.example.net\n\n")).await;

@@ -39,6 +39,7 @@ const LOGIN: &str = concat!(
 
 #[tokio::test]
 async fn e1_new_channel_padded() {
+    // Rule: backplane E1 — new channel, padded, byte for byte but for what is minted
     let door = Door::start().await;
     let target = "/v1.2/bus/gazette.example/channel/new?callback=Backplane.finishInit&rnd=0.5512";
     // Rule: backplane §6.3 — channel/new answers a JSON string holding a new channel name
@@ -60,6 +61,7 @@ async fn e1_new_channel_padded() {
 
 #[tokio::test]
 async fn e2_new_channel_bare() {
+    // Rule: backplane E2 — new channel, bare, byte for byte but for what is minted
     let door = Door::start().await;
     let request = "GET /bus/gazette.example/channel/new HTTP/1.1\nHost: bp.example.net\n\n";
     // Rule: backplane §3.1 — /bus/… is served as /v1/bus/…
@@ -74,6 +76,9 @@ async fn e2_new_channel_bare() {
 
 #[tokio::test]
 async fn e3_to_e5_post_and_poll() {
+    // Rule: backplane E3 — post two messages, byte for byte but for what is minted
+    // Rule: backplane E4 — first poll (browser), byte for byte but for what is minted
+    // Rule: backplane E5 — next poll, nothing new, byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §6.7 — a post is a list of messages and answers 200 with an empty body
     post_two(&door).await;
@@ -111,6 +116,7 @@ async fn e3_to_e5_post_and_poll() {
 
 #[tokio::test]
 async fn e6_sticky_only_with_expire() {
+    // Rule: backplane E6 — sticky only, version 1.3 (shows `expire`), byte for byte but for what is minted
     let door = Door::start().await;
     post_two(&door).await;
     let target = format!("/v1.3/bus/gazette.example/channel/{CHANNEL}?sticky=true");
@@ -135,6 +141,7 @@ async fn e6_sticky_only_with_expire() {
 
 #[tokio::test]
 async fn e7_whole_bus_since_the_first_message() {
+    // Rule: backplane E7 — whole bus since E3's first message, byte for byte but for what is minted
     let door = Door::start().await;
     post_two(&door).await;
     let target = format!("/v1.2/bus/gazette.example/channel/{CHANNEL}");
@@ -162,6 +169,7 @@ async fn e7_whole_bus_since_the_first_message() {
 
 #[tokio::test]
 async fn e8_wrong_password() {
+    // Rule: backplane E8 — wrong password, byte for byte but for what is minted
     let door = Door::start().await;
     let request = concat!(
         "GET /v1.2/bus/gazette.example HTTP/1.1\nHost: bp.example.net\n",
@@ -180,6 +188,7 @@ async fn e8_wrong_password() {
 
 #[tokio::test]
 async fn e9_message_without_source() {
+    // Rule: backplane E9 — message without source, byte for byte but for what is minted
     let door = Door::start().await;
     let request = concat!(
         "POST /v1.2/bus/gazette.example/channel/5b0f4c1e9a7d42e8b3c6d1f0a2947e58 HTTP/1.1\n",
@@ -199,6 +208,7 @@ async fn e9_message_without_source() {
 
 #[tokio::test]
 async fn e10_malformed_callback() {
+    // Rule: backplane E10 — malformed callback, byte for byte but for what is minted
     let door = Door::start().await;
     let target = format!("/v1.2/bus/gazette.example/channel/{CHANNEL}?callback=a%28b%29");
     // Rule: backplane §3.5 — a malformed callback is answered 400, never padded

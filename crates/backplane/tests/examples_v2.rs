@@ -60,6 +60,7 @@ async fn post_login(door: &Door, visit: &Visit, token: &str) {
 
 #[tokio::test]
 async fn e18_anonymous_token() {
+    // Rule: backplane E18 — anonymous token, byte for byte but for what is minted
     let door = Door::start().await;
     let target = "/v2/token?callback=Backplane.finishInit&bus=gazette.example&rnd=0.77";
     // Rule: backplane §9.3 — a token response has exactly five members in this order
@@ -85,6 +86,7 @@ async fn e18_anonymous_token() {
 
 #[tokio::test]
 async fn e19_anonymous_token_with_filters() {
+    // Rule: backplane E19 — anonymous token with filters, byte for byte but for what is minted
     let door = Door::start().await;
     let target = concat!(
         "/v2/token?callback=f&bus=gazette.example",
@@ -103,6 +105,7 @@ async fn e19_anonymous_token_with_filters() {
 
 #[tokio::test]
 async fn e20_unknown_bus() {
+    // Rule: backplane E20 — unknown bus (padded error), byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §3.5 — padded errors are HTTP 200 and carry error and error_description
     door.send(&get("/v2/token?callback=f&bus=unknown.example")).await.expect(concat!(
@@ -115,6 +118,7 @@ async fn e20_unknown_bus() {
 
 #[tokio::test]
 async fn e21_no_callback() {
+    // Rule: backplane E21 — no callback, byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §10.1 — callback is required on anonymous token requests
     // Rule: backplane §16 row 4 — callback is required for anonymous tokens only
@@ -128,6 +132,8 @@ async fn e21_no_callback() {
 
 #[tokio::test]
 async fn e22_e23_anonymous_refresh_works_once() {
+    // Rule: backplane E22 — anonymous refresh, byte for byte but for what is minted
+    // Rule: backplane E23 — the same refresh token again, byte for byte but for what is minted
     let door = Door::start().await;
     let visit = door.visit().await;
     let target = format!(
@@ -159,6 +165,7 @@ async fn e22_e23_anonymous_refresh_works_once() {
 
 #[tokio::test]
 async fn e24_client_credentials() {
+    // Rule: backplane E24 — client credentials, byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §8.5 — without bus entries, all granted buses are given
     let minted = token_request(&door, 29, "grant_type=client_credentials").await.expect(concat!(
@@ -175,6 +182,7 @@ async fn e24_client_credentials() {
 
 #[tokio::test]
 async fn e25_unauthorised_bus() {
+    // Rule: backplane E25 — unauthorised bus, byte for byte but for what is minted
     let door = Door::start().await;
     let form = "grant_type=client_credentials&scope=bus%3Agazette.example+bus%3Aother.example";
     // Rule: backplane §8.5 — a bus that is not granted fails the whole request
@@ -191,6 +199,7 @@ async fn e25_unauthorised_bus() {
 
 #[tokio::test]
 async fn e26_credentials_in_the_body() {
+    // Rule: backplane E26 — credentials in the body, byte for byte but for what is minted
     let door = Door::start().await;
     let request = concat!(
         "POST /v2/token HTTP/1.1\nHost: bp.example.net\n",
@@ -211,6 +220,7 @@ async fn e26_credentials_in_the_body() {
 
 #[tokio::test]
 async fn e27_privileged_refresh_narrowed() {
+    // Rule: backplane E27 — privileged refresh, narrowed, byte for byte but for what is minted
     let door = Door::start().await;
     let (access, refresh) = door.client_tokens().await;
     let form =
@@ -237,6 +247,10 @@ async fn e27_privileged_refresh_narrowed() {
 
 #[tokio::test]
 async fn e28_to_e31_post_poll_and_read() {
+    // Rule: backplane E28 — post, byte for byte but for what is minted
+    // Rule: backplane E29 — browser poll: header only, byte for byte but for what is minted
+    // Rule: backplane E30 — back end reads the payload, byte for byte but for what is minted
+    // Rule: backplane E31 — long poll that ends empty, byte for byte but for what is minted
     let door = Door::start().await;
     let visit = door.visit().await;
     let (token, _) = door.client_tokens().await;
@@ -303,6 +317,7 @@ async fn e28_to_e31_post_poll_and_read() {
 
 #[tokio::test]
 async fn e32_privileged_token_in_the_query() {
+    // Rule: backplane E32 — privileged token in the query, byte for byte but for what is minted
     let door = Door::start().await;
     let (token, _) = door.client_tokens().await;
     let target = format!("/v2/messages?access_token={token}");
@@ -318,6 +333,7 @@ async fn e32_privileged_token_in_the_query() {
 
 #[tokio::test]
 async fn e33_invented_token_padded() {
+    // Rule: backplane E33 — revoked or invented token, padded, byte for byte but for what is minted
     let door = Door::start().await;
     let target = "/v2/messages?callback=Backplane.response&access_token=null&block=0";
     // Rule: backplane §9.4 — access_token=null is an invalid token
@@ -332,6 +348,7 @@ async fn e33_invented_token_padded() {
 
 #[tokio::test]
 async fn e34_anonymous_token_may_not_post() {
+    // Rule: backplane E34 — anonymous token may not post, byte for byte but for what is minted
     let door = Door::start().await;
     let visit = door.visit().await;
     let body = format!(
@@ -349,6 +366,7 @@ async fn e34_anonymous_token_may_not_post() {
 
 #[tokio::test]
 async fn e35_wrong_bus_for_the_channel() {
+    // Rule: backplane E35 — wrong bus for the channel, byte for byte but for what is minted
     let door = Door::start().await;
     support::put_bus(&door.backplane, "other.example", buswire_message::Retention::default()).await;
     let (visit, (token, _)) = (door.visit().await, door.client_tokens().await);
@@ -367,6 +385,7 @@ async fn e35_wrong_bus_for_the_channel() {
 
 #[tokio::test]
 async fn e36_forbidden_field() {
+    // Rule: backplane E36 — forbidden field, byte for byte but for what is minted
     let door = Door::start().await;
     let (visit, (token, _)) = (door.visit().await, door.client_tokens().await);
     let body = format!(
@@ -386,6 +405,7 @@ async fn e36_forbidden_field() {
 
 #[tokio::test]
 async fn e37_unknown_message() {
+    // Rule: backplane E37 — unknown message, byte for byte but for what is minted
     let door = Door::start().await;
     let (token, _) = door.client_tokens().await;
     let target = "/v2/message/2024-01-01T00:00:00.000Z-AAAAAAAAAA";

@@ -44,6 +44,13 @@ fn ok(length: usize, body: &str) -> String {
 
 #[tokio::test]
 async fn e11_to_e17_the_worked_examples() {
+    // Rule: backplane E11 — bus owner, byte for byte but for what is minted
+    // Rule: backplane E12 — buses, one bad, byte for byte but for what is minted
+    // Rule: backplane E13 — client, byte for byte but for what is minted
+    // Rule: backplane E14 — grant, byte for byte but for what is minted
+    // Rule: backplane E15 — list grants, byte for byte but for what is minted
+    // Rule: backplane E16 — list buses, one unknown, byte for byte but for what is minted
+    // Rule: backplane E17 — wrong administrator secret, byte for byte but for what is minted
     let door = Door::start().await;
     // Rule: backplane §13.3 — an update creates or replaces and says BACKPLANE_UPDATE_SUCCESS
     let body = r#"{"admin":"bpadmin","secret":"copper-lantern","configs":[{"USER":"gazette-owner","PWDHASH":"paper-and-ink"}]}"#;

@@ -41,6 +41,8 @@ async fn five_endpoints_are_padded_and_no_other() {
         assert!(answer.body.starts_with("f(") && answer.body.ends_with(");"), "{target}");
         // Rule: backplane §17 row 2 — a padded answer tells no other site where it came from
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{target}");
+        // Rule: backplane §3.6 — API answers are not cached, padded ones send no referrer
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{target}");
         // Rule: backplane §17 row 5 — no answer is taken for another type
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
     }

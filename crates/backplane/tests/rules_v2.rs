@@ -324,6 +324,7 @@ async fn a_channel_lives_as_long_as_its_messages() {
     door.advance(Duration::from_secs(599));
     assert_eq!(post(&door, &token, &visit, "sticky", r#","sticky":true"#).await.status, 201);
     // Rule: backplane §7.3 — a sticky message extends it to that message's expiry and 3600 s
+    // Rule: backplane §10.6 — a sticky message extends the life of its channel, and nothing else does
     door.advance(Duration::from_secs(28_800 + 3599));
     let refresh = format!("/v2/token?callback=f&refresh_token={}", visit.refresh);
     let again = Visit::read(&door.get(&refresh).await);

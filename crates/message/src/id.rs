@@ -238,6 +238,7 @@ mod tests {
     #[test]
     fn since_takes_ids_of_other_servers() {
         // Rule: backplane §19.3 — since compares ids as text, byte by byte
+        // Rule: backplane §4.3 — ids have one width, and their order as text is the order of the bus
         let cases = [
             ("1970-01-01T00:00:00.000Z-0000000000", Cursor::Start),
             ("2024-03-09T14:05:21.337Z-q8Zt0LxV2m", {

@@ -140,9 +140,12 @@ enum Family {
 
 impl Family {
     fn of(path: &str) -> Self {
-        match segments(path).next() {
+        let mut segments = segments(path);
+        match segments.next() {
             Some("bus") => Self::BackplaneOne,
             Some(first) if is_one_x(first) => Self::BackplaneOne,
+            // Provisioning has one style in both generations (Backplane §13.1).
+            Some("v2") if segments.next() == Some("provision") => Self::BackplaneOne,
             Some("v2") => Self::BackplaneTwo,
             Some("cap" | "belay") => Self::Belay,
             _ => Self::Other,

@@ -197,6 +197,7 @@ mod tests {
         let locator = Locator::mint(&entropy);
         for kind in TokenKind::ALL {
             // Rule: backplane §9.1 — a token is its prefix and 30 random characters of 0-9A-Za-z
+            // Rule: backplane §4.5 — tokens and codes are as §9.1 says
             let token = mint(kind, &locator, &entropy);
             assert_eq!(token.expose().len(), 32);
             let text = TokenText::parse(token.expose()).unwrap();
