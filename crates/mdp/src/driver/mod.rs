@@ -64,7 +64,10 @@ impl Broker {
             .name("mdp-broker".to_owned())
             .spawn(move || thread.run())
             .map_err(StartError::Thread)?;
-        tracing::info!(?endpoints, "broker started");
+        let (clients, workers) = (&endpoints.clients, &endpoints.workers);
+        // One socket serves both where workers have no endpoints of their own.
+        let workers = Some(workers).filter(|workers| *workers != clients);
+        tracing::info!(?clients, workers = workers.map(tracing::field::debug), "broker started");
         let shared = Shared::new(sender, endpoints, registered, WakeOnDrop(waker));
         Ok(BrokerHandle::new(shared))
     }

@@ -64,9 +64,13 @@ impl Delivery {
     }
 
     /// Takes what the store holds as pending if this connection does not know of it.
+    ///
+    /// At one revision the store is right: a PUT here that was not greater than one elsewhere has the
+    /// revision of a row that holds the greater one.
     pub(super) fn compare(&mut self, pending: &PendingVersion) {
-        let is_news =
-            |known: &Unacked| known.version != pending.version && known.revision < pending.revision;
+        let is_news = |known: &Unacked| {
+            known.version != pending.version && known.revision <= pending.revision
+        };
         if self.unacked.get(&pending.channel).is_none_or(is_news) {
             self.forget(pending.channel);
             self.load(pending);

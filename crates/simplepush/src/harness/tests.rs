@@ -95,3 +95,11 @@ proptest! {
         exercise(&[connected(), ops].concat());
     }
 }
+
+#[test]
+fn a_greater_version_from_elsewhere_is_shown_although_a_lesser_one_came_here() {
+    // Rule: simplepush L2 — a connected UA that reads is shown it at once, whatever the gateway
+    let put_elsewhere = [Op::Use(1), Op::Hold, Op::Put(1, 0, 0)];
+    let put_here = [Op::Use(0), Op::Put(1, 0, 1)];
+    exercise(&[connected(), put_elsewhere.to_vec(), put_here.to_vec()].concat());
+}
