@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, routing::get};
 use buswire_backplane::{
     Administrator, Backplane, Config, CreatedClient, GrantId, NewClient, NewPassword, OwnedBus,
     PasswordCost, Permission, Permissions, PublicUrl, TlsPolicy, V1Bus,
@@ -81,8 +81,11 @@ impl Door {
         let grant = set_up(&backplane, retention).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router =
-            Router::new().merge(backplane.router()).fallback(async || Backplane::unknown_url());
+        let site = backplane.clone();
+        let router = Router::new()
+            .merge(backplane.router())
+            .route("/", get(async move || site.welcome()))
+            .fallback(async || Backplane::unknown_url());
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(buses.run(shutdown.clone()));
         let (door, stop) = (backplane.clone(), shutdown.clone());

@@ -4,7 +4,6 @@
 //! Never here: the exchange of the code.
 
 mod cookies;
-mod pages;
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use buswire_message::Secret;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{
-    is_secure,
+    is_secure, pages,
     request::{self, BodyError, has_type, read_body},
     response,
 };
