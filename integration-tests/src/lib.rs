@@ -12,11 +12,15 @@
 )]
 
 mod backplane;
+mod chromium;
 mod client;
 mod gateway;
 mod wait;
+mod website;
 
 pub use backplane::{Site, Visit};
+pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary};
 pub use wait::{DEADLINE, until};
+pub use website::{Website, screenshot, text_when, value_when};

@@ -6,44 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::process::Command;
 
-use buswire_integration_tests::{DEADLINE, binary, until};
+use buswire_integration_tests::{Running, binary, chromium, screenshot, start, text_when};
 use thirtyfour::prelude::*;
-
-/// A program that prints a line with something we need. Ended when dropped, with everything that it
-/// started: it leads a process group.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        let kill = |signal| Command::new("kill").args([signal, "--", &group]).status().is_ok();
-        assert!(kill("-TERM") || std::thread::panicking(), "the group can be signalled");
-        until("the program ends", || self.0.try_wait().ok().flatten());
-    }
-}
-
-/// Starts `command` and returns it with the first line of its output that `find` takes.
-fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Running, String) {
-    let what = format!("{command:?}");
-    let mut child =
-        command.stdout(Stdio::piped()).process_group(0).spawn().unwrap_or_else(|error| {
-            panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
-        });
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let running = Running(child);
-    let found = lines.by_ref().map_while(Result::ok).find_map(|line| find(&line));
-    // Reading goes on, so that the program never waits for us.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (running, found.unwrap_or_else(|| panic!("{what} ended without saying it")))
-}
 
 fn demo() -> (Running, String) {
     let mut command = Command::new(binary());
@@ -60,62 +26,10 @@ fn demo() -> (Running, String) {
     })
 }
 
-async fn browser() -> (Running, WebDriver) {
-    let mut command = Command::new("chromedriver");
-    command.arg("--port=0");
-    let (driver, port) = start(command, |line| {
-        let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
-        Some(port.to_owned())
-    });
-    let mut capabilities = DesiredCapabilities::chrome();
-    for argument in [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1120,1000",
-    ] {
-        capabilities.add_arg(argument).unwrap();
-    }
-    let url = format!("http://127.0.0.1:{port}");
-    (driver, WebDriver::new(url, capabilities).await.expect("Chromium starts"))
-}
-
-/// The text of an element as soon as `accept` takes it.
-async fn text_when(page: &WebDriver, css: &str, accept: impl Fn(&str) -> bool) -> String {
-    let look = async {
-        loop {
-            if let Ok(element) = page.find(By::Css(css)).await
-                && let Ok(text) = element.text().await
-                && accept(&text)
-            {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    match tokio::time::timeout(DEADLINE, look).await {
-        Ok(text) => text,
-        Err(late) => panic!("{css} ({late}); the page: {:?}", page.source().await),
-    }
-}
-
-fn screenshot(name: &str) -> PathBuf {
-    let target = std::env::current_exe().unwrap();
-    let folder = target.ancestors().nth(3).unwrap().join("screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder.join(name)
-}
-
 #[tokio::test]
 async fn a_message_of_one_widget_arrives_in_the_other() {
     let (_demo, url) = demo();
-    let (_driver, page) = browser().await;
+    let (_driver, page) = chromium().await;
     page.goto(&url).await.unwrap();
 
     let send = page.query(By::Id("send")).and_enabled().first().await.unwrap();
@@ -126,16 +40,13 @@ async fn a_message_of_one_widget_arrives_in_the_other() {
     let read = text_when(&page, "#cap-result", |text| text.contains("demo/answer")).await;
     assert_eq!(read, "200: 2 messages (demo/order, demo/answer)");
     text_when(&page, ".path li.done:nth-child(5)", |text| text.contains("ms")).await;
-    page.screenshot(&screenshot("demo.png")).await.unwrap();
+    screenshot(&page, "demo.png").await;
 
     page.find(By::Id("revoke")).await.unwrap().click().await.unwrap();
     let revoked = text_when(&page, "#cap-result", |text| text.contains("404")).await;
     assert_eq!(revoked, "404 not found: this link does nothing any more.");
     let problem = page.find(By::Id("problem")).await.unwrap();
     assert!(!problem.is_displayed().await.unwrap(), "{}", problem.text().await.unwrap());
-    page.screenshot(&screenshot("demo-revoked.png")).await.unwrap();
-    let size =
-        until("the screenshot is written", || std::fs::metadata(screenshot("demo.png")).ok());
-    assert!(size.len() > 10_000, "the page shows something");
+    screenshot(&page, "demo-revoked.png").await;
     page.quit().await.unwrap();
 }

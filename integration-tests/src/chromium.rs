@@ -1,0 +1,67 @@
+//! Chromium, driven from outside.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+};
+
+use thirtyfour::{ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver};
+
+use crate::wait::until;
+
+/// A program that prints a line with something we need. Ended when dropped, with everything that it
+/// started: it leads a process group.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let kill = |signal| Command::new("kill").args([signal, "--", &group]).status().is_ok();
+        assert!(kill("-TERM") || std::thread::panicking(), "the group can be signalled");
+        until("the program ends", || self.0.try_wait().ok().flatten());
+    }
+}
+
+/// Starts `command` and returns it with the first line of its output that `find` takes.
+pub fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Running, String) {
+    let what = format!("{command:?}");
+    let mut child =
+        command.stdout(Stdio::piped()).process_group(0).spawn().unwrap_or_else(|error| {
+            panic!("{what} does not start ({error}): apt-get install chromium chromium-driver")
+        });
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let running = Running(child);
+    let found = lines.by_ref().map_while(Result::ok).find_map(|line| find(&line));
+    // Reading goes on, so that the program never waits for us.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    (running, found.unwrap_or_else(|| panic!("{what} ended without saying it")))
+}
+
+/// A browser with one window.
+pub async fn chromium() -> (Running, WebDriver) {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0");
+    let (driver, port) = start(command, |line| {
+        let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
+        Some(port.to_owned())
+    });
+    let mut capabilities = DesiredCapabilities::chrome();
+    for argument in [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1120,1000",
+    ] {
+        capabilities.add_arg(argument).expect("an argument");
+    }
+    let url = format!("http://127.0.0.1:{port}");
+    (driver, WebDriver::new(url, capabilities).await.expect("Chromium starts"))
+}
