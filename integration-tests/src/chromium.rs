@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
 };
@@ -41,8 +42,10 @@ pub fn start(mut command: Command, find: impl Fn(&str) -> Option<String>) -> (Ru
 
 /// A browser with one window.
 pub async fn chromium() -> (Running, WebDriver) {
+    // A port that chromedriver chooses for itself is free for IPv6 and may be taken for IPv4.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let mut command = Command::new("chromedriver");
-    command.arg("--port=0");
+    command.arg(format!("--port={}", free.expect("a free port").port()));
     let (driver, port) = start(command, |line| {
         let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
         Some(port.to_owned())
