@@ -324,13 +324,14 @@ async fn get(door: &Door, target: &str, head: &str) -> Answer {
 
 /// What a page writes to load a script: its address and its content's hash.
 fn tag(welcome: &str, name: &str) -> (String, String) {
-    let value = |line: &str, name: &str| {
-        let (_, rest) = line.split_once(&format!("{name}=\"")).unwrap();
+    let stem = name.strip_suffix("js").unwrap();
+    let mut codes = welcome.split("<code>");
+    let code = codes.find(|code| code.contains(&format!("/static/{stem}"))).unwrap();
+    let value = |name: &str| {
+        let (_, rest) = code.split_once(&format!("{name}=\"")).unwrap();
         rest.split('"').next().unwrap().to_owned()
     };
-    let stem = name.strip_suffix("js").unwrap();
-    let line = welcome.lines().find(|line| line.contains(&format!("/static/{stem}"))).unwrap();
-    (value(line, "src"), value(line, "integrity"))
+    (value("src"), value("integrity"))
 }
 
 #[tokio::test]
