@@ -145,6 +145,12 @@ async fn one_keeps_the_errors_of_a_subscriber_from_the_others() {
 }
 
 #[tokio::test]
+async fn one_lets_a_subscriber_leave_and_take_others_along() {
+    // Rule: backplane §14.1 — who unsubscribes hears nothing more, nor anybody of a channel that was left
+    in_node().await;
+}
+
+#[tokio::test]
 async fn one_goes_on_without_storage() {
     // Rule: backplane §14.3 — 1.x: without localStorage the memory of the page is enough
     in_node().await;
@@ -261,6 +267,18 @@ async fn two_resets_without_doubling_its_subscribers() {
 #[tokio::test]
 async fn two_lets_a_subscriber_leave_the_channel() {
     // Rule: backplane §15.1 — a local logout resets the channel: nothing more of the old one is told
+    in_node().await;
+}
+
+#[tokio::test]
+async fn two_asks_once_when_it_is_initialized_by_those_it_calls() {
+    // Rule: backplane §14.2 — 2.0: init may be called again, also by a subscriber
+    in_node().await;
+}
+
+#[tokio::test]
+async fn two_takes_the_first_of_repeated_answers() {
+    // Rule: backplane §14.4 — 2.0: a request that was repeated after a silence counts once
     in_node().await;
 }
 

@@ -49,6 +49,8 @@ test("one_is_initialized_once_and_with_its_keys", () => {
   const { library } = page;
   assert.equal(typeof library, "function");
   assert.equal(library.version, "1.2.7");
+  for (const level of ["log", "warn", "error"]) library[level]("of a widget");
+  assert.deepEqual(page.errors, ["Backplane: of a widget"]);
   assert.equal(library.subscribe(() => {}), false);
   assert.equal(library.getChannelID(), false);
   assert.equal(library.getChannelName(), false);
@@ -164,6 +166,12 @@ test("one_caches_the_last_frames_and_begins_the_next_page_with_them", () => {
   next.answer("response", [frame(4)]);
   assert.deepEqual(numbers(got), [4]);
 
+  // What a filter delivers again is stored once.
+  const again = known({ initFrameFilter: (frames) => frames }, { earlier: page });
+  again.library.subscribe(() => {});
+  again.pass(0);
+  assert.deepEqual(JSON.parse(page.storage.get("backplaneCachedMessagesIndex")).length, 3);
+
   page.now += 7 * 86400000;
   const late = known({}, { earlier: page });
   late.library.subscribe(() => {});
@@ -263,6 +271,24 @@ test("one_keeps_the_errors_of_a_subscriber_from_the_others", () => {
   assert.equal(page.errors.length, 1);
 });
 
+test("one_lets_a_subscriber_leave_and_take_others_along", () => {
+  const page = known();
+  const { library } = page;
+  let other = 0;
+  const got = [];
+  library.subscribe((message) => {
+    got.push(message.payload.n);
+    library.unsubscribe(other);
+    library.resetCookieChannel();
+  });
+  const [callback, heard] = page.listener();
+  other = library.subscribe(callback);
+  page.pass(0);
+  page.answer("response", []);
+  page.answer("response", [frame(1), frame(2)]);
+  assert.deepEqual([got, heard], [[1], []]);
+});
+
 test("one_goes_on_without_storage", () => {
   const fail = () => {
     throw new Error("forbidden");
@@ -310,6 +336,15 @@ test("one_ends_a_hint_when_every_expected_type_came", () => {
   assert.equal(page.untilAsked(), 1);
   page.answer("response", [frame(3, "c")]);
   assert.equal(page.untilAsked(), 5);
+  // What never came is forgotten with its time.
+  const [later] = listening();
+  later.library.expectMessagesWithin(10, "a");
+  later.pass(300);
+  later.answer("response", []);
+  later.library.expectMessagesWithin(60, "b");
+  later.untilAsked();
+  later.answer("response", [frame(1, "b")]);
+  assert.equal(later.untilAsked(), 5);
   // A call without types lasts to its end.
   const nonstop = hinted();
   nonstop.library.expectMessagesWithin(60);

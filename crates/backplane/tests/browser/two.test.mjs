@@ -247,6 +247,37 @@ test("two_lets_a_subscriber_leave_the_channel", () => {
   assert.deepEqual(page.asked(), [VISIT]);
 });
 
+test("two_asks_once_when_it_is_initialized_by_those_it_calls", () => {
+  const page = new Page(["backplane2.js"]);
+  page.cookies.set(COOKIE, `${ACCESS}:${CHANNEL}:${REFRESH}`);
+  const { library } = page;
+  const again = { ...OPTIONS, block: 0 };
+  library(() => {
+    library.onInit = () => {};
+    library.init(again);
+    library.subscribe(() => library.init(again));
+  });
+  library.init(again);
+  assert.deepEqual(page.asked(), [FIRST]);
+  page.answer("response", { ...answer(1, message(1)), moreMessages: true });
+  page.pass(0);
+  assert.deepEqual(page.asked(), [poll(next(1))]);
+});
+
+test("two_takes_the_first_of_repeated_answers", () => {
+  const page = new Page(["backplane2.js"]);
+  page.library.init({ ...OPTIONS, block: 0 });
+  page.pass(5);
+  assert.deepEqual(page.asked(), [VISIT, VISIT]);
+  page.answer("finishInit", tokens(ACCESS, REFRESH));
+  page.answer("finishInit", tokens(ACCESS_2, REFRESH_2, "q".repeat(32)));
+  assert.equal(page.library.getChannelName(), CHANNEL);
+  page.answer("response", refused("invalid token"));
+  page.answer("refreshTokenResponse", tokens(ACCESS_2, REFRESH_2));
+  page.answer("refreshTokenResponse", refused("invalid token"));
+  assert.equal(page.cookies.get(COOKIE), `${ACCESS_2}:${CHANNEL}:${REFRESH_2}`);
+});
+
 test("two_stores_messages_until_they_expire", () => {
   const page = known({ cacheMax: 2 });
   page.answer("response", answer(3, message(1), message(3), message(2)));
