@@ -31,6 +31,7 @@ use axum::{
 };
 use http::{Method, StatusCode, request::Parts};
 
+pub(crate) use self::scripts::welcome;
 use self::{v1::V1Error, v2_error::V2Error};
 use crate::{
     Backplane,
@@ -62,11 +63,6 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         }
     }
     router.with_state(state)
-}
-
-/// The page at the root of the host (Backplane §13.10).
-pub(crate) fn welcome(state: &State) -> Response {
-    scripts::welcome(state)
 }
 
 /// What is answered to a path that nobody serves (Backplane §3.8).
@@ -133,14 +129,15 @@ fn endpoint<'a>(state: &State, path: &'a str) -> Endpoint<'a> {
 
 fn served(endpoint: Endpoint<'_>, generations: Generations) -> Endpoint<'_> {
     let family = endpoint.family();
-    let (has_one, has_two) =
-        (generations != Generations::TwoOnly, generations != Generations::OneOnly);
-    let is_served = match (&endpoint, family) {
-        (Endpoint::Script(Script::Two, _), _) | (_, Family::Two) => has_two,
-        (Endpoint::Script(Script::One | Script::IdentityServices, _), _) | (_, Family::One) => {
-            has_one
-        }
-        (_, Family::Other) => true,
+    let generation = match endpoint {
+        Endpoint::Script(Script::One | Script::IdentityServices, _) => Family::One,
+        Endpoint::Script(Script::Two, _) => Family::Two,
+        _ => family,
+    };
+    let is_served = match generation {
+        Family::One => generations != Generations::TwoOnly,
+        Family::Two => generations != Generations::OneOnly,
+        Family::Other => true,
     };
     if is_served { endpoint } else { Endpoint::Unknown(family) }
 }

@@ -23,18 +23,16 @@ pub(crate) fn script(headers: &HeaderMap, script: Script, name: ScriptName) -> R
     // Base64 is visible ASCII.
     let tag = HeaderValue::from_str(&format!("\"{}\"", script.integrity()));
     let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-    let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let has_it = known.filter_map(|known| known.to_str().ok()).any(|known| {
-        let tags = known.split(',').map(|known| known.trim().trim_start_matches("W/"));
-        tags.into_iter().any(|known| known == "*" || known.as_bytes() == tag.as_bytes())
-    });
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    let mut tags = known.flat_map(|line| line.split(',')).map(str::trim);
+    let has_it = tags.any(|known| known == "*" || known.trim_start_matches("W/") == tag);
     if has_it {
         return response::not_modified(caching, tag);
     }
     response::script(script.source(), caching, tag)
 }
 
-/// The page at `/`.
+/// The page at the root of the host (Backplane §13.10).
 pub(crate) fn welcome(state: &State) -> Response {
     let is_served = |script: &Script| {
         let endpoint = Endpoint::Script(*script, ScriptName::Plain);

@@ -95,7 +95,7 @@ impl<'a> Endpoint<'a> {
     fn script(first: &str, rest: &[Cow<'a, str>]) -> Option<Self> {
         let name = match (first, rest) {
             (name, []) => name,
-            ("static", [name]) => name,
+            ("static", [name]) => name.as_ref(),
             _ => return None,
         };
         Script::named(name).map(|(script, name)| Self::Script(script, name))
