@@ -19,9 +19,8 @@ use support::{Answer, Door, config};
 const SCRIPTS: [&str; 3] = ["backplane.js", "backplane2.js", "identity-services.js"];
 
 /// Runs the test of this name on what the door serves.
-async fn in_node() {
-    let name = std::thread::current().name().unwrap().to_owned();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+async fn in_node(name: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
     let door = Door::start().await;
     for script in SCRIPTS {
@@ -43,14 +42,14 @@ async fn in_node() {
 #[tokio::test]
 async fn one_leaves_an_earlier_library_alone() {
     // Rule: backplane §14 — one global object Backplane, a function with methods; an earlier one is left alone (1.x)
-    in_node().await;
+    in_node("one_leaves_an_earlier_library_alone").await;
 }
 
 #[tokio::test]
 async fn one_is_initialized_once_and_with_its_keys() {
     // Rule: backplane §14.1 — init needs serverBaseURL and busName
     // Rule: backplane §14.2 — 1.x: init is false if a key is missing or it was called before; without it subscribe is false, and so is getChannelName
-    in_node().await;
+    in_node("one_is_initialized_once_and_with_its_keys").await;
 }
 
 #[tokio::test]
@@ -58,282 +57,282 @@ async fn one_asks_for_a_channel_and_keeps_it_in_a_cookie() {
     // Rule: backplane §14.1 — getChannelID is base, /bus/, bus, /channel/, channel; the cookie of the host keeps channels by bus for 5 years
     // Rule: backplane §14.3 — 1.x: channel/new is asked for with callback=Backplane.finishInit and rnd; the cookie is bus:channel pairs joined by |, encoded
     // Rule: backplane §14.7 — cookies are Secure and SameSite=Lax; the bus name is encoded
-    in_node().await;
+    in_node("one_asks_for_a_channel_and_keeps_it_in_a_cookie").await;
 }
 
 #[tokio::test]
 async fn one_stops_when_the_server_gives_no_channel() {
     // Rule: backplane §14.3 — 1.x: finishInit without a channel logs an error and stops for good
-    in_node().await;
+    in_node("one_stops_when_the_server_gives_no_channel").await;
 }
 
 #[tokio::test]
 async fn one_invents_a_channel_where_the_page_asks_for_it() {
     // Rule: backplane §14.3 — 1.x: with serverChannel false the channel is milliseconds and 5 digits
-    in_node().await;
+    in_node("one_invents_a_channel_where_the_page_asks_for_it").await;
 }
 
 #[tokio::test]
 async fn one_normalizes_the_base_url() {
     // Rule: backplane §14.3 — spaces and slashes around serverBaseURL are cut, the page's protocol is prefixed if none is given
-    in_node().await;
+    in_node("one_normalizes_the_base_url").await;
 }
 
 #[tokio::test]
 async fn one_polls_after_the_last_frame() {
     // Rule: backplane §14.3 — 1.x: a poll is the channel's URL with callback, since if there is one, rnd; frame.message is delivered
     // Rule: backplane §3.5 — the library of 1.x names its callback Backplane.response
-    in_node().await;
+    in_node("one_polls_after_the_last_frame").await;
 }
 
 #[tokio::test]
 async fn one_drops_what_came_before_the_page_unless_a_filter_wants_it() {
     // Rule: backplane §14.1 — after initialisation the channel is read once and dropped, but for the last id
     // Rule: backplane §14.3 — 1.x: initFrameFilter decides what of the first answer is delivered
-    in_node().await;
+    in_node("one_drops_what_came_before_the_page_unless_a_filter_wants_it").await;
 }
 
 #[tokio::test]
 async fn one_treats_a_padded_error_as_an_empty_list() {
     // Rule: backplane §3.5 — the library of 1.x takes a padded ERR_MSG as an empty list
-    in_node().await;
+    in_node("one_treats_a_padded_error_as_an_empty_list").await;
 }
 
 #[tokio::test]
 async fn one_caches_the_last_frames_and_begins_the_next_page_with_them() {
     // Rule: backplane §14.3 — 1.x: the last cacheMax frames are kept 7 days in localStorage; the first poll of the next page is since the newest
     // Rule: backplane §14.2 — invalidateCache empties memory and stored caches
-    in_node().await;
+    in_node("one_caches_the_last_frames_and_begins_the_next_page_with_them").await;
 }
 
 #[tokio::test]
 async fn one_tells_late_subscribers_the_cached_messages() {
     // Rule: backplane §14.3 — 1.x: a late subscriber is caught up from the cache of 5
     // Rule: backplane §14.7 — late subscribers get messages, not frames
-    in_node().await;
+    in_node("one_tells_late_subscribers_the_cached_messages").await;
 }
 
 #[tokio::test]
 async fn one_asks_only_while_somebody_listens() {
     // Rule: backplane §14.3 — 1.x: no subscribers, no polling; the first starts it, the last to leave stops it
     // Rule: backplane §14.1 — subscribe gives an id for unsubscribe
-    in_node().await;
+    in_node("one_asks_only_while_somebody_listens").await;
 }
 
 #[tokio::test]
 async fn one_asks_again_after_a_silence_and_less_and_less_often() {
     // Rule: backplane §14.3 — 1.x: without an answer in 5000 ms it asks again
-    in_node().await;
+    in_node("one_asks_again_after_a_silence_and_less_and_less_often").await;
 }
 
 #[tokio::test]
 async fn one_gets_a_new_channel_when_it_is_reset() {
     // Rule: backplane §14.2 — 1.x: resetCookieChannel forgets this bus's channel and gets a new one
-    in_node().await;
+    in_node("one_gets_a_new_channel_when_it_is_reset").await;
 }
 
 #[tokio::test]
 async fn one_runs_functions_once_there_is_a_channel() {
     // Rule: backplane §14.2 — Backplane(fn) runs fn once initialised, at once if there is a channel; several calls and onInit chain
-    in_node().await;
+    in_node("one_runs_functions_once_there_is_a_channel").await;
 }
 
 #[tokio::test]
 async fn one_keeps_the_errors_of_a_subscriber_from_the_others() {
     // Rule: backplane §14.1 — every subscriber gets each message
-    in_node().await;
+    in_node("one_keeps_the_errors_of_a_subscriber_from_the_others").await;
 }
 
 #[tokio::test]
 async fn one_lets_a_subscriber_leave_and_take_others_along() {
     // Rule: backplane §14.1 — who unsubscribes hears nothing more, nor anybody of a channel that was left
-    in_node().await;
+    in_node("one_lets_a_subscriber_leave_and_take_others_along").await;
 }
 
 #[tokio::test]
 async fn one_goes_on_without_storage() {
     // Rule: backplane §14.3 — 1.x: without localStorage the memory of the page is enough
-    in_node().await;
+    in_node("one_goes_on_without_storage").await;
 }
 
 #[tokio::test]
 async fn one_slows_down_as_the_table_says() {
     // Rule: backplane §14.5 — 1.x: 1 to 5 s during a hint, to 60 s in 120 s after it, then 60 s
     // Rule: backplane §14.2 — expectMessages is expectMessagesWithin 60 s
-    in_node().await;
+    in_node("one_slows_down_as_the_table_says").await;
 }
 
 #[tokio::test]
 async fn one_ends_a_hint_when_every_expected_type_came() {
     // Rule: backplane §14.5 — a hint with types ends when each call had one of its types; one without types lasts
-    in_node().await;
+    in_node("one_ends_a_hint_when_every_expected_type_came").await;
 }
 
 #[tokio::test]
 async fn one_follows_a_hint_at_once() {
     // Rule: backplane §14.5 — a hint triggers a request at the new rate at once; a type may be a string
-    in_node().await;
+    in_node("one_follows_a_hint_at_once").await;
 }
 
 #[tokio::test]
 async fn identities_are_told_by_their_last_sticky_messages() {
     // Rule: backplane §14.6 — identityServices.init keeps the last sticky message of each type and identity; a logout removes the login
     // Rule: backplane §15.1 — consumers take entry as an object and as an array
-    in_node().await;
+    in_node("identities_are_told_by_their_last_sticky_messages").await;
 }
 
 #[tokio::test]
 async fn two_leaves_an_earlier_library_alone() {
     // Rule: backplane §14 — an earlier Backplane is left alone (2.0)
-    in_node().await;
+    in_node("two_leaves_an_earlier_library_alone").await;
 }
 
 #[tokio::test]
 async fn two_is_initialized_with_its_keys_and_again() {
     // Rule: backplane §14.2 — 2.0: init is false if a key is missing or the URL lacks /v2; it may be called again
     // Rule: backplane §14.7 — the bus name is encoded (2.0)
-    in_node().await;
+    in_node("two_is_initialized_with_its_keys_and_again").await;
 }
 
 #[tokio::test]
 async fn two_asks_for_a_visit_and_keeps_it_in_a_cookie() {
     // Rule: backplane §14.4 — 2.0: a token is asked for with callback=Backplane.finishInit, bus, rnd; cookie token:channel:refresh; onInit; a poll at once
-    in_node().await;
+    in_node("two_asks_for_a_visit_and_keeps_it_in_a_cookie").await;
 }
 
 #[tokio::test]
 async fn two_goes_on_with_the_cookie_of_an_earlier_page() {
     // Rule: backplane §14.4 — 2.0: a known channel is used; a cookie of two parts too, with an error; null:null:null is none
-    in_node().await;
+    in_node("two_goes_on_with_the_cookie_of_an_earlier_page").await;
 }
 
 #[tokio::test]
 async fn two_stops_when_the_server_gives_no_channel() {
     // Rule: backplane §14.4 — 2.0: an error in finishInit is logged and ends it
-    in_node().await;
+    in_node("two_stops_when_the_server_gives_no_channel").await;
 }
 
 #[tokio::test]
 async fn two_delivers_headers_and_follows_next_url() {
     // Rule: backplane §14.4 — 2.0: a poll is the since-URL with ? or &, callback, access_token, block, rnd; headers of the first answer too are delivered
     // Rule: backplane §10.3 — the library follows nextURL, appending with & or ?
-    in_node().await;
+    in_node("two_delivers_headers_and_follows_next_url").await;
 }
 
 #[tokio::test]
 async fn two_asks_at_once_when_there_is_more() {
     // Rule: backplane §14.4 — 2.0: it asks at once when moreMessages is exactly true
-    in_node().await;
+    in_node("two_asks_at_once_when_there_is_more").await;
 }
 
 #[tokio::test]
 async fn two_renews_an_invalid_token_and_keeps_its_subscribers() {
     // Rule: backplane §14.4 — 2.0: invalid token leads to a refresh, its tokens into the cookie
     // Rule: backplane §14.7 — subscribers stay when tokens are renewed
-    in_node().await;
+    in_node("two_renews_an_invalid_token_and_keeps_its_subscribers").await;
 }
 
 #[tokio::test]
 async fn two_starts_afresh_when_it_can_not_renew() {
     // Rule: backplane §14.4 — 2.0: without a refresh token, or with an invalid one, the channel is reset and the cookie deleted
-    in_node().await;
+    in_node("two_starts_afresh_when_it_can_not_renew").await;
 }
 
 #[tokio::test]
 async fn two_asks_again_after_other_errors() {
     // Rule: backplane §14.4 — 2.0: another error is logged, another request scheduled
-    in_node().await;
+    in_node("two_asks_again_after_other_errors").await;
 }
 
 #[tokio::test]
 async fn two_does_not_renew_in_a_loop() {
     // Rule: backplane §14.4 — 2.0: tokens that are refused as soon as issued are not renewed in a loop
-    in_node().await;
+    in_node("two_does_not_renew_in_a_loop").await;
 }
 
 #[tokio::test]
 async fn two_joins_what_another_page_has_renewed() {
     // Rule: backplane §9.5 — pages that share a cookie share its tokens: the first to renew does it for all
-    in_node().await;
+    in_node("two_joins_what_another_page_has_renewed").await;
 }
 
 #[tokio::test]
 async fn two_resets_without_doubling_its_subscribers() {
     // Rule: backplane §14.2 — 2.0: resetCookieChannel forgets token, channel and refresh token and asks for new ones; getCachedMessages
     // Rule: backplane §14.4 — 2.0: who subscribes in onInit does so again for a new channel
-    in_node().await;
+    in_node("two_resets_without_doubling_its_subscribers").await;
 }
 
 #[tokio::test]
 async fn two_lets_a_subscriber_leave_the_channel() {
     // Rule: backplane §15.1 — a local logout resets the channel: nothing more of the old one is told
-    in_node().await;
+    in_node("two_lets_a_subscriber_leave_the_channel").await;
 }
 
 #[tokio::test]
 async fn two_asks_once_when_it_is_initialized_by_those_it_calls() {
     // Rule: backplane §14.2 — 2.0: init may be called again, also by a subscriber
-    in_node().await;
+    in_node("two_asks_once_when_it_is_initialized_by_those_it_calls").await;
 }
 
 #[tokio::test]
 async fn two_takes_the_first_of_repeated_answers() {
     // Rule: backplane §14.4 — 2.0: a request that was repeated after a silence counts once
-    in_node().await;
+    in_node("two_takes_the_first_of_repeated_answers").await;
 }
 
 #[tokio::test]
 async fn two_stores_messages_until_they_expire() {
     // Rule: backplane §14.4 — 2.0: localStorage keeps the last cacheMax messages by messageURL, sorted, until they expire
-    in_node().await;
+    in_node("two_stores_messages_until_they_expire").await;
 }
 
 #[tokio::test]
 async fn two_begins_a_page_after_the_last_stored_message() {
     // Rule: backplane §14.4 — 2.0: the first poll of a page is since the last stored messageURL; with replayOnPageLoad who wants replays gets them
-    in_node().await;
+    in_node("two_begins_a_page_after_the_last_stored_message").await;
 }
 
 #[tokio::test]
 async fn two_tells_late_subscribers_the_cached_messages() {
     // Rule: backplane §14.4 — 2.0: late subscribers are caught up from the memory cache of 10
-    in_node().await;
+    in_node("two_tells_late_subscribers_the_cached_messages").await;
 }
 
 #[tokio::test]
 async fn two_asks_again_after_a_silence() {
     // Rule: backplane §14.4 — 2.0: the watchdog waits block and 5 s
-    in_node().await;
+    in_node("two_asks_again_after_a_silence").await;
 }
 
 #[tokio::test]
 async fn two_lets_the_server_hold_its_requests() {
     // Rule: backplane §14.5 — 2.0: while the server holds requests there is no pause between them
-    in_node().await;
+    in_node("two_lets_the_server_hold_its_requests").await;
 }
 
 #[tokio::test]
 async fn two_takes_the_bound_of_the_server() {
     // Rule: backplane §10.3 — the library of 2.0 takes the server's bound of block
-    in_node().await;
+    in_node("two_takes_the_bound_of_the_server").await;
 }
 
 #[tokio::test]
 async fn two_holds_no_request_of_a_page_that_loads_or_is_hidden() {
     // Rule: backplane §17 row 27 — a page that loads or is hidden holds no request
-    in_node().await;
+    in_node("two_holds_no_request_of_a_page_that_loads_or_is_hidden").await;
 }
 
 #[tokio::test]
 async fn two_slows_down_as_the_table_says() {
     // Rule: backplane §14.5 — 2.0: 1 to 5 s during a hint, to 20 s in 120 s after it, then 20 s
-    in_node().await;
+    in_node("two_slows_down_as_the_table_says").await;
 }
 
 #[tokio::test]
 async fn two_ends_a_hint_when_every_expected_type_came() {
     // Rule: backplane §14.5 — 2.0: a hint with types ends when they came
-    in_node().await;
+    in_node("two_ends_a_hint_when_every_expected_type_came").await;
 }
 
 async fn get(door: &Door, target: &str, head: &str) -> Answer {
