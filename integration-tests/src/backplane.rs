@@ -39,6 +39,11 @@ impl Site {
     /// curl. `limits` are further arguments for `bus create`.
     pub fn create(gateway: &Gateway, bus: &str, limits: &[&str]) -> Self {
         gateway.admin(&[&["bus", "create", bus], limits].concat());
+        Self::client(gateway, bus)
+    }
+
+    /// Makes another client of a bus, and gets it a token with curl.
+    pub fn client(gateway: &Gateway, bus: &str) -> Self {
         let source = "https://vendor.example/";
         let create = ["client", "create", "--source-url", source, "--output", "json"];
         let created = gateway.admin(&create);

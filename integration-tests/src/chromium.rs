@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
 };
@@ -49,10 +50,12 @@ fn try_start(
 
 /// A browser with one window.
 pub async fn chromium() -> (Running, WebDriver) {
-    let mut command = Command::new("chromedriver");
-    command.arg("--port=0");
-    // It takes a port that is free for IPv4 and gives up if the same is not for IPv6.
-    let (driver, port) = until("chromedriver finds a port", || {
+    // A port that chromedriver chooses for itself is free for IPv6 and may be taken for IPv4; one that
+    // we choose may be taken before it gets there.
+    let (driver, port) = until("chromedriver has a port", || {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", free.expect("a free port").port()));
         try_start(&mut command, |line| {
             let port = line.strip_suffix('.')?.rsplit_once("on port ")?.1;
             Some(port.to_owned())

@@ -18,6 +18,7 @@ mod client;
 mod gateway;
 mod relay;
 mod wait;
+mod website;
 
 pub use backplane::{Site, Visit};
 pub use broker::{Broker, node_client, python_client, root};
@@ -26,3 +27,4 @@ pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
 pub use relay::Relay;
 pub use wait::{DEADLINE, until};
+pub use website::{Website, screenshot, text_when, value_when};

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, error::Error, io::Write as _, sync::Arc};
 
-use axum::Router;
+use axum::{Router, routing::get};
 use buswire_backplane::{
     Backplane, Config, NewClient, NewPassword, OwnedBus, Permission, Permissions, PublicUrl,
     TlsPolicy, V1Bus,
@@ -57,7 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let follower = door.clone();
     let stop = shutdown.clone();
     tasks.spawn(async move { follower.run(stop).await });
-    let router = Router::new().merge(door.router()).fallback(async || Backplane::unknown_url());
+    let router = Router::new()
+        .merge(door.router())
+        .route("/", get(async move || door.welcome()))
+        .fallback(async || Backplane::unknown_url());
     axum::serve(listener, router).with_graceful_shutdown(asked_to_stop()).await?;
     shutdown.cancel();
     tasks.close();

@@ -40,11 +40,18 @@ impl Backplane {
         Self { state: Arc::new(State::new(buses, store, clock, entropy, config)) }
     }
 
-    /// The routes of 1.x and 2.0: below `/v1`, `/v1.1`, `/v1.2`, `/v1.3`, `/v2` and `/bus`, and all
-    /// paths that begin with two slashes, which published clients send. There is no fallback; see
-    /// [`unknown_url`](Self::unknown_url).
+    /// The routes of 1.x and 2.0: below `/v1`, `/v1.1`, `/v1.2`, `/v1.3`, `/v2` and `/bus`; the
+    /// scripts for pages, at the root and below `/static`; and all paths that begin with two slashes,
+    /// which published clients send. There is no root, see [`welcome`](Self::welcome), and no
+    /// fallback, see [`unknown_url`](Self::unknown_url).
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.state))
+    }
+
+    /// The page at the root of the reference server (Backplane §13.10): how a site loads the scripts.
+    /// A program that has nothing else there serves it at `/`.
+    pub fn welcome(&self) -> Response {
+        http::welcome(&self.state)
     }
 
     /// The answer of the reference server to paths that nobody serves (Backplane §3.8): a program

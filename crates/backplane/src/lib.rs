@@ -9,6 +9,7 @@
 //! rules/   names, tokens, scopes                                    pure
 //! state/   accounts, clients, grants, tokens, channels              over the store
 //! admin/   what administrators do
+//! browser/ the scripts that pages load
 //! http/    the endpoints
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 mod admin;
 mod backplane;
+mod browser;
 mod config;
 mod error;
 #[cfg(test)]

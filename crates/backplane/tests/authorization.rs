@@ -216,9 +216,15 @@ async fn a_decision_has_a_key_of_its_own() {
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("Invalid HTTP method for authorization decision post: GET"));
     // Rule: backplane §17 row 9 — a decision from another origin is refused
-    let origin = "Origin: https://evil.example\n";
-    let answer = submit_from(&door, "/v2/authorize", &cookies, origin, &decision).await;
-    assert_eq!((answer.status, answer.header("location")), (403, None));
+    for head in [
+        "Origin: https://evil.example\n",
+        "Origin: null\n",
+        "Origin: null\nSec-Fetch-Site: cross-site\n",
+        "Origin: https://bp.example.net\nSec-Fetch-Site: same-site\n",
+    ] {
+        let answer = submit_from(&door, "/v2/authorize", &cookies, head, &decision).await;
+        assert_eq!((answer.status, answer.header("location")), (403, None), "{head}");
+    }
     // Rule: backplane §11.1 — a wrong key is an HTML page and no redirect
     let forged = "auth_key=c4Ya7RsHd1GfJpEu0Kx6QmZ2Lw9TnV&authorize=Authorize";
     let answer = submit(&door, "/v2/authorize", &cookies, forged).await;
@@ -231,14 +237,24 @@ async fn a_decision_has_a_key_of_its_own() {
     let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
     door.advance(Duration::from_secs(300));
     assert_eq!(submit(&door, "/v2/authorize", &cookies, &decision).await.status, 403);
-    // From our own origin it counts.
+    // Rule: backplane §11.1 — a key is used once
     let form = get(&door, "/v2/authorize", &cookies).await;
     let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
-    let origin = "Origin: https://bp.example.net\n";
-    let answer = submit_from(&door, "/v2/authorize", &cookies, origin, &decision).await;
-    assert_eq!(answer.status, 303);
-    // Rule: backplane §11.1 — a key is used once
+    assert_eq!(submit(&door, "/v2/authorize", &cookies, &decision).await.status, 303);
     assert_eq!(submit(&door, "/v2/authorize", &cookies, &decision).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_decision_of_our_own_page_counts() {
+    let door = Door::start().await;
+    // The second is what browsers send for pages with no-referrer.
+    for head in ["Origin: https://bp.example.net\n", "Origin: null\nSec-Fetch-Site: same-origin\n"]
+    {
+        let (cookies, form) = browser(&door, ASKED).await;
+        let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
+        let answer = submit_from(&door, "/v2/authorize", &cookies, head, &decision).await;
+        assert_eq!(answer.status, 303, "{head}");
+    }
 }
 
 #[tokio::test]

@@ -291,7 +291,7 @@ async fn other_methods_and_paths_are_refused() {
         (answer.status, answer.body.as_str()),
         (404, r#"{"error":"invalid_request","error_description":"Invalid Request URL"}"#)
     );
-    for target in ["/v9/bus/a/channel/x", "/", "//x"] {
+    for target in ["/v9/bus/a/channel/x", "/x", "//x"] {
         let answer = door.get(target).await;
         assert_eq!((answer.status, answer.body.as_str()), (404, "Invalid Request URL"), "{target}");
     }

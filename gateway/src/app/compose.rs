@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::Request, response::IntoResponse, routing::get};
+use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
 use buswire_belay::CapServer;
 use buswire_bridge::{Route, RouteError, Routes};
@@ -301,21 +301,18 @@ async fn administration(
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
     let Doors { buses, backplane, push, broker, caps, inbounds, .. } = doors;
-    app.add(Door { name: "backplane", routes: backplane.router(), drain: None });
+    // The root belongs to two doors: devices open their sockets there, people see a page.
+    let upgrade = config.simplepush.enabled.then(|| push.clone());
+    let welcome = backplane.clone();
+    let at_root = get(async move |request: Request| match &upgrade {
+        Some(push) if buswire_simplepush::is_upgrade(request.headers()) => push.upgrade(request),
+        _ => welcome.welcome(),
+    });
+    let paths = backplane.router().route("/", at_root);
+    app.add(Door { name: "backplane", routes: paths, drain: None });
     if config.simplepush.enabled {
-        let upgrade = push.clone();
-        let at_root = get(move |request: Request| {
-            let upgrade = upgrade.clone();
-            async move {
-                if buswire_simplepush::is_upgrade(request.headers()) {
-                    upgrade.upgrade(request)
-                } else {
-                    Backplane::unknown_url().into_response()
-                }
-            }
-        });
         let source = PushSource { inbounds, buses, caps: caps.clone() };
-        let paths = push.router_with(Arc::new(source)).route("/", at_root);
+        let paths = push.router_with(Arc::new(source));
         let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
             Box::pin(async move { push.drain().await })
         });

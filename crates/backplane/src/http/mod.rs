@@ -5,9 +5,11 @@
 mod authorization;
 mod cors;
 mod discovery;
+mod pages;
 mod provision;
 mod request;
 mod response;
+mod scripts;
 mod v1;
 mod v2_code;
 mod v2_error;
@@ -29,9 +31,11 @@ use axum::{
 };
 use http::{Method, StatusCode, request::Parts};
 
+pub(crate) use self::scripts::welcome;
 use self::{v1::V1Error, v2_error::V2Error};
 use crate::{
     Backplane,
+    browser::Script,
     config::{Generations, SecureTransport, TlsPolicy},
     state::State,
     wire::path::{Endpoint, Family},
@@ -49,6 +53,10 @@ pub(crate) enum Reading {
 pub(crate) fn router(state: Arc<State>) -> Router {
     let mut router =
         Router::new().route("//{*rest}", any(serve)).route("/.well-known/host-meta", any(serve));
+    for script in Script::ALL {
+        router = router.route(&format!("/{}", script.plain_name()), any(serve));
+    }
+    router = router.route("/static/{*rest}", any(serve));
     for first in ["v1", "v1.1", "v1.2", "v1.3", "v2", "bus"] {
         for path in [format!("/{first}"), format!("/{first}/"), format!("/{first}/{{*rest}}")] {
             router = router.route(&path, any(serve));
@@ -121,7 +129,12 @@ fn endpoint<'a>(state: &State, path: &'a str) -> Endpoint<'a> {
 
 fn served(endpoint: Endpoint<'_>, generations: Generations) -> Endpoint<'_> {
     let family = endpoint.family();
-    let is_served = match family {
+    let generation = match endpoint {
+        Endpoint::Script(Script::One | Script::IdentityServices, _) => Family::One,
+        Endpoint::Script(Script::Two, _) => Family::Two,
+        _ => family,
+    };
+    let is_served = match generation {
         Family::One => generations != Generations::TwoOnly,
         Family::Two => generations != Generations::OneOnly,
         Family::Other => true,
@@ -162,6 +175,9 @@ async fn dispatch(state: Arc<State>, request: Request) -> Response {
         (Endpoint::Provision(call), None) if is_post => {
             provision::provision(&Backplane { state }, &parts, body, *call).await
         }
+        (Endpoint::Script(script, name), Some(_)) => {
+            scripts::script(&parts.headers, *script, *name)
+        }
         (Endpoint::Unknown(family), _) => unknown(*family),
         (known, _) => method_not_allowed(known),
     }
@@ -179,7 +195,9 @@ fn method_not_allowed(endpoint: &Endpoint<'_>) -> Response {
     let response = match (endpoint, endpoint.family()) {
         (Endpoint::Provision(_), _) | (_, Family::One) => v1::refuse(&V1Error::Method),
         (_, Family::Two) => v2_error::refuse(&V2Error::Method),
-        (_, Family::Other) => unknown_url(),
+        (_, Family::Other) => {
+            response::text(StatusCode::METHOD_NOT_ALLOWED, "Request method not supported")
+        }
     };
     response::with_allow(response, endpoint.allowed())
 }

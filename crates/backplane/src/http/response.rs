@@ -46,6 +46,27 @@ pub(crate) fn document(status: StatusCode, kind: &'static str, body: String) -> 
     typed(status, HeaderValue::from_static(kind), body)
 }
 
+/// A script that is no secret: caches keep it as `caching` says, and pages of all origins may check
+/// its content against `integrity`, which browsers allow of what they may read.
+pub(crate) fn script(body: &'static str, caching: HeaderValue, tag: HeaderValue) -> Response {
+    let response = typed(StatusCode::OK, SCRIPT, body);
+    with_validator(response, caching, tag)
+}
+
+/// The answer to who has the script already.
+pub(crate) fn not_modified(caching: HeaderValue, tag: HeaderValue) -> Response {
+    with_validator(empty(StatusCode::NOT_MODIFIED), caching, tag)
+}
+
+fn with_validator(mut response: Response, caching: HeaderValue, tag: HeaderValue) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, caching);
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    response
+}
+
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response {
     bare(status, Body::empty())

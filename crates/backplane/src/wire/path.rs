@@ -6,6 +6,7 @@ use super::{
     params::decode_segment,
     provision::{Call, Generation},
 };
+use crate::browser::{Script, ScriptName};
 
 /// Whether frames of a 1.x path show `expire`: only those of `/v1.3` do (Backplane §6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub(crate) enum Endpoint<'a> {
     HostMeta(HostMetaForm),
     /// `/v1…/provision/{entity}/{action}`, `/v2/provision/{entity}/{action}`
     Provision(Call),
+    /// `/backplane.js`, `/backplane2.js`, `/identity-services.js`, and below `/static/`
+    Script(Script, ScriptName),
     /// Nothing of ours.
     Unknown(Family),
 }
@@ -85,8 +88,17 @@ impl<'a> Endpoint<'a> {
             "v1.3" => Self::one(FrameForm::WithExpire, decoded),
             "v2" => Self::two(decoded),
             ".well-known" if decoded == ["host-meta"] => Self::HostMeta(HostMetaForm::Standard),
-            _ => Self::Unknown(Family::Other),
+            _ => Self::script(first, &decoded).unwrap_or(Self::Unknown(Family::Other)),
         }
+    }
+
+    fn script(first: &str, rest: &[Cow<'a, str>]) -> Option<Self> {
+        let name = match (first, rest) {
+            (name, []) => name,
+            ("static", [name]) => name.as_ref(),
+            _ => return None,
+        };
+        Script::named(name).map(|(script, name)| Self::Script(script, name))
     }
 
     fn one(form: FrameForm, segments: Vec<Cow<'a, str>>) -> Self {
@@ -145,6 +157,7 @@ impl<'a> Endpoint<'a> {
                 Generation::One => Family::One,
                 Generation::Two => Family::Two,
             },
+            Self::Script(..) => Family::Other,
             Self::Unknown(family) => *family,
         }
     }
@@ -163,6 +176,7 @@ impl<'a> Endpoint<'a> {
             Self::Authenticate => "v2_authenticate",
             Self::HostMeta(_) => "host_meta",
             Self::Provision(_) => "provision",
+            Self::Script(..) => "script",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -170,9 +184,11 @@ impl<'a> Endpoint<'a> {
     /// The methods that it takes, for `Allow`.
     pub(crate) const fn allowed(&self) -> &'static str {
         match self {
-            Self::Bus { .. } | Self::Messages | Self::Message { .. } | Self::HostMeta(_) => {
-                "GET, HEAD"
-            }
+            Self::Bus { .. }
+            | Self::Messages
+            | Self::Message { .. }
+            | Self::HostMeta(_)
+            | Self::Script(..) => "GET, HEAD",
             Self::NewChannel { .. }
             | Self::Channel { .. }
             | Self::Token
@@ -197,6 +213,7 @@ impl<'a> Endpoint<'a> {
             | Self::Authenticate
             | Self::HostMeta(_)
             | Self::Provision(_)
+            | Self::Script(..)
             | Self::Unknown(_) => false,
         }
     }
@@ -243,6 +260,8 @@ mod tests {
             ("//v2/token", Endpoint::Token),
             ("/v2//messages/", Endpoint::Messages),
             ("/v2/message", Endpoint::Post),
+            ("/backplane.js", Endpoint::Script(Script::One, ScriptName::Plain)),
+            ("//static//backplane2.js", Endpoint::Script(Script::Two, ScriptName::Plain)),
             (
                 "/v2/message/2024-03-09T14:07:02.110Z-Vt5Gk2Lp0X",
                 Endpoint::Message { id: id.into() },
@@ -264,6 +283,11 @@ mod tests {
             ("/v9/bus/a/channel/x", Family::Other),
             ("/1.1/bus/a", Family::Other),
             ("/", Family::Other),
+            ("/backplane3.js", Family::Other),
+            ("/backplane.00000000000000000000.js", Family::Other),
+            ("/static", Family::Other),
+            ("/static/backplane.js/x", Family::Other),
+            ("/js/backplane.js", Family::Other),
             ("/v1", Family::One),
             ("/v1/bus", Family::One),
             ("/bus/a/channel", Family::One),

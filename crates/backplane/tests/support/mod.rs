@@ -7,6 +7,7 @@ use axum::{
     Router,
     extract::{ConnectInfo, Request},
     middleware::map_request,
+    routing::get,
 };
 use buswire_backplane::{
     Administrator, Backplane, Config, CreatedClient, GrantId, NewClient, NewPassword, OwnedBus,
@@ -85,8 +86,10 @@ impl Door {
         let grant = set_up(&backplane, retention).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let site = backplane.clone();
         let router = Router::new()
             .merge(backplane.router())
+            .route("/", get(async move || site.welcome()))
             .fallback(async || Backplane::unknown_url())
             .layer(map_request(from_elsewhere));
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -4,16 +4,15 @@
 //! Never here: the exchange of the code.
 
 mod cookies;
-mod pages;
 
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use buswire_message::Secret;
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{
-    is_secure,
+    is_secure, pages,
     request::{self, BodyError, has_type, read_body},
     response,
 };
@@ -157,16 +156,22 @@ async fn fields(state: &State, parts: &Parts, body: Body) -> Result<Vec<u8>, Pro
     }
     let form = read_body(body, state.config.limits.body_bytes_max).await?;
     // A request may be posted by the client's page; what decides or signs in may not.
-    if !is_request(&Params::parse(&form)) {
-        let own = state.config.public_url.origin();
-        match parts.headers.get(header::ORIGIN) {
-            Some(origin) if origin.as_bytes() != own.as_bytes() => {
-                return Err(Problem::CrossOrigin);
-            }
-            Some(_) | None => {}
-        }
+    if !is_request(&Params::parse(&form)) && !is_of_own_page(state, &parts.headers) {
+        return Err(Problem::CrossOrigin);
     }
     Ok(form.to_vec())
+}
+
+/// Whether a form was sent by a page of ours, or by no page.
+///
+/// `Sec-Fetch-Site` counts where there is one: a page with `Referrer-Policy: no-referrer`, as ours, makes
+/// browsers write `Origin: null` even to its own origin.
+fn is_of_own_page(state: &State, headers: &HeaderMap) -> bool {
+    match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin.as_bytes() == state.config.public_url.origin().as_bytes(),
+        (None, None) => true,
+    }
 }
 
 fn is_request(params: &Params<'_>) -> bool {

@@ -1,4 +1,4 @@
-//! The pages that a bus owner sees (Backplane §11.1): no scripts, nothing from elsewhere, no frames.
+//! The pages that people see (Backplane §11.1, §13.10): no scripts, nothing from elsewhere, no frames.
 
 use std::sync::LazyLock;
 
@@ -8,9 +8,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::{http::response, rules::names::RedirectUri};
+use super::response;
+use crate::rules::names::RedirectUri;
 
-const STYLE: &str = include_str!("../../../templates/style.css");
+const STYLE: &str = include_str!("../../templates/style.css");
 
 /// Lets in the one style sheet of the pages, by its hash.
 static STYLE_SOURCE: LazyLock<String> =
@@ -43,6 +44,25 @@ struct Problem<'a> {
     style: &'a str,
     text: &'a str,
     advice: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "welcome.html")]
+struct Welcome<'a> {
+    style: &'a str,
+    tags: Vec<ScriptTag>,
+}
+
+/// How a page loads a script.
+pub(super) struct ScriptTag {
+    pub(super) about: &'static str,
+    pub(super) src: String,
+    pub(super) integrity: String,
+}
+
+/// The page at the root of the host.
+pub(super) fn welcome(tags: Vec<ScriptTag>) -> Response {
+    document(StatusCode::OK, &Welcome { style: STYLE, tags }, None)
 }
 
 /// The form to sign in with, for the client whose request waits.
