@@ -10,6 +10,7 @@
 //! state/   accounts, clients, grants, tokens, channels              over the store
 //! admin/   what administrators do
 //! http/    the endpoints
+//! client/  clients of such servers, with the feature `client`
 //! ```
 //!
 //! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
@@ -19,11 +20,14 @@
 
 mod admin;
 mod backplane;
+#[cfg(feature = "client")]
+pub mod client;
 mod config;
 mod error;
 #[cfg(test)]
 mod harness;
 mod http;
+mod post;
 mod rules;
 mod state;
 mod wire;
@@ -35,6 +39,7 @@ pub use config::{
     PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
 };
 pub use error::AdminError;
+pub use post::Post;
 pub use rules::names::{
     AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,
 };
