@@ -11,6 +11,7 @@
 //! admin/   what administrators do
 //! http/    the endpoints
 //! client/  clients of such servers, with the feature `client`
+//! scenarios/  what applications say to each other, for those who want it typed
 //! ```
 //!
 //! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
@@ -29,6 +30,7 @@ mod harness;
 mod http;
 mod post;
 mod rules;
+pub mod scenarios;
 mod state;
 mod wire;
 
