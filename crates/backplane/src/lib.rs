@@ -25,6 +25,9 @@ mod backplane;
 pub mod client;
 mod config;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod harness;
 mod http;
