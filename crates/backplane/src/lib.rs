@@ -5,14 +5,18 @@
 //! ends that it tells of them read the payloads with privileged tokens.
 //!
 //! ```text
-//! wire/    bytes: paths, parameters, callbacks, bodies, frames      pure
-//! rules/   names, tokens, scopes                                    pure
-//! state/   accounts, clients, grants, tokens, channels              over the store
-//! admin/   what administrators do
-//! http/    the endpoints
-//! client/  clients of such servers, with the feature `client`
-//! scenarios/  what applications say to each other, for those who want it typed
+//! wire/       bytes: paths, parameters, callbacks, bodies, frames      pure
+//! rules/      names, tokens, scopes                                    pure
+//! state/      accounts, clients, grants, tokens, channels              over the store
+//! admin/      what administrators do
+//! http/       the endpoints
+//! client/     clients of such servers
+//! scenarios/  what applications say to each other, typed               pure
 //! ```
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `client` | the module `client` |
 //!
 //! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
 //! are the administration. `examples/backplane_server.rs` serves it alone over a store in memory.
@@ -49,3 +53,7 @@ pub use rules::names::{
     AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,
 };
 pub use state::password::ImportedHash;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
