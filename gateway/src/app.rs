@@ -53,6 +53,13 @@ impl Platform {
 /// not ended within `shutdown_grace` is cut off.
 pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
+/// Takes over what of a configuration that was read again needs no restart: [`RELOADED`].
+pub type Reload = Arc<dyn Fn(Config) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The settings that a [`Reload`] takes over.
+pub const RELOADED: [&str; 4] =
+    ["mdp.curve.allowed_keys", "mdp.curve.allow_any", "mdp.access", "mdp.key_rights"];
+
 /// One front door.
 pub struct Door {
     /// What it is called in the log.
@@ -91,12 +98,18 @@ impl BuildError {
 }
 
 /// Everything that is served.
-#[derive(Debug)]
 pub struct App {
     buses: Buses,
     doors: Vec<Door>,
     admin: Option<Router>,
     mdp_endpoints: Vec<String>,
+    reload: Reload,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("doors", &self.names()).finish_non_exhaustive()
+    }
 }
 
 impl App {
@@ -146,6 +159,11 @@ impl App {
     /// Where the MDP broker is bound.
     pub fn mdp_endpoints(&self) -> &[String] {
         &self.mdp_endpoints
+    }
+
+    /// How what changed in a configuration is taken over.
+    pub fn reload(&self) -> Reload {
+        Arc::clone(&self.reload)
     }
 
     /// How the doors close their long conversations.

@@ -13,6 +13,7 @@
 //! | [`admin`] | the gRPC interface of administrators |
 //! | [`cli`] | the command line |
 //! | `sinks`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `service_metrics` | metrics of the broker's services that the operator lists |
 //!
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
@@ -28,6 +29,7 @@ pub mod log;
 mod operations;
 pub mod ops;
 pub mod serve;
+mod service_metrics;
 mod services;
 mod sinks;
 pub mod tasks;

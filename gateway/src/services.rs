@@ -1,27 +1,42 @@
 //! The gateway's own services on Majordomo: `bus.publish`, `bus.read`, `cap.invoke`.
 //!
-//! MDP has no users, so each call carries a capability of this gateway, and that alone decides what it
-//! may do (architecture §6). Each answers `[status][body]`, the status as on HTTP:
+//! MDP has no users, so each call says by what authority it is made, and that alone decides what it may
+//! do (architecture §6). Each answers `[status][body]`, the status as on HTTP:
 //!
 //! | service | request | success |
 //! |---|---|---|
-//! | `bus.publish` | `[capability URL][message JSON]` | `[200][id]` |
-//! | `bus.read` | `[capability URL][{"since", "block"} or empty]` | `[200][JSON]` |
-//! | `cap.invoke` | `[capability URL][method][bcapJson or empty]` | `[status][bcapJson or empty]` |
+//! | `bus.publish` | `[authority][message JSON]` | `[200][id]` |
+//! | `bus.read` | `[authority][{"since", "block"} or empty]` | `[200][JSON]` |
+//! | `cap.invoke` | `[capability URL][method][bcapJson or empty]` | `[200][bcapJson or empty]` |
+//!
+//! The authority is the URL of a capability of this gateway; or, from a connection whose CURVE key
+//! `mdp.key_rights` names, `bus:NAME` or `bus:NAME/CHANNEL`. A failure is `[status][text]`.
 //!
 //! Never here: what a capability allows.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use buswire_belay::{
-    Bcap, BcapError, BcapValue, CapServer, Method, WireLimits, decode_bare, encode_bare,
+    Bcap, BcapError, BcapValue, CapServer, Method, TargetChannels, decode_bare, encode_bare,
 };
+use buswire_bridge::SinkUri;
 use buswire_mdp::{
     BoxFuture, BrokerHandle, Frames, LocalRequest, LocalService, RegisterError, ServiceName,
 };
+use buswire_message::Scope;
 use bytes::Bytes;
+use tokio::time;
 
-/// What a service does with the capability that comes with a request.
+use crate::{config::KeyRights, operations::BusOperations};
+
+/// How much longer a call may take than a read may wait.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// What a service does with the authority that comes with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Service {
     Publish,
@@ -29,37 +44,174 @@ enum Service {
     Invoke,
 }
 
+/// What every service works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    caps: CapServer,
+    buses: BusOperations,
+    rights: Rights,
+    call_time_max: Duration,
+}
+
+/// What keys may do without a capability. Clones are the same; it may change at any time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rights(Arc<RwLock<HashMap<String, KeyRights>>>);
+
+impl Rights {
+    pub(crate) fn new(rights: &[KeyRights]) -> Self {
+        let table = Self::default();
+        table.replace(rights);
+        table
+    }
+
+    /// Forgets all and takes these.
+    pub(crate) fn replace(&self, rights: &[KeyRights]) {
+        let rights = rights.iter().map(|it| (it.key.as_str().to_owned(), it.clone())).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rights;
+    }
+
+    fn of(&self, user: Option<&str>) -> Option<KeyRights> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(user?).cloned()
+    }
+}
+
 /// A service of this gateway.
 #[derive(Debug)]
-struct CapService {
+struct GatewayService {
     service: Service,
-    caps: CapServer,
+    context: Arc<Context>,
 }
 
-/// Offers every service at `broker`.
-///
-/// # Errors
-///
-/// [`RegisterError`] if the broker stopped.
-pub(crate) async fn register(broker: &BrokerHandle, caps: &CapServer) -> Result<(), RegisterError> {
-    let services = [
-        ("bus.publish", Service::Publish),
-        ("bus.read", Service::Read),
-        ("cap.invoke", Service::Invoke),
-    ];
-    for (name, service) in services {
-        let Ok(name) = name.parse::<ServiceName>() else { return Err(RegisterError::Reserved) };
-        let handler = Arc::new(CapService { service, caps: caps.clone() });
-        broker.register(&name, handler).await?;
+/// A request, taken apart.
+struct Call<'a> {
+    authority: &'a str,
+    method: Method,
+    data: Option<BcapValue>,
+}
+
+/// How long a call may take where a read may wait for `block_max`. Later it is answered 504.
+pub(crate) const fn call_time_max(block_max: Duration) -> Duration {
+    block_max.saturating_add(MARGIN)
+}
+
+impl Context {
+    pub(crate) fn new(
+        caps: CapServer,
+        buses: BusOperations,
+        rights: Rights,
+        block_max: Duration,
+    ) -> Self {
+        Self { caps, buses, rights, call_time_max: call_time_max(block_max) }
     }
-    Ok(())
+
+    /// Offers every service at `broker`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if the broker stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; some services may be offered then.
+    pub(crate) async fn register(self, broker: &BrokerHandle) -> Result<(), RegisterError> {
+        let context = Arc::new(self);
+        let services = [
+            ("bus.publish", Service::Publish),
+            ("bus.read", Service::Read),
+            ("cap.invoke", Service::Invoke),
+        ];
+        for (name, service) in services {
+            let Ok(name) = name.parse::<ServiceName>() else { return Err(RegisterError::Reserved) };
+            let context = Arc::clone(&context);
+            broker.register(&name, Arc::new(GatewayService { service, context })).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, service: Service, request: &LocalRequest) -> Result<Bytes, BcapError> {
+        let call = self.parse(service, &request.frames)?;
+        let result = match call.authority.parse() {
+            Ok(SinkUri::Bus { bus, channel }) => {
+                let rights = self.rights.of(request.user.as_deref()).ok_or(BcapError::Forbidden)?;
+                let channels = channel.clone().map_or(TargetChannels::All, TargetChannels::One);
+                let data = call.data.as_ref();
+                match (service, rights.publish, rights.read) {
+                    (Service::Publish, Some(right), _) => {
+                        self.buses.publish.publish_within(&right, &bus, &channels, data).await
+                    }
+                    (Service::Read, _, Some(right)) => {
+                        let asked = Scope::bus(&bus);
+                        let asked = channel.map_or(asked, |it| Scope::channel(&bus, &it));
+                        let scope = right.intersect(&asked).ok_or(BcapError::Forbidden)?;
+                        self.buses.read.read_within(&scope, data).await
+                    }
+                    _ => Err(BcapError::Forbidden),
+                }
+            }
+            _ => self.invoke(service, call).await,
+        };
+        self.body(service, result?)
+    }
+
+    fn parse<'a>(&self, service: Service, frames: &'a Frames) -> Result<Call<'a>, BcapError> {
+        let bad = BcapError::BadRequest;
+        let text = |at: usize| match frames.get(at) {
+            Some(frame) => std::str::from_utf8(frame).map(Some).map_err(|_| bad),
+            None => Ok(None),
+        };
+        let authority = text(0)?.ok_or(bad)?;
+        let body_at = if service == Service::Invoke { 2 } else { 1 };
+        if frames.len() > body_at + 1 {
+            return Err(bad);
+        }
+        let limits = self.caps.config().wire;
+        let body = text(body_at)?.filter(|body| !body.is_empty());
+        let data = body.map(|body| decode_bare(body, limits)).transpose().map_err(|_| bad)?;
+        let method = match service {
+            Service::Read if data.is_none() => Method::Get,
+            Service::Publish | Service::Read => Method::Post,
+            Service::Invoke => text(1)?.and_then(Method::parse).ok_or(bad)?,
+        };
+        Ok(Call { authority, method, data })
+    }
+
+    async fn invoke(
+        &self,
+        service: Service,
+        Call { authority, method, data }: Call<'_>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        // A link of another server is as unknown here as one that nobody holds.
+        let id = self.caps.local_id(&Bcap::restore(authority)).ok_or(BcapError::NotFound)?;
+        let id = id.expose();
+        match service {
+            Service::Publish => self.caps.invoke_as("bus.publish", id, method, data).await,
+            Service::Read => self.caps.invoke_as("bus.read", id, method, data).await,
+            Service::Invoke => self.caps.invoke(id, method, data).await,
+        }
+    }
+
+    /// The frame after the status.
+    fn body(&self, service: Service, result: Option<BcapValue>) -> Result<Bytes, BcapError> {
+        match (service, result) {
+            (Service::Publish, Some(BcapValue::Object(members))) => {
+                let id = members.get("id").and_then(BcapValue::as_str);
+                id.map(|id| Bytes::copy_from_slice(id.as_bytes())).ok_or(BcapError::Internal)
+            }
+            (_, Some(result)) => encode_bare(&result, self.caps.config().wire)
+                .map(Bytes::from)
+                .map_err(|_| BcapError::BadGateway),
+            (_, None) => Ok(Bytes::new()),
+        }
+    }
 }
 
-impl LocalService for CapService {
+impl LocalService for GatewayService {
     fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
-        let (service, caps) = (self.service, self.caps.clone());
+        let (service, context) = (self.service, Arc::clone(&self.context));
         Box::pin(async move {
-            match answer(service, &caps, &request.frames).await {
+            let answer = context.answer(service, &request);
+            let answer = time::timeout(context.call_time_max, answer).await;
+            match answer.unwrap_or(Err(BcapError::Timeout)) {
                 Ok(body) => Frames::from([Bytes::from_static(b"200"), body]),
                 Err(error) => {
                     let status = error.status().to_string();
@@ -67,44 +219,5 @@ impl LocalService for CapService {
                 }
             }
         })
-    }
-}
-
-async fn answer(service: Service, caps: &CapServer, frames: &Frames) -> Result<Bytes, BcapError> {
-    let bad = BcapError::BadRequest;
-    let text = |at: usize| match frames.get(at) {
-        Some(frame) => std::str::from_utf8(frame).map(Some).map_err(|_| bad),
-        None => Ok(None),
-    };
-    let url = text(0)?.ok_or(bad)?;
-    // A link of another server is as unknown here as one that nobody holds.
-    let id = caps.local_id(&Bcap::restore(url)).ok_or(BcapError::NotFound)?;
-    let id = id.expose();
-    let (method, body, frames_max) = match service {
-        Service::Publish | Service::Read => (Method::Post, text(1)?, 2),
-        Service::Invoke => (text(1)?.and_then(Method::parse).ok_or(bad)?, text(2)?, 3),
-    };
-    if frames.len() > frames_max {
-        return Err(bad);
-    }
-    let limits = WireLimits::default();
-    let data = match body.filter(|body| !body.is_empty()) {
-        Some(body) => Some(decode_bare(body, limits).map_err(|_| bad)?),
-        None => None,
-    };
-    let result = match service {
-        Service::Publish => caps.invoke_as("bus.publish", id, method, data).await?,
-        Service::Read => caps.invoke_as("bus.read", id, method, data).await?,
-        Service::Invoke => caps.invoke(id, method, data).await?,
-    };
-    match (service, result) {
-        (Service::Publish, Some(BcapValue::Object(members))) => {
-            let id = members.get("id").and_then(BcapValue::as_str).ok_or(BcapError::Internal)?;
-            Ok(Bytes::copy_from_slice(id.as_bytes()))
-        }
-        (_, Some(result)) => {
-            encode_bare(&result, limits).map(Bytes::from).map_err(|_| BcapError::BadGateway)
-        }
-        (_, None) => Ok(Bytes::new()),
     }
 }

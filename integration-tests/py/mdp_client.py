@@ -1,6 +1,6 @@
 """A Majordomo 0.1 client on a pyzmq REQ socket.
 
-Arguments: endpoint, service, body frames. Prints the frames of the answer as a JSON list, or null if
+Arguments: [--curve SERVER-KEY PUBLIC-KEY SECRET-KEY], endpoint, service, body frames. Prints the frames of the answer as a JSON list, or null if
 none came within ten seconds.
 """
 import json
@@ -8,10 +8,15 @@ import sys
 
 import zmq
 
-endpoint, service, *body = sys.argv[1:]
+arguments = sys.argv[1:]
 context = zmq.Context()
 socket = context.socket(zmq.REQ)
 socket.linger = 0
+if arguments[0] == "--curve":
+    keys = [key.encode() for key in arguments[1:4]]
+    socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = keys
+    arguments = arguments[4:]
+endpoint, service, *body = arguments
 socket.connect(endpoint)
 socket.send_multipart([b"MDPC01", service.encode(), *[frame.encode() for frame in body]])
 if socket.poll(timeout=10000):

@@ -1,7 +1,8 @@
 """A Majordomo 0.1 worker on pyzmq, frame by frame.
 
 Arguments: endpoint, service, mode. Prints a line for what arrives. Modes: `echo` answers with the
-body; `json` answers with {"seen": BODY}; `silent` takes requests and never answers.
+body; `json` answers with {"seen": BODY}; `silent` takes requests and never answers; `held` answers with
+each line that it is given, and does nothing else meanwhile.
 """
 import json
 import sys
@@ -36,6 +37,8 @@ while True:
                 send(b"\x03", client, b"", *body)
             elif mode == "json":
                 send(b"\x03", client, b"", b'{"seen":' + body[0] + b"}")
+            elif mode == "held":
+                send(b"\x03", client, b"", sys.stdin.readline().strip().encode())
         elif command == b"\x04":
             print(json.dumps({"event": "heartbeat"}))
         elif command == b"\x05":

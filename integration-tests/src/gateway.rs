@@ -11,15 +11,15 @@ use tempfile::TempDir;
 
 use crate::wait::until;
 
-/// The built `buswire`: `BUSWIRE_BIN`, or the one beside the test executable.
+/// The built `buswire`: `BUSWIRE_BIN`, or the one in the folder of this executable or above it.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("BUSWIRE_BIN") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let binary = test.ancestors().nth(2).map(|folder| folder.join("buswire")).unwrap_or_default();
-    assert!(binary.exists(), "build it first: cargo build --package buswire");
-    binary
+    let program = std::env::current_exe().expect("a program knows where it is");
+    let folders = program.ancestors().skip(1).take(2);
+    let binary = folders.map(|folder| folder.join("buswire")).find(|binary| binary.exists());
+    binary.expect("build it first: cargo build --package buswire")
 }
 
 /// Where a gateway listens.

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{Gateway, curl, python};
+use buswire_integration_tests::Gateway;
 use serde_json::{Value, json};
 
 fn grant(gateway: &Gateway, kind: &str, target: &Value) -> Value {
@@ -69,37 +69,4 @@ fn a_route_invokes_a_capability_of_another_gateway_until_it_is_revoked() {
         shown["dead_letters"].as_u64().filter(|dead| *dead > 0)
     });
     assert_eq!(dead, 1);
-}
-
-#[test]
-fn majordomo_clients_publish_read_and_invoke_with_a_capability() {
-    let gateway = Gateway::spawn();
-    gateway.admin(&["bus", "create", "b"]);
-    let target = json!({"bus": "b", "channel": "c"});
-    let granted = grant(&gateway, "bus.publish", &target);
-    let (write, read) = (granted["cap"].as_str().unwrap(), grant(&gateway, "bus.read", &target));
-    let read = read["cap"].as_str().unwrap();
-    let call = |service: &str, frames: &[&str]| {
-        let endpoint = gateway.bound().mdp.as_str();
-        let answer = python("mdp_client", &[&[endpoint, service], frames].concat()).json();
-        let answer: Vec<String> = serde_json::from_value(answer).unwrap();
-        assert_eq!(answer[..2], ["MDPC01".to_owned(), service.to_owned()]);
-        (answer[2].clone(), answer[3].clone())
-    };
-    let message = r#"{"type":"t","payload":{"n":1}}"#;
-    let (status, id) = call("bus.publish", &[write, message]);
-    assert_eq!((status.as_str(), id.len()), ("200", 35));
-    let (status, body) = call("bus.read", &[read, ""]);
-    let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status.as_str(), &body["messages"][0]["id"]), ("200", &json!(id)));
-    assert_eq!(call("cap.invoke", &[write, "POST", message]).0, "200");
-    // A capability of another kind, a method that it has not, one that is unknown, and nonsense.
-    assert_eq!(call("bus.publish", &[read, message]), ("403".into(), "forbidden".into()));
-    assert_eq!(call("cap.invoke", &[write, "GET"]).0, "405");
-    let unknown = gateway.url(&format!("/cap/{}", "A".repeat(43)));
-    assert_eq!(call("bus.read", &[&unknown, ""]), ("404".into(), "not found".into()));
-    assert_eq!(call("bus.publish", &[write, "{"]), ("400".into(), "bad request".into()));
-    gateway.admin(&["cap", "revoke", granted["handle"].as_str().unwrap()]);
-    assert_eq!(call("bus.publish", &[write, message]).0, "404");
-    assert_eq!(curl(read).send().json()["value"]["messages"].as_array().unwrap().len(), 2);
 }

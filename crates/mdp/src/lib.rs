@@ -14,12 +14,11 @@
 //!
 //! What is deliberately absent: durable state, broker-to-broker traffic, any other front door.
 
+pub mod core;
 pub mod wire;
 
-#[path = "broker/mod.rs"]
-pub mod core;
-
 mod client;
+mod closed_set;
 mod cmd_service;
 mod driver;
 mod frames;
@@ -30,6 +29,7 @@ mod service_name;
 mod worker;
 
 pub use client::{Client, ClientBuilder, ClientError, Correlation};
+pub use closed_set::ClosedSet;
 pub use cmd_service::{Arguments, CmdOptions, CmdService};
 pub use driver::{
     AllowedKeys, BoxFuture, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret,

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use buswire_mdp::core::{Access, Dropped, Grant};
 use buswire_mdp::{
     AllowedKeys, BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, ClientCurve, ClientError,
     CurveConfig, CurveSecret, Frames, LocalRequest, LocalService, StartError, Worker,
@@ -61,6 +62,7 @@ impl LocalService for WhoAmI {
 
 #[tokio::test]
 async fn keys_let_in_and_name_the_caller() {
+    // Rule: mdp §16.2 — without CURVE in libzmq everything else works, and asking for it is an error
     // Rule: mdp §14.1 — a CURVE connection's user is its public key, taken from the message
     let only = AllowedKeys::from_z85([CLIENT_PUBLIC]).unwrap();
     let Some(broker) = start_if_possible(only) else {
@@ -94,6 +96,27 @@ async fn others_are_kept_out_until_they_are_allowed() {
     let plain = Client::builder().endpoint(&broker.endpoints()[0]).connect().unwrap();
     let refused = plain.request("mmi.service", ["x"], SILENCE).await;
     assert!(matches!(refused, Err(ClientError::Timeout)));
+}
+
+#[tokio::test]
+async fn rules_are_about_keys_and_can_be_replaced() {
+    // Rule: mdp §14.2 — users are authorised by the key of their connection, and rules are reloaded
+    let Some(broker) = start_if_possible(AllowedKeys::Any) else {
+        return;
+    };
+    broker.register(&"who-am-i".parse().unwrap(), Arc::new(WhoAmI)).await.unwrap();
+    let client = client(&broker);
+    let nobody = Access::default();
+    broker.set_access(Some(nobody.clone())).await;
+    let refused = client.request("who-am-i", Frames::new(), SILENCE).await;
+    assert!(matches!(refused, Err(ClientError::Timeout)));
+    assert!(client.request("mmi.service", ["x"], PATIENCE).await.is_ok());
+    let grant = Grant { call: vec!["who-*".parse().unwrap()], ..Grant::default() };
+    let users = [(CLIENT_PUBLIC.into(), grant)].into();
+    broker.set_access(Some(Access { users, ..nobody })).await;
+    assert!(client.request("who-am-i", Frames::new(), PATIENCE).await.is_ok());
+    let dropped = broker.counters().await.requests.dropped;
+    assert!(dropped.of(Dropped::Forbidden) >= 1);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use buswire_mdp::core::{CoreConfig, ServiceInfo, ServiceKind};
+use buswire_mdp::core::{CoreConfig, Farewell, ServiceInfo, ServiceKind};
+use buswire_mdp::wire::MessageKind;
 use buswire_mdp::wire::{Shape, Version};
 use buswire_mdp::{
     BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, ClientError, CmdOptions, CmdService,
@@ -84,7 +85,7 @@ async fn many_requests_over_one_client_find_their_answers() {
         }
         assert_eq!(in_time(requests.join_all()).await.len(), 300);
     }
-    assert_eq!(broker.counters().await.completed, 600);
+    assert_eq!(broker.counters().await.requests.completed, 600);
     drop(workers);
 }
 
@@ -165,7 +166,9 @@ async fn a_worker_stays_registered_while_its_handler_works() {
     let request = broker.request(&slow, ["a"].into(), PATIENCE);
     let later = async {
         // Long enough for several expiries, were the worker silent.
-        let many = |counters: buswire_mdp::core::Counters| counters.worker_messages[0] > 40;
+        let many = |counters: buswire_mdp::core::Counters| {
+            counters.received[0].of(MessageKind::WorkerHeartbeat) > 40
+        };
         while !many(broker.counters().await) {
             tokio::task::yield_now().await;
         }
@@ -174,7 +177,7 @@ async fn a_worker_stays_registered_while_its_handler_works() {
     let (reply, ()) = in_time(async { tokio::join!(request, later) }).await;
     assert_eq!(reply, Ok(Frames::from(["a"])));
     let counters = broker.counters().await;
-    assert_eq!((counters.expiries, counters.requeued), (0, 0));
+    assert_eq!((counters.disconnects.of(Farewell::Expired), counters.requests.requeued), (0, 0));
     in_time(worker.stop()).await;
 }
 
@@ -252,7 +255,7 @@ async fn errors_tell_a_caller_in_this_process_what_happened() {
     let dropped = broker.request(&nobody, Frames::new(), PATIENCE);
     assert!(tokio::time::timeout(Duration::from_millis(20), dropped).await.is_err());
     until(&broker, |services| services.iter().all(|info| info.queued == 0)).await;
-    assert_eq!(broker.counters().await.cancelled, 1);
+    assert_eq!(broker.counters().await.requests.cancelled, 1);
 
     let waiting = {
         let broker = broker.clone();

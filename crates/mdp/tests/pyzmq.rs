@@ -11,10 +11,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use buswire_mdp::core::CoreConfig;
-use buswire_mdp::{Broker, BrokerConfig, BrokerHandle, Client, Frames};
+use buswire_mdp::core::{CoreConfig, Farewell};
+use buswire_mdp::wire::{Dialects, Invalid, WireLimits};
+use buswire_mdp::{
+    BoxFuture, Broker, BrokerConfig, BrokerHandle, Client, Frames, LocalRequest, LocalService,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -50,7 +55,11 @@ fn python(script: &str, arguments: &[&str]) -> Command {
 
 /// Runs a script to its end and fails with what it said.
 async fn run(script: &str, endpoint: &str) {
-    let mut command = tokio::process::Command::from(python(script, &[endpoint]));
+    run_with(script, &[endpoint]).await;
+}
+
+async fn run_with(script: &str, arguments: &[&str]) {
+    let mut command = tokio::process::Command::from(python(script, arguments));
     let output = tokio::time::timeout(PATIENCE * 2, command.kill_on_drop(true).output());
     let output = output.await.expect("the script hangs").unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -92,7 +101,8 @@ async fn req_client_and_worker() {
     let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("req_echo.py", &endpoint).await;
     let counters = broker.counters().await;
-    assert_eq!((counters.accepted, counters.completed, counters.mmi), (4, 4, 4));
+    assert_eq!((counters.requests.accepted, counters.requests.completed), (4, 4));
+    assert_eq!(counters.mmi, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,11 +110,12 @@ async fn dealer_client_with_many_in_flight() {
     // Rule: mdp §11.1 — the frame before the delimiter comes back, so replies find their requests
     let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("dealer_many.py", &endpoint).await;
-    assert_eq!(broker.counters().await.completed, 400);
+    assert_eq!(broker.counters().await.requests.completed, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streaming_with_02() {
+    // Rule: mdp §5.1 — a 0.2 client gets PARTIAL 02 in the worker's order and one FINAL 03
     // Rule: mdp §5 — PARTIAL and FINAL are translated to the client's codes
     // Rule: mdp §6.2 — a 0.1 client gets the parts and the final frames in one REPLY
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
@@ -116,8 +127,9 @@ async fn heartbeats_both_ways() {
     // Rule: mdp §8.6 — idle and busy workers get heartbeats; a silent idle worker expires
     let (broker, endpoint) = start(quick(), "tcp://127.0.0.1:0");
     run("heartbeats.py", &endpoint).await;
-    let counters = broker.counters().await;
-    assert_eq!((counters.expiries, counters.busy_timeouts), (1, 0));
+    let farewells = broker.counters().await.disconnects;
+    assert_eq!(farewells.of(Farewell::Expired), 1);
+    assert_eq!(farewells.of(Farewell::BusyTimeout), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,11 +138,12 @@ async fn garbage_and_oversize() {
     // Rule: mdp §15.2 — frames and messages beyond the bounds never reach a service
     let (broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("garbage.py", &endpoint).await;
-    assert!(broker.counters().await.invalid.iter().sum::<u64>() > 1000);
+    assert!(broker.counters().await.invalid.total() > 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backbone_habits() {
+    // Rule: mdp §9.1 — register, request, response and heart beat are the frames of the document
     // Rule: mdp §9.3 — the Backbone compatibility checklist holds
     let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
     run("backbone.py", &endpoint).await;
@@ -152,7 +165,7 @@ async fn a_killed_workers_request_goes_to_another() {
     let (reply, _worker) = tokio::join!(request, meanwhile);
     assert_eq!(reply.unwrap(), Frames::from(["x"]));
     let counters = broker.counters().await;
-    assert_eq!((counters.requeued, counters.completed), (1, 1));
+    assert_eq!((counters.requests.requeued, counters.requests.completed), (1, 1));
     assert!(counters.unreachable >= 1);
 }
 
@@ -167,4 +180,101 @@ async fn a_worker_registers_again_after_a_restart() {
     broker.shutdown(Duration::ZERO).await;
     let (broker, _) = start(CoreConfig::default(), &endpoint);
     assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn separate_sockets_for_clients_and_workers() {
+    // Rule: mdp §12.3 — with separate sockets each serves its side and drops the other's headers
+    let broker = Broker::start(BrokerConfig {
+        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        worker_endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        ..BrokerConfig::default()
+    })
+    .unwrap();
+    run_with("two_sides.py", &[&broker.endpoints()[0], &broker.worker_endpoints()[0]]).await;
+    assert_eq!(broker.counters().await.invalid.of(Invalid::WrongSide), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dialects_when_they_are_on() {
+    // Rule: mdp §6.3 — c, d and e: majortomo clients and zproto peers are served when switched on
+    let dialects = Dialects { majortomo: true, zproto: true };
+    let wire = WireLimits { dialects, ..WireLimits::default() };
+    let core = CoreConfig { wire, ..CoreConfig::default() };
+    let (_broker, endpoint) = start(core, "tcp://127.0.0.1:0");
+    run("dialects.py", &endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worked_examples_over_real_sockets() {
+    // Rule: mdp §21 — the examples 21.1 to 21.5, 21.7 and 21.8 run as written over a real ROUTER
+    for number in [1, 2, 3, 4, 5, 7, 8] {
+        let (_broker, endpoint) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+        let file = format!("{}/tests/examples/21.{number}.txt", env!("CARGO_MANIFEST_DIR"));
+        run_with("examples.py", &[&endpoint, &file]).await;
+    }
+}
+
+fn dealer(endpoint: &str) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.connect(endpoint).unwrap();
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_starves_no_timer() {
+    // Rule: mdp §12.2 — messages are handled in batches, so that timers run under any load
+    let broker = Broker::start(BrokerConfig {
+        endpoints: vec!["tcp://127.0.0.1:0".to_owned()],
+        core: quick(),
+        batch_max: 10,
+        ..BrokerConfig::default()
+    })
+    .unwrap();
+    let endpoint = broker.endpoints().remove(0);
+    let over = Arc::new(AtomicBool::new(false));
+    let (flooded, ended) = (endpoint.clone(), Arc::clone(&over));
+    let flood = std::thread::spawn(move || {
+        let socket = dealer(&flooded);
+        while !ended.load(Ordering::SeqCst) {
+            socket.send_multipart(["nothing", "of", "sense"], 0).unwrap();
+        }
+    });
+    let silent = tokio::task::spawn_blocking(move || {
+        let worker = dealer(&endpoint);
+        worker.send_multipart([&b""[..], b"MDPW01", b"\x01", b"work"], 0).unwrap();
+        let mut heard = worker.recv_multipart(0).expect("a heartbeat");
+        while heard[2] == b"\x04" {
+            heard = worker.recv_multipart(0).expect("the end");
+        }
+        heard[2].clone()
+    });
+    assert_eq!(silent.await.unwrap(), b"\x05", "it expires in the middle of the flood");
+    over.store(true, Ordering::SeqCst);
+    flood.join().unwrap();
+}
+
+struct Echo;
+
+impl LocalService for Echo {
+    fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
+        Box::pin(async move { request.frames })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_wakes_the_broker() {
+    // Rule: mdp §16.3 — work from other threads wakes the poll; none waits for its longest pause
+    let (broker, _) = start(CoreConfig::default(), "tcp://127.0.0.1:0");
+    let echo = "echo".parse().unwrap();
+    broker.register(&echo, Arc::new(Echo)).await.unwrap();
+    let calls = async {
+        for _ in 0..300 {
+            let body = Frames::from(["x"]);
+            assert_eq!(broker.request(&echo, body.clone(), PATIENCE).await, Ok(body));
+        }
+    };
+    tokio::time::timeout(PATIENCE, calls).await.expect("300 calls, each a fraction of a pause");
 }

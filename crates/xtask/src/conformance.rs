@@ -2,7 +2,7 @@
 //!
 //! A test says so in a comment, `// Rule: DOOR RULE — STATEMENT`. The tables in `docs/conformance`
 //! are generated from these comments; a rule of `docs/conformance/rules/DOOR.txt` that no test names
-//! is listed as open.
+//! is listed as open. A line `RULE — REASON` there says what is deliberately not done.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -130,8 +130,15 @@ fn table(title: &str, rows: &[Row], known: &str) -> String {
     // Sections are named with their sign or without it.
     let bare = |rule: &str| rule.trim_start_matches('§').to_owned();
     let named = |rule: &str| rows.iter().any(|row| bare(&row.rule) == bare(rule));
-    let open: Vec<&str> =
-        known.lines().map(str::trim).filter(|r| !r.is_empty() && !named(r)).collect();
+    let lines = || known.lines().map(str::trim).filter(|line| !line.is_empty());
+    let omitted: Vec<(&str, &str)> = lines().filter_map(|line| line.split_once(" — ")).collect();
+    let open: Vec<&str> = lines().filter(|r| !r.contains(" — ") && !named(r)).collect();
+    if !omitted.is_empty() {
+        text.push_str("\n## Deliberately not done\n\n");
+    }
+    for (rule, reason) in omitted {
+        writeln!(text, "- {rule}: {reason}.").unwrap_or_default();
+    }
     if !open.is_empty() {
         write!(text, "\n## Rules that no test names\n\n{}\n", open.join(", ")).unwrap_or_default();
     }
@@ -156,7 +163,8 @@ mod tests {
     #[test]
     fn a_rule_without_a_test_is_visible() {
         let rows = [Row { rule: "R-1".into(), statement: "a|b".into(), test: "t".into() }];
-        let text = table("X", &rows, "R-1\nR-2\n");
+        let text = table("X", &rows, "R-1\nR-2\nR-3 — too old\n");
         assert!(text.contains("| R-1 | a\\|b | t |") && text.ends_with("no test names\n\nR-2\n"));
+        assert!(text.contains("## Deliberately not done\n\n- R-3: too old.\n"));
     }
 }

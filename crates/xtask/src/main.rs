@@ -26,7 +26,7 @@ cargo xtask COMMAND
   tidy            layers, sizes, comments and the conformance tables
   conformance     write docs/conformance/*.md anew from the tests
   bench [NAME]    run the benches of message, store and bus, or the load tool: posts,
-                  poll, mdp
+                  poll, mdp (beside NATS too, if nats-server is installed)
   setup           install the system packages that the build and the tests need
 ";
 

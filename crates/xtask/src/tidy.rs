@@ -48,7 +48,7 @@ const CORES: [&str; 18] = [
     "crates/simplepush/src/wire",
     "crates/simplepush/src/connection",
     "crates/mdp/src/wire",
-    "crates/mdp/src/broker",
+    "crates/mdp/src/core",
     "crates/belay/src/wire",
     "crates/belay/src/limits",
     "crates/bridge/src/delivery",
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_core_that_does_io_is_found() {
         let text = "//! Core.\nuse tokio::net::TcpStream;\n";
-        assert_eq!(file_problems("crates/mdp/src/broker/mod.rs", text).len(), 1);
+        assert_eq!(file_problems("crates/mdp/src/core/mod.rs", text).len(), 1);
         assert_eq!(file_problems("crates/mdp/src/driver/mod.rs", text), Vec::<String>::new());
         let long = format!("//! Long.\n{}", "\n".repeat(LINES_MAX));
         assert_eq!(file_problems("gateway/src/lib.rs", &long).len(), 1);

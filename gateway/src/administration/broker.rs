@@ -2,28 +2,47 @@
 
 use std::time::Duration;
 
-use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName};
+use buswire_mdp::{
+    BrokerHandle, Frames, RequestError, ServiceName,
+    core::{AdminError as BrokerError, Dismissal, ServiceInfo, WorkerId, WorkerInfo},
+};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::admin::ports::{AdminError, BrokerAdmin, ServiceView};
+use crate::admin::ports::{AdminError, BrokerAdmin};
 
 /// Administers the broker.
 #[derive(Debug)]
 pub(crate) struct BrokerPort(pub(crate) BrokerHandle);
 
 impl BrokerAdmin for BrokerPort {
-    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceView>, AdminError>> {
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceInfo>, AdminError>> {
+        Box::pin(async move { Ok(self.0.services().await) })
+    }
+
+    fn set_paused<'a>(
+        &'a self,
+        service: &'a str,
+        paused: bool,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
-            let services = self.0.services().await.into_iter();
-            let views = services.map(|service| ServiceView {
-                name: service.name.to_string(),
-                workers: count(service.workers),
-                idle: count(service.idle),
-                queued: count(service.queued),
-            });
-            Ok(views.collect())
+            let name = parse(service)?;
+            let done = if paused { self.0.pause(&name).await } else { self.0.resume(&name).await };
+            done.map_err(refusal)
+        })
+    }
+
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, AdminError>> {
+        Box::pin(async move { Ok(self.0.workers().await) })
+    }
+
+    fn dismiss(&self, id: WorkerId, when: Dismissal) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let done = match when {
+                Dismissal::Drain => self.0.drain_worker(id).await,
+                Dismissal::Now => self.0.disconnect_worker(id).await,
+            };
+            done.map_err(refusal)
         })
     }
 
@@ -34,11 +53,25 @@ impl BrokerAdmin for BrokerPort {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Vec<Bytes>, AdminError>> {
         Box::pin(async move {
-            let name = service.parse::<ServiceName>();
-            let name = name.map_err(|error| AdminError::Invalid(error.to_string()))?;
-            let answer = self.0.request(&name, Frames::from(frames), timeout).await;
+            let answer = self.0.request(&parse(service)?, Frames::from(frames), timeout).await;
             answer.map(|frames| frames.into_iter().collect()).map_err(failure)
         })
+    }
+}
+
+fn parse(service: &str) -> Result<ServiceName, AdminError> {
+    service
+        .parse()
+        .map_err(|error: buswire_mdp::ServiceNameError| AdminError::Invalid(error.to_string()))
+}
+
+fn refusal(error: BrokerError) -> AdminError {
+    let text = error.to_string();
+    match error {
+        BrokerError::Reserved => AdminError::Invalid(text),
+        BrokerError::ServicesFull => AdminError::TooMany(text),
+        BrokerError::UnknownWorker => AdminError::NotFound(text),
+        _ => AdminError::Unavailable(text),
     }
 }
 

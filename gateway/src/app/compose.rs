@@ -14,12 +14,13 @@ use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
-use super::{App, BuildError, Door, Platform, keys, settings};
+use super::{App, BuildError, Door, Platform, Reload, keys, settings};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{BackplanePort, BrokerPort, CapabilityPort, PushPort, RoutePort, SystemPort},
     config::{Config, RouteDeclaration, RouteStart},
-    operations, services,
+    operations, service_metrics,
+    services::{self, Rights},
     sinks::Sinks,
     tasks::Tasks,
 };
@@ -48,7 +49,7 @@ pub(super) async fn compose(
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
     let doors = doors(config, platform, tasks).await?;
-    operations::register(
+    let bus_operations = operations::register(
         &doors.caps,
         &doors.buses,
         &doors.broker,
@@ -61,7 +62,10 @@ pub(super) async fn compose(
     for bus in &config.buses {
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
-    services::register(&doors.broker, &doors.caps)
+    let rights = Rights::new(&config.mdp.key_rights);
+    let (caps, block_max) = (doors.caps.clone(), config.belay.block_max);
+    services::Context::new(caps, bus_operations, rights.clone(), block_max)
+        .register(&doors.broker)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     let routes = routes(config, platform, &doors).await?;
@@ -71,9 +75,26 @@ pub(super) async fn compose(
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
+        reload: reload(doors.broker.clone(), rights),
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
+}
+
+/// Who may connect to the broker, and what for, changes while it runs.
+fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
+    Arc::new(move |config| {
+        let (broker, rights) = (broker.clone(), rights.clone());
+        Box::pin(async move {
+            rights.replace(&config.mdp.key_rights);
+            broker.set_access(settings::mdp_access(&config.mdp)).await;
+            match config.mdp.curve.as_ref().map(settings::mdp_allowed).transpose() {
+                Ok(Some(keys)) => broker.allow(keys).await,
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the allowed keys stay as they were"),
+            }
+        })
+    })
 }
 
 async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {
@@ -112,8 +133,15 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });
 
-    let broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    // So that our own services say themselves what took too long.
+    broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
     let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    if !config.mdp.metrics_services.is_empty() {
+        let listed = config.mdp.metrics_services.clone();
+        let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
+        tasks.spawn("service metrics", run);
+    }
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
     Ok(Doors { buses, backplane, push, broker, caps, source })
 }

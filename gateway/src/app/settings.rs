@@ -2,7 +2,7 @@
 //!
 //! Never here: reading a setting; checking one that the gateway's configuration has checked.
 
-use std::{error::Error, fs, sync::Arc, time::Duration};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use buswire_backplane as backplane;
 use buswire_belay as belay;
@@ -13,7 +13,10 @@ use buswire_message::{Secret, SecretHash, SourceUrl};
 use buswire_simplepush as simplepush;
 use url::Url;
 
-use crate::config::{BackplaneConfig, BelayConfig, BridgeConfig, MdpConfig, SimplePushConfig};
+use crate::config::{
+    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, Endpoint, MdpConfig, ServiceDeclaration,
+    SimplePushConfig,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -128,35 +131,67 @@ const WITHIN: &str = "inproc://mdp";
 
 /// The endpoints that others can reach.
 pub(super) fn reachable_endpoints(broker: &mdp::BrokerHandle) -> Vec<String> {
-    broker.endpoints().into_iter().filter(|endpoint| endpoint != WITHIN).collect()
+    let mut endpoints = broker.endpoints();
+    endpoints.extend(broker.worker_endpoints());
+    endpoints.dedup();
+    endpoints.retain(|endpoint| endpoint != WITHIN);
+    endpoints
 }
 
 pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
     let policy = mdp::core::ServicePolicy {
         busy_timeout: config.busy_timeout,
         attempts_max: config.max_attempts,
+        queue_max: usize::try_from(config.queue_limit)?,
+        error_reply: None,
     };
+    let services = config.services.iter().map(|service| service_policy(service, &policy));
+    let services = services.collect::<Result<_, Failure>>()?;
     let curve = config.curve.as_ref().map(curve).transpose()?;
-    let mut endpoints: Vec<_> =
-        config.listen.iter().map(|endpoint| endpoint.as_str().to_owned()).collect();
+    let mut endpoints = texts(&config.listen);
     if endpoints.is_empty() {
         // Nobody outside is served; routes and capabilities still find the gateway's own services.
         endpoints.push(WITHIN.to_owned());
     }
     Ok(mdp::BrokerConfig {
         endpoints,
+        worker_endpoints: texts(&config.worker_listen),
+        io_threads: config.io_threads,
         core: mdp::core::CoreConfig {
             heartbeat_interval: config.heartbeat_interval,
             worker_expiry: config.worker_expiry,
             request_ttl: config.request_ttl,
-            queue_max: usize::try_from(config.queue_limit)?,
             per_client_max: usize::try_from(config.client_limit)?,
             held_bytes_max: config.queue_bytes,
             services_max: usize::try_from(config.max_services)?,
             service_idle: config.service_idle,
+            workers_max: usize::try_from(config.max_workers)?,
+            partial_bytes_max: config.partial_bytes,
+            partial_policy: if config.drop_partials_to_01 {
+                mdp::core::PartialPolicy::Drop
+            } else {
+                mdp::core::PartialPolicy::Concatenate
+            },
+            address_mode: if config.client_id_as_address {
+                mdp::core::AddressMode::Identity
+            } else {
+                mdp::core::AddressMode::Token
+            },
+            duplicate_ready: if config.refresh_by_ready {
+                mdp::core::DuplicateReady::Refresh
+            } else {
+                mdp::core::DuplicateReady::Disconnect
+            },
+            mmi_extensions: config.mmi_extensions,
             default_policy: policy,
+            services,
+            access: mdp_access(config),
             wire: mdp::wire::WireLimits {
                 frames_max: usize::try_from(config.max_frames)?,
+                dialects: mdp::wire::Dialects {
+                    majortomo: config.dialects.contains(&Dialect::Majortomo),
+                    zproto: config.dialects.contains(&Dialect::Zproto),
+                },
                 ..mdp::wire::WireLimits::default()
             },
             ..mdp::core::CoreConfig::default()
@@ -169,17 +204,66 @@ pub(super) fn mdp(config: &MdpConfig) -> Result<mdp::BrokerConfig, Failure> {
     })
 }
 
+fn texts(endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints.iter().map(|endpoint| endpoint.as_str().to_owned()).collect()
+}
+
+fn service_policy(
+    declared: &ServiceDeclaration,
+    usual: &mdp::core::ServicePolicy,
+) -> Result<(mdp::ServiceName, mdp::core::ServicePolicy), Failure> {
+    let policy = mdp::core::ServicePolicy {
+        busy_timeout: declared.busy_timeout.unwrap_or(usual.busy_timeout),
+        attempts_max: declared.max_attempts.unwrap_or(usual.attempts_max),
+        queue_max: match declared.queue_limit {
+            Some(limit) => usize::try_from(limit)?,
+            None => usual.queue_max,
+        },
+        error_reply: declared.error_reply.clone().map(|text| mdp::Frames::from([text])),
+    };
+    Ok((declared.name.clone(), policy))
+}
+
+/// Who may register and call; `None` is everybody everything.
+pub(super) fn mdp_access(config: &MdpConfig) -> Option<mdp::core::Access> {
+    if config.access.is_empty() {
+        return None;
+    }
+    let mut access = mdp::core::Access::default();
+    for declared in &config.access {
+        let (register, call) = (declared.register.clone(), declared.call.clone());
+        let grant = mdp::core::Grant { register, call };
+        match &declared.user {
+            Some(key) => drop(access.users.insert(key.as_str().into(), grant)),
+            None => access.others = grant,
+        }
+    }
+    Some(access)
+}
+
+/// The keys that may connect.
+pub(super) fn mdp_allowed(
+    config: &crate::config::CurveConfig,
+) -> Result<mdp::AllowedKeys, Failure> {
+    if config.allow_any {
+        return Ok(mdp::AllowedKeys::Any);
+    }
+    let keys = config.allowed_keys.iter().map(crate::config::CurvePublicKey::as_str);
+    Ok(mdp::AllowedKeys::from_z85(keys).ok_or("mdp.curve.allowed_keys: not in Z85")?)
+}
+
 fn curve(config: &crate::config::CurveConfig) -> Result<mdp::CurveConfig, Failure> {
     let path = &config.secret_key_file;
+    if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(path = %path.display(), "the secret key is readable by others: chmod 600");
+    }
     let text = Secret::new(fs::read_to_string(path).map_err(|error| {
         format!("mdp.curve.secret_key_file: {} can't be read: {error}", path.display())
     })?);
     let secret = mdp::CurveSecret::from_z85(text.expose().trim()).ok_or_else(|| {
         format!("mdp.curve.secret_key_file: {} holds no key in Z85", path.display())
     })?;
-    let keys = config.allowed_keys.iter().map(crate::config::CurvePublicKey::as_str);
-    let allowed = mdp::AllowedKeys::from_z85(keys).ok_or("mdp.curve.allowed_keys: not in Z85")?;
-    Ok(mdp::CurveConfig { secret, allowed })
+    Ok(mdp::CurveConfig { secret, allowed: mdp_allowed(config)? })
 }
 
 pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Config, Failure> {

@@ -1,13 +1,14 @@
-//! Buses and routes that the file declares.
+//! Buses, routes and rights that the file declares.
 //!
 //! Never here: making them.
 
 use std::{collections::BTreeSet, fmt, fmt::Display, str::FromStr, time::Duration};
 
+use buswire_mdp::{ServiceName, core::NamePattern};
 use buswire_message::{BusName, MessageId, MessageType, Retention, RouteName, Scope};
 use toml::{Table, Value};
 
-use super::{reader::Reader, value::parse_time};
+use super::{doors::CurvePublicKey, reader::Reader, value::parse_time};
 
 /// A bus that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,32 @@ pub enum RouteStart {
     Now,
     /// After this message.
     After(MessageId),
+}
+
+/// A service of the broker with settings of its own; what is `None` is as for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceDeclaration {
+    /// Its name.
+    pub name: ServiceName,
+    /// Workers that a request is tried with.
+    pub max_attempts: Option<u32>,
+    /// How long a worker may work on one request.
+    pub busy_timeout: Option<Duration>,
+    /// Requests that wait.
+    pub queue_limit: Option<u32>,
+    /// The body that answers a request that failed.
+    pub error_reply: Option<String>,
+}
+
+/// What a user of the broker may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessDeclaration {
+    /// The public key of its connections; `None` is everybody that is not named.
+    pub user: Option<CurvePublicKey>,
+    /// Services it may register for.
+    pub register: Vec<NamePattern>,
+    /// Services it may call.
+    pub call: Vec<NamePattern>,
 }
 
 /// The address of a sink: `bus:`, `mdp:`, `push:` or `cap:` and what follows.
@@ -80,6 +107,18 @@ impl fmt::Debug for SinkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:…", self.scheme())
     }
+}
+
+/// What a client of the broker may do with buses that connects with this key, beside what the
+/// capabilities allow that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRights {
+    /// The key.
+    pub key: CurvePublicKey,
+    /// The messages that it may publish; `None` for none.
+    pub publish: Option<Scope>,
+    /// The messages that it may read; `None` for none.
+    pub read: Option<Scope>,
 }
 
 /// Reads the tables of one list; notes problems under `key[index].member`.
@@ -123,8 +162,38 @@ impl Declared<'_, '_> {
         self.parsed(name)
     }
 
-    fn time(&mut self, name: &str, default: Duration) -> Duration {
-        self.member(name, |value| parse_time(value.as_str().unwrap_or_default())).unwrap_or(default)
+    /// Notes that a scope names no bus.
+    fn check_buses(&mut self, name: &str, scope: Option<&Scope>) {
+        if scope.is_some_and(|scope| scope.buses().next().is_none()) {
+            self.reader.problem(&format!("{}.{name}", self.place), "names no bus");
+        }
+    }
+
+    fn time(&mut self, name: &str) -> Option<Duration> {
+        self.member(name, |value| parse_time(value.as_str().unwrap_or_default()))
+    }
+
+    fn number(&mut self, name: &str) -> Option<u32> {
+        self.member(name, |value| {
+            let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+            number.ok_or_else(|| "is not a whole number".to_owned())
+        })
+    }
+
+    fn texts<T>(&mut self, name: &str) -> Vec<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let list = self.member(name, |value| {
+            let items = value.as_array().ok_or("is not a list of texts")?;
+            let parsed = items.iter().map(|item| {
+                let text = item.as_str().ok_or("is not a list of texts")?;
+                text.parse().map_err(|error: T::Err| format!("{text:?}: {error}"))
+            });
+            parsed.collect()
+        });
+        list.unwrap_or_default()
     }
 
     /// Notes every member that nobody asked for.
@@ -165,13 +234,9 @@ fn each<T>(
 pub(crate) fn buses(reader: &mut Reader<'_>, usual: Retention) -> Vec<BusDeclaration> {
     let list = each(reader, "buses", |declared| {
         let name = declared.required("name");
-        let kept = declared.time("retention", usual.default_time());
-        let sticky = declared.time("sticky_retention", usual.maximum_time());
-        let messages = declared.member("max_messages", |value| {
-            let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
-            number.ok_or_else(|| "is not a whole number".to_owned())
-        });
-        let messages = messages.unwrap_or(usual.messages_per_channel_max());
+        let kept = declared.time("retention").unwrap_or(usual.default_time());
+        let sticky = declared.time("sticky_retention").unwrap_or(usual.maximum_time());
+        let messages = declared.number("max_messages").unwrap_or(usual.messages_per_channel_max());
         match Retention::new(kept, sticky, messages) {
             Ok(retention) => Some(BusDeclaration { name: name?, retention }),
             Err(error) => {
@@ -189,11 +254,8 @@ pub(crate) fn buses(reader: &mut Reader<'_>, usual: Retention) -> Vec<BusDeclara
 pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
     let list = each(reader, "routes", |declared| {
         let name = declared.required("name");
-        let scope: Option<Scope> = declared.required("scope");
-        if scope.as_ref().is_some_and(|scope| scope.buses().next().is_none()) {
-            let place = format!("{}.scope", declared.place);
-            declared.reader.problem(&place, "names no bus");
-        }
+        let scope = declared.required("scope");
+        declared.check_buses("scope", scope.as_ref());
         let sink = declared.required("sink");
         let reply_type = declared.parsed("reply_type");
         let from = declared.member("from", |value| match value.as_str() {
@@ -214,6 +276,53 @@ pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
         })
     });
     unique(reader, "routes", list.iter().map(|route| route.name.to_string()));
+    list
+}
+
+/// Reads `mdp.key_rights`.
+pub(crate) fn key_rights(reader: &mut Reader<'_>) -> Vec<KeyRights> {
+    let list = each(reader, "mdp.key_rights", |declared| {
+        let key = declared.required("key");
+        let [publish, read] = ["publish", "read"].map(|name| {
+            let scope = declared.parsed(name);
+            declared.check_buses(name, scope.as_ref());
+            scope
+        });
+        Some(KeyRights { key: key?, publish, read })
+    });
+    unique(reader, "mdp.key_rights", list.iter().map(|rights| rights.key.as_str().to_owned()));
+    list
+}
+
+/// Reads `mdp.services`.
+pub(super) fn mdp_services(reader: &mut Reader<'_>) -> Vec<ServiceDeclaration> {
+    let list = each(reader, "mdp.services", |declared| {
+        Some(ServiceDeclaration {
+            max_attempts: declared.number("max_attempts"),
+            busy_timeout: declared.time("busy_timeout"),
+            queue_limit: declared.number("queue_limit"),
+            error_reply: declared.parsed("error_reply"),
+            name: declared.required("name")?,
+        })
+    });
+    unique(reader, "mdp.services", list.iter().map(|service| service.name.to_string()));
+    list
+}
+
+/// Reads `mdp.access`.
+pub(super) fn mdp_access(reader: &mut Reader<'_>) -> Vec<AccessDeclaration> {
+    let list = each(reader, "mdp.access", |declared| {
+        Some(AccessDeclaration {
+            user: declared.parsed("user"),
+            register: declared.texts("register"),
+            call: declared.texts("call"),
+        })
+    });
+    let user = |declared: &AccessDeclaration| match &declared.user {
+        Some(key) => key.as_str().to_owned(),
+        None => "everybody else".to_owned(),
+    };
+    unique(reader, "mdp.access", list.iter().map(user));
     list
 }
 

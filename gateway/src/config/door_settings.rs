@@ -191,6 +191,12 @@ pub(crate) const MDP: Group = Group {
             "[\"tcp://127.0.0.1:5555\"]",
             "ZeroMQ endpoints. TCP port 0 takes a free one. An empty list turns the broker off.",
         ),
+        Setting::new(
+            "mdp.worker_listen",
+            Kind::Texts,
+            "[]",
+            "Endpoints for workers. If there are any, workers are refused at `mdp.listen` and clients here.",
+        ),
         Setting::unset(
             "mdp.curve.secret_key_file",
             Kind::Path,
@@ -200,7 +206,31 @@ pub(crate) const MDP: Group = Group {
             "mdp.curve.allowed_keys",
             Kind::Texts,
             "[]",
-            "Public keys in Z85 of the clients and workers that may connect; with CURVE on, nobody else may.",
+            "Public keys in Z85 of the clients and workers that may connect; with CURVE on, nobody else may. Read again on SIGHUP.",
+        ),
+        Setting::new(
+            "mdp.curve.allow_any",
+            Kind::Flag,
+            "false",
+            "Whether everybody may connect who knows the broker's public key, whatever `mdp.curve.allowed_keys` says. Read again on SIGHUP.",
+        ),
+        Setting::new(
+            "mdp.access",
+            Kind::Tables,
+            "[]",
+            "Who may do what: `[[mdp.access]]` with `user` (a public key in Z85; without it, everybody else), and lists of services, `register` and `call`; `billing.*` is all that begin so. Without any such table everybody may do everything. Read again on SIGHUP.",
+        ),
+        Setting::new(
+            "mdp.services",
+            Kind::Tables,
+            "[]",
+            "Services with settings of their own: `[[mdp.services]]` with `name`, and optionally `max_attempts`, `busy_timeout`, `queue_limit`, and `error_reply`, a text that answers requests that fail.",
+        ),
+        Setting::new(
+            "mdp.key_rights",
+            Kind::Tables,
+            "[]",
+            "Clients that use `bus.publish` and `bus.read` without a capability. Each table has `key` (one of `mdp.curve.allowed_keys`), `publish` and `read` (scopes that name a bus, such as `\"bus:shop.example channel:orders\"`; without one the right is not given). Read again on SIGHUP.",
         ),
         Setting::new(
             "mdp.insecure",
@@ -265,6 +295,54 @@ pub(crate) const MDP: Group = Group {
             "Services that are known at once.",
         ),
         Setting::new(
+            "mdp.max_workers",
+            count(1, 1_000_000),
+            "100000",
+            "Workers that are registered at once. Further ones are sent away.",
+        ),
+        Setting::new(
+            "mdp.partial_bytes",
+            size(1 << 10, 1 << 30),
+            "\"16MiB\"",
+            "Bytes of partial replies kept for one client of MDP/0.1. Beyond them its request fails.",
+        ),
+        Setting::new(
+            "mdp.partial_to_01",
+            Kind::Choice(&["concatenate", "drop"]),
+            "\"concatenate\"",
+            "What becomes of partial replies to a client of MDP/0.1.",
+        ),
+        Setting::new(
+            "mdp.address_mode",
+            Kind::Choice(&["token", "identity"]),
+            "\"token\"",
+            "What a worker sees as the client's address: a token, or the client's own id.",
+        ),
+        Setting::new(
+            "mdp.duplicate_ready",
+            Kind::Choice(&["disconnect", "refresh"]),
+            "\"disconnect\"",
+            "What the second READY of a worker for the same service is: a violation, or a sign of life.",
+        ),
+        Setting::new(
+            "mdp.dialects",
+            Kind::Texts,
+            "[]",
+            "Dialects beside the published protocol: `majortomo` (clients of that Python package), `zproto` (the C library majordomo).",
+        ),
+        Setting::new(
+            "mdp.mmi_extensions",
+            Kind::Flag,
+            "false",
+            "Whether `mmi.services`, `mmi.workers` and `mmi.stats` are answered; otherwise they are 501.",
+        ),
+        Setting::new(
+            "mdp.io_threads",
+            count(1, 64),
+            "1",
+            "Threads of libzmq. One is enough for about a gigabyte a second.",
+        ),
+        Setting::new(
             "mdp.service_idle",
             time(1000, 86_400),
             "\"300s\"",
@@ -275,6 +353,12 @@ pub(crate) const MDP: Group = Group {
             time(0, 3600),
             "\"5s\"",
             "How long replies may still come in at shutdown.",
+        ),
+        Setting::new(
+            "mdp.metrics_services",
+            Kind::Texts,
+            "[]",
+            "Services whose queues and workers are metrics of their own, with the name as a label; at most 100.",
         ),
     ],
 };

@@ -7,7 +7,13 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use buswire_message::Retention;
 
-use super::reader::Reader;
+use super::{
+    declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
+    reader::Reader,
+};
+
+/// The most services with metrics of their own, which are a few series each.
+const METRICS_SERVICES_MAX: usize = 100;
 
 /// Backplane, with the names of its reference (§20).
 #[derive(Clone, Debug)]
@@ -151,6 +157,29 @@ pub struct CurveConfig {
     pub secret_key_file: PathBuf,
     /// Who may connect.
     pub allowed_keys: Vec<CurvePublicKey>,
+    /// Whether everybody may who knows the broker's public key.
+    pub allow_any: bool,
+}
+
+/// A dialect of MDP beside the published protocol (§6.3 of its reference).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Clients of the Python package.
+    Majortomo,
+    /// Peers of the C library `majordomo`.
+    Zproto,
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "majortomo" => Ok(Self::Majortomo),
+            "zproto" => Ok(Self::Zproto),
+            _ => Err("is not majortomo or zproto".to_owned()),
+        }
+    }
 }
 
 /// The MDP broker (§12.6 of its reference).
@@ -158,8 +187,16 @@ pub struct CurveConfig {
 pub struct MdpConfig {
     /// Endpoints; empty turns the broker off.
     pub listen: Vec<Endpoint>,
+    /// Endpoints for workers; empty is those of `listen`.
+    pub worker_listen: Vec<Endpoint>,
     /// CURVE; `None` is plain.
     pub curve: Option<CurveConfig>,
+    /// Who may use buses without a capability.
+    pub key_rights: Vec<KeyRights>,
+    /// Who may register and call; empty is everybody everything.
+    pub access: Vec<AccessDeclaration>,
+    /// Services with settings of their own.
+    pub services: Vec<ServiceDeclaration>,
     /// How often a silent worker gets a heartbeat.
     pub heartbeat_interval: Duration,
     /// Silence after which a worker is taken for lost.
@@ -182,10 +219,28 @@ pub struct MdpConfig {
     pub max_frame_size: usize,
     /// Services that are known at once.
     pub max_services: u32,
+    /// Workers that are registered at once.
+    pub max_workers: u32,
+    /// Bytes of partial replies kept for one 0.1 client.
+    pub partial_bytes: usize,
+    /// Whether partial replies to a 0.1 client are dropped; otherwise they come first in its reply.
+    pub drop_partials_to_01: bool,
+    /// Whether a worker sees the client's own id as its address; otherwise it sees a token.
+    pub client_id_as_address: bool,
+    /// Whether a second READY for the same service is a sign of life; otherwise it is a violation.
+    pub refresh_by_ready: bool,
+    /// Dialects beside the published protocol.
+    pub dialects: Vec<Dialect>,
+    /// Whether the extensions of MMI are answered.
+    pub mmi_extensions: bool,
+    /// Threads of libzmq.
+    pub io_threads: u16,
     /// After how long an idle service is forgotten.
     pub service_idle: Duration,
     /// How long replies may still come in at shutdown.
     pub drain: Duration,
+    /// Services that have metrics of their own.
+    pub metrics_services: Vec<String>,
 }
 
 /// Belay (§20.8 and §21.6 of its reference).
@@ -270,16 +325,22 @@ pub(super) fn simplepush(reader: &mut Reader<'_>) -> SimplePushConfig {
 
 pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
     let listen: Vec<Endpoint> = reader.list("mdp.listen");
+    let worker_listen: Vec<Endpoint> = reader.list("mdp.worker_listen");
     let allowed_keys: Vec<CurvePublicKey> = reader.list("mdp.curve.allowed_keys");
+    let allow_any = reader.flag("mdp.curve.allow_any");
     let secret_key_file = reader.path("mdp.curve.secret_key_file");
     let insecure = reader.flag("mdp.insecure");
     if secret_key_file.is_none() && !allowed_keys.is_empty() {
         reader.problem("mdp.curve.secret_key_file", "is missing, mdp.curve.allowed_keys is set");
     }
     if secret_key_file.is_none() && !insecure {
-        for endpoint in listen.iter().filter(|endpoint| !endpoint.is_local()) {
+        let at = |key, endpoints: &[Endpoint]| {
+            endpoints.iter().map(|it| (key, it.clone())).collect::<Vec<_>>()
+        };
+        let all = [at("mdp.listen", &listen), at("mdp.worker_listen", &worker_listen)].concat();
+        for (key, endpoint) in all.iter().filter(|(_, endpoint)| !endpoint.is_local()) {
             reader.problem(
-                "mdp.listen",
+                key,
                 format!(
                     "{endpoint} is open to the network without CURVE: set mdp.curve.secret_key_file, \
                      or mdp.insecure = true if the network is trusted"
@@ -287,9 +348,20 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
             );
         }
     }
+    let curve = secret_key_file.map(|secret_key_file| CurveConfig {
+        secret_key_file,
+        allowed_keys,
+        allow_any,
+    });
+    let (key_rights, access) = (declared::key_rights(reader), declared::mdp_access(reader));
+    check_users(reader, curve.as_ref(), &key_rights, &access);
     MdpConfig {
         listen,
-        curve: secret_key_file.map(|secret_key_file| CurveConfig { secret_key_file, allowed_keys }),
+        worker_listen,
+        key_rights,
+        access,
+        services: declared::mdp_services(reader),
+        curve,
         heartbeat_interval: reader.time("mdp.heartbeat_interval"),
         worker_expiry: reader.time("mdp.worker_expiry"),
         busy_timeout: reader.time("mdp.busy_timeout"),
@@ -301,9 +373,46 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
         max_frames: reader.count("mdp.max_frames"),
         max_frame_size: reader.size("mdp.max_frame_size"),
         max_services: reader.count("mdp.max_services"),
+        max_workers: reader.count("mdp.max_workers"),
+        partial_bytes: reader.size("mdp.partial_bytes"),
+        drop_partials_to_01: reader.chosen("mdp.partial_to_01", "drop"),
+        client_id_as_address: reader.chosen("mdp.address_mode", "identity"),
+        refresh_by_ready: reader.chosen("mdp.duplicate_ready", "refresh"),
+        dialects: reader.list("mdp.dialects"),
+        mmi_extensions: reader.flag("mdp.mmi_extensions"),
+        io_threads: u16::try_from(reader.count("mdp.io_threads")).unwrap_or(u16::MAX),
         service_idle: reader.time("mdp.service_idle"),
         drain: reader.time("mdp.drain"),
+        metrics_services: metrics_services(reader),
     }
+}
+
+/// Notes users whom nobody can be.
+fn check_users(
+    reader: &mut Reader<'_>,
+    curve: Option<&CurveConfig>,
+    key_rights: &[KeyRights],
+    access: &[AccessDeclaration],
+) {
+    let may_connect = |key: &CurvePublicKey| {
+        curve.is_some_and(|curve| curve.allow_any || curve.allowed_keys.contains(key))
+    };
+    for rights in key_rights.iter().filter(|rights| !may_connect(&rights.key)) {
+        let key = rights.key.as_str();
+        reader.problem("mdp.key_rights", format!("{key} is not in mdp.curve.allowed_keys"));
+    }
+    if curve.is_none() && access.iter().any(|declared| declared.user.is_some()) {
+        reader
+            .problem("mdp.access", "names users, who are known by mdp.curve.secret_key_file only");
+    }
+}
+
+fn metrics_services(reader: &mut Reader<'_>) -> Vec<String> {
+    let list = reader.list("mdp.metrics_services");
+    if list.len() > METRICS_SERVICES_MAX {
+        reader.problem("mdp.metrics_services", format!("more than {METRICS_SERVICES_MAX}"));
+    }
+    list
 }
 
 pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {

@@ -34,9 +34,12 @@ use buswire_message::Retention;
 
 pub(crate) use self::value::{print_size, print_time, reachable};
 pub use self::{
-    declared::{BusDeclaration, RouteDeclaration, RouteStart, SinkAddress},
+    declared::{
+        AccessDeclaration, BusDeclaration, KeyRights, RouteDeclaration, RouteStart,
+        ServiceDeclaration, SinkAddress,
+    },
     doors::{
-        BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Endpoint,
+        BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect, Endpoint,
         MdpConfig, SimplePushConfig,
     },
     gateway::{

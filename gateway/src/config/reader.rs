@@ -107,6 +107,19 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Whether `word` is chosen of the words of a [`Kind::Choice`].
+    pub(crate) fn chosen(&mut self, key: &'static str, word: &str) -> bool {
+        let words = match schema::find(key).map(|setting| setting.kind) {
+            Some(Kind::Choice(words)) => words,
+            _ => &[],
+        };
+        let chosen = self.checked(key, |text| {
+            let known = words.contains(&text).then(|| text == word);
+            known.ok_or_else(|| format!("is not {}", words.join(" or ")))
+        });
+        chosen.unwrap_or_default()
+    }
+
     /// `true` or `false`, if it is set.
     pub(crate) fn flag_if_set(&mut self, key: &'static str) -> Option<bool> {
         self.read(key, |value| value.as_bool().ok_or_else(|| "is not true or false".to_owned()))

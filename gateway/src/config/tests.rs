@@ -1,6 +1,6 @@
 //! The whole way from layers to a configuration.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use super::*;
 
@@ -194,5 +194,51 @@ fn the_reference_in_the_repository_is_the_generated_one() {
     assert!(
         committed == generated,
         "docs/configuration.md is old: BUSWIRE_REGENERATE=1 cargo test -p buswire writes it"
+    );
+}
+
+#[test]
+fn services_and_users_of_the_broker_are_declared() {
+    let config = from_file(
+        "[mdp]\ncurve.secret_key_file = \"k\"\n[[mdp.services]]\nname = \"pay\"\nmax_attempts = 1\n\
+         busy_timeout = \"5s\"\nqueue_limit = 7\nerror_reply = \"sorry\"\n[[mdp.services]]\nname = \"echo\"\n\
+         [[mdp.access]]\nuser = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"\nregister = [\"pay\"]\n\
+         [[mdp.access]]\ncall = [\"pay\", \"shop.*\"]\n",
+    )
+    .unwrap()
+    .config;
+    let [pay, echo] = &config.mdp.services[..] else { panic!("two services") };
+    assert_eq!((pay.name.as_str(), pay.max_attempts, pay.queue_limit), ("pay", Some(1), Some(7)));
+    assert_eq!(
+        (pay.busy_timeout, pay.error_reply.as_deref()),
+        (Some(Duration::from_secs(5)), Some("sorry"))
+    );
+    assert_eq!((echo.max_attempts, &echo.error_reply), (None, &None));
+    let [user, others] = &config.mdp.access[..] else { panic!("two rules") };
+    assert!(user.user.is_some() && user.register[0].covers(b"pay") && user.call.is_empty());
+    assert!(others.user.is_none() && others.call[1].covers(b"shop.eu"));
+}
+
+#[test]
+fn wrong_settings_of_the_broker_are_all_named() {
+    let error = from_file(
+        "[mdp]\ndialects = [\"zproto\", \"klingon\"]\naddress_mode = \"name\"\n\
+         worker_listen = [\"tcp://0.0.0.0:1\"]\n[[mdp.services]]\nmax_attempts = -1\n\
+         [[mdp.access]]\nuser = \"short\"\ncall = [1]\n[[mdp.access]]\n[[mdp.access]]\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        keys(&error),
+        [
+            "mdp.access",
+            "mdp.access",
+            "mdp.access[0].call",
+            "mdp.access[0].user",
+            "mdp.address_mode",
+            "mdp.dialects[1]",
+            "mdp.services[0].max_attempts",
+            "mdp.services[0].name",
+            "mdp.worker_listen",
+        ]
     );
 }

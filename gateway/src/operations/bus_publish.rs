@@ -9,7 +9,8 @@ use buswire_belay::{
 };
 use buswire_bus::{Buses, PublishError};
 use buswire_message::{
-    ChannelName, Headers, MessageType, NewMessage, Payload, SourceUrl, Timestamp,
+    BusName, ChannelName, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
+    Subject as ScopeSubject, Timestamp,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -44,22 +45,62 @@ impl BusPublish {
         data: Option<&BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = parse_target(target)?;
-        let posted = Posted::read(&target, data)?;
+        let posted = Posted::read(&target.channels, data)?;
         let allowed = target.channels.admits(posted.channel.as_str())
             && target.types.as_ref().is_none_or(|types| types.contains(&posted.kind));
         if !allowed {
             return Err(BcapError::Forbidden);
         }
+        self.post(&target.bus, target.source.as_ref(), posted).await
+    }
+
+    /// Publishes a message that is within `right`, on `channels` of `bus`.
+    ///
+    /// # Errors
+    ///
+    /// [`BcapError::Forbidden`] for another message, and as an invocation.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message may be published or not.
+    pub(crate) async fn publish_within(
+        &self,
+        right: &Scope,
+        bus: &BusName,
+        channels: &TargetChannels,
+        data: Option<&BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        let posted = Posted::read(channels, data)?;
+        let subject = ScopeSubject {
+            bus,
+            channel: posted.channel.as_str(),
+            kind: posted.kind.as_str(),
+            source: self.source.as_str(),
+            sticky: posted.sticky,
+            message_url: None,
+        };
+        if !right.matches(&subject) || !channels.admits(posted.channel.as_str()) {
+            return Err(BcapError::Forbidden);
+        }
+        self.post(bus, None, posted).await
+    }
+
+    async fn post(
+        &self,
+        bus: &BusName,
+        source: Option<&SourceUrl>,
+        posted: Posted,
+    ) -> Result<Option<BcapValue>, BcapError> {
         let message = NewMessage {
             channel: posted.channel,
-            source: target.source.unwrap_or_else(|| self.source.clone()),
+            source: source.unwrap_or(&self.source).clone(),
             kind: posted.kind,
             sticky: posted.sticky,
             expires_at: posted.expires_at,
             payload: posted.payload,
             headers: Headers::default(),
         };
-        let id = self.buses.publish(&target.bus, message).await.map_err(|e| failure(&e))?;
+        let id = self.buses.publish(bus, message).await.map_err(|e| failure(&e))?;
         Ok(Some(Members::new().with("id", id.to_string()).into()))
     }
 }
@@ -83,7 +124,7 @@ impl Operation for BusPublish {
         _: Method,
         data: Option<&BcapValue>,
     ) -> Result<Subject, BcapError> {
-        let posted = Posted::read(&parse_target(target)?, data)?;
+        let posted = Posted::read(&parse_target(target)?.channels, data)?;
         Ok(Subject {
             channels: vec![posted.channel.to_string()],
             types: vec![posted.kind.to_string()],
@@ -110,7 +151,7 @@ fn parse_target(target: &BcapValue) -> Result<BusPublishTarget, BcapError> {
 }
 
 impl Posted {
-    fn read(target: &BusPublishTarget, data: Option<&BcapValue>) -> Result<Self, BcapError> {
+    fn read(channels: &TargetChannels, data: Option<&BcapValue>) -> Result<Self, BcapError> {
         let bad = || BcapError::BadRequest;
         let members = data.and_then(BcapValue::as_object).ok_or_else(bad)?;
         if !members.iter().all(|(name, _)| MEMBERS.contains(&name)) {
@@ -120,7 +161,7 @@ impl Posted {
             None => Ok(None),
             Some(value) => value.as_str().map(Some).ok_or_else(bad),
         };
-        let channel = match (text("channel")?, &target.channels) {
+        let channel = match (text("channel")?, channels) {
             (Some(name), _) => name.parse().map_err(|_| bad())?,
             (None, TargetChannels::One(channel)) => channel.clone(),
             (None, _) => return Err(bad()),

@@ -29,26 +29,39 @@ impl BusRead {
         Self { buses, clock, block_max }
     }
 
-    async fn read(
+    /// Reads what is within `scope`, as a capability for all of it would.
+    ///
+    /// # Errors
+    ///
+    /// As an invocation.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub(crate) async fn read_within(
         &self,
-        cx: &Invocation,
+        scope: &Scope,
         data: Option<&BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        let target = BusReadTarget::parse(cx.target()).map_err(|_| BcapError::Internal)?;
-        let (mut since, block) = parameters(data, self.block_max)?;
+        let wanted = Wanted::parse(data, self.block_max)?;
+        self.read(scope, wanted, |_| true).await
+    }
+
+    async fn read(
+        &self,
+        scope: &Scope,
+        Wanted { mut since, block }: Wanted,
+        is_shown: impl Fn(&StoredMessage) -> bool + Send + Sync,
+    ) -> Result<Option<BcapValue>, BcapError> {
         let deadline = self.clock.now().saturating_add(block);
-        let scope = scope(&target);
         loop {
-            let page = self.page(&scope, since, deadline).await?;
-            let shown: Vec<_> = page.messages.iter().filter(|m| is_shown(&target, cx, m)).collect();
+            let page = self.page(scope, since, deadline).await?;
+            let shown: Vec<_> = page.messages.iter().filter(|m| is_shown(m)).collect();
             let is_over = page.messages.is_empty() || self.clock.now() >= deadline;
             if shown.is_empty() && !is_over {
-                // What woke us is hidden from this capability: go on waiting after it.
+                // What woke us is hidden from this reader: go on waiting after it.
                 since = page.next;
                 continue;
-            }
-            if !block.is_zero() {
-                cx.still_valid().await?;
             }
             return Ok(Some(result(&shown, &page)));
         }
@@ -95,29 +108,46 @@ impl Operation for BusRead {
         _: Method,
         data: Option<BcapValue>,
     ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
-        Box::pin(async move { self.read(&cx, data.as_ref()).await })
+        Box::pin(async move {
+            let target = BusReadTarget::parse(cx.target()).map_err(|_| BcapError::Internal)?;
+            let wanted = Wanted::parse(data.as_ref(), self.block_max)?;
+            let shown = |message: &StoredMessage| is_shown(&target, &cx, message);
+            let result = self.read(&scope(&target), wanted, shown).await?;
+            if !wanted.block.is_zero() {
+                cx.still_valid().await?;
+            }
+            Ok(result)
+        })
     }
 }
 
-fn parameters(
-    data: Option<&BcapValue>,
-    block_max: Duration,
-) -> Result<(Cursor, Duration), BcapError> {
-    let Some(data) = data else { return Ok((Cursor::Start, Duration::ZERO)) };
-    let members = data.as_object().ok_or(BcapError::BadRequest)?;
-    if !members.iter().all(|(name, _)| matches!(name, "since" | "block")) {
-        return Err(BcapError::BadRequest);
+/// Where to go on, and how long to wait for something.
+#[derive(Clone, Copy)]
+struct Wanted {
+    since: Cursor,
+    block: Duration,
+}
+
+impl Wanted {
+    fn parse(data: Option<&BcapValue>, block_max: Duration) -> Result<Self, BcapError> {
+        let Some(data) = data else {
+            return Ok(Self { since: Cursor::Start, block: Duration::ZERO });
+        };
+        let members = data.as_object().ok_or(BcapError::BadRequest)?;
+        if !members.iter().all(|(name, _)| matches!(name, "since" | "block")) {
+            return Err(BcapError::BadRequest);
+        }
+        let since = match members.get("since") {
+            None | Some(BcapValue::Null) => Cursor::Start,
+            Some(value) => Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?),
+        };
+        let block = match members.get("block") {
+            None => Some(Duration::ZERO),
+            Some(value) => value.as_u64().map(Duration::from_secs),
+        };
+        let block = block.filter(|block| *block <= block_max).ok_or(BcapError::BadRequest)?;
+        Ok(Self { since, block })
     }
-    let since = match members.get("since") {
-        None | Some(BcapValue::Null) => Cursor::Start,
-        Some(value) => Cursor::parse_since(value.as_str().ok_or(BcapError::BadRequest)?),
-    };
-    let block = match members.get("block") {
-        None => Some(Duration::ZERO),
-        Some(value) => value.as_u64().map(Duration::from_secs),
-    };
-    let block = block.filter(|block| *block <= block_max).ok_or(BcapError::BadRequest)?;
-    Ok((since, block))
 }
 
 /// The part of the target that the bus can filter by its index.

@@ -16,7 +16,16 @@ use buswire_mdp::BrokerHandle;
 use buswire_message::{Clock, SourceUrl};
 use buswire_simplepush::SimplePush;
 
-/// Lets `caps` grant every operation of this gateway.
+pub(crate) use self::{bus_publish::BusPublish, bus_read::BusRead};
+
+/// The operations on buses, for a door that takes another authority for them than a capability.
+#[derive(Clone, Debug)]
+pub(crate) struct BusOperations {
+    pub(crate) publish: Arc<BusPublish>,
+    pub(crate) read: Arc<BusRead>,
+}
+
+/// Lets `caps` grant every operation of this gateway, and returns those on buses.
 ///
 /// # Errors
 ///
@@ -29,12 +38,17 @@ pub(crate) fn register(
     clock: &Arc<dyn Clock>,
     source: &SourceUrl,
     block_max: Duration,
-) -> Result<(), RegisterError> {
+) -> Result<BusOperations, RegisterError> {
+    let buses = BusOperations {
+        publish: Arc::new(BusPublish::new(buses.clone(), source.clone())),
+        read: Arc::new(BusRead::new(buses.clone(), Arc::clone(clock), block_max)),
+    };
     let operations: [(&str, Arc<dyn Operation>); 4] = [
-        ("bus.publish", Arc::new(bus_publish::BusPublish::new(buses.clone(), source.clone()))),
-        ("bus.read", Arc::new(bus_read::BusRead::new(buses.clone(), Arc::clone(clock), block_max))),
+        ("bus.publish", buses.publish.clone()),
+        ("bus.read", buses.read.clone()),
         ("push.notify", Arc::new(push_notify::PushNotify::new(push.clone()))),
         ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker.clone()))),
     ];
-    operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))
+    operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))?;
+    Ok(buses)
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     admin::VerifiedPeer,
-    app::{App, BuildError, Door, Drain, Platform},
+    app::{App, BuildError, Door, Drain, Platform, Reload},
     config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
     listen::{
         BindError, Bound, Certificates, Channel, Connections, Peer, Server, TlsError,
@@ -97,7 +97,6 @@ pub struct ShutdownReport {
 }
 
 /// A gateway that serves.
-#[derive(Debug)]
 pub struct Gateway {
     addresses: Addresses,
     grace: Duration,
@@ -107,17 +106,15 @@ pub struct Gateway {
     connections: Connections,
     /// Of the operations listener, which answers until the end.
     ops_connections: Connections,
-    drains: Vec<DrainHook>,
+    drains: Vec<Drain>,
     certificates: Vec<Arc<Certificates>>,
+    reload: Reload,
     store: Arc<dyn Store>,
 }
 
-/// A [`Drain`] that can be printed.
-struct DrainHook(Drain);
-
-impl std::fmt::Debug for DrainHook {
+impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DrainHook")
+        f.debug_struct("Gateway").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
@@ -175,8 +172,9 @@ impl Gateway {
             tasks,
             connections: Connections::new(),
             ops_connections: Connections::new(),
-            drains: app.drains().into_iter().map(DrainHook).collect(),
+            drains: app.drains(),
             certificates: certificates.iter().flatten().cloned().collect(),
+            reload: app.reload(),
             store: platform.store.clone(),
         };
         let [http_certificates, admin_certificates] = certificates;
@@ -291,6 +289,15 @@ impl Gateway {
         }
     }
 
+    /// Takes over what of `config` needs no restart: the settings [`RELOADED`](crate::app::RELOADED).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; what was to change may have changed or not.
+    pub async fn reload(&self, config: Config) {
+        (self.reload)(config).await;
+    }
+
     /// Shuts down: not ready, no further connections, doors drain, and what is left shortly before
     /// `shutdown_grace` ends, or once `hurry` is ready, is closed.
     ///
@@ -303,7 +310,7 @@ impl Gateway {
         let end = Instant::now() + self.grace;
         self.tasks.drain();
         self.connections.drain();
-        let doors = future::join_all(self.drains.drain(..).map(|DrainHook(drain)| drain()));
+        let doors = future::join_all(self.drains.drain(..).map(|drain| drain()));
         let drained = future::join(doors, self.connections.closed());
         tokio::select! {
             _ended = time::timeout_at(end - CLOSING_TIME.min(self.grace / 10), drained) => (),

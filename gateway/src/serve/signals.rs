@@ -7,6 +7,7 @@ use tokio::{
 
 use super::gateway::{Gateway, ServeError};
 use crate::{
+    app::RELOADED,
     config::{self, Inputs, Loaded},
     ops::Metrics,
 };
@@ -21,7 +22,7 @@ pub enum Ended {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains; a second one cuts the draining short. SIGHUP reads
-/// the certificates again, and `inputs` to check them.
+/// the certificates again, and `inputs`: what of them needs no restart is taken over.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub async fn run(loaded: Loaded, inputs: &Inputs, metrics: Metrics) -> Result<En
             received = hang_up.recv() => {
                 if received.is_some() {
                     gateway.reload_certificates();
-                    check_again(&loaded, inputs);
+                    read_again(&gateway, &loaded, inputs).await;
                 }
             }
         }
@@ -59,8 +60,9 @@ async fn asked_to_end(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Says what is wrong with the configuration as it is written by now, or what a restart would change.
-fn check_again(loaded: &Loaded, inputs: &Inputs) {
+/// Takes over what can be of the configuration as it is written by now, and says what is wrong with
+/// it, or what a restart would change.
+async fn read_again(gateway: &Gateway, loaded: &Loaded, inputs: &Inputs) {
     match config::load(inputs) {
         Err(error) => {
             for problem in error.problems() {
@@ -68,7 +70,9 @@ fn check_again(loaded: &Loaded, inputs: &Inputs) {
             }
         }
         Ok(fresh) => {
-            let changed = loaded.changed(&fresh);
+            let mut changed = loaded.changed(&fresh);
+            changed.retain(|key| !RELOADED.contains(key));
+            gateway.reload(fresh.config).await;
             if changed.is_empty() {
                 tracing::info!("the configuration has not changed");
             } else {

@@ -156,19 +156,64 @@ async fn services_are_listed_and_called() {
     let server = Server::start().await;
     assert_eq!(
         run(&server, &["service", "list"]).await.unwrap(),
-        "NAME       WORKERS  IDLE  QUEUED\n\
-         a service  2        1     0\n\
-         echo       2        1     0\n"
+        "NAME       WORKERS  IDLE  BUSY  QUEUED  OLDEST WAIT  COMPLETED  PAUSED\n\
+         a service  0        0     0     7       1s500ms      2          false\n\
+         echo       3        1     2     7       1s500ms      2          false\n"
     );
     let url = server.url();
     let options = ["--admin", &url, "--token", crate::support::TOKEN];
-    let call = ["service", "request", "echo", "--timeout", "2s"];
+    let call = ["service", "call", "echo", "--timeout", "2s"];
     let answer =
         crate::commands::execute(&[&call[..], &options, &["--", "a", "b c"]].concat()).await;
     assert_eq!(answer.unwrap(), "a\nb c\n");
     assert_eq!(
         run(&server, &["service", "request", "slow"]).await.unwrap_err(),
         "buswire: no answer in 5000 ms\n"
+    );
+}
+
+#[tokio::test]
+async fn a_service_is_paused_shown_and_resumed() {
+    let server = Server::start().await;
+    assert_eq!(run(&server, &["service", "pause", "echo"]).await.unwrap(), "service echo paused\n");
+    let shown = run(&server, &["service", "show", "echo", "--output", "json"]).await.unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+        serde_json::json!({
+            "name": "echo", "workers": 3, "idle": 1, "busy": 2, "queued": 7,
+            "oldest_wait": "1s500ms", "paused": true, "local": false, "accepted": 9,
+            "completed": 2, "expired": 0, "requeued": 0, "lost": 0, "cancelled": 0,
+            "orphaned": 0, "undelivered": 0, "partials_full": 0, "dropped": [],
+        })
+    );
+    let table = run(&server, &["service", "show", "echo"]).await.unwrap();
+    assert!(table.contains("paused         true\n"), "{table}");
+    let resumed = run(&server, &["service", "resume", "echo"]).await.unwrap();
+    assert_eq!(resumed, "service echo resumed\n");
+    assert_eq!(
+        run(&server, &["service", "show", "x"]).await.unwrap_err(),
+        "buswire: the broker knows no service x\n"
+    );
+}
+
+#[tokio::test]
+async fn workers_are_listed_and_sent_away() {
+    let server = Server::start().await;
+    let drained = run(&server, &["worker", "drain", "20"]).await.unwrap();
+    assert_eq!(drained, "worker 20 draining\n");
+    assert_eq!(
+        run(&server, &["worker", "disconnect", "1", "--output", "json"]).await.unwrap(),
+        "{\"disconnected\":1}\n"
+    );
+    assert_eq!(
+        run(&server, &["worker", "list", "--service", "echo"]).await.unwrap(),
+        "ID  SERVICE  STATE     IN STATE FOR  ANSWERED  REGISTERED FOR  SILENT FOR  VERSION  DELIMITED  USER\n\
+         3   echo     busy      2s            3         1m              300ms       0.1      true       key\n\
+         20  echo     draining  2s            20        1m              300ms       0.1      true       -\n"
+    );
+    assert_eq!(
+        run(&server, &["worker", "drain", "1"]).await.unwrap_err(),
+        "buswire: there is no worker 1\n"
     );
 }
 

@@ -249,6 +249,66 @@ async fn a_service_is_called() {
 }
 
 #[tokio::test]
+async fn a_service_is_paused_and_resumed() {
+    let server = Server::start().await;
+    let mut client = BrokerServiceClient::new(server.authorized().await);
+    let get = |name: &str| v1::GetServiceRequest { name: name.into() };
+    let pause = |name: &str| v1::PauseServiceRequest { name: name.into() };
+    let resume = |name: &str| v1::ResumeServiceRequest { name: name.into() };
+    let shown = client.get_service(get("echo")).await.unwrap().into_inner().service.unwrap();
+    assert_eq!((shown.workers, shown.idle, shown.busy, shown.queued), (3, 1, 2, 7));
+    let waited = prost_types::Duration { seconds: 1, nanos: 500_000_000 };
+    assert_eq!((shown.paused, shown.local, shown.oldest_wait), (false, false, Some(waited)));
+    let counts = shown.counts.unwrap();
+    assert_eq!((counts.accepted, counts.completed), (9, 2));
+    let reasons: Vec<_> = counts.dropped.iter().map(|drop| drop.reason.as_str()).collect();
+    assert!(reasons.contains(&"queue_full") && reasons.contains(&"draining"), "{reasons:?}");
+
+    for name in ["echo", "not yet known"] {
+        let paused = client.pause_service(pause(name)).await.unwrap().into_inner().service;
+        assert!(paused.unwrap().paused);
+        let resumed = client.resume_service(resume(name)).await.unwrap().into_inner().service;
+        assert!(!resumed.unwrap().paused);
+    }
+    let reserved = client.pause_service(pause("mmi.x")).await.unwrap_err();
+    assert_eq!(reserved.code(), Code::InvalidArgument);
+    let status = client.resume_service(resume("none")).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::NotFound, "the broker knows no service none")
+    );
+    assert_eq!(client.get_service(get("none")).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn workers_are_listed_by_number_and_sent_away() {
+    let server = Server::start().await;
+    let mut client = BrokerServiceClient::new(server.authorized().await);
+    let list = |service: &str, page_size, page_token: &str| v1::ListWorkersRequest {
+        page_size,
+        page_token: page_token.into(),
+        service: service.into(),
+    };
+    let first = client.list_workers(list("", 2, "")).await.unwrap().into_inner();
+    let [one, three] = first.workers.as_slice() else { panic!("{first:?}") };
+    assert_eq!((one.id, one.state(), one.user.as_str()), (1, v1::WorkerState::Idle, ""));
+    assert_eq!((three.id, three.state(), three.user.as_str()), (3, v1::WorkerState::Busy, "key"));
+    assert_eq!((one.version.as_str(), one.delimited, one.answered), ("0.1", true, 1));
+    let rest = client.list_workers(list("echo", 2, &first.next_page_token)).await.unwrap();
+    assert_eq!(rest.into_inner().workers[0].id, 20);
+    let none = client.list_workers(list("a service", 0, "")).await.unwrap().into_inner();
+    assert!(none.workers.is_empty());
+
+    client.drain_worker(v1::DrainWorkerRequest { id: 20 }).await.unwrap();
+    client.disconnect_worker(v1::DisconnectWorkerRequest { id: 3 }).await.unwrap();
+    let left = client.list_workers(list("", 0, "")).await.unwrap().into_inner().workers;
+    let left: Vec<_> = left.iter().map(|worker| (worker.id, worker.state())).collect();
+    assert_eq!(left, [(1, v1::WorkerState::Idle), (20, v1::WorkerState::Draining)]);
+    let gone = client.drain_worker(v1::DrainWorkerRequest { id: 3 }).await.unwrap_err();
+    assert_eq!((gone.code(), gone.message()), (Code::NotFound, "there is no worker 3"));
+}
+
+#[tokio::test]
 async fn the_status_is_shown() {
     let server = Server::start().await;
     let mut client = SystemServiceClient::new(server.authorized().await);

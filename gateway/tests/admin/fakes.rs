@@ -11,7 +11,13 @@ use buswire::admin::ports::{
     ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability,
     ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest,
     Permission, Ports, PushAdmin, RetryView, Revoked, RouteAdmin, RouteState, RouteView,
-    ServiceView, SystemAdmin, SystemView, UserAdmin, UserView,
+    SystemAdmin, SystemView, UserAdmin, UserView,
+};
+use buswire_mdp::{
+    core::{
+        Dismissal, RequestCounters, ServiceInfo, ServiceKind, WorkerId, WorkerInfo, WorkerState,
+    },
+    wire::{Shape, Version as MdpVersion},
 };
 use buswire_message::{BusName, Secret, Timestamp, Version};
 use bytes::Bytes;
@@ -27,10 +33,57 @@ struct Memory {
     clients: BTreeMap<String, ClientView>,
     grants: BTreeMap<String, GrantView>,
     users: BTreeMap<String, BTreeMap<BusName, Vec<Permission>>>,
+    services: BTreeMap<String, ServiceInfo>,
+    workers: BTreeMap<WorkerId, WorkerInfo>,
 }
 
-#[derive(Default)]
 pub(crate) struct Fake(Mutex<Memory>);
+
+impl Default for Fake {
+    /// Nothing, but for a broker with two services and three workers of one of them.
+    fn default() -> Self {
+        let services = [service("echo", 3), service("a service", 0)];
+        let workers = [
+            worker(1, WorkerState::Idle),
+            worker(20, WorkerState::Busy),
+            worker(3, WorkerState::Busy),
+        ];
+        Self(Mutex::new(Memory {
+            services: services.map(|it| (it.name.to_string(), it)).into(),
+            workers: workers.map(|it| (it.id, it)).into(),
+            ..Memory::default()
+        }))
+    }
+}
+
+fn service(name: &str, workers: usize) -> ServiceInfo {
+    ServiceInfo {
+        name: name.parse().unwrap(),
+        kind: ServiceKind::Remote,
+        paused: false,
+        workers,
+        idle: workers / 3,
+        busy: workers - workers / 3,
+        queued: 7,
+        oldest_wait: Duration::from_millis(1500),
+        counters: RequestCounters { accepted: 9, completed: 2, ..RequestCounters::default() },
+    }
+}
+
+fn worker(id: u64, state: WorkerState) -> WorkerInfo {
+    WorkerInfo {
+        id: WorkerId(id),
+        service: "echo".parse().unwrap(),
+        version: MdpVersion::V01,
+        shape: Shape::Delimited,
+        user: (id == 3).then(|| "key".into()),
+        state,
+        registered: Duration::from_secs(60),
+        since: Duration::from_secs(2),
+        last_received: Duration::from_millis(300),
+        answered: id,
+    }
+}
 
 fn done<T: Send + 'static>(
     value: Result<T, AdminError>,
@@ -335,10 +388,43 @@ impl PushAdmin for Fake {
 }
 
 impl BrokerAdmin for Fake {
-    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceView>, AdminError>> {
-        let service =
-            |name: &str| ServiceView { name: name.into(), workers: 2, idle: 1, queued: 0 };
-        done(Ok(vec![service("echo"), service("a service")]))
+    fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceInfo>, AdminError>> {
+        done(Ok(self.memory().services.values().cloned().collect()))
+    }
+
+    fn set_paused<'a>(
+        &'a self,
+        service: &'a str,
+        paused: bool,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        if service.starts_with("mmi.") {
+            return done(Err(AdminError::Invalid("mmi. is the broker's own".into())));
+        }
+        let mut memory = self.memory();
+        if let Some(known) = memory.services.get_mut(service) {
+            known.paused = paused;
+        } else if paused {
+            let new = ServiceInfo { paused, ..self::service(service, 0) };
+            memory.services.insert(service.to_owned(), new);
+        }
+        done(Ok(()))
+    }
+
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<WorkerInfo>, AdminError>> {
+        done(Ok(self.memory().workers.values().cloned().collect()))
+    }
+
+    fn dismiss(&self, id: WorkerId, when: Dismissal) -> BoxFuture<'_, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        let Some(worker) = memory.workers.get_mut(&id) else {
+            return done(Err(not_found("worker", &id.to_string())));
+        };
+        if when == Dismissal::Drain && worker.state != WorkerState::Idle {
+            worker.state = WorkerState::Draining;
+        } else {
+            memory.workers.remove(&id);
+        }
+        done(Ok(()))
     }
 
     fn request<'a>(

@@ -8,12 +8,16 @@ use tokio::runtime::Handle;
 use super::curve::{self, CurveConfig};
 use crate::core::CoreConfig;
 use crate::io::set_common_options;
+use crate::wire::Side;
 
 /// Settings of [`super::Broker::start`].
 #[derive(Debug)]
 pub struct BrokerConfig {
     /// Where to listen; default `tcp://127.0.0.1:5555`. Port 0 takes any free port.
     pub endpoints: Vec<String>,
+    /// Where workers connect; default none, which means where clients do. With one, workers are
+    /// refused at `endpoints` and clients here, so that each side can have a network of its own.
+    pub worker_endpoints: Vec<String>,
     /// Tunables and bounds of the protocol.
     pub core: CoreConfig,
     /// Keys of the broker and of its peers; default none. Needs a libzmq with CURVE.
@@ -25,6 +29,8 @@ pub struct BrokerConfig {
     pub queue_per_peer: i32,
     /// Bytes of one frame; default 64 MiB. The connection that sends more is closed by libzmq.
     pub frame_bytes_max: i64,
+    /// Threads of libzmq; default 1, enough for about a gigabyte a second (mdp.md §15.2).
+    pub io_threads: u16,
     /// Calls from other threads waiting for the broker's thread; default 4096. More are refused.
     pub commands_max: usize,
     /// Messages handled before timers are looked at again; default 1000.
@@ -45,11 +51,13 @@ impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
             endpoints: vec!["tcp://127.0.0.1:5555".to_owned()],
+            worker_endpoints: Vec::new(),
             core: CoreConfig::default(),
             curve: None,
             insecure_public: false,
             queue_per_peer: 10_000,
             frame_bytes_max: 64 << 20,
+            io_threads: 1,
             commands_max: 4096,
             batch_max: 1000,
             runtime: None,
@@ -93,40 +101,83 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
+/// A ROUTER, whom it serves, and where.
+pub(super) struct Lane {
+    pub(super) router: zmq::Socket,
+    pub(super) side: Side,
+    pub(super) endpoints: Vec<String>,
+}
+
 /// The sockets of the broker's thread. Fields drop in order: sockets before their context.
 pub(super) struct Sockets {
-    pub(super) router: zmq::Socket,
+    /// The socket of clients, and of workers too unless they have their own.
+    pub(super) clients: Lane,
+    /// The socket of workers, if they have their own.
+    pub(super) workers: Option<Lane>,
     /// Answers libzmq's question who may connect.
     pub(super) zap: Option<zmq::Socket>,
-    pub(super) endpoints: Vec<String>,
     _context: zmq::Context,
 }
 
 impl Sockets {
     pub(super) fn open(config: &BrokerConfig) -> Result<Self, StartError> {
-        if config.endpoints.is_empty() {
+        let context = zmq::Context::new();
+        context.set_io_threads(i32::from(config.io_threads.max(1))).map_err(StartError::Socket)?;
+        // Before any ROUTER is bound: nobody shall connect unasked.
+        let zap = config.curve.as_ref().map(|_| curve::bind_zap(&context)).transpose()?;
+        let separate = !config.worker_endpoints.is_empty();
+        let side = if separate { Side::Clients } else { Side::Both };
+        let clients = Lane::open(&context, config, side, &config.endpoints)?;
+        let workers = separate
+            .then(|| Lane::open(&context, config, Side::Workers, &config.worker_endpoints))
+            .transpose()?;
+        Ok(Self { clients, workers, zap, _context: context })
+    }
+
+    /// Returns the sockets that receive messages.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        std::iter::once(&self.clients).chain(&self.workers)
+    }
+
+    /// Returns the socket through which workers are reached.
+    pub(super) fn for_workers(&self) -> &Lane {
+        self.workers.as_ref().unwrap_or(&self.clients)
+    }
+}
+
+impl Lane {
+    fn open(
+        context: &zmq::Context,
+        config: &BrokerConfig,
+        side: Side,
+        endpoints: &[String],
+    ) -> Result<Self, StartError> {
+        if endpoints.is_empty() {
             return Err(StartError::NoEndpoint);
         }
-        let context = zmq::Context::new();
         let router = context.socket(zmq::ROUTER).map_err(StartError::Socket)?;
-        set_router_options(&router, config).map_err(StartError::Socket)?;
-        let zap = match &config.curve {
-            Some(curve) => Some(curve::secure(&context, &router, curve)?),
-            None => None,
-        };
-        let mut endpoints = Vec::with_capacity(config.endpoints.len());
-        for endpoint in &config.endpoints {
+        set_router_options(&router, config, endpoints).map_err(StartError::Socket)?;
+        if let Some(curve) = &config.curve {
+            curve::secure(&router, curve).map_err(StartError::Socket)?;
+        }
+        let mut bound = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints {
             let public = !is_private(endpoint);
             if public && config.curve.is_none() && !config.insecure_public {
                 return Err(StartError::PublicWithoutCurve(endpoint.clone()));
             }
-            endpoints.push(bind(&router, endpoint)?);
+            bound.push(bind(&router, endpoint)?);
         }
-        Ok(Self { router, zap, endpoints, _context: context })
+        Ok(Self { router, side, endpoints: bound })
     }
 }
 
-fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(), zmq::Error> {
+/// Sets every option of mdp.md §15.2.
+fn set_router_options(
+    router: &zmq::Socket,
+    config: &BrokerConfig,
+    endpoints: &[String],
+) -> Result<(), zmq::Error> {
     set_common_options(router)?;
     // Without it a message to a lost or full peer vanishes without a word (mdp.md §11.3).
     router.set_router_mandatory(true)?;
@@ -136,7 +187,7 @@ fn set_router_options(router: &zmq::Socket, config: &BrokerConfig) -> Result<(),
     router.set_rcvhwm(config.queue_per_peer)?;
     router.set_maxmsgsize(config.frame_bytes_max)?;
     router.set_backlog(1024)?;
-    router.set_ipv6(config.endpoints.iter().any(|endpoint| endpoint.contains('[')))?;
+    router.set_ipv6(endpoints.iter().any(|endpoint| endpoint.contains('[')))?;
     router.set_linger(i32::try_from(config.linger.as_millis()).unwrap_or(i32::MAX))
 }
 
@@ -170,6 +221,26 @@ fn is_private(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_option_is_set_on_the_socket() {
+        // Rule: mdp §15.2 — the options of the broker's ROUTER are those of the table
+        let context = zmq::Context::new();
+        let config = BrokerConfig::default();
+        let lane = Lane::open(&context, &config, Side::Both, &["inproc://x".to_owned()]).unwrap();
+        let it = &lane.router;
+        assert_eq!((it.get_sndhwm(), it.get_rcvhwm()), (Ok(10_000), Ok(10_000)));
+        assert_eq!(it.get_maxmsgsize(), Ok(64 << 20));
+        assert_eq!((it.get_linger(), it.get_backlog()), (Ok(1000), Ok(1024)));
+        assert_eq!(it.get_handshake_ivl(), Ok(10_000));
+        assert_eq!((it.get_heartbeat_ivl(), it.get_heartbeat_timeout()), (Ok(5000), Ok(15_000)));
+        assert_eq!(it.get_heartbeat_ttl(), Ok(0));
+        assert_eq!((it.get_tcp_keepalive(), it.get_tcp_keepalive_idle()), (Ok(1), Ok(60)));
+        assert_eq!((it.get_tcp_keepalive_intvl(), it.get_tcp_keepalive_cnt()), (Ok(10), Ok(3)));
+        // ROUTER_MANDATORY cannot be read back: an unknown peer is an error because of it.
+        let sent = it.send_multipart(["nobody", ""], zmq::DONTWAIT);
+        assert_eq!(sent, Err(zmq::Error::EHOSTUNREACH));
+    }
 
     #[test]
     fn only_loopback_is_private() {

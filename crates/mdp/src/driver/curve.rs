@@ -77,25 +77,25 @@ pub(crate) fn key_from_z85(text: &str) -> Option<[u8; KEY_BYTES]> {
     zmq::z85_decode(text).ok()?.try_into().ok()
 }
 
-/// Turns CURVE on and binds the handler, without which every key would be let in.
-pub(super) fn secure(
-    context: &zmq::Context,
-    router: &zmq::Socket,
-    config: &CurveConfig,
-) -> Result<zmq::Socket, StartError> {
+/// Binds the handler, without which every key would be let in.
+pub(super) fn bind_zap(context: &zmq::Context) -> Result<zmq::Socket, StartError> {
     if zmq::has("curve") != Some(true) {
         return Err(StartError::NoCurve);
     }
-    let set_up = || {
+    let bind = || {
         let zap = context.socket(zmq::ROUTER)?;
         zap.set_linger(0)?;
         zap.bind(ZAP_ENDPOINT)?;
-        router.set_zap_domain("buswire")?;
-        router.set_curve_server(true)?;
-        router.set_curve_secretkey(&config.secret.0)?;
         Ok(zap)
     };
-    set_up().map_err(StartError::Socket)
+    bind().map_err(StartError::Socket)
+}
+
+/// Turns CURVE on.
+pub(super) fn secure(router: &zmq::Socket, config: &CurveConfig) -> Result<(), zmq::Error> {
+    router.set_zap_domain("buswire")?;
+    router.set_curve_server(true)?;
+    router.set_curve_secretkey(&config.secret.0)
 }
 
 /// Answers every waiting question of libzmq.

@@ -9,7 +9,10 @@ use tokio::sync::oneshot;
 
 use super::curve::AllowedKeys;
 use super::local::LocalService;
-use crate::core::{CallId, Counters, LocalId, RequestError, ServiceInfo};
+use crate::core::{
+    Access, AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
+    WorkerInfo,
+};
 use crate::io::WakeOnDrop;
 use crate::service_name::is_mmi;
 use crate::{Frames, ServiceName};
@@ -31,8 +34,20 @@ pub(super) enum Command {
     },
     CallEnded(CallId, Option<Frames>),
     Services(oneshot::Sender<Vec<ServiceInfo>>),
+    Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Counters(oneshot::Sender<Box<Counters>>),
+    SetPaused {
+        service: ServiceName,
+        paused: bool,
+        done: oneshot::Sender<Result<(), AdminError>>,
+    },
+    Dismiss {
+        worker: WorkerId,
+        when: Dismissal,
+        done: oneshot::Sender<Result<(), AdminError>>,
+    },
     Allow(AllowedKeys),
+    Access(Option<Access>),
     Shutdown {
         grace: Duration,
         done: oneshot::Sender<()>,
@@ -54,12 +69,19 @@ pub enum RegisterError {
     Stopped,
 }
 
+/// Where the broker listens.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) clients: Vec<String>,
+    pub(super) workers: Vec<String>,
+}
+
 /// What all clones of a handle share. The sender drops before the wake-up, so that the thread sees
 /// an ended queue when it looks.
 #[derive(Debug)]
 pub(super) struct Shared {
     commands: mpsc::Sender<Command>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     next_id: AtomicU64,
     waker: WakeOnDrop,
 }
@@ -67,7 +89,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
-        endpoints: Vec<String>,
+        endpoints: Endpoints,
         waker: WakeOnDrop,
     ) -> Self {
         Self { commands, endpoints, next_id: AtomicU64::new(0), waker }
@@ -104,7 +126,12 @@ impl BrokerHandle {
 
     /// Returns the bound endpoints in the order they were configured, with actual ports.
     pub fn endpoints(&self) -> Vec<String> {
-        self.shared.endpoints.clone()
+        self.shared.endpoints.clients.clone()
+    }
+
+    /// Returns the bound endpoints for workers: [`Self::endpoints`], unless they have their own.
+    pub fn worker_endpoints(&self) -> Vec<String> {
+        self.shared.endpoints.workers.clone()
     }
 
     /// Sends a request to a service and waits for its answer, at most `timeout`.
@@ -177,6 +204,90 @@ impl BrokerHandle {
         }
     }
 
+    /// Returns every registered worker that connected to the socket, by id; empty when the broker
+    /// stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn workers(&self) -> Vec<WorkerInfo> {
+        let (sender, infos) = oneshot::channel();
+        match self.shared.put(Command::Workers(sender)).await {
+            Ok(()) => infos.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Keeps the requests of a service back until [`Self::resume`].
+    ///
+    /// The service goes on to take requests, within its bounds, and they expire as ever. What
+    /// workers have in hand they finish. The name need not be known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Reserved`], [`AdminError::ServicesFull`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the service may be paused or not.
+    pub async fn pause(&self, service: &ServiceName) -> Result<(), AdminError> {
+        self.set_paused(service, true).await
+    }
+
+    /// Hands the requests of a paused service out again; nothing happens to another.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Reserved`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the service may be resumed or not.
+    pub async fn resume(&self, service: &ServiceName) -> Result<(), AdminError> {
+        self.set_paused(service, false).await
+    }
+
+    async fn set_paused(&self, service: &ServiceName, paused: bool) -> Result<(), AdminError> {
+        let service = service.clone();
+        self.administer(|done| Command::SetPaused { service, paused, done }).await
+    }
+
+    /// Gives a worker no further request, and sends it DISCONNECT after the one it has in hand.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::UnknownWorker`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the worker may be sent away or not.
+    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), AdminError> {
+        self.administer(|done| Command::Dismiss { worker, when: Dismissal::Drain, done }).await
+    }
+
+    /// Sends a worker DISCONNECT at once. The request it has in hand is treated as lost: another
+    /// worker gets it, if it has an attempt left.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::UnknownWorker`] and [`AdminError::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the worker may be sent away or not.
+    pub async fn disconnect_worker(&self, worker: WorkerId) -> Result<(), AdminError> {
+        self.administer(|done| Command::Dismiss { worker, when: Dismissal::Now, done }).await
+    }
+
+    async fn administer(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), AdminError>>) -> Command,
+    ) -> Result<(), AdminError> {
+        let (done, result) = oneshot::channel();
+        self.shared.put(command(done)).await.map_err(|_| AdminError::Stopped)?;
+        result.await.unwrap_or(Err(AdminError::Stopped))
+    }
+
     /// Returns what the broker counted; zeros when it stopped.
     ///
     /// # Cancel safety
@@ -199,6 +310,19 @@ impl BrokerHandle {
     pub async fn allow(&self, keys: AllowedKeys) {
         match self.shared.put(Command::Allow(keys)).await {
             // A broker that stopped lets nobody in.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Replaces who may register and call; `None` lets everybody do everything. Workers that are
+    /// registered stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the rules may be replaced or not.
+    pub async fn set_access(&self, access: Option<Access>) {
+        match self.shared.put(Command::Access(access)).await {
+            // A broker that stopped serves nobody.
             Ok(()) | Err(_) => {}
         }
     }

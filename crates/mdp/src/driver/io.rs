@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::config::Sockets;
+use super::config::{Lane, Sockets};
 use super::curve::{self, CurveConfig};
 use super::handle::Command;
 use super::local::{Callers, LocalRequest};
 use super::metering;
+use super::reporting::Reporter;
 use crate::core::{BrokerCore, Input, Output, SendFailure};
 use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts};
-use crate::wire::{Invalid, Part, decode};
+use crate::wire::{Invalid, Part, WireLimits, decode};
 
 /// How often metrics are published, and the longest wait.
 const METERING_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,6 +46,7 @@ struct Turn {
     parts: Vec<Part>,
     now: Duration,
     metered_at: Duration,
+    reporter: Reporter,
     full_batches: u32,
     ending: Option<Ending>,
 }
@@ -56,6 +58,7 @@ impl IoThread {
             parts: Vec::new(),
             now: self.clock.now(),
             metered_at: Duration::ZERO,
+            reporter: Reporter::default(),
             full_batches: 0,
             ending: None,
         };
@@ -72,7 +75,7 @@ impl IoThread {
         }
         self.core.handle(turn.now, Input::Stop);
         self.flush(&mut turn);
-        metering::publish(self.core.counters(), &self.core.totals());
+        metering::publish(self.core.counters(), &self.core.totals(turn.now));
         let done = turn.ending.map(|ending| ending.done).unwrap_or_default();
         // Closes the sockets; waits at most the linger time for what is unsent.
         drop(self);
@@ -107,7 +110,8 @@ impl IoThread {
         self.flush(turn);
         if turn.now >= turn.metered_at + METERING_INTERVAL {
             turn.metered_at = turn.now;
-            metering::publish(self.core.counters(), &self.core.totals());
+            metering::publish(self.core.counters(), &self.core.totals(turn.now));
+            turn.reporter.report(self.core.counters());
         }
         Ok(match &turn.ending {
             Some(ending) if self.core.requests_held() == 0 || turn.now >= ending.at => {
@@ -122,16 +126,15 @@ impl IoThread {
         let ending = turn.ending.as_ref().map(|ending| ending.at);
         let due = [self.core.poll_timeout(), ending].into_iter().flatten().min();
         let timeout = due.map_or(METERING_INTERVAL, |due| due.saturating_sub(turn.now));
-        let mut items = smallvec::SmallVec::<[zmq::PollItem<'_>; 3]>::new();
-        items.push(self.sockets.router.as_poll_item(zmq::POLLIN));
+        let mut items = smallvec::SmallVec::<[zmq::PollItem<'_>; 4]>::new();
         items.push(zmq::PollItem::from_fd(self.wakes.fd(), zmq::POLLIN));
-        if let Some(zap) = &self.sockets.zap {
-            items.push(zap.as_poll_item(zmq::POLLIN));
-        }
+        items.extend(self.sockets.lanes().map(|lane| lane.router.as_poll_item(zmq::POLLIN)));
+        items.extend(self.sockets.zap.iter().map(|zap| zap.as_poll_item(zmq::POLLIN)));
         poll(&mut items, timeout.min(METERING_INTERVAL))?;
-        let woken = items.get(1).is_some_and(zmq::PollItem::is_readable);
-        let asked = items.get(2).is_some_and(zmq::PollItem::is_readable);
-        if let (true, Some(zap), Some(config)) = (asked, &self.sockets.zap, &self.curve) {
+        let woken = items.first().is_some_and(zmq::PollItem::is_readable);
+        if let (Some(zap), Some(config)) = (&self.sockets.zap, &self.curve)
+            && items.last().is_some_and(zmq::PollItem::is_readable)
+        {
             curve::answer_zap(zap, &config.allowed, &mut turn.inbox);
         }
         Ok(woken)
@@ -170,12 +173,20 @@ impl IoThread {
             }
             Command::CallEnded(call, None) => self.core.handle(now, Input::CallFailed(call)),
             Command::Services(reply) => acknowledge(reply, self.core.services(now)),
+            Command::Workers(reply) => acknowledge(reply, self.core.workers(now)),
+            Command::SetPaused { service, paused, done } => {
+                acknowledge(done, self.core.set_paused(now, &service, paused));
+            }
+            Command::Dismiss { worker, when, done } => {
+                acknowledge(done, self.core.dismiss(now, worker, when));
+            }
             Command::Counters(reply) => acknowledge(reply, Box::new(*self.core.counters())),
             Command::Allow(keys) => {
                 if let Some(curve) = &mut self.curve {
                     curve.allowed = keys;
                 }
             }
+            Command::Access(access) => self.core.handle(now, Input::Access(access)),
             Command::Shutdown { grace, done } => {
                 self.core.handle(now, Input::Drain);
                 let at = now.saturating_add(grace);
@@ -186,24 +197,23 @@ impl IoThread {
         }
     }
 
-    /// Receives a batch; says whether the socket was emptied.
+    /// Receives a batch of each socket; says whether all were emptied.
     fn receive(&mut self, turn: &mut Turn) -> Result<bool, zmq::Error> {
         let limits = *self.core.wire_limits();
-        for _ in 0..self.batch_max {
-            let input = match turn.inbox.receive(&self.sockets.router, limits.frames_max)? {
-                Received::Nothing => return Ok(true),
-                Received::TooManyFrames => Input::Invalid(Invalid::TooManyFrames),
-                Received::Message => match decode(turn.inbox.frames(), &limits) {
-                    Ok(message) => {
-                        let user = self.curve.as_ref().and_then(|_| turn.inbox.user());
-                        Input::Received { message, user }
-                    }
-                    Err(reason) => Input::Invalid(reason),
-                },
-            };
-            self.core.handle(turn.now, input);
+        let with_user = self.curve.is_some();
+        let mut all_emptied = true;
+        for lane in self.sockets.lanes() {
+            let mut emptied = false;
+            for _ in 0..self.batch_max {
+                let Some(input) = receive_input(lane, &limits, with_user, &mut turn.inbox)? else {
+                    emptied = true;
+                    break;
+                };
+                self.core.handle(turn.now, input);
+            }
+            all_emptied &= emptied;
         }
-        Ok(false)
+        Ok(all_emptied)
     }
 
     /// Does what the core wants until it wants nothing more.
@@ -211,8 +221,11 @@ impl IoThread {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send(tag, message) => {
+                    let to_worker = message.is_to_worker();
                     message.write_to(&mut turn.parts);
-                    let failure = match send_parts(&self.sockets.router, &mut turn.parts) {
+                    let sockets = &self.sockets;
+                    let lane = if to_worker { sockets.for_workers() } else { &sockets.clients };
+                    let failure = match send_parts(&lane.router, &mut turn.parts) {
                         Ok(()) => continue,
                         Err(zmq::Error::EAGAIN) => SendFailure::Full,
                         Err(_) => SendFailure::Unreachable,
@@ -229,6 +242,27 @@ impl IoThread {
             }
         }
     }
+}
+
+/// Receives one message as what it means for the core; `None` when there is none.
+fn receive_input(
+    lane: &Lane,
+    limits: &WireLimits,
+    with_user: bool,
+    inbox: &mut Inbox,
+) -> Result<Option<Input>, zmq::Error> {
+    match inbox.receive(&lane.router, limits.frames_max)? {
+        Received::Nothing => return Ok(None),
+        Received::TooManyFrames => return Ok(Some(Input::Invalid(Invalid::TooManyFrames))),
+        Received::Message => {}
+    }
+    let message = decode(inbox.frames(), limits);
+    Ok(Some(match message.and_then(|message| message.arrived_at(lane.side)) {
+        Ok(message) => {
+            Input::Received { message, user: if with_user { inbox.user() } else { None } }
+        }
+        Err(reason) => Input::Invalid(reason),
+    }))
 }
 
 fn acknowledge<T>(reply: oneshot::Sender<T>, value: T) {

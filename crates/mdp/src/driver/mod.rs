@@ -9,6 +9,7 @@ mod handle;
 mod io;
 mod local;
 mod metering;
+mod reporting;
 
 pub use config::{BrokerConfig, StartError};
 pub(crate) use curve::key_from_z85;
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::core::BrokerCore;
 use crate::io::{Clock, WakeOnDrop, random_u64, wake_pair};
-use handle::Shared;
+use handle::{Endpoints, Shared};
 
 /// A Majordomo broker.
 #[derive(Debug)]
@@ -40,7 +41,10 @@ impl Broker {
     /// A [`StartError`] that names the endpoint or setting at fault; nothing stays bound.
     pub fn start(config: BrokerConfig) -> Result<BrokerHandle, StartError> {
         let sockets = config::Sockets::open(&config)?;
-        let endpoints = sockets.endpoints.clone();
+        let endpoints = Endpoints {
+            clients: sockets.clients.endpoints.clone(),
+            workers: sockets.for_workers().endpoints.clone(),
+        };
         let (waker, wake_source) = wake_pair().map_err(StartError::Thread)?;
         let waker = Arc::new(waker);
         let (sender, commands) = mpsc::channel(config.commands_max.max(1));

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::envelope::{Envelope, Hop, Shape, Version};
+use super::zproto;
 use crate::Frames;
+use crate::closed_set::closed_set;
 
 /// Bounds of one message (mdp.md §12.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,55 +27,53 @@ pub struct WireLimits {
     /// Most bytes of one frame before the delimiter or of a client address; default 255, the
     /// longest routing id.
     pub hop_bytes_max: usize,
+    /// Dialects accepted beside the published ones; default none.
+    pub dialects: Dialects,
+}
+
+/// Dialects that are not the published protocol, each off by default (mdp.md §6.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dialects {
+    /// Clients of the Python package `majortomo`, whose REQUEST is 02.
+    pub majortomo: bool,
+    /// Peers of the C library `majordomo`, which packs header and command into one frame.
+    pub zproto: bool,
 }
 
 impl Default for WireLimits {
     fn default() -> Self {
-        Self { frames_max: 1024, bytes_max: 64 << 20, stack_max: 8, hop_bytes_max: 255 }
+        Self {
+            frames_max: 1024,
+            bytes_max: 64 << 20,
+            stack_max: 8,
+            hop_bytes_max: 255,
+            dialects: Dialects::default(),
+        }
     }
 }
 
-/// Why a message is dropped without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Invalid {
-    /// `[id, '']` of `ZMQ_PROBE_ROUTER`, or fewer than two frames.
-    #[error("probe")]
-    Probe,
-    /// No known header where one must stand.
-    #[error("unknown header")]
-    Header,
-    /// MDP/0.1 without the delimiter.
-    #[error("MDP/0.1 without delimiter")]
-    Bare01,
-    /// A client message without a service frame.
-    #[error("no service frame")]
-    NoService,
-    /// A client message of 0.2 whose command is not REQUEST.
-    #[error("client command")]
-    ClientCommand,
-    /// A service name that mdp.md §7 does not allow.
-    #[error("service name")]
-    ServiceName,
-    /// More frames than allowed.
-    #[error("too many frames")]
-    TooManyFrames,
-    /// More bytes than allowed.
-    #[error("too many bytes")]
-    TooLarge,
-}
-
-impl Invalid {
-    /// Every reason, in the order of [`crate::core::Counters::invalid`].
-    pub const ALL: [Self; 8] = [
-        Self::Probe,
-        Self::Header,
-        Self::Bare01,
-        Self::NoService,
-        Self::ClientCommand,
-        Self::ServiceName,
-        Self::TooManyFrames,
-        Self::TooLarge,
-    ];
+closed_set! {
+    /// Why a message is dropped without an answer.
+    pub enum Invalid {
+        /// `[id, '']` of `ZMQ_PROBE_ROUTER`, or fewer than two frames.
+        Probe = "probe",
+        /// No known header where one must stand.
+        Header = "header",
+        /// MDP/0.1 without the delimiter.
+        Bare01 = "bare_01",
+        /// A client message without a service frame.
+        NoService = "no_service",
+        /// A client message of 0.2 whose command is not REQUEST.
+        ClientCommand = "client_command",
+        /// A service name that mdp.md §7 does not allow.
+        ServiceName = "service_name",
+        /// More frames than allowed.
+        TooManyFrames = "too_many_frames",
+        /// More bytes than allowed.
+        TooLarge = "too_large",
+        /// A client message on a socket for workers, or the reverse.
+        WrongSide = "wrong_side",
+    }
 }
 
 /// One message as the broker received it.
@@ -83,6 +83,35 @@ pub struct Incoming {
     pub envelope: Envelope,
     /// What was said.
     pub peer: Peer,
+}
+
+/// For whom a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Clients and workers.
+    Both,
+    /// Clients only.
+    Clients,
+    /// Workers only.
+    Workers,
+}
+
+impl Incoming {
+    /// Returns the message if a socket for `side` may carry it (mdp.md §8.5, §12.3).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid::WrongSide`].
+    pub fn arrived_at(self, side: Side) -> Result<Self, Invalid> {
+        match (side, &self.peer) {
+            (Side::Both, _)
+            | (Side::Clients, Peer::Client(_))
+            | (Side::Workers, Peer::Worker(_)) => Ok(self),
+            (Side::Clients, Peer::Worker(_)) | (Side::Workers, Peer::Client(_)) => {
+                Err(Invalid::WrongSide)
+            }
+        }
+    }
 }
 
 /// The two kinds of peers.
@@ -154,12 +183,16 @@ pub fn decode<F: Deref<Target = [u8]>>(
     if frames.iter().map(|frame| frame.len()).sum::<usize>() > limits.bytes_max {
         return Err(Invalid::TooLarge);
     }
-    let (header_at, shape) = locate_header(frames, limits)?;
+    if limits.dialects.zproto && zproto::is_packed(second) {
+        return decode_packed(route, second, frames.get(2..).unwrap_or_default(), limits);
+    }
+    let (header_at, mut shape) = locate_header(frames, limits)?;
     let header: &[u8] = frames.get(header_at).ok_or(Invalid::Header)?;
     let (version, from_client) = parse_header(header).ok_or(Invalid::Header)?;
     if shape == Shape::Bare && version == Version::V01 {
         return Err(Invalid::Bare01);
     }
+    let rest = frames.get(header_at + 1..).unwrap_or_default();
     let stack_end = header_at - usize::from(shape == Shape::Delimited);
     let stack: SmallVec<[Hop; 1]> = frames
         .get(1..stack_end)
@@ -170,14 +203,41 @@ pub fn decode<F: Deref<Target = [u8]>>(
     if stack.iter().any(|hop| hop.as_slice().len() > limits.hop_bytes_max) {
         return Err(Invalid::TooLarge);
     }
+    let shifted = limits.dialects.majortomo
+        && from_client
+        && version == Version::V02
+        && shape == Shape::Delimited
+        && rest.first().is_some_and(|code| **code == *b"\x02");
+    if shifted {
+        shape = Shape::Majortomo;
+    }
     let envelope = Envelope { route: Hop::from(&**route), stack, shape, version };
-    let rest = frames.get(header_at + 1..).unwrap_or_default();
     let peer = if from_client {
-        Peer::Client(decode_client(version, rest)?)
+        Peer::Client(decode_client(version, shape, rest)?)
     } else {
         Peer::Worker(decode_worker(version, rest, limits))
     };
     Ok(Incoming { envelope, peer })
+}
+
+/// Decodes a message of the zproto dialect as the bare one it stands for.
+fn decode_packed<F: Deref<Target = [u8]>>(
+    route: &F,
+    packed: &[u8],
+    body: &[F],
+    limits: &WireLimits,
+) -> Result<Incoming, Invalid> {
+    let unpacked = zproto::unpack(packed).ok_or(Invalid::Header)?;
+    let mut frames = unpacked.frames;
+    frames.extend(body.iter().map(|frame| &**frame));
+    let (version, shape) = (Version::V02, Shape::Zproto);
+    let peer = if unpacked.from_client {
+        Peer::Client(decode_client(version, shape, &frames)?)
+    } else {
+        Peer::Worker(decode_worker(version, &frames, limits))
+    };
+    let stack = SmallVec::new();
+    Ok(Incoming { envelope: Envelope { route: Hop::from(&**route), stack, shape, version }, peer })
 }
 
 fn locate_header<F: Deref<Target = [u8]>>(
@@ -210,12 +270,14 @@ fn parse_header(frame: &[u8]) -> Option<(Version, bool)> {
 
 fn decode_client<F: Deref<Target = [u8]>>(
     version: Version,
+    shape: Shape,
     rest: &[F],
 ) -> Result<ClientMessage, Invalid> {
+    let request = if shape == Shape::Majortomo { b"\x02" } else { b"\x01" };
     let rest = match version {
         Version::V01 => rest,
         Version::V02 => match rest.split_first() {
-            Some((code, rest)) if **code == *b"\x01" => rest,
+            Some((code, rest)) if **code == *request => rest,
             _ => return Err(Invalid::ClientCommand),
         },
     };

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::envelope::{Envelope, Hop, Shape, Version};
+use super::zproto;
 use crate::{Frames, ServiceName};
 
 /// One frame to be sent, in whatever form is cheapest to hand over.
@@ -72,10 +73,26 @@ impl Outgoing {
         let Envelope { route, stack, shape, version } = self.to;
         parts.push(Part::Hop(route));
         parts.extend(stack.into_iter().map(Part::Hop));
-        if shape == Shape::Delimited {
-            parts.push(Part::Static(b""));
+        match shape {
+            Shape::Bare => self.message.write_to(version, parts),
+            Shape::Delimited => {
+                parts.push(Part::Static(b""));
+                self.message.write_to(version, parts);
+            }
+            Shape::Majortomo => {
+                parts.push(Part::Static(b""));
+                self.message.write_to_majortomo(version, parts);
+            }
+            Shape::Zproto => zproto::write(self.message, parts),
         }
-        self.message.write_to(version, parts);
+    }
+
+    /// Says whether this goes to a worker; otherwise it goes to a client.
+    pub(crate) fn is_to_worker(&self) -> bool {
+        match self.message {
+            ToPeer::Request { .. } | ToPeer::Heartbeat | ToPeer::Disconnect => true,
+            ToPeer::Partial { .. } | ToPeer::Reply { .. } => false,
+        }
     }
 }
 
@@ -100,6 +117,18 @@ impl ToPeer {
             Self::Partial { service, body } => write_reply(version, b"\x02", &service, body, parts),
             Self::Reply { service, body } => write_reply(version, b"\x03", &service, body, parts),
         }
+    }
+
+    /// PARTIAL is 03, FINAL 04, and the service is not named (mdp.md §6.3 c).
+    fn write_to_majortomo(self, version: Version, parts: &mut Vec<Part>) {
+        let (code, body): (&'static [u8], _) = match self {
+            Self::Partial { body, .. } => (b"\x03", body),
+            Self::Reply { body, .. } => (b"\x04", body),
+            to_worker => return to_worker.write_to(version, parts),
+        };
+        parts.push(Part::Static(version.client_header()));
+        parts.push(Part::Static(code));
+        parts.extend(body.into_iter().map(Part::Bytes));
     }
 }
 

@@ -31,13 +31,18 @@ impl std::fmt::Debug for Hop {
     }
 }
 
-/// Whether an empty frame stands before the header (mdp.md §6.1).
+/// The form in which a peer writes, and is answered (mdp.md §6.1, §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
     /// The header follows the routing id, as the text of MDP/0.2 wants it.
     Bare,
     /// An empty frame precedes the header.
     Delimited,
+    /// As [`Self::Delimited`], but a client of the Python package `majortomo`: its commands are one
+    /// higher and replies to it name no service.
+    Majortomo,
+    /// Header, command and service stand in one frame, as the C library `majordomo` packs them.
+    Zproto,
 }
 
 /// The protocol version a peer speaks.
@@ -98,7 +103,7 @@ pub struct Envelope {
     pub route: Hop,
     /// The frames between the routing id and the delimiter, returned in order (mdp.md §3.4).
     pub stack: SmallVec<[Hop; 1]>,
-    /// Whether a delimiter stood before the header.
+    /// The form of the message.
     pub shape: Shape,
     /// The version of the header.
     pub version: Version,

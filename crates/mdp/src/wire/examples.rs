@@ -54,7 +54,7 @@ fn encoded(to: Envelope, message: ToPeer) -> Vec<Vec<u8>> {
 fn every_example_decodes() {
     // Rule: mdp §21 — every worked example decodes
     for text in TO_BROKER {
-        let message = decoded(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
+        let message = decoded(text).unwrap_or_else(|reason| panic!("{text}: {reason:?}"));
         let malformed = matches!(message.peer, Peer::Worker(WorkerMessage::Malformed));
         assert!(!malformed, "{text}");
     }
@@ -257,4 +257,118 @@ fn a_worker_tolerates_a_backbone_broker() {
     ] {
         assert_eq!(from(text), None, "{text}");
     }
+}
+
+fn with_dialects(text: &str) -> Result<Incoming, Invalid> {
+    let dialects = Dialects { majortomo: true, zproto: true };
+    decode(&frames(text), &WireLimits { dialects, ..WireLimits::default() })
+}
+
+fn reply(to: &Envelope) -> Vec<Vec<u8>> {
+    let message = ToPeer::Reply { service: "echo".parse().unwrap(), body: ["A"].into() };
+    encoded(to.clone(), message)
+}
+
+fn partial(to: &Envelope) -> Vec<Vec<u8>> {
+    let message = ToPeer::Partial { service: "echo".parse().unwrap(), body: ["A"].into() };
+    encoded(to.clone(), message)
+}
+
+#[test]
+fn majortomo_clients_are_answered_with_their_codes() {
+    // Rule: mdp §6.3 — c: a delimited 0.2 client REQUEST 02 is answered 03/04 without service frame
+    let message = with_dialects(r#"C | 07 | (empty) | "MDPC02" | 02 | "echo" | "a""#).unwrap();
+    let Peer::Client(request) = &message.peer else { panic!() };
+    assert_eq!((request.service.as_slice(), &request.body), (&b"echo"[..], &Frames::from(["a"])));
+    let to = message.envelope;
+    assert_eq!(partial(&to), frames(r#"C | 07 | (empty) | "MDPC02" | 03 | "A""#));
+    assert_eq!(reply(&to), frames(r#"C | 07 | (empty) | "MDPC02" | 04 | "A""#));
+    // The published code is still answered as published, and the bare form stays illegal.
+    let message = with_dialects(r#"C | (empty) | "MDPC02" | 01 | "echo""#).unwrap();
+    assert_eq!(reply(&message.envelope), frames(r#"C | (empty) | "MDPC02" | 03 | "echo" | "A""#));
+    for text in [r#"C | "MDPC02" | 02 | "echo""#, r#"C | (empty) | "MDPC02" | 03 | "echo""#] {
+        assert_eq!(with_dialects(text), Err(Invalid::ClientCommand), "{text}");
+    }
+    assert_eq!(decoded(r#"C | (empty) | "MDPC02" | 02 | "echo""#), Err(Invalid::ClientCommand));
+}
+
+/// The packed frames that mdp.md §6.3 d gives as captured.
+const PACKED_REQUEST: &str = "C | AA A4 01 06 4D 44 50 43 30 32 01 04 65 63 68 6F | 61";
+const PACKED_READY: &str = "W | AA A4 04 06 4D 44 50 57 30 32 01 04 65 63 68 6F";
+const PACKED_HEARTBEAT: &str = "W | AA A4 08 06 4D 44 50 57 30 32 05";
+
+#[test]
+fn packed_messages_are_understood_and_answered_packed() {
+    // Rule: mdp §6.3 — d: the packed first frame is read and written when the dialect is on
+    let message = with_dialects(PACKED_REQUEST).unwrap();
+    let Peer::Client(request) = &message.peer else { panic!() };
+    assert_eq!((request.service.as_slice(), &request.body), (&b"echo"[..], &Frames::from(["a"])));
+    let to = message.envelope;
+    assert_eq!(reply(&to), frames("C | AA A4 03 06 4D 44 50 43 30 32 03 04 65 63 68 6F | 41"));
+    assert_eq!(partial(&to), frames("C | AA A4 02 06 4D 44 50 43 30 32 02 04 65 63 68 6F | 41"));
+
+    let message = with_dialects(PACKED_READY).unwrap();
+    let service = Hop::from(&b"echo"[..]);
+    assert_eq!(message.peer, Peer::Worker(WorkerMessage::Ready { service }));
+    let to = message.envelope;
+    let beat = with_dialects(PACKED_HEARTBEAT).unwrap();
+    assert_eq!((&beat.envelope, beat.peer), (&to, Peer::Worker(WorkerMessage::Heartbeat)));
+    let address = Hop::from(&b"T"[..]);
+    let request = ToPeer::Request { address: address.clone(), body: ["a"].into() };
+    let packed = "W | AA A4 05 06 4D 44 50 57 30 32 02 | 54 | (empty) | 61";
+    assert_eq!(encoded(to.clone(), request), frames(packed));
+    assert_eq!(encoded(to.clone(), ToPeer::Heartbeat), frames(PACKED_HEARTBEAT));
+    let bye = "W | AA A4 09 06 4D 44 50 57 30 32 06";
+    assert_eq!(encoded(to, ToPeer::Disconnect), frames(bye));
+    assert_eq!(with_dialects(bye).unwrap().peer, Peer::Worker(WorkerMessage::Disconnect));
+
+    let body = Frames::from(["A"]);
+    let text = "W | AA A4 07 06 4D 44 50 57 30 32 04 | 54 | (empty) | 41";
+    let said = with_dialects(text).unwrap().peer;
+    assert_eq!(said, Peer::Worker(WorkerMessage::Reply { address: address.clone(), body }));
+    let text = "W | AA A4 06 06 4D 44 50 57 30 32 03 | 54 | (empty)";
+    let said = with_dialects(text).unwrap().peer;
+    assert_eq!(said, Peer::Worker(WorkerMessage::Partial { address, body: Frames::new() }));
+}
+
+#[test]
+fn broken_packed_messages_are_dropped() {
+    // Rule: mdp §6.1 — a first frame AA A4 is invalid unless the dialect is on and well-formed
+    for text in [PACKED_REQUEST, PACKED_READY, PACKED_HEARTBEAT] {
+        assert_eq!(decoded(text), Err(Invalid::Header), "{text}");
+        let whole = frames(text);
+        for end in 0..whole[1].len() {
+            let mut cut = whole.clone();
+            cut[1].truncate(end);
+            let dialects = Dialects { zproto: true, ..Dialects::default() };
+            let result = decode(&cut, &WireLimits { dialects, ..WireLimits::default() });
+            assert!(result.is_err(), "{text} cut at {end}");
+        }
+    }
+    for text in [
+        // Trailing byte, wrong id, wrong side, wrong command, wrong version.
+        "W | AA A4 08 06 4D 44 50 57 30 32 05 00",
+        "W | AA A4 0A 06 4D 44 50 57 30 32 07",
+        "W | AA A4 00 06 4D 44 50 43 30 32 00",
+        "W | AA A4 08 06 4D 44 50 43 30 32 05",
+        "W | AA A4 08 06 4D 44 50 57 30 32 06",
+        "W | AA A4 08 06 4D 44 50 57 30 31 05",
+    ] {
+        assert_eq!(with_dialects(text), Err(Invalid::Header), "{text}");
+    }
+    // A client's PARTIAL and FINAL are not for the broker.
+    let text = "C | AA A4 03 06 4D 44 50 43 30 32 03 04 65 63 68 6F | 41";
+    assert_eq!(with_dialects(text), Err(Invalid::ClientCommand));
+}
+
+#[test]
+fn each_socket_takes_its_side_only() {
+    // Rule: mdp §8.5 — a client header on a socket for workers is dropped, and the reverse
+    // Rule: mdp §12.3 — with separate sockets each refuses the other's headers
+    let client = || decoded(TO_BROKER[1]).unwrap();
+    let worker = || decoded(TO_BROKER[0]).unwrap();
+    assert_eq!(client().arrived_at(Side::Workers), Err(Invalid::WrongSide));
+    assert_eq!(worker().arrived_at(Side::Clients), Err(Invalid::WrongSide));
+    assert!(client().arrived_at(Side::Clients).is_ok() && client().arrived_at(Side::Both).is_ok());
+    assert!(worker().arrived_at(Side::Workers).is_ok() && worker().arrived_at(Side::Both).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Frames to messages and back: MDP/0.1 and MDP/0.2, bare and delimited.
+//! Frames to messages and back: MDP/0.1 and MDP/0.2, bare and delimited, and two dialects.
 //!
 //! Nothing here keeps state, reads a socket or knows a service.
 
@@ -8,17 +8,22 @@ mod encode;
 mod envelope;
 #[cfg(test)]
 mod examples;
+mod kind;
 #[cfg(test)]
 pub(crate) mod notation;
+mod zproto;
 
 pub use dealer::{
     FromBroker, Reply, ReplyKind, ToBroker, decode_from_broker, decode_reply, encode_request,
     encode_to_broker,
 };
-pub use decode::{ClientMessage, Incoming, Invalid, Peer, WireLimits, WorkerMessage, decode};
+pub use decode::{
+    ClientMessage, Dialects, Incoming, Invalid, Peer, Side, WireLimits, WorkerMessage, decode,
+};
 pub use encode::{Outgoing, Part, ToPeer};
 pub(crate) use envelope::PeerKey;
 pub use envelope::{Envelope, Hop, Shape, Version};
+pub use kind::MessageKind;
 
 /// Header of a client message of MDP/0.1.
 pub const CLIENT_01: &[u8] = b"MDPC01";

@@ -14,7 +14,7 @@ mod push;
 mod routes;
 mod system;
 
-pub use broker::{BrokerAdmin, ServiceView};
+pub use broker::BrokerAdmin;
 pub use capabilities::{
     CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
 };

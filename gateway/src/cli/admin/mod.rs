@@ -24,6 +24,7 @@ pub mod route;
 pub mod service;
 mod status;
 pub mod user;
+pub mod worker;
 
 pub use connection::Connection;
 pub use error::CliError;
@@ -49,8 +50,10 @@ pub enum AdminCommand {
     Cap(Group<cap::CapCommand>),
     /// Notifies SimplePush endpoints
     Push(Group<push::PushCommand>),
-    /// Lists and calls services of the Majordomo broker
+    /// Lists, pauses, resumes and calls services of the Majordomo broker
     Service(Group<service::ServiceCommand>),
+    /// Lists, drains and disconnects workers of the Majordomo broker
+    Worker(Group<worker::WorkerCommand>),
     /// Shows how the gateway is
     Status(Connection),
 }
@@ -105,6 +108,7 @@ impl AdminCommand {
             Self::Cap(group) => group.command.run(&group.connection, out).await,
             Self::Push(group) => group.command.run(&group.connection, out).await,
             Self::Service(group) => group.command.run(&group.connection, out).await,
+            Self::Worker(group) => group.command.run(&group.connection, out).await,
             Self::Status(connection) => status::run(&connection, out).await,
         }
     }

@@ -13,7 +13,29 @@ use super::{
     error::CliError,
 };
 
-const COLUMNS: [&str; 4] = ["name", "workers", "idle", "queued"];
+/// What a listing shows; one service shows all.
+const COLUMNS: [&str; 8] =
+    ["name", "workers", "idle", "busy", "queued", "oldest_wait", "completed", "paused"];
+const COLUMNS_ALL: [&str; 18] = [
+    "name",
+    "workers",
+    "idle",
+    "busy",
+    "queued",
+    "oldest_wait",
+    "completed",
+    "paused",
+    "local",
+    "accepted",
+    "expired",
+    "requeued",
+    "lost",
+    "cancelled",
+    "orphaned",
+    "undelivered",
+    "partials_full",
+    "dropped",
+];
 /// How much longer than the broker the command waits for the answer.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -22,8 +44,24 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum ServiceCommand {
     /// Lists services
     List,
+    /// Shows one service and what became of its requests
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Keeps requests back until the service is resumed; they expire as ever
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Hands requests out again
+    Resume {
+        /// Its name
+        name: String,
+    },
     /// Sends a request through the gateway and prints each frame of the answer on a line
-    Request {
+    #[command(visible_alias = "request")]
+    Call {
         /// The name of the service
         name: String,
         /// How long to wait for the answer
@@ -36,7 +74,37 @@ pub enum ServiceCommand {
 }
 
 fn values(service: &v1::Service) -> Vec<Value> {
-    vec![json!(service.name), json!(service.workers), json!(service.idle), json!(service.queued)]
+    let completed = service.counts.as_ref().map_or(0, |counts| counts.completed);
+    vec![
+        json!(service.name),
+        json!(service.workers),
+        json!(service.idle),
+        json!(service.busy),
+        json!(service.queued),
+        json!(duration::print_wire(service.oldest_wait)),
+        json!(completed),
+        json!(service.paused),
+    ]
+}
+
+fn values_all(service: &v1::Service) -> Vec<Value> {
+    let counts = service.counts.clone().unwrap_or_default();
+    let dropped = counts.dropped.iter().filter(|drop| drop.count > 0);
+    let dropped = dropped.map(|drop| format!("{}:{}", drop.reason, drop.count));
+    let mut all = values(service);
+    all.extend([
+        json!(service.local),
+        json!(counts.accepted),
+        json!(counts.expired),
+        json!(counts.requeued),
+        json!(counts.lost),
+        json!(counts.cancelled),
+        json!(counts.orphaned),
+        json!(counts.undelivered),
+        json!(counts.partials_full),
+        json!(dropped.collect::<Vec<_>>()),
+    ]);
+    all
 }
 
 impl ServiceCommand {
@@ -46,7 +114,21 @@ impl ServiceCommand {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let mut client = BrokerServiceClient::new(connection.open().await?);
-        match self {
+        let output = connection.output();
+        let (verb, service) = match self {
+            Self::Pause { name } => {
+                let answer = client.pause_service(call(v1::PauseServiceRequest { name })).await?;
+                ("paused", answer.into_inner().service)
+            }
+            Self::Resume { name } => {
+                let answer = client.resume_service(call(v1::ResumeServiceRequest { name })).await?;
+                ("resumed", answer.into_inner().service)
+            }
+            Self::Show { name } => {
+                let answer = client.get_service(call(v1::GetServiceRequest { name })).await?;
+                let service = answer.into_inner().service.ok_or(CliError::Incomplete)?;
+                return Ok(output.one(out, &COLUMNS_ALL, &values_all(&service))?);
+            }
             Self::List => {
                 let all = pages(async |page_token| {
                     let request = v1::ListServicesRequest { page_token, page_size: 0 };
@@ -54,9 +136,9 @@ impl ServiceCommand {
                     Ok((page.services, page.next_page_token))
                 });
                 let rows: Vec<_> = all.await?.iter().map(values).collect();
-                connection.output().list(out, &COLUMNS, &rows)?;
+                return Ok(output.list(out, &COLUMNS, &rows)?);
             }
-            Self::Request { name, timeout, frames } => {
+            Self::Call { name, timeout, frames } => {
                 let mut request = Request::new(v1::RequestRequest {
                     service: name,
                     frames: frames.into_iter().map(String::into_bytes).collect(),
@@ -65,10 +147,11 @@ impl ServiceCommand {
                 request.set_timeout(timeout.saturating_add(GRACE));
                 let frames = client.request(request).await?.into_inner().frames;
                 let lines: Vec<_> = frames.iter().map(|f| String::from_utf8_lossy(f)).collect();
-                let text = lines.join("\n");
-                connection.output().done(out, &text, &["frames"], &[json!(lines)])?;
+                return Ok(output.done(out, &lines.join("\n"), &["frames"], &[json!(lines)])?);
             }
-        }
-        Ok(())
+        };
+        let service = service.ok_or(CliError::Incomplete)?;
+        let sentence = format!("service {} {verb}", service.name);
+        Ok(output.done(out, &sentence, &COLUMNS_ALL, &values_all(&service))?)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(
         }
         let elapsed = start.elapsed();
         let server_cpu = cpu_of(pid).saturating_sub(cpu);
-        Run { operations: latencies.len(), lost: 0, elapsed, server_cpu, latencies }
+        Run { operations: latencies.len(), lost: 0, wrong: 0, elapsed, server_cpu, latencies }
     })
 }
 

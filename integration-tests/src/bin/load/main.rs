@@ -33,9 +33,10 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
   posts     durable posts over HTTP against a file with one fdatasync for whatever waits
   poll      one post to many long-poll readers against a server that only holds connections
   reads     reads that find nothing against a server that only answers
-  mdp       requests through the broker, many in flight, against a plain ZeroMQ proxy
-  turns     the same against a program that also gives a worker one request at a time
-  lockstep  the same with one client, one worker, one request in flight
+  mdp       requests through the broker beside a plain ZeroMQ proxy, a program that gives a
+            worker one request at a time, and nats-server if it is installed; all of bodies of
+            64 B and 1 KiB, 1 and 4 workers, 1 and 1000 in flight, or those that
+            [--body N] [--workers N] [--in-flight N] name
   waiters   memory of a read that waits, beyond its connection
   process   time to be ready, memory at rest, size of the binary
 ";
@@ -47,13 +48,7 @@ fn main() {
         ["posts", rest @ ..] => posts::compare(&Plan::parse(rest, 64)),
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
-        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Proxy),
-        ["turns", rest @ ..] => {
-            mdp::compare(&Plan::parse(rest, 8), mdp::MANY, mdp::Against::Turns);
-        }
-        ["lockstep", rest @ ..] => {
-            mdp::compare(&Plan::parse(rest, 1), mdp::LOCK_STEP, mdp::Against::Proxy);
-        }
+        ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
         ["process", rest @ ..] => process::measure(&Plan::parse(rest, 1)),
         ["floor", "posts", file] => floors::posts(file),

@@ -69,7 +69,7 @@ fn run(plan: &Plan, address: &str, post: &[u8], token: &str, pid: u32) -> Run {
         }
         let server_cpu = cpu_of(pid).saturating_sub(cpu);
         let lost = POSTS * plan.clients - latencies.len();
-        Run { operations: latencies.len(), lost, elapsed, server_cpu, latencies }
+        Run { operations: latencies.len(), lost, wrong: 0, elapsed, server_cpu, latencies }
     })
 }
 

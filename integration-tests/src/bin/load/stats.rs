@@ -15,10 +15,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn parse(words: &[&str], clients: usize) -> Self {
-        let value = |name: &str, default: usize| {
-            let at = words.iter().position(|word| *word == name);
-            at.and_then(|at| words.get(at + 1)).map_or(default, |text| text.parse().expect(name))
-        };
+        let value = |name, default| option(words, name).unwrap_or(default);
         let seconds = u64::try_from(value("--seconds", 3)).unwrap();
         Self {
             rounds: value("--rounds", 5),
@@ -28,27 +25,45 @@ impl Plan {
     }
 }
 
+/// The number after an option.
+pub(crate) fn option(words: &[&str], name: &str) -> Option<usize> {
+    let at = words.iter().position(|word| *word == name)?;
+    words.get(at + 1).map(|text| text.parse().expect(name))
+}
+
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) operations: usize,
     pub(crate) lost: usize,
+    /// Answers that were none to what was asked.
+    pub(crate) wrong: usize,
     pub(crate) elapsed: Duration,
     pub(crate) server_cpu: Duration,
     /// Of each operation, in any order.
     pub(crate) latencies: Vec<Duration>,
 }
 
-struct Figures {
-    rate: f64,
-    p50: f64,
-    p99: f64,
-    cpu: f64,
+/// What a run came to: operations per second, milliseconds, microseconds per operation.
+pub(crate) struct Figures {
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) cpu: f64,
+}
+
+impl Figures {
+    /// The median of each figure.
+    pub(crate) fn median(runs: &[Run]) -> Self {
+        let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+        let of = |field: fn(&Self) -> f64| median(figures.iter().map(field).collect());
+        Self { rate: of(|f| f.rate), p50: of(|f| f.p50), p99: of(|f| f.p99), cpu: of(|f| f.cpu) }
+    }
 }
 
 impl Run {
     fn figures(&self) -> Figures {
-        assert_eq!(self.lost, 0, "something was lost: the run is void");
+        assert_eq!((self.lost, self.wrong), (0, 0), "lost, wrong: the run is void");
         assert!(self.operations > 0, "nothing was done: the run is void");
         let mut sorted = self.latencies.clone();
         sorted.sort();
@@ -74,30 +89,29 @@ pub(crate) fn compare(
 ) {
     let mut runs = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
-        runs.0.push(floor().figures());
-        runs.1.push(ours().figures());
-        eprintln!(
-            "round {}: floor {:.0}/s, buswire {:.0}/s",
-            round + 1,
-            runs.0[round].rate,
-            runs.1[round].rate
-        );
+        let (floor, ours) = (floor(), ours());
+        let [floor_rate, rate] = [&floor, &ours].map(|run| run.figures().rate);
+        eprintln!("round {}: floor {floor_rate:.0}/s, buswire {rate:.0}/s", round + 1);
+        runs.0.push(floor);
+        runs.1.push(ours);
     }
-    let median =
-        |runs: &[Figures], field: fn(&Figures) -> f64| median(runs.iter().map(field).collect());
     println!("{title}; medians of {} rounds", plan.rounds);
     println!(
         "{:<10} {:>10} {:>10} {:>10} {:>12}",
         "", "per second", "p50 ms", "p99 ms", "CPU us/op"
     );
-    let fields: [fn(&Figures) -> f64; 4] = [|f| f.rate, |f| f.p50, |f| f.p99, |f| f.cpu];
-    let [floor, ours] = [&runs.0, &runs.1].map(|runs| fields.map(|field| median(runs, field)));
-    for (name, row) in [("floor", floor), ("buswire", ours)] {
-        println!("{name:<10} {:>10.0} {:>10.2} {:>10.2} {:>12.1}", row[0], row[1], row[2], row[3]);
+    let [floor, ours] = [Figures::median(&runs.0), Figures::median(&runs.1)];
+    for (name, Figures { rate, p50, p99, cpu }) in [("floor", &floor), ("buswire", &ours)] {
+        println!("{name:<10} {rate:>10.0} {p50:>10.2} {p99:>10.2} {cpu:>12.1}");
     }
-    let ratio = |at: usize| ours[at] / floor[at];
-    let [rate, p50, p99, cpu] = [ratio(0), ratio(1), ratio(2), ratio(3)];
-    println!("{:<10} {rate:>10.2} {p50:>10.2} {p99:>10.2} {cpu:>12.2}", "ratio");
+    println!(
+        "{:<10} {:>10.2} {:>10.2} {:>10.2} {:>12.2}",
+        "ratio",
+        ours.rate / floor.rate,
+        ours.p50 / floor.p50,
+        ours.p99 / floor.p99,
+        ours.cpu / floor.cpu
+    );
 }
 
 /// The one in the middle.
