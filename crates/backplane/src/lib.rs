@@ -41,7 +41,9 @@ pub mod scenarios;
 mod state;
 mod wire;
 
-pub use admin::{ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus};
+pub use admin::{
+    ChannelInfo, ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus,
+};
 pub use backplane::Backplane;
 pub use config::{
     Administrator, Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin,

@@ -432,3 +432,18 @@ async fn endpoints_are_found() {
     // Rule: backplane §12.2 — without registration there is no link to it
     assert!(!answer.body.contains("regist"));
 }
+
+#[tokio::test]
+async fn an_owner_is_signed_out_of_every_browser() {
+    let door = Door::start().await;
+    let (owner, other) = ("gazette-owner".parse().unwrap(), "nobody".parse().unwrap());
+    let (cookies, form) = browser(&door, ASKED).await;
+    browser(&door, ASKED).await;
+    assert_eq!(door.backplane.sign_out_everywhere(&other).await.unwrap(), 0);
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 2);
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    // A form that is still open decides nothing.
+    let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
+    let answer = submit(&door, "/v2/authorize", &cookies, &decision).await;
+    assert!(!answer.header("location").unwrap_or_default().contains("code="), "{answer:?}");
+}

@@ -227,3 +227,45 @@ async fn a_1_x_client_posts_and_reads() {
         assert_eq!((refusal.status, refusal.description.as_str()), (401, "Access denied."));
     }
 }
+
+#[tokio::test]
+async fn an_administrator_sees_channels_and_ends_tokens() {
+    let door = Door::start().await;
+    let mut opened = Vec::new();
+    for _ in 0..7 {
+        opened.push(visit(&door).await.1);
+    }
+    support::put_bus(&door.backplane, "other.example", Retention::default()).await;
+    let other =
+        Client::new(server(&door), Access::Visit(bus("other.example")), settings()).unwrap();
+    other.channel().await.unwrap();
+    let back_end = back_end(&door);
+    for n in 0..3 {
+        back_end.post(&bus(BUS), &opened[0], &post(&json!(n))).await.unwrap();
+    }
+
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = door.backplane.channels(&bus(BUS), after.as_ref(), 3).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        seen.extend(page);
+    }
+    seen.sort_by_key(|channel| channel.name.clone());
+    opened[1..].sort();
+    let full = seen.iter().position(|channel| channel.name == opened[0]).unwrap();
+    assert_eq!(seen.remove(full).messages, 3);
+    assert!(seen.iter().all(|channel| channel.messages == 0 && channel.expires_at > door.now()));
+    assert!(seen.iter().map(|channel| &channel.name).eq(&opened[1..]));
+    assert!(door.backplane.channels(&bus("unknown.example"), None, 3).await.is_err());
+
+    // A client whose tokens were ended gets others with its secret.
+    let (access, refresh) = door.client_tokens().await;
+    assert!(door.backplane.revoke_tokens(&"comments-svc".parse().unwrap()).await.unwrap());
+    assert!(!door.backplane.revoke_tokens(&"nobody".parse().unwrap()).await.unwrap());
+    let read = door.get_as("/v2/messages", &format!("Bearer {access}")).await;
+    assert_eq!((read.status, &read.json()["error_description"]), (403, &"invalid token".into()));
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    assert_eq!(door.token_request(&form).await.status, 400);
+    back_end.read(&Position::start()).await.unwrap();
+}
