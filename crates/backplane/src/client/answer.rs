@@ -89,7 +89,9 @@ impl Page {
     pub(super) fn read(body: &[u8], asked: &Position) -> Result<Self, ClientError> {
         let body: PageBody = json(body, "a page of messages")?;
         // A server without any message may name no position (Backplane §10.3).
-        let next = Position::of_url(&body.next_url).unwrap_or_else(|| asked.clone());
+        let next = Position::of_url(&body.next_url)
+            .or_else(|| body.messages.last().map(|last| Position::after(last.id())))
+            .unwrap_or_else(|| asked.clone());
         Ok(Self { messages: body.messages, next, more: body.more_messages })
     }
 }

@@ -99,8 +99,9 @@ impl Poller {
     /// The answer to the last question, which was asked at `asked`.
     pub(super) fn page(&mut self, page: Page, asked: Instant) {
         self.failures = 0;
+        let stands_still = !page.more || page.next == self.received;
         // A server that holds polls has taken its time already.
-        self.not_before = (page.messages.is_empty() && !page.more).then(|| asked + self.idle);
+        self.not_before = (page.messages.is_empty() && stands_still).then(|| asked + self.idle);
         self.received = page.next;
         self.ready.extend(page.messages);
         if self.ready.is_empty() {
@@ -170,6 +171,13 @@ mod tests {
         poller.page(serve(0, &Position::start(), 25), start);
         assert!(matches!(poller.step(start), Step::Wait(at) if at == start + idle));
         assert!(matches!(poller.step(start + idle), Step::Ask(_)));
+        // Not even if the server says that there is more.
+        let more = Page { more: true, ..serve(0, &Position::start(), 25) };
+        poller.page(more.clone(), start);
+        assert!(matches!(poller.step(start), Step::Wait(_)));
+        // What was looked through without a match is left behind at once.
+        poller.page(Page { next: Position::after("0007"), ..more }, start);
+        assert!(matches!(poller.step(start), Step::Ask(from) if from == Position::after("0007")));
     }
 
     #[test]
