@@ -11,7 +11,8 @@ mod support;
 
 use std::time::Duration;
 
-use buswire_message::Retention;
+use buswire_backplane::NewPassword;
+use buswire_message::{Retention, Secret};
 use support::{Answer, Door, bus, put_bus, put_client};
 
 const ASKED: &str = "/v2/authorize?client_id=comments-svc&response_type=code\
@@ -441,6 +442,14 @@ async fn an_owner_is_signed_out_of_every_browser() {
     browser(&door, ASKED).await;
     assert_eq!(door.backplane.sign_out_everywhere(&other).await.unwrap(), 0);
     assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 2);
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    // Another password does it too, and so does the end of the owner.
+    browser(&door, ASKED).await;
+    let password = NewPassword::Clear(Secret::new("paper-and-ink".to_owned()));
+    door.backplane.put_owner(&owner, password).await.unwrap();
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    browser(&door, ASKED).await;
+    door.backplane.delete_owner(&owner).await.unwrap();
     assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
     // A form that is still open decides nothing.
     let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
