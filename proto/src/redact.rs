@@ -27,6 +27,9 @@ shows! {
     CreateInboundResponse { id }
     RequestRequest { service, timeout }
     RequestResponse {}
+    Channel { expires_at, messages }
+    ListChannelsRequest { bus, page_size }
+    ListChannelsResponse { channels }
     PutOwnerRequest { name }
     PutUserRequest { name }
     CreateClientRequest { client_id, source_url, redirect_uri }
@@ -60,6 +63,12 @@ mod tests {
                 v1::RequestRequest { frames: vec![hidden().into()], ..Default::default() }
             ),
             format!("{:?}", v1::RequestResponse { frames: vec![hidden().into()] }),
+            format!("{:?}", v1::Channel { name: hidden(), ..Default::default() }),
+            format!("{:?}", v1::ListChannelsRequest { page_token: hidden(), ..Default::default() }),
+            format!(
+                "{:?}",
+                v1::ListChannelsResponse { next_page_token: hidden(), ..Default::default() }
+            ),
             format!("{:?}", v1::PutOwnerRequest { password: hidden(), ..Default::default() }),
             format!("{:?}", v1::PutUserRequest { password: hidden(), ..Default::default() }),
             format!("{:?}", v1::CreateClientRequest { secret: hidden(), ..Default::default() }),

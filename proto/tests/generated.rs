@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 13] = [
+const REDACTED: [&str; 16] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
@@ -24,6 +24,9 @@ const REDACTED: [&str; 13] = [
     "GrantCapabilityRequest",
     "GrantCapabilityResponse",
     "NotifyRequest",
+    "Channel",
+    "ListChannelsRequest",
+    "ListChannelsResponse",
     "PutOwnerRequest",
     "PutUserRequest",
     "CreateClientRequest",

@@ -5,13 +5,19 @@
 //! ends that it tells of them read the payloads with privileged tokens.
 //!
 //! ```text
-//! wire/    bytes: paths, parameters, callbacks, bodies, frames      pure
-//! rules/   names, tokens, scopes                                    pure
-//! state/   accounts, clients, grants, tokens, channels              over the store
-//! admin/   what administrators do
-//! browser/ the scripts that pages load
-//! http/    the endpoints
+//! wire/       bytes: paths, parameters, callbacks, bodies, frames      pure
+//! rules/      names, tokens, scopes                                    pure
+//! state/      accounts, clients, grants, tokens, channels              over the store
+//! admin/      what administrators do
+//! browser/    the scripts that pages load
+//! http/       the endpoints
+//! client/     clients of such servers
+//! scenarios/  what applications say to each other, typed               pure
 //! ```
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `client` | the module `client` |
 //!
 //! [`Backplane::new`] makes the door, [`Backplane::router`] is what the outside sees, its other methods
 //! are the administration. `examples/backplane_server.rs` serves it alone over a store in memory.
@@ -21,23 +27,37 @@
 mod admin;
 mod backplane;
 mod browser;
+#[cfg(feature = "client")]
+pub mod client;
 mod config;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod harness;
 mod http;
+mod post;
 mod rules;
+pub mod scenarios;
 mod state;
 mod wire;
 
-pub use admin::{ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus};
+pub use admin::{
+    ChannelInfo, ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus,
+};
 pub use backplane::Backplane;
 pub use config::{
     Administrator, Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin,
     PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
 };
 pub use error::AdminError;
+pub use post::Post;
 pub use rules::names::{
     AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,
 };
 pub use state::password::ImportedHash;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

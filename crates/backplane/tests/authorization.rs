@@ -11,7 +11,8 @@ mod support;
 
 use std::time::Duration;
 
-use buswire_message::Retention;
+use buswire_backplane::NewPassword;
+use buswire_message::{Retention, Secret};
 use support::{Answer, Door, bus, put_bus, put_client};
 
 const ASKED: &str = "/v2/authorize?client_id=comments-svc&response_type=code\
@@ -452,4 +453,27 @@ async fn endpoints_are_found() {
     assert!(answer.body.contains("href=\"https://bp.example.net/v2/authorize\""));
     // Rule: backplane §12.2 — without registration there is no link to it
     assert!(!answer.body.contains("regist"));
+}
+
+#[tokio::test]
+async fn an_owner_is_signed_out_of_every_browser() {
+    let door = Door::start().await;
+    let (owner, other) = ("gazette-owner".parse().unwrap(), "nobody".parse().unwrap());
+    let (cookies, form) = browser(&door, ASKED).await;
+    browser(&door, ASKED).await;
+    assert_eq!(door.backplane.sign_out_everywhere(&other).await.unwrap(), 0);
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 2);
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    // Another password does it too, and so does the end of the owner.
+    browser(&door, ASKED).await;
+    let password = NewPassword::Clear(Secret::new("paper-and-ink".to_owned()));
+    door.backplane.put_owner(&owner, password).await.unwrap();
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    browser(&door, ASKED).await;
+    door.backplane.delete_owner(&owner).await.unwrap();
+    assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
+    // A form that is still open decides nothing.
+    let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));
+    let answer = submit(&door, "/v2/authorize", &cookies, &decision).await;
+    assert!(!answer.header("location").unwrap_or_default().contains("code="), "{answer:?}");
 }

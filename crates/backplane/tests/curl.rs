@@ -7,66 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-};
+mod standalone;
+
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-
-/// The example server as a process; it ends when this is dropped.
-struct Standalone {
-    child: Child,
-    ready: Value,
-}
-
-impl Standalone {
-    fn start() -> Self {
-        let this = std::env::current_exe().unwrap();
-        let binary = this.parent().unwrap().parent().unwrap().join("examples/backplane_server");
-        assert!(
-            binary.exists(),
-            "{} is missing: cargo build -p buswire-backplane --examples",
-            binary.display()
-        );
-        let mut child =
-            Command::new(binary).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, ready: serde_json::from_str(&line).unwrap() }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.ready["address"].as_str().unwrap())
-    }
-
-    fn user(&self) -> String {
-        self.pair("user", "password")
-    }
-
-    fn client(&self) -> String {
-        self.pair("client_id", "client_secret")
-    }
-
-    fn pair(&self, name: &str, secret: &str) -> String {
-        format!("{}:{}", self.ready[name].as_str().unwrap(), self.ready[secret].as_str().unwrap())
-    }
-
-    /// The clean end: it is asked to stop and exits 0.
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill.
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
-    }
-}
+use standalone::Standalone;
 
 fn curl(args: &[&str]) -> Command {
     let mut command = Command::new("curl");

@@ -32,6 +32,10 @@ pub enum Field {
 }
 
 impl Field {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Type, Self::Bus, Self::Channel, Self::Sticky, Self::MessageUrl];
+
     /// The key in a scope's text; case matters (Backplane §8.1).
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,9 +49,7 @@ impl Field {
     }
 
     fn parse(key: &str) -> Option<Self> {
-        [Self::Source, Self::Type, Self::Bus, Self::Channel, Self::Sticky, Self::MessageUrl]
-            .into_iter()
-            .find(|field| field.as_str() == key)
+        Self::ALL.into_iter().find(|field| field.as_str() == key)
     }
 }
 

@@ -109,6 +109,7 @@ impl AdminServer {
 fn health_names() -> impl Iterator<Item = &'static str> {
     [
         "",
+        v1::access_service_server::SERVICE_NAME,
         v1::broker_service_server::SERVICE_NAME,
         v1::bus_service_server::SERVICE_NAME,
         v1::capability_service_server::SERVICE_NAME,
@@ -180,6 +181,7 @@ fn protected(shared: &Arc<Shared>, auth: &Authenticator) -> Routes {
         };
     }
     all!(
+        access_service_server::AccessServiceServer,
         broker_service_server::BrokerServiceServer,
         bus_service_server::BusServiceServer,
         capability_service_server::CapabilityServiceServer,

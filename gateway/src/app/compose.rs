@@ -273,6 +273,7 @@ async fn administration(
         owners: Some(people.clone()),
         clients: Some(people.clone()),
         grants: Some(people.clone()),
+        access: Some(people.clone()),
         users: Some(people),
         push: Some(Arc::new(PushPort(doors.push.clone()))),
         subscriptions: Some(Arc::new(SubscriptionPort(doors.subscriptions.clone()))),

@@ -73,6 +73,7 @@ async fn reflection_names_every_service() {
     assert_eq!(
         names,
         [
+            "buswire.admin.v1.AccessService",
             "buswire.admin.v1.BrokerService",
             "buswire.admin.v1.BusService",
             "buswire.admin.v1.CapabilityService",

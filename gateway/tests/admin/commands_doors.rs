@@ -228,3 +228,30 @@ async fn the_status_is_shown() {
         })
     );
 }
+
+#[tokio::test]
+async fn what_was_handed_out_is_shown_and_ended() {
+    let server = Server::start().await;
+    let channels = ["bus", "channels", "shop.example", "--output", "json"];
+    let listed = run(&server, &channels).await.unwrap();
+    let first = r#"{"name":"c1","messages":3,"expires_at":"2024-03-09T14:05:21.000Z"}"#;
+    assert!(listed.contains(first), "{listed}");
+    assert_eq!(
+        run(&server, &["bus", "channels", "x"]).await.unwrap_err(),
+        "buswire: there is no bus x\n"
+    );
+    assert_eq!(
+        run(&server, &["client", "revoke-tokens", "shop"]).await.unwrap_err(),
+        "buswire: there is no client shop\n"
+    );
+    let create = ["client", "create", "shop", "--source-url", "https://shop.example/"];
+    run(&server, &create).await.unwrap();
+    assert_eq!(
+        run(&server, &["client", "revoke-tokens", "shop"]).await.unwrap(),
+        "tokens of client shop revoked\n"
+    );
+    assert_eq!(
+        run(&server, &["owner", "sign-out", "nobody"]).await.unwrap(),
+        "owner nobody signed out of 0 browsers\n"
+    );
+}

@@ -7,11 +7,11 @@ use std::{
 };
 
 use buswire::admin::ports::{
-    AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState, CapabilityView,
-    ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability,
-    ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin, OwnerView, Page, PageRequest,
-    Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState, RouteView, SystemAdmin,
-    SystemView, UserAdmin, UserView,
+    AccessAdmin, AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState,
+    CapabilityView, ChannelView, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState,
+    GrantView, GrantedCapability, ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin,
+    OwnerView, Page, PageRequest, Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState,
+    RouteView, SystemAdmin, SystemView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -104,6 +104,7 @@ impl Fake {
             owners: Some(fake.clone()),
             clients: Some(fake.clone()),
             grants: Some(fake.clone()),
+            access: Some(fake.clone()),
             users: Some(fake.clone()),
             push: Some(fake.clone()),
             subscriptions: Some(fake.clone()),
@@ -279,6 +280,33 @@ impl OwnerAdmin for Fake {
         };
         buses.push(bus.clone());
         done(Ok(()))
+    }
+}
+
+impl AccessAdmin for Fake {
+    fn channels<'a>(
+        &'a self,
+        bus: &'a BusName,
+        wanted: PageRequest,
+    ) -> BoxFuture<'a, Result<Page<ChannelView>, AdminError>> {
+        if bus.name() != "shop.example" {
+            return done(Err(not_found("bus", bus.name())));
+        }
+        let view = |(name, messages): (&str, usize)| ChannelView {
+            name: name.parse().unwrap(),
+            expires_at: AT,
+            messages,
+        };
+        let all = [("c1", 3), ("c2", 0), ("c3", 1)].map(view).into();
+        done(Ok(Page::cut(all, &wanted, |channel| channel.name.to_string())))
+    }
+
+    fn revoke_tokens<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(self.memory().clients.contains_key(client_id)))
+    }
+
+    fn end_sign_ins<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<usize, AdminError>> {
+        done(Ok(if self.memory().owners.contains_key(owner) { 2 } else { 0 }))
     }
 }
 

@@ -5,11 +5,13 @@
 mod buses;
 mod clients;
 mod grants;
+mod issued;
 mod users;
 
 pub use buses::{OwnedBus, V1Bus};
 pub use clients::{ClientInfo, CreatedClient, NewClient};
 pub use grants::Grant;
+pub use issued::ChannelInfo;
 pub use users::NewPassword;
 
 /// How often a change that met somebody else's is tried again.

@@ -72,7 +72,7 @@ impl Backplane {
         names.iter().map(|name| name.parse().map_err(AdminError::Name)).collect()
     }
 
-    /// Creates or replaces a bus owner.
+    /// Creates or replaces a bus owner, and signs it out of every browser.
     ///
     /// # Errors
     ///
@@ -80,13 +80,15 @@ impl Backplane {
     ///
     /// # Cancel safety
     ///
-    /// Safe to drop: the change is one commit.
+    /// Safe to drop: sign-ins may then outlive the old password; the call can be repeated.
     pub async fn put_owner(
         &self,
         name: &OwnerName,
         password: NewPassword,
     ) -> Result<(), AdminError> {
-        self.put_account(kinds::OWNER, name.as_str(), password).await
+        self.put_account(kinds::OWNER, name.as_str(), password).await?;
+        self.sign_out_everywhere(name).await?;
+        Ok(())
     }
 
     /// Deletes a bus owner and all its buses, as [`delete_bus`](Self::delete_bus) does; whether there
@@ -106,7 +108,9 @@ impl Backplane {
                 self.delete_bus(&bus.name).await?;
             }
         }
-        self.delete_account(kinds::OWNER, name.as_str()).await
+        let existed = self.delete_account(kinds::OWNER, name.as_str()).await?;
+        self.sign_out_everywhere(name).await?;
+        Ok(existed)
     }
 
     /// The bus owners, in order of name.

@@ -142,6 +142,22 @@ impl State {
         self.discard(SIGN_IN, ticket).await
     }
 
+    /// Ends all sign-ins of an owner; how many there were.
+    pub(crate) async fn sign_out_everywhere(&self, owner: &OwnerName) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for shard in self.rows.shards() {
+            let all = self.rows.scan_keys::<SignInRecord>(shard, &[SIGN_IN]).await?;
+            let own = all.into_iter().filter(|(_, record)| record.owner == owner.as_str());
+            let deletions: Vec<_> = own.map(|(key, _)| Operation::Delete { key }).collect();
+            if !deletions.is_empty() {
+                ended += deletions.len();
+                let batch = deletions.into_iter().fold(Batch::new(shard.clone()), Batch::then);
+                self.rows.apply(batch).await?;
+            }
+        }
+        Ok(ended)
+    }
+
     /// The buses that an owner has, in order of name.
     pub(crate) async fn owned_buses(&self, owner: &OwnerName) -> Result<Vec<BusName>, StoreError> {
         let accounts = self.rows.accounts();

@@ -99,6 +99,11 @@ impl ClientRecord {
         }
     }
 
+    /// The same with another stamp: tokens that it backed are void.
+    pub(crate) fn with_stamp(self, stamp: Stamp) -> Self {
+        Self { stamp: stamp.0, ..self }
+    }
+
     /// The same with the credential and the stamp of `other`: tokens that `other` backs stay.
     pub(crate) fn with_identity_of(self, other: Self) -> Self {
         Self { credential: other.credential, stamp: other.stamp, ..self }

@@ -59,8 +59,18 @@ impl Rows {
 
     /// The partition of the tokens with this locator. By its hash: a partition's name shows in logs.
     pub(crate) fn shard(&self, locator: &Locator) -> &Partition {
+        self.shards.get(Self::shard_number(locator)).unwrap_or(&self.accounts)
+    }
+
+    /// The place among [`shards`](Self::shards) of the tokens with this locator.
+    pub(crate) fn shard_number(locator: &Locator) -> usize {
         let [first, ..] = *SecretHash::of(locator.as_str()).as_bytes();
-        self.shards.get(usize::from(first)).unwrap_or(&self.accounts)
+        usize::from(first)
+    }
+
+    /// All partitions of tokens, channels and tickets.
+    pub(crate) fn shards(&self) -> &[Partition] {
+        &self.shards
     }
 
     /// The row of `key`, decoded, with its revision. A tombstone counts as nothing.
@@ -79,6 +89,20 @@ impl Rows {
         partition: &Partition,
         words: &[&str],
     ) -> Result<Vec<(String, T)>, StoreError> {
+        let last = |key: &Key| {
+            let word = key.as_bytes().rsplit(|byte| *byte == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(word).into_owned()
+        };
+        let rows = self.scan_keys(partition, words).await?;
+        Ok(rows.into_iter().map(|(key, value)| (last(&key), value)).collect())
+    }
+
+    /// All rows whose keys begin with the words `words`, decoded, in the order of their keys.
+    pub(crate) async fn scan_keys<T: DeserializeOwned>(
+        &self,
+        partition: &Partition,
+        words: &[&str],
+    ) -> Result<Vec<(Key, T)>, StoreError> {
         let mut prefix = words.join("\0").into_bytes();
         prefix.push(0);
         let (mut range, mut found) = (KeyRange::prefix(&prefix), Vec::new());
@@ -88,9 +112,8 @@ impl Rows {
                 .scan(partition, range.clone(), SCAN_PAGE, Direction::Ascending, self.now())
                 .await?;
             for (key, row) in &page.rows {
-                let word = key.as_bytes().rsplit(|byte| *byte == 0).next().unwrap_or_default();
                 if let Some((value, _)) = decode(row)? {
-                    found.push((String::from_utf8_lossy(word).into_owned(), value));
+                    found.push((key.clone(), value));
                 }
             }
             match page.rows.last() {

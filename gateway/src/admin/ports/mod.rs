@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc};
 
 use buswire_store::StoreError;
 
+mod access;
 mod broker;
 mod capabilities;
 mod people;
@@ -14,6 +15,7 @@ mod push;
 mod routes;
 mod system;
 
+pub use access::{AccessAdmin, ChannelView};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
     CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
@@ -44,6 +46,8 @@ pub struct Ports {
     pub clients: Option<Arc<dyn ClientAdmin>>,
     /// The grants of Backplane 2.0.
     pub grants: Option<Arc<dyn GrantAdmin>>,
+    /// What Backplane 2.0 has handed out.
+    pub access: Option<Arc<dyn AccessAdmin>>,
     /// The users of Backplane 1.x.
     pub users: Option<Arc<dyn UserAdmin>>,
     /// The endpoints of SimplePush.

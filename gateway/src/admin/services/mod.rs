@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Shared;
 
+mod access;
 mod broker;
 mod buses;
 mod capabilities;

@@ -2,7 +2,9 @@
 
 use std::{io::Write, time::Duration};
 
-use buswire_proto::v1::{self, bus_service_client::BusServiceClient};
+use buswire_proto::v1::{
+    self, access_service_client::AccessServiceClient, bus_service_client::BusServiceClient,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -15,6 +17,8 @@ use super::{
 
 const COLUMNS: [&str; 7] =
     ["name", "retention", "sticky_retention", "max_messages", "messages", "channels", "created_at"];
+
+const COLUMNS_CHANNELS: [&str; 3] = ["name", "messages", "expires_at"];
 
 /// Commands about buses.
 #[derive(Debug, Subcommand)]
@@ -41,6 +45,11 @@ pub enum BusCommand {
         /// How long its messages are kept
         #[command(flatten)]
         retention: RetentionArgs,
+    },
+    /// Lists the channels of a bus of Backplane 2.0
+    Channels {
+        /// The name of the bus
+        name: String,
     },
     /// Deletes a bus; its messages stay until they expire
     Delete {
@@ -86,6 +95,24 @@ fn values(bus: &v1::Bus) -> Vec<Value> {
     ]
 }
 
+async fn channels(
+    bus: String,
+    connection: &Connection,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let mut client = AccessServiceClient::new(connection.open().await?);
+    let all = pages(async |page_token| {
+        let request = v1::ListChannelsRequest { bus: bus.clone(), page_token, page_size: 0 };
+        let page = client.list_channels(call(request)).await?.into_inner();
+        Ok((page.channels, page.next_page_token))
+    });
+    let values = |channel: &v1::Channel| {
+        vec![json!(channel.name), json!(channel.messages), output::time(channel.expires_at)]
+    };
+    let rows: Vec<_> = all.await?.iter().map(values).collect();
+    Ok(connection.output().list(out, &COLUMNS_CHANNELS, &rows)?)
+}
+
 impl BusCommand {
     pub(super) async fn run(
         self,
@@ -118,6 +145,7 @@ impl BusCommand {
                 let bus = answer.into_inner().bus.ok_or(CliError::Incomplete)?;
                 output.one(out, &COLUMNS, &values(&bus))?;
             }
+            Self::Channels { name } => channels(name, connection, out).await?,
             Self::Update { name, retention } => {
                 let retention = Some(retention.to_wire());
                 let request = call(v1::UpdateBusRetentionRequest { name, retention });

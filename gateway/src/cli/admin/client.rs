@@ -3,7 +3,9 @@
 use std::{io::Write, path::PathBuf};
 
 use buswire_message::Secret;
-use buswire_proto::v1::{self, client_service_client::ClientServiceClient};
+use buswire_proto::v1::{
+    self, access_service_client::AccessServiceClient, client_service_client::ClientServiceClient,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -23,6 +25,11 @@ pub enum ClientCommand {
     Create(CreateArgs),
     /// Lists clients
     List,
+    /// Ends all tokens of a client; with its secret and its grants it can get others
+    RevokeTokens {
+        /// Its id
+        id: String,
+    },
     /// Deletes a client with its grants and tokens
     Delete {
         /// Its id
@@ -92,6 +99,14 @@ impl ClientCommand {
                 });
                 let rows: Vec<_> = all.await?.iter().map(values).collect();
                 output.list(out, &COLUMNS, &rows)?;
+            }
+            Self::RevokeTokens { id } => {
+                let mut access = AccessServiceClient::new(connection.open().await?);
+                let request = call(v1::RevokeTokensRequest { client_id: id.clone() });
+                let existed = access.revoke_tokens(request).await?.into_inner().existed;
+                CliError::missing_unless(existed, "client", &id)?;
+                let sentence = format!("tokens of client {id} revoked");
+                output.done(out, &sentence, &["client_id"], &[json!(id)])?;
             }
             Self::Delete { id } => {
                 let request = call(v1::DeleteClientRequest { client_id: id.clone() });

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use buswire_proto::v1::{self, owner_service_client::OwnerServiceClient};
+use buswire_proto::v1::{
+    self, access_service_client::AccessServiceClient, owner_service_client::OwnerServiceClient,
+};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -33,6 +35,11 @@ pub enum OwnerCommand {
         name: String,
         /// The name of the bus
         bus: String,
+    },
+    /// Signs an owner out of every browser
+    SignOut {
+        /// Its name
+        name: String,
     },
     /// Deletes an owner and its buses
     Delete {
@@ -74,6 +81,13 @@ impl OwnerCommand {
                 client.assign_bus(call(request)).await?;
                 let values = [json!(name), json!(bus)];
                 output.done(out, &format!("owner {name} owns {bus}"), &["name", "bus"], &values)?;
+            }
+            Self::SignOut { name } => {
+                let mut access = AccessServiceClient::new(connection.open().await?);
+                let request = call(v1::EndSignInsRequest { owner: name.clone() });
+                let ended = access.end_sign_ins(request).await?.into_inner().ended;
+                let sentence = format!("owner {name} signed out of {ended} browsers");
+                output.done(out, &sentence, &["name", "ended"], &[json!(name), json!(ended)])?;
             }
             Self::Delete { name } => {
                 let request = call(v1::DeleteOwnerRequest { name: name.clone() });

@@ -103,19 +103,27 @@ pub(crate) fn poll() {
 
 /// Answers every request with what a read that finds nothing is answered with.
 pub(crate) fn reads() {
+    let body = r#"{"nextURL":"http://127.0.0.1:8080/v2/messages?since=0","messages":[],"moreMessages":false}"#;
+    let length = body.len();
+    always(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes());
+}
+
+/// Answers every request as a post is answered, and stores nothing.
+pub(crate) fn done() {
+    always(DONE);
+}
+
+fn always(answer: &[u8]) {
+    let answer: Arc<[u8]> = answer.into();
     runtime().block_on(async {
         let listener = listener().await;
-        let body = r#"{"nextURL":"http://127.0.0.1:8080/v2/messages?since=0","messages":[],"moreMessages":false}"#;
-        let length = body.len();
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-        let answer: Arc<str> = answer.into();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let answer = Arc::clone(&answer);
             tokio::spawn(async move {
                 let mut connection = Connection::over(stream);
                 while connection.receive().await.is_some() {
-                    connection.send(answer.as_bytes()).await;
+                    connection.send(&answer).await;
                 }
             });
         }

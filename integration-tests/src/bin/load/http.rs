@@ -18,6 +18,11 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// Whether it says that a post was taken; some servers tell by 202 that nobody waited for it.
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self.status(), 201 | 202)
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }

@@ -16,16 +16,19 @@
     reason = "a tool for developers: it stops where something is wrong, and measures real time"
 )]
 
+mod bus;
 mod exchange;
 mod floors;
 mod http;
 mod mdp;
+mod nginx;
 mod poll;
 mod posts;
 mod process;
 mod push;
 mod reads;
 mod stats;
+mod table;
 mod waiters;
 
 use stats::Plan;
@@ -33,6 +36,10 @@ use stats::Plan;
 const HELP: &str = "\
 load WORKLOAD [--rounds N] [--seconds N] [--clients N]
 
+  bus       all of Backplane beside floors and nginx with nchan if it is installed: posts of 1,
+            16 and 256 publishers, one post to 1, 100 and 10000 long-poll readers from accepted to
+            received, polling reads, memory of a waiting poller; or the part that is named:
+            bus posts|delivery|reads|memory; [--clients N] in place of those numbers
   posts     durable posts over HTTP against a file with one fdatasync for whatever waits
   poll      one post to many long-poll readers against a server that only holds connections
   reads     reads that find nothing against a server that only answers
@@ -54,6 +61,7 @@ fn main() {
         ["posts", rest @ ..] => posts::compare(&Plan::parse(rest, 64)),
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
+        ["bus", rest @ ..] => bus::measure(rest),
         ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
         ["push", rest @ ..] => push::measure(rest),
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
@@ -61,6 +69,7 @@ fn main() {
         ["floor", "posts", file] => floors::posts(file),
         ["floor", "push", rest @ ..] => push::floor(rest.first().copied()),
         ["floor", "poll"] => floors::poll(),
+        ["floor", "done"] => floors::done(),
         ["floor", "reads"] => floors::reads(),
         ["floor", "turns"] => floors::turns(),
         ["floor", "mdp"] => floors::mdp(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use buswire_integration_tests::{Gateway, Site};
 
 use crate::{
-    http::{Connection, get, post},
+    http::{Connection, Message, get, post},
     stats::{Floor, Plan, Run, compare as table, cpu_of},
 };
 
@@ -27,7 +27,8 @@ pub(crate) fn compare(plan: &Plan) {
             let body = site.message(&visit.channel, "load/post", &payload);
             let authorization = format!("Bearer {}", site.token);
             let post = post("/v2/message", &authorization, "application/json", &body);
-            run(plan, &gateway.bound().http, &post, &visit.token, gateway.pid())
+            let again = following(&visit.token);
+            run(plan, &gateway.bound().http, &post, &again, gateway.pid())
         },
         || {
             let floor = Floor::start(&["poll"]);
@@ -36,36 +37,52 @@ pub(crate) fn compare(plan: &Plan) {
                 "x".repeat(300)
             );
             let post = post("/", "none", "application/json", &body);
-            run(plan, &floor.address, &post, "none", floor.pid())
+            run(plan, &floor.address, &post, &following("none"), floor.pid())
         },
     );
 }
 
-fn run(plan: &Plan, address: &str, post: &[u8], token: &str, pid: u32) -> Run {
+/// The next request of a reader, from its last answer.
+pub(crate) type Again<'a> = dyn Fn(Option<&Message>) -> Vec<u8> + 'a;
+
+/// Reads on from the `nextURL` of each answer.
+pub(crate) fn following(token: &str) -> impl Fn(Option<&Message>) -> Vec<u8> + use<> {
+    let token = token.to_owned();
+    move |answer| {
+        let since = answer.map_or_else(String::new, next);
+        get(&format!("/v2/messages?block=25{since}"), &token)
+    }
+}
+
+/// Posts again and again when all readers wait; the latencies are from the post's answer to the
+/// reader's.
+pub(crate) fn run(plan: &Plan, address: &str, post: &[u8], again: &Again<'_>, pid: u32) -> Run {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut readers = Vec::new();
         for _ in 0..plan.clients {
-            readers.push((Connection::open(address).await, String::new()));
+            readers.push((Connection::open(address).await, again(None)));
         }
         let mut publisher = Connection::open(address).await;
         let mut latencies = Vec::new();
         let mut elapsed = Duration::ZERO;
         let cpu = cpu_of(pid);
         for _ in 0..POSTS {
-            for (reader, since) in &mut readers {
-                reader.send(&get(&format!("/v2/messages?block=25{since}"), token)).await;
+            for (reader, request) in &mut readers {
+                reader.send(request).await;
             }
             settled(pid).await;
-            let at = Instant::now();
+            let start = Instant::now();
             let answer = publisher.exchange(post).await;
-            assert_eq!(answer.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
-            for (reader, since) in &mut readers {
+            let accepted = Instant::now();
+            assert!(answer.is_accepted(), "{}", String::from_utf8_lossy(&answer.body));
+            for (reader, request) in &mut readers {
                 let answer = reader.receive().await.expect("an answer");
-                latencies.push(at.elapsed());
-                *since = next(&String::from_utf8_lossy(&answer.body));
+                latencies.push(accepted.elapsed());
+                assert!(answer.status() == 200 && !answer.body.is_empty(), "{}", answer.head);
+                *request = again(Some(&answer));
             }
-            elapsed += at.elapsed();
+            elapsed += start.elapsed();
         }
         let server_cpu = cpu_of(pid).saturating_sub(cpu);
         let lost = POSTS * plan.clients - latencies.len();
@@ -87,7 +104,8 @@ async fn settled(pid: u32) {
 }
 
 /// The `since` parameter of `nextURL`.
-fn next(body: &str) -> String {
+fn next(answer: &Message) -> String {
+    let body = String::from_utf8_lossy(&answer.body);
     assert!(
         body.contains("\"messages\":[\"") || body.contains("\"messages\":[{"),
         "a message: {body}"

@@ -28,7 +28,7 @@ pub(crate) fn compare(plan: &Plan) {
     );
 }
 
-fn check(answer: &Message) {
+pub(crate) fn check(answer: &Message) {
     let body = String::from_utf8_lossy(&answer.body);
     assert!(answer.status() == 200 && body.contains("\"messages\":[]"), "{body}");
 }

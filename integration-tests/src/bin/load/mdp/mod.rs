@@ -3,7 +3,6 @@
 //! Never here: what travels on the wire, which is `zeromq` and `nats`.
 
 mod nats;
-mod table;
 mod zeromq;
 
 use std::{
@@ -14,7 +13,10 @@ use std::{
 
 use buswire_integration_tests::Gateway;
 
-use crate::stats::{Floor, Plan, Run, cpu_of, option};
+use crate::{
+    stats::{Floor, Plan, Run, cpu_of, option},
+    table,
+};
 use nats::Nats;
 use zeromq::{Dialect, ZeroMq};
 
@@ -99,13 +101,15 @@ pub(crate) fn compare(plan: &Plan, words: &[&str]) {
         for workers in [1, 4].into_iter().filter(|n| wanted("--workers", *n)) {
             for body in [64, 1024].into_iter().filter(|n| wanted("--body", *n)) {
                 let work = Work { body, workers, in_flight };
-                let mut runs: Vec<_> = contestants.iter().map(|who| (*who, Vec::new())).collect();
+                let name = format!("{body} B, {workers} w, {in_flight} in flight");
+                let mut runs: Vec<_> =
+                    contestants.iter().map(|who| (who.name(), Vec::new())).collect();
                 for _ in 0..plan.rounds {
-                    for (who, runs) in &mut runs {
+                    for (who, (_, runs)) in contestants.iter().zip(&mut runs) {
                         runs.push(measure(plan, work, *who));
                     }
                 }
-                table::rows(work, &runs);
+                table::rows(&name, &runs);
             }
         }
     }

@@ -1,18 +1,19 @@
 //! The servers that are measured: ours, the two floors, and nginx with nchan.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
-
-use buswire_integration_tests::{Gateway, until};
-use tempfile::{NamedTempFile, TempDir};
+use buswire_integration_tests::Gateway;
+use tempfile::NamedTempFile;
 
 use super::socket::Socket;
-use crate::stats::Floor;
+use crate::{
+    nginx::{self, Nginx},
+    stats::Floor,
+};
 
-const NGINX: &str = "/usr/sbin/nginx";
-const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+/// What nchan does for a client and for its application server.
+const LOCATIONS: &str = "\
+    location ~ ^/sub/(.+)$ { nchan_subscriber websocket; nchan_channel_id $1; \
+    nchan_subscriber_first_message newest; }\n\
+    location ~ ^/pub/(.+)$ { nchan_publisher; nchan_channel_id $1; nchan_message_buffer_length 1; }";
 
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Contestant {
     }
 
     pub(super) fn is_installed(self) -> bool {
-        self != Self::Nchan || [NGINX, NCHAN].iter().all(|file| std::path::Path::new(file).exists())
+        self != Self::Nchan || nginx::is_installed()
     }
 }
 
@@ -71,7 +72,7 @@ impl Server {
                 let path = file.path().display().to_string();
                 Running::Floor { floor: Floor::start(&["push", &path]), _file: Some(file) }
             }
-            Contestant::Nchan => Running::Nginx(Nginx::start()),
+            Contestant::Nchan => Running::Nginx(Nginx::start(LOCATIONS)),
         };
         Self { contestant, running }
     }
@@ -88,7 +89,7 @@ impl Server {
         match &self.running {
             Running::Gateway(gateway) => gateway.pid(),
             Running::Floor { floor, .. } => floor.pid(),
-            Running::Nginx(nginx) => nginx.child.id(),
+            Running::Nginx(nginx) => nginx.pid(),
         }
     }
 
@@ -130,46 +131,4 @@ fn gateway() -> Gateway {
         .set("http.connections_max", most)
         .set("simplepush.connections_max", most)
         .start()
-}
-
-/// An nginx of our own in one process, killed when dropped.
-struct Nginx {
-    child: Child,
-    address: String,
-    _folder: TempDir,
-}
-
-impl Nginx {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // nginx does not say which port it got: one that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let path = folder.path().display();
-        let configuration = format!(
-            "load_module {NCHAN};\ndaemon off;\nmaster_process off;\npid {path}/pid;\n\
-             error_log {path}/error.log;\nworker_rlimit_nofile 300000;\n\
-             events {{ worker_connections 300000; }}\n\
-             http {{\n access_log off;\n keepalive_requests 100000000;\n\
-             client_body_temp_path {path}/body;\n proxy_temp_path {path}/proxy;\n\
-             fastcgi_temp_path {path}/fastcgi;\n uwsgi_temp_path {path}/uwsgi;\n\
-             scgi_temp_path {path}/scgi;\n\
-             server {{\n  listen {address} backlog=4096;\n\
-             location ~ ^/sub/(.+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; \
-             nchan_subscriber_first_message newest; }}\n\
-             location ~ ^/pub/(.+)$ {{ nchan_publisher; nchan_channel_id $1; \
-             nchan_message_buffer_length 1; }}\n }}\n}}\n"
-        );
-        let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, configuration).unwrap();
-        let child = Command::new(NGINX).arg("-c").arg(&file).stderr(Stdio::null()).spawn().unwrap();
-        until("nginx listens", || std::net::TcpStream::connect(&address).ok());
-        Self { child, address, _folder: folder }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(|_| ()).unwrap_or_default();
-    }
 }

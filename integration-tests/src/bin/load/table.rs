@@ -1,9 +1,8 @@
-//! The table of the requests, as it is copied into the documentation.
+//! The table of several programs that do the same work, as it is copied into the documentation.
 
-use super::{Contestant, Work};
 use crate::stats::{Figures, Plan, Run};
 
-pub(super) fn head(plan: &Plan) {
+pub(crate) fn head(plan: &Plan) {
     println!(
         "Medians of {} rounds of {} s, in turns. Ratios are Buswire / the program of the row.\n",
         plan.rounds,
@@ -16,16 +15,14 @@ pub(super) fn head(plan: &Plan) {
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
-/// Prints the rows of one kind of work; Buswire comes first. A run with something lost or wrong is
-/// void, and so is its row.
-pub(super) fn rows(work: Work, runs: &[(Contestant, Vec<Run>)]) {
-    let Work { body, workers, in_flight } = work;
+/// Prints the rows of one kind of work, one for each program; Buswire comes first. A run with
+/// something lost or wrong is void, and so is its row.
+pub(crate) fn rows(work: &str, programs: &[(&str, Vec<Run>)]) {
     let mut ours = None;
-    for (contestant, runs) in runs {
+    for (number, (name, runs)) in programs.iter().enumerate() {
         let lost: usize = runs.iter().map(|run| run.lost).sum();
         let wrong: usize = runs.iter().map(|run| run.wrong).sum();
-        let name = contestant.name();
-        let start = format!("| {body} B, {workers} w, {in_flight} in flight | {name} |");
+        let start = format!("| {work} | {name} |");
         if lost + wrong > 0 {
             println!("{start} void | | | | {lost}, {wrong} | | | | |");
             continue;
@@ -33,7 +30,7 @@ pub(super) fn rows(work: Work, runs: &[(Contestant, Vec<Run>)]) {
         let Figures { rate, p50, p99, cpu } = Figures::median(runs);
         let own = format!("{start} {rate:.0} | {p50:.2} | {p99:.2} | {cpu:.1} | 0, 0 |");
         match &ours {
-            None if *contestant == Contestant::Buswire => {
+            None if number == 0 => {
                 println!("{own} | | | |");
                 ours = Some(Figures { rate, p50, p99, cpu });
             }
