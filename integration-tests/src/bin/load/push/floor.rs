@@ -31,7 +31,7 @@ struct Shared {
 pub(crate) fn serve(file: Option<&str>) {
     let shared = Shared { sockets: Arc::default(), disk: file.map(disk) };
     runtime().block_on(async {
-        let listener = listener().await;
+        let listener = listener();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             tokio::spawn(connection(stream, shared.clone()));
