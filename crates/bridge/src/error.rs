@@ -1,6 +1,6 @@
 //! What can go wrong when routes are managed.
 
-use buswire_message::RouteName;
+use buswire_message::{MessageId, RouteName};
 use buswire_store::StoreError;
 
 use crate::route::RouteProblem;
@@ -18,6 +18,12 @@ pub enum RouteError {
     /// There is none of this name.
     #[error("there is no route {0}")]
     Unknown(RouteName),
+    /// The route gave up no message of this id, or it is gone.
+    #[error("the route {0} has no dead letter {1}")]
+    NoLetter(RouteName, MessageId),
+    /// The sink of the route can't be opened here; the text says why.
+    #[error("the route {0} can't run here: {1}")]
+    Blocked(RouteName, String),
     /// No more routes are taken.
     #[error("there are {0} routes, which is the limit")]
     TooMany(usize),

@@ -1,66 +1,30 @@
 //! What is stored of routes.
 //!
 //! Descriptions are rows of the partition `routes`, by name. Each route has a partition of its own,
-//! `route/NAME`: its position, the messages settled beyond it, its dead letters. Never here: when to
-//! store what; that is the core's.
+//! `route/NAME`: its position, the messages settled beyond it, its dead letters (see `letters`). Never
+//! here: when to store what; that is the core's.
 
 use std::{sync::Arc, time::Duration};
 
 use buswire_bus::StoredMessage;
-use buswire_message::{Cursor, MessageId, RouteName, Sequence, Timestamp};
+use buswire_message::{Cursor, RouteName, Sequence, Timestamp};
 use buswire_store::{
     Ack, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition, Row, Store,
     StoreError,
 };
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     delivery::{Dead, Record},
     error::RouteError,
+    letters::{self, DeadLetter},
     route::{Route, WrittenRoute},
 };
 
 const POSITION: &[u8] = b"position";
 const AHEAD: &[u8] = b"a/";
-const DEAD: &[u8] = b"d/";
-const PAGE: usize = 1000;
-
-/// A message that a route gave up.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// The id of the message.
-    pub id: String,
-    /// Its bus.
-    pub bus: String,
-    /// Its channel.
-    pub channel: String,
-    /// Its type.
-    pub kind: String,
-    /// Its source.
-    pub source: String,
-    /// Whether it was sticky.
-    pub sticky: bool,
-    /// Its content, JSON text.
-    pub payload: String,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// What the last attempt came to.
-    pub error: String,
-    /// When it was given up, milliseconds since 1970.
-    pub given_up_at_ms: u64,
-}
-
-impl std::fmt::Debug for DeadLetter {
-    /// Leaves out the payload.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeadLetter")
-            .field("id", &self.id)
-            .field("attempts", &self.attempts)
-            .field("error", &self.error)
-            .finish_non_exhaustive()
-    }
-}
+/// How many rows are read or removed at once.
+pub(crate) const PAGE: usize = 1000;
 
 /// Where a stored route goes on.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,56 +144,25 @@ impl Ledger {
             batch.operations.push(Operation::Delete { key: sequence_key(AHEAD, *sequence)? });
         }
         for dead in &record.dead {
-            let expires = Some(now.saturating_add(self.dead_kept));
-            let key = sequence_key(DEAD, dead.sequence)?;
-            let letter = serde_json::to_vec(&DeadLetter::of(dead))
-                .map_err(|_| RouteError::Damaged(name.to_string()))?;
-            batch.operations.push(Operation::Put { key, value: letter.into(), expires });
+            batch.operations.push(letters::put(&letter(dead))?);
         }
         self.store.commit(batch, Ack::Safe, now).await?;
-        if !record.dead.is_empty() {
-            self.trim_dead_letters(name, now).await?;
-        }
         Ok(())
     }
 
-    /// Drops the oldest dead letters beyond the bound.
-    async fn trim_dead_letters(&self, name: &RouteName, now: Timestamp) -> Result<(), RouteError> {
-        let partition = route_partition(name)?;
-        let rows = self.rows(&partition, KeyRange::prefix(DEAD), now).await?;
-        let excess = rows.len().saturating_sub(self.dead_max);
-        if excess == 0 {
-            return Ok(());
-        }
-        tracing::warn!(route = %name, dropped = excess, "the oldest dead letters were dropped");
-        let oldest: Vec<_> = rows.into_iter().take(excess).collect();
-        for some in oldest.chunks(PAGE) {
-            let mut batch = Batch::new(partition.clone());
-            let keys = some.iter().map(|(key, _)| key.clone());
-            batch.operations.extend(keys.map(|key| Operation::Delete { key }));
-            self.store.commit(batch, Ack::Safe, now).await?;
-        }
-        Ok(())
+    pub(crate) const fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
-    /// The first `limit` dead letters of a route, oldest first.
-    pub(crate) async fn dead_letters(
-        &self,
-        name: &RouteName,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<DeadLetter>, RouteError> {
-        let range = KeyRange::prefix(DEAD);
-        let partition = route_partition(name)?;
-        let page = self.store.scan(&partition, range, limit, Direction::Ascending, now).await?;
-        let read = |row: &Row| serde_json::from_slice(row.value.as_bytes()?).ok();
-        page.rows
-            .iter()
-            .map(|(_, row)| read(row).ok_or_else(|| RouteError::Damaged(name.to_string())))
-            .collect()
+    pub(crate) const fn dead_max(&self) -> usize {
+        self.dead_max
     }
 
-    async fn rows(
+    pub(crate) const fn dead_kept(&self) -> Duration {
+        self.dead_kept
+    }
+
+    pub(crate) async fn rows(
         &self,
         partition: &Partition,
         mut range: KeyRange,
@@ -248,21 +181,12 @@ impl Ledger {
     }
 }
 
-impl DeadLetter {
-    fn of(dead: &Dead<Arc<StoredMessage>>) -> Self {
-        let message = &dead.message;
-        Self {
-            id: MessageId::from_sequence(dead.sequence).to_string(),
-            bus: message.bus.to_string(),
-            channel: message.channel.to_string(),
-            kind: message.kind.to_string(),
-            source: message.source.to_string(),
-            sticky: message.sticky,
-            payload: message.payload.as_str().to_owned(),
-            attempts: dead.attempts,
-            error: dead.error.clone(),
-            given_up_at_ms: dead.at.as_millis(),
-        }
+fn letter(dead: &Dead<Arc<StoredMessage>>) -> DeadLetter {
+    DeadLetter {
+        message: (**dead.message).clone(),
+        attempts: dead.attempts,
+        failures: dead.failures.clone(),
+        given_up_at: dead.at,
     }
 }
 
@@ -283,7 +207,7 @@ fn routes_partition() -> Result<Partition, RouteError> {
     Partition::new("routes").map_err(|error| RouteError::Damaged(error.to_string()))
 }
 
-fn route_partition(name: &RouteName) -> Result<Partition, RouteError> {
+pub(crate) fn route_partition(name: &RouteName) -> Result<Partition, RouteError> {
     Partition::new(&format!("route/{name}")).map_err(|error| RouteError::Damaged(error.to_string()))
 }
 
@@ -291,11 +215,11 @@ fn key(bytes: &[u8]) -> Result<Key, RouteError> {
     Key::new(bytes.to_vec()).map_err(|error| RouteError::Damaged(error.to_string()))
 }
 
-fn sequence_key(prefix: &[u8], sequence: Sequence) -> Result<Key, RouteError> {
+pub(crate) fn sequence_key(prefix: &[u8], sequence: Sequence) -> Result<Key, RouteError> {
     key(&[prefix, &sequence.as_u64().to_be_bytes()].concat())
 }
 
-fn sequence_of(key: &Key, prefix: &[u8]) -> Option<Sequence> {
+pub(crate) fn sequence_of(key: &Key, prefix: &[u8]) -> Option<Sequence> {
     let number = key.as_bytes().strip_prefix(prefix)?.try_into().ok()?;
     Sequence::from_u64(u64::from_be_bytes(number))
 }

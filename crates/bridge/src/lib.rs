@@ -9,10 +9,12 @@
 //! |---|---|
 //! | `route` | [`Route`]: parsed, valid by construction |
 //! | `uri` | [`SinkUri`], where a route leads |
+//! | `mapping` | [`Mapping`], what a route changes about messages |
 //! | `delivery` | the sans-IO core: which message is tried when, and what is settled |
 //! | `sink` | the [`Sink`] trait that each door's adapter implements |
-//! | `ledger` | what is stored of a route |
+//! | `ledger`, `letters` | what is stored of a route; its dead letters |
 //! | `runner`, `routes` | the drivers: one task for each route, and [`Routes`], which owns them |
+//! | `replay` | dead letters: shown, tried again, dropped |
 //!
 //! Never here: what a sink does with a message; each door's adapter is in the gateway.
 
@@ -21,16 +23,21 @@ mod error;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
 mod ledger;
+mod letters;
+mod mapping;
+mod replay;
 mod route;
 mod routes;
 mod runner;
 mod sink;
 mod uri;
 
-pub use delivery::Limits;
+pub use delivery::{Failure, Failures, Limits};
 pub use error::RouteError;
-pub use ledger::DeadLetter;
-pub use route::{RetryPolicy, Route, RouteProblem, Start};
-pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig};
+pub use letters::DeadLetter;
+pub use mapping::{FIELDS_MAX, JsonPointer, Mapping, MappingError};
+pub use replay::Replayed;
+pub use route::{RetryPolicy, Route, RouteChange, RouteDescription, RouteProblem, Start};
+pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig, SWEEP_EVERY};
 pub use sink::{Delivery as SinkDelivery, OpenSink, Reply, Sink, SinkError};
 pub use uri::{SinkUri, SinkUriError};

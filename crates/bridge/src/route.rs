@@ -7,7 +7,10 @@ use std::time::Duration;
 use buswire_message::{Cursor, MessageId, MessageType, NameError, RouteName, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::uri::SinkUri;
+use crate::{
+    mapping::{Mapping, MappingError},
+    uri::SinkUri,
+};
 
 /// A route: messages in its scope are handed to its sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Route {
     pub name: RouteName,
     /// Which messages take it; names at least one bus.
     pub scope: Scope,
+    /// What is changed about them on their way.
+    pub mapping: Mapping,
     /// Where they go.
     pub sink: SinkUri,
     /// The type under which the sink's answer is published on the channel of the message; `None`
@@ -145,6 +150,9 @@ pub enum RouteProblem {
     /// No such sink can be reached from here.
     #[error("sink: {0}")]
     SinkUnavailable(String),
+    /// A rule of the mapping is wrong.
+    #[error("map: {0}")]
+    Mapping(MappingError),
     /// The reply type is not a message type.
     #[error("reply type: {0}")]
     ReplyType(NameError),
@@ -168,12 +176,68 @@ pub enum RouteProblem {
     Timeout,
 }
 
-/// A route as it is written down: by an administrator or in the store.
+/// A route in texts, as somebody wrote it.
+#[derive(Clone)]
+pub struct RouteDescription<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Which messages take it.
+    pub scope: &'a str,
+    /// The rules of its mapping, see [`Mapping::parse`].
+    pub map: &'a [String],
+    /// The URI of its sink; may hold a secret.
+    pub sink: &'a str,
+    /// The type of published answers; `None` drops answers.
+    pub reply_type: Option<&'a str>,
+    /// `now`, `beginning` or the id of a message; empty is `now`.
+    pub from: &'a str,
+    /// How hard to try.
+    pub retry: RetryPolicy,
+}
+
+impl std::fmt::Debug for RouteDescription<'_> {
+    /// Leaves out the sink.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteDescription").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What is to be different about a route; `None` leaves a thing as it is.
+#[derive(Clone, Default)]
+pub struct RouteChange {
+    /// Which messages take it. Those that were passed are not looked at again.
+    pub scope: Option<String>,
+    /// The rules of its mapping; none changes nothing about messages any more.
+    pub map: Option<Vec<String>>,
+    /// The URI of its sink; may hold a secret.
+    pub sink: Option<String>,
+    /// The type of published answers; `Some(None)` drops answers.
+    pub reply_type: Option<Option<String>>,
+    /// The wait before the second attempt.
+    pub first_delay: Option<Duration>,
+    /// The longest wait between two attempts.
+    pub longest_delay: Option<Duration>,
+    /// The most attempts.
+    pub attempts_max: Option<u32>,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for RouteChange {
+    /// Leaves out the sink.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteChange").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// A route as the store keeps it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WrittenRoute {
     pub(crate) name: String,
     pub(crate) scope: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) map: Vec<String>,
     pub(crate) sink: String,
     #[serde(default)]
     pub(crate) reply_type: Option<String>,
@@ -187,45 +251,43 @@ pub(crate) struct WrittenRoute {
 }
 
 impl Route {
-    /// Makes a route from texts, with default retries.
+    /// Makes a route that is enabled.
     ///
     /// # Errors
     ///
     /// Every problem, not only the first.
-    pub fn parse(
-        name: &str,
-        scope: &str,
-        sink: &str,
-        reply_type: Option<&str>,
-        start: &str,
-        retry: RetryPolicy,
-    ) -> Result<Self, Vec<RouteProblem>> {
-        let mut problems = retry.problems();
+    pub fn parse(wanted: &RouteDescription<'_>) -> Result<Self, Vec<RouteProblem>> {
+        let mut problems = wanted.retry.problems();
         let mut note = |problem| problems.push(problem);
-        let name = name.parse::<RouteName>().map_err(|e| note(RouteProblem::Name(e))).ok();
-        let scope = scope.parse::<Scope>().map_err(|e| note(RouteProblem::Scope(e))).ok();
+        let name = wanted.name.parse::<RouteName>().map_err(|e| note(RouteProblem::Name(e))).ok();
+        let scope = wanted.scope.parse::<Scope>().map_err(|e| note(RouteProblem::Scope(e))).ok();
         if scope.as_ref().is_some_and(|scope| scope.buses().next().is_none()) {
             note(RouteProblem::NoBus);
         }
-        let sink = sink.parse::<SinkUri>().map_err(|e| note(RouteProblem::Sink(e))).ok();
-        let reply_type = reply_type
+        let sink = wanted.sink.parse::<SinkUri>().map_err(|e| note(RouteProblem::Sink(e))).ok();
+        let reply_type = wanted
+            .reply_type
             .map(|kind| kind.parse::<MessageType>().map_err(|e| note(RouteProblem::ReplyType(e))));
         if reply_type.is_some()
             && sink.as_ref().is_some_and(|s| !matches!(s, SinkUri::Mdp { .. } | SinkUri::Cap(_)))
         {
             note(RouteProblem::NoReplies);
         }
-        let start = Start::parse(start);
+        let start = Start::parse(wanted.from);
         if start.is_none() {
             note(RouteProblem::Start);
         }
+        let mapping = Mapping::parse(wanted.map)
+            .map_err(|errors| errors.into_iter().map(RouteProblem::Mapping).for_each(note))
+            .unwrap_or_default();
         match (name, scope, sink, start, problems.is_empty()) {
             (Some(name), Some(scope), Some(sink), Some(start), true) => Ok(Self {
                 name,
                 scope,
+                mapping,
                 sink,
                 reply_type: reply_type.and_then(Result::ok),
-                retry,
+                retry: wanted.retry,
                 start,
                 enabled: true,
             }),
@@ -233,11 +295,38 @@ impl Route {
         }
     }
 
+    /// The route with a change made to it.
+    ///
+    /// # Errors
+    ///
+    /// Every problem, not only the first.
+    pub fn changed(&self, change: &RouteChange) -> Result<Self, Vec<RouteProblem>> {
+        let written = self.to_written();
+        let retry = RetryPolicy {
+            first_delay: change.first_delay.unwrap_or(self.retry.first_delay),
+            longest_delay: change.longest_delay.unwrap_or(self.retry.longest_delay),
+            attempts_max: change.attempts_max.unwrap_or(self.retry.attempts_max),
+            timeout: change.timeout.unwrap_or(self.retry.timeout),
+        };
+        let reply_type = change.reply_type.as_ref().unwrap_or(&written.reply_type);
+        let wanted = RouteDescription {
+            name: &written.name,
+            scope: change.scope.as_ref().unwrap_or(&written.scope),
+            map: change.map.as_ref().unwrap_or(&written.map),
+            sink: change.sink.as_ref().unwrap_or(&written.sink),
+            reply_type: reply_type.as_deref(),
+            from: &written.start,
+            retry,
+        };
+        Self::parse(&wanted).map(|route| Self { enabled: self.enabled, ..route })
+    }
+
     pub(crate) fn to_written(&self) -> WrittenRoute {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         WrittenRoute {
             name: self.name.to_string(),
             scope: self.scope.to_string(),
+            map: self.mapping.rules(),
             sink: self.sink.expose(),
             reply_type: self.reply_type.as_ref().map(ToString::to_string),
             start: self.start.to_string(),
@@ -256,9 +345,16 @@ impl Route {
             attempts_max: written.attempts_max,
             timeout: Duration::from_millis(written.timeout_ms),
         };
-        let reply_type = written.reply_type.as_deref();
-        Self::parse(&written.name, &written.scope, &written.sink, reply_type, &written.start, retry)
-            .map(|route| Self { enabled: written.enabled, ..route })
+        Self::parse(&RouteDescription {
+            name: &written.name,
+            scope: &written.scope,
+            map: &written.map,
+            sink: &written.sink,
+            reply_type: written.reply_type.as_deref(),
+            from: &written.start,
+            retry,
+        })
+        .map(|route| Self { enabled: written.enabled, ..route })
     }
 }
 
@@ -268,23 +364,59 @@ mod tests {
 
     use super::*;
 
+    fn described<'a>(name: &'a str, sink: &'a str) -> RouteDescription<'a> {
+        let retry = RetryPolicy::default();
+        let scope = "bus:a type:x";
+        RouteDescription { name, scope, map: &[], sink, reply_type: None, from: "", retry }
+    }
+
     #[test]
     fn every_problem_is_named() {
         let retry = RetryPolicy { attempts_max: 0, ..RetryPolicy::default() };
-        let problems = Route::parse("a b", "type:x", "x:y", Some(" "), "then", retry).unwrap_err();
+        let problems = Route::parse(&RouteDescription {
+            scope: "type:x",
+            map: &["x:y".to_owned()],
+            reply_type: Some(" "),
+            from: "then",
+            retry,
+            ..described("a b", "x:y")
+        })
+        .unwrap_err();
         let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        for start in ["name: ", "scope: ", "sink: ", "reply type: ", "from: ", "attempts: "] {
+        for start in
+            ["name: ", "scope: ", "map: ", "sink: ", "reply type: ", "from: ", "attempts: "]
+        {
             assert!(texts.iter().any(|text| text.starts_with(start)), "{start} in {texts:?}");
         }
     }
 
     #[test]
     fn a_route_survives_being_written_down() {
-        let id = "2024-03-09T14:05:21.337Z-0000000000";
-        let retry = RetryPolicy::default();
-        let route =
-            Route::parse("r", "bus:a type:x", "mdp:echo", Some("answer"), id, retry).unwrap();
+        let map = ["type:y".to_owned(), "field:a=/b".to_owned()];
+        let from = "2024-03-09T14:05:21.337Z-0000000000";
+        let wanted = RouteDescription {
+            map: &map,
+            reply_type: Some("answer"),
+            from,
+            ..described("r", "mdp:e")
+        };
+        let route = Route::parse(&wanted).unwrap();
         assert_eq!(Route::from_written(&route.to_written()), Ok(route));
+    }
+
+    #[test]
+    fn a_change_leaves_the_rest_as_it_is() {
+        let route = Route::parse(&described("r", "mdp:e")).unwrap();
+        let change = RouteChange {
+            sink: Some("bus:b".to_owned()),
+            attempts_max: Some(3),
+            ..RouteChange::default()
+        };
+        let changed = Route { enabled: false, ..route.clone() }.changed(&change).unwrap();
+        assert_eq!((changed.sink.expose(), changed.retry.attempts_max), ("bus:b".into(), 3));
+        assert_eq!((changed.enabled, &changed.scope), (false, &route.scope));
+        let wrong = RouteChange { reply_type: Some(Some("t".into())), ..change };
+        assert_eq!(route.changed(&wrong), Err(vec![RouteProblem::NoReplies]));
     }
 
     proptest! {

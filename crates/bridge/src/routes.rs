@@ -1,6 +1,6 @@
 //! All routes of a gateway: made, changed, shown and run.
 //!
-//! Never here: delivering; each route has its runner.
+//! Never here: delivering; each route has its runner. Dead letters are next door, in `replay`.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     delivery::Limits,
     error::RouteError,
-    ledger::{DeadLetter, Ledger},
-    route::{Route, Start},
+    ledger::Ledger,
+    route::{Route, RouteChange, Start},
     runner::{Counters, Runner, Shared},
-    sink::OpenSink,
+    sink::{OpenSink, Sink},
 };
+
+/// How often it is looked for dead letters that are too old.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The settings of the bridge.
 #[derive(Clone, Debug)]
@@ -33,7 +36,8 @@ pub struct RoutesConfig {
     pub limits: Limits,
     /// The most routes; default 10 000, one task and a few KiB each.
     pub routes_max: usize,
-    /// How long dead letters are kept; default 7 days.
+    /// How long dead letters are kept; default 7 days. They go within [`SWEEP_EVERY`] after that, with a
+    /// line in the log.
     pub dead_letters_kept: Duration,
     /// The most dead letters of a route; default 10 000. The oldest go first, with a line in the log.
     pub dead_letters_max: usize,
@@ -65,6 +69,8 @@ pub struct RouteInfo {
     pub failed_attempts: u64,
     /// Messages that became dead letters since the process started.
     pub dead: u64,
+    /// Dead letters that are kept at present.
+    pub dead_letters: u64,
     /// Messages that wait or are under way.
     pub pending: u64,
 }
@@ -80,23 +86,26 @@ pub enum RouteState {
     Blocked(String),
 }
 
-struct Running {
-    route: Route,
+pub(crate) struct Running {
+    pub(crate) route: Route,
+    /// What it delivers to, or why there is nothing to deliver to.
+    pub(crate) sink: Result<Arc<dyn Sink>, String>,
+    /// Dead letters of a route are tried again one after the other, in the order they are asked for.
+    pub(crate) replaying: Arc<tokio::sync::Mutex<()>>,
     pause: Option<mpsc::Sender<bool>>,
     stop: CancellationToken,
     stopped: TaskTracker,
-    blocked: Option<String>,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// The routes of one gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Routes {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    shared: Shared,
+pub(crate) struct Inner {
+    pub(crate) shared: Shared,
     sinks: Arc<dyn OpenSink>,
     routes_max: usize,
     stop: CancellationToken,
@@ -141,8 +150,9 @@ impl Routes {
         let routes = Self { inner: Arc::new(inner) };
         let now = routes.inner.shared.clock.now();
         for route in routes.inner.shared.ledger.routes(now).await? {
-            routes.start(route).await?;
+            routes.start(route, Arc::default()).await?;
         }
+        routes.inner.tracker.spawn(routes.clone().sweep(routes.inner.stop.clone()));
         Ok(routes)
     }
 
@@ -182,7 +192,32 @@ impl Routes {
         if !self.inner.shared.ledger.create(&route, now).await? {
             return Err(RouteError::Exists(route.name));
         }
-        self.start(route).await
+        self.start(route, Arc::default()).await
+    }
+
+    /// Changes a route, which goes on where it is. It is stored when this returns. An attempt under
+    /// way may be made again.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`]; [`RouteError::Invalid`] with every problem, and then nothing changed;
+    /// [`RouteError::Store`], and then the route goes on as it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the route may stand still until the next start.
+    pub async fn change(&self, name: &RouteName, change: &RouteChange) -> Result<(), RouteError> {
+        let _changing = self.inner.changes.lock().await;
+        let before = self.get(name)?.route;
+        let after = before.changed(change).map_err(RouteError::Invalid)?;
+        self.inner.sinks.open(&after.sink).map_err(|problem| RouteError::Invalid(vec![problem]))?;
+        let Some(counters) = self.halt(name).await else {
+            return Err(RouteError::Unknown(name.clone()));
+        };
+        let stored = self.inner.shared.ledger.update(&after, self.inner.shared.clock.now()).await;
+        let route = if stored.is_ok() { after } else { before };
+        self.start(route, counters).await?;
+        stored
     }
 
     /// Pauses a route or lets it go on. It is stored when this returns.
@@ -214,12 +249,20 @@ impl Routes {
     /// [`RouteError::Unknown`], [`RouteError::Store`].
     pub async fn delete(&self, name: &RouteName) -> Result<(), RouteError> {
         let _changing = self.inner.changes.lock().await;
-        let running = self.lock().remove(name);
-        let Some(running) = running else { return Err(RouteError::Unknown(name.clone())) };
+        let halted = self.halt(name).await;
+        halted.ok_or_else(|| RouteError::Unknown(name.clone()))?;
+        self.inner.shared.ledger.delete(name, self.inner.shared.clock.now()).await
+    }
+
+    /// Stops a route and forgets it, in memory only; what is settled is stored before it returns.
+    async fn halt(&self, name: &RouteName) -> Option<Arc<Counters>> {
+        let running = self.lock().remove(name)?;
         running.stop.cancel();
         running.stopped.close();
         running.stopped.wait().await;
-        self.inner.shared.ledger.delete(name, self.inner.shared.clock.now()).await
+        // One that is under way may still change its dead letter.
+        let _replaying = running.replaying.lock().await;
+        Some(running.counters)
     }
 
     /// Every route, by name.
@@ -236,62 +279,47 @@ impl Routes {
         self.lock().get(name).map(Running::info).ok_or_else(|| RouteError::Unknown(name.clone()))
     }
 
-    /// The first `limit` dead letters of a route, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// [`RouteError::Unknown`], [`RouteError::Store`], [`RouteError::Damaged`].
-    pub async fn dead_letters(
-        &self,
-        name: &RouteName,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, RouteError> {
-        self.get(name)?;
-        self.inner.shared.ledger.dead_letters(name, limit, self.inner.shared.clock.now()).await
-    }
-
-    async fn start(&self, route: Route) -> Result<(), RouteError> {
+    async fn start(&self, route: Route, counters: Arc<Counters>) -> Result<(), RouteError> {
         let shared = self.inner.shared.clone();
-        let progress = shared.ledger.progress(&route.name, shared.clock.now()).await?;
-        let counters = Arc::new(Counters::default());
+        let now = shared.clock.now();
+        let progress = shared.ledger.progress(&route.name, now).await?;
+        let letters = shared.ledger.count_dead(&route.name, now).await?;
+        counters.letters.store(letters, Ordering::Relaxed);
         let (pause, paused) = mpsc::channel(8);
         let stop = self.inner.stop.child_token();
         let stopped = TaskTracker::new();
-        let mut running = Running {
-            route: route.clone(),
-            pause: Some(pause),
-            stop: stop.clone(),
-            stopped: stopped.clone(),
-            blocked: None,
-            counters: Arc::clone(&counters),
-        };
-        match self.inner.sinks.open(&route.sink) {
+        let sink = self.inner.sinks.open(&route.sink).map_err(|problem| problem.to_string());
+        let pause = match &sink {
             Ok(sink) => {
+                let (sink, counters) = (Arc::clone(sink), Arc::clone(&counters));
                 let runner = Runner::new(shared, route.clone(), sink, progress, counters);
-                let task = stopped.track_future(runner.run(paused, stop));
+                let task = stopped.track_future(runner.run(paused, stop.clone()));
                 self.inner.tracker.spawn(task);
+                Some(pause)
             }
             Err(problem) => {
-                tracing::error!(route = %route.name, %problem, "a stored route can't run here");
-                running.pause = None;
-                running.blocked = Some(problem.to_string());
+                tracing::error!(route = %route.name, problem, "a stored route can't run here");
+                None
             }
-        }
-        self.lock().insert(route.name, running);
+        };
+        let replaying = Arc::default();
+        let name = route.name.clone();
+        let running = Running { route, sink, replaying, pause, stop, stopped, counters };
+        self.lock().insert(name, running);
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RouteName, Running>> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RouteName, Running>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Running {
     fn info(&self) -> RouteInfo {
-        let state = match &self.blocked {
-            Some(why) => RouteState::Blocked(why.clone()),
-            None if self.route.enabled => RouteState::Running,
-            None => RouteState::Paused,
+        let state = match &self.sink {
+            Err(why) => RouteState::Blocked(why.clone()),
+            Ok(_) if self.route.enabled => RouteState::Running,
+            Ok(_) => RouteState::Paused,
         };
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         RouteInfo {
@@ -300,6 +328,7 @@ impl Running {
             delivered: count(&self.counters.delivered),
             failed_attempts: count(&self.counters.failed_attempts),
             dead: count(&self.counters.dead),
+            dead_letters: count(&self.counters.letters),
             pending: count(&self.counters.pending),
         }
     }

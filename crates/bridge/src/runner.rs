@@ -56,6 +56,8 @@ pub(crate) struct Counters {
     pub(crate) delivered: AtomicU64,
     pub(crate) failed_attempts: AtomicU64,
     pub(crate) dead: AtomicU64,
+    /// Dead letters that are stored.
+    pub(crate) letters: AtomicU64,
     pub(crate) pending: AtomicU64,
 }
 
@@ -154,7 +156,8 @@ impl Runner {
             let dead = u64::try_from(record.dead.len()).unwrap_or(u64::MAX);
             self.counters.dead.fetch_add(dead, Ordering::Relaxed);
             let (shared, route) = (self.shared.clone(), Arc::clone(&self.route));
-            self.recording = Some(Box::pin(store(shared, route, record)));
+            let counters = Arc::clone(&self.counters);
+            self.recording = Some(Box::pin(store(shared, route, counters, record)));
         }
     }
 
@@ -233,16 +236,37 @@ async fn sleep(due: Option<Duration>) {
 }
 
 /// Stores a record, however often it takes: going on without it would break the promise of order.
-async fn store(shared: Shared, route: Arc<Route>, record: Record<Arc<StoredMessage>>) {
+async fn store(
+    shared: Shared,
+    route: Arc<Route>,
+    counters: Arc<Counters>,
+    record: Record<Arc<StoredMessage>>,
+) {
     for dead in &record.dead {
+        let error = dead.failures.last().map_or("", |failure| &failure.error);
         tracing::warn!(
-            route = %route.name, attempts = dead.attempts, error = %dead.error,
+            route = %route.name, attempts = dead.attempts, error,
             "a message became a dead letter"
         );
     }
     while let Err(error) = shared.ledger.record(&route.name, &record, shared.clock.now()).await {
         tracing::error!(route = %route.name, %error, "the position of a route could not be stored");
         tokio::time::sleep(FAILURE_DELAY).await;
+    }
+    if record.dead.is_empty() {
+        return;
+    }
+    let added = record.dead.len() as u64;
+    metrics::counter!("buswire_bridge_dead_letters_total").increment(added);
+    let letters = counters.letters.fetch_add(added, Ordering::Relaxed) + added;
+    if letters > shared.ledger.dead_max() as u64 {
+        match shared.ledger.drop_excess(&route.name, shared.clock.now()).await {
+            Ok(left) => counters.letters.store(left, Ordering::Relaxed),
+            // There is room for them; the next dead letter tries again.
+            Err(error) => {
+                tracing::warn!(route = %route.name, %error, "dead letters could not be dropped");
+            }
+        }
     }
 }
 
@@ -254,8 +278,24 @@ async fn carry_out(
     now: Timestamp,
 ) -> Done {
     let sequence = attempt.sequence;
-    let Some(delivery) = delivery(&shared, &route, attempt, now) else {
-        return (sequence, Attempted::Reject("it can't be named".into()));
+    (sequence, attempt_once(&shared, &route, &*sink, attempt, now).await)
+}
+
+/// Carries out one attempt, with what the route does to message and answer.
+pub(crate) async fn attempt_once(
+    shared: &Shared,
+    route: &Route,
+    sink: &dyn Sink,
+    attempt: Attempt<Arc<StoredMessage>>,
+    now: Timestamp,
+) -> Attempted {
+    let message = Arc::clone(&attempt.message);
+    let mapped = match route.mapping.apply(&message) {
+        Ok(mapped) => Attempt { message: mapped, ..attempt },
+        Err(error) => return Attempted::Reject(error.to_string()),
+    };
+    let Some(delivery) = delivery(shared, route, mapped, now) else {
+        return Attempted::Reject("it can't be named".into());
     };
     let deliver = AssertUnwindSafe(sink.deliver(delivery.clone())).catch_unwind();
     let result = match tokio::time::timeout(route.retry.timeout, deliver).await {
@@ -264,15 +304,16 @@ async fn carry_out(
         Ok(Ok(result)) => result,
     };
     let result = match (result, &route.reply_type) {
-        (Ok(Some(reply)), Some(kind)) => publish_reply(&shared, &delivery, reply, kind).await,
+        (Ok(Some(reply)), Some(kind)) => {
+            publish_reply(shared, &message, &delivery, reply, kind).await
+        }
         (result, _) => result.map(|_| ()),
     };
-    let attempted = match result {
+    match result {
         Ok(()) => Attempted::Delivered,
         Err(SinkError::Retry(error)) => Attempted::Retry(error),
         Err(SinkError::Reject(error)) => Attempted::Reject(error),
-    };
-    (sequence, attempted)
+    }
 }
 
 fn delivery(
@@ -293,14 +334,15 @@ fn delivery(
     Some(Delivery { message, via, dedupe_key, traceparent, attempt: attempt.number, deadline })
 }
 
-/// Publishes an answer on the channel of the message. Repeating it changes nothing.
+/// Publishes an answer on the channel of the message, whatever the sink saw of it. Repeating it
+/// changes nothing.
 async fn publish_reply(
     shared: &Shared,
+    message: &Message,
     delivery: &Delivery,
     reply: Reply,
     kind: &buswire_message::MessageType,
 ) -> Result<(), SinkError> {
-    let message = &delivery.message;
     let mut answer = NewMessage {
         channel: message.channel.clone(),
         source: shared.source.clone(),

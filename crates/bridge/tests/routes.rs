@@ -16,11 +16,11 @@ use std::{
 };
 
 use buswire_bridge::{
-    OpenSink, Reply, RetryPolicy, Route, RouteError, RouteProblem, RouteState, Routes,
-    RoutesConfig, Sink, SinkDelivery, SinkError, SinkUri,
+    OpenSink, Replayed, Reply, RetryPolicy, Route, RouteChange, RouteDescription, RouteError,
+    RouteProblem, RouteState, Routes, RoutesConfig, Sink, SinkDelivery, SinkError, SinkUri,
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
-use buswire_message::{BusName, Cursor, Headers, NewMessage, Payload, Retention, Scope};
+use buswire_message::{BusName, Cursor, Headers, NewMessage, Payload, Retention, RouteName, Scope};
 use buswire_store::{
     BoxFuture, Store,
     memory::MemoryStore,
@@ -82,9 +82,14 @@ impl World {
     }
 
     async fn routes(&self) -> Routes {
+        self.routes_with(|_| ()).await
+    }
+
+    async fn routes_with(&self, settings: impl FnOnce(&mut RoutesConfig)) -> Routes {
         let store: Arc<dyn Store> = self.store.clone();
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let config = RoutesConfig::new("https://gw.example/".parse().unwrap());
+        let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
+        settings(&mut config);
         let sinks = Arc::new(self.sinks.clone());
         Routes::open(self.buses.clone(), store, clock, entropy, sinks, config).await.unwrap()
     }
@@ -121,7 +126,9 @@ fn route(name: &str, scope: &str, reply: Option<&str>) -> Route {
         longest_delay: Duration::from_millis(10),
         ..RetryPolicy::default()
     };
-    Route::parse(name, scope, "mdp:work", reply, "beginning", retry).unwrap()
+    let (sink, from) = ("mdp:work", "beginning");
+    let wanted = RouteDescription { name, scope, map: &[], sink, reply_type: reply, from, retry };
+    Route::parse(&wanted).unwrap()
 }
 
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
@@ -182,9 +189,11 @@ async fn a_sink_that_is_down_is_tried_again_and_poison_is_set_aside() {
     until("an attempt failed", async || routes.get(&name).unwrap().failed_attempts > 1).await;
     world.sinks.0.is_down.store(false, Ordering::SeqCst);
     world.until_taken(&["1"]).await;
-    let dead = routes.dead_letters(&name, 10).await.unwrap();
-    assert_eq!((dead.len(), &*dead[0].payload, &*dead[0].error), (1, "\"poison\"", "it is poison"));
-    assert_eq!(routes.get(&name).unwrap().dead, 1);
+    let dead = routes.dead_letters(&name, None, 10).await.unwrap();
+    let payload = dead[0].message.payload.as_str();
+    assert_eq!((dead.len(), payload, dead[0].error()), (1, "\"poison\"", "it is poison"));
+    let shown = routes.get(&name).unwrap();
+    assert_eq!((shown.dead, shown.dead_letters), (1, 1));
     routes.stop().await;
 }
 
@@ -218,10 +227,130 @@ async fn a_paused_route_waits_and_a_deleted_one_is_gone() {
 async fn a_sink_that_is_not_there_is_refused_by_name() {
     let world = World::new().await;
     let routes = world.routes().await;
-    let retry = RetryPolicy::default();
-    let route = Route::parse("r", "bus:a.example", "push:subscribers", None, "now", retry).unwrap();
+    let mut route = route("r", "bus:a.example", None);
+    route.sink = SinkUri::PushSubscribers;
     let error = routes.create(route).await.unwrap_err();
     assert_eq!(error.to_string(), "sink: only mdp: here");
     assert!(routes.list().is_empty());
+    routes.stop().await;
+}
+
+/// A route that gave up the messages 1 and 2, since its sink is down.
+async fn with_dead_letters(world: &World, routes: &Routes) -> RouteName {
+    world.sinks.0.is_down.store(true, Ordering::SeqCst);
+    let mut created = route("r", "bus:a.example", None);
+    created.retry.attempts_max = 2;
+    let name = created.name.clone();
+    routes.create(created).await.unwrap();
+    world.publish("c", "order", "1").await;
+    world.publish("c", "order", "2").await;
+    until("both are given up", async || {
+        routes.dead_letters(&name, None, 10).await.unwrap().len() == 2
+    })
+    .await;
+    name
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_tried_again_or_dropped() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let name = with_dead_letters(&world, &routes).await;
+    let letters = routes.dead_letters(&name, None, 10).await.unwrap();
+    let (first, second) = (letters[0].message.id, letters[1].message.id);
+    let after_first = routes.dead_letters(&name, Some(first), 10).await.unwrap();
+    assert_eq!(after_first, letters[1..]);
+
+    let failed = Replayed::Failed("it is down".into());
+    assert_eq!(routes.replay(&name, first).await.unwrap(), failed);
+    let letter = routes.dead_letter(&name, first).await.unwrap();
+    assert_eq!((letter.attempts, letter.failures.iter().len()), (3, 3));
+    world.sinks.0.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(routes.replay(&name, first).await.unwrap(), Replayed::Delivered);
+    assert_eq!(world.taken(), ["1"]);
+    let gone = |result| matches!(result, Err(RouteError::NoLetter(..)));
+    assert!(gone(routes.replay(&name, first).await.map(drop)));
+
+    routes.drop_letter(&name, second).await.unwrap();
+    assert!(gone(routes.drop_letter(&name, second).await));
+    assert_eq!(world.taken(), ["1"]);
+    assert_eq!(routes.get(&name).unwrap().dead_letters, 0);
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn dead_letters_outlive_a_restart_and_a_change_of_their_route() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let name = with_dead_letters(&world, &routes).await;
+    routes.stop().await;
+    let routes = world.routes().await;
+    assert_eq!(routes.get(&name).unwrap().dead_letters, 2);
+    let map = vec!["field:was=".to_owned()];
+    routes.change(&name, &RouteChange { map: Some(map), ..Default::default() }).await.unwrap();
+    assert_eq!(routes.get(&name).unwrap().dead_letters, 2);
+    // They go to the route as it is now.
+    world.sinks.0.is_down.store(false, Ordering::SeqCst);
+    let id = routes.dead_letters(&name, None, 1).await.unwrap()[0].message.id;
+    assert_eq!(routes.replay(&name, id).await.unwrap(), Replayed::Delivered);
+    assert_eq!(world.taken(), [r#"{"was":1}"#]);
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn dead_letters_age_out_and_the_oldest_make_room() {
+    let world = World::new().await;
+    let routes = world.routes_with(|settings| settings.dead_letters_max = 1).await;
+    let mut created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    created.retry.attempts_max = 1;
+    world.sinks.0.is_down.store(true, Ordering::SeqCst);
+    routes.create(created).await.unwrap();
+    world.publish("c", "order", "1").await;
+    world.publish("c", "order", "2").await;
+    until("the first made room for the second", async || {
+        let letters = routes.dead_letters(&name, None, 10).await.unwrap();
+        letters.iter().map(|letter| letter.message.payload.as_str()).eq(["2"])
+    })
+    .await;
+    routes.stop().await;
+    let aged = |settings: &mut RoutesConfig| settings.dead_letters_kept = Duration::ZERO;
+    let routes = world.routes_with(aged).await;
+    until("it aged out", async || routes.get(&name).unwrap().dead_letters == 0).await;
+    assert!(routes.dead_letters(&name, None, 10).await.unwrap().is_empty());
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_route_goes_on_where_it_was() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let created = route("r", "bus:a.example type:order", None);
+    let name = created.name.clone();
+    routes.create(created).await.unwrap();
+    world.publish("c", "order", "1").await;
+    world.until_taken(&["1"]).await;
+    let change = RouteChange {
+        scope: Some("bus:a.example".into()),
+        map: Some(vec!["field:n=/a".into()]),
+        ..RouteChange::default()
+    };
+    routes.change(&name, &change).await.unwrap();
+    world.publish("c", "other", r#"{"a":2}"#).await;
+    world.until_taken(&["1", r#"{"n":2}"#]).await;
+    assert_eq!(routes.get(&name).unwrap().delivered, 2);
+
+    // A wrong change changes nothing, and all that is wrong is named.
+    let wrong = RouteChange {
+        scope: Some("type:x".into()),
+        sink: Some("cap:x".into()),
+        ..RouteChange::default()
+    };
+    let error = routes.change(&name, &wrong).await.unwrap_err();
+    assert!(matches!(&error, RouteError::Invalid(problems) if problems.len() == 2), "{error}");
+    let elsewhere = RouteChange { sink: Some("bus:b".into()), ..RouteChange::default() };
+    assert!(routes.change(&name, &elsewhere).await.is_err());
+    world.publish("c", "order", r#"{"a":3}"#).await;
+    world.until_taken(&["1", r#"{"n":2}"#, r#"{"n":3}"#]).await;
     routes.stop().await;
 }

@@ -56,6 +56,12 @@ impl StoredMessage {
         Arc::new(Self { message, record_len, views: OnceLock::new() })
     }
 
+    /// A message that is in no window: one that a route changed on its way, or that was kept
+    /// elsewhere after the bus let it go.
+    pub fn detached(message: Message) -> Arc<Self> {
+        Self::new(message, 0)
+    }
+
     /// The bytes of the message in the form `view`, made by `encode` the first time and shared
     /// from then on. Whoever asks for one view of messages must always pass the same encoder.
     ///

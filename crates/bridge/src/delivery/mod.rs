@@ -80,13 +80,57 @@ pub(crate) enum Attempted {
     Reject(String),
 }
 
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When its result was known.
+    pub at: Timestamp,
+    /// What it came to; holds no secret.
+    pub error: String,
+}
+
+/// The failures of one message: the last [`Failures::KEPT`] of them, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Failures(VecDeque<Failure>);
+
+impl Failures {
+    /// So many are remembered.
+    pub const KEPT: usize = 16;
+
+    /// Notes another one; the oldest goes if there are too many.
+    pub(crate) fn note(&mut self, failure: Failure) {
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(failure);
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Failure> {
+        self.0.iter()
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<&Failure> {
+        self.0.back()
+    }
+}
+
+impl FromIterator<Failure> for Failures {
+    fn from_iter<I: IntoIterator<Item = Failure>>(all: I) -> Self {
+        let mut failures = Self::default();
+        all.into_iter().for_each(|failure| failures.note(failure));
+        failures
+    }
+}
+
 /// A message that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dead<M> {
     pub(crate) sequence: Sequence,
     pub(crate) message: M,
     pub(crate) attempts: u32,
-    pub(crate) error: String,
+    pub(crate) failures: Failures,
     pub(crate) at: Timestamp,
 }
 
@@ -108,6 +152,7 @@ struct Waiting<M> {
     sequence: Sequence,
     message: M,
     attempts: u32,
+    failures: Failures,
 }
 
 /// The state of one route.
@@ -213,7 +258,8 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
                 Fate::Deliver => self.enqueue(now, sequence, lane, message),
                 Fate::Skip => self.settle_ahead(sequence),
                 Fate::Refuse(error) => {
-                    self.dead.push_back(Dead { sequence, message, attempts: 0, error, at: now });
+                    let failures = Failures::from_iter([Failure { at: now, error }]);
+                    self.dead.push_back(Dead { sequence, message, attempts: 0, failures, at: now });
                     self.settle_ahead(sequence);
                 }
             }
@@ -230,7 +276,12 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         if waiting.is_empty() && !is_held {
             self.due.insert((now, sequence));
         }
-        waiting.push_back(Waiting { sequence, message, attempts: 0 });
+        waiting.push_back(Waiting {
+            sequence,
+            message,
+            attempts: 0,
+            failures: Failures::default(),
+        });
     }
 
     fn settle_ahead(&mut self, sequence: Sequence) {
@@ -247,11 +298,11 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             return None;
         }
         self.due.pop_first();
-        let first = self.lanes.get_mut(self.unsettled.get(&sequence)?)?.front_mut()?;
-        debug_assert_eq!(first.sequence, sequence);
+        let first = self.first(sequence)?;
         first.attempts += 1;
+        let attempt = Attempt { sequence, message: first.message.clone(), number: first.attempts };
         self.in_flight.insert(sequence);
-        Some(Attempt { sequence, message: first.message.clone(), number: first.attempts })
+        Some(attempt)
     }
 
     /// When [`poll_attempt`](Self::poll_attempt) has something next, if nothing else happens.
@@ -274,30 +325,29 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         if !self.in_flight.remove(&sequence) {
             return;
         }
-        let Some(attempts) = self.attempts(sequence) else { return };
-        match result {
-            Attempted::Delivered => {
-                if let Some((lane, _)) = self.settle_first(sequence) {
-                    self.go_on(now, &lane);
-                }
+        let Some(first) = self.first(sequence) else { return };
+        let (Attempted::Retry(error) | Attempted::Reject(error)) = &result else {
+            if let Some((lane, _)) = self.settle_first(sequence) {
+                self.go_on(now, &lane);
             }
-            Attempted::Retry(_) if attempts < self.policy.attempts_max => {
-                let due = now.saturating_add(self.policy.delay(attempts, random));
-                self.due.insert((due, sequence));
-            }
-            Attempted::Retry(error) | Attempted::Reject(error) => {
-                if let Some((lane, Waiting { message, .. })) = self.settle_first(sequence) {
-                    self.dead.push_back(Dead { sequence, message, attempts, error, at: now });
-                    self.held.insert(lane);
-                }
-            }
+            return;
+        };
+        first.failures.note(Failure { at: now, error: error.clone() });
+        let attempts = first.attempts;
+        if matches!(result, Attempted::Retry(_)) && attempts < self.policy.attempts_max {
+            let due = now.saturating_add(self.policy.delay(attempts, random));
+            self.due.insert((due, sequence));
+        } else if let Some((lane, Waiting { message, failures, .. })) = self.settle_first(sequence)
+        {
+            self.dead.push_back(Dead { sequence, message, attempts, failures, at: now });
+            self.held.insert(lane);
         }
     }
 
-    fn attempts(&self, sequence: Sequence) -> Option<u32> {
-        let first = self.lanes.get(self.unsettled.get(&sequence)?)?.front()?;
+    fn first(&mut self, sequence: Sequence) -> Option<&mut Waiting<M>> {
+        let first = self.lanes.get_mut(self.unsettled.get(&sequence)?)?.front_mut()?;
         debug_assert_eq!(first.sequence, sequence);
-        Some(first.attempts)
+        Some(first)
     }
 
     /// Takes the first message of a lane out.

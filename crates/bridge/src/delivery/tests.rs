@@ -74,7 +74,9 @@ fn a_message_is_given_up_after_the_last_attempt() {
     }
     let record = core.take_record().unwrap();
     assert_eq!(record.dead.len(), 1);
-    assert_eq!((record.dead[0].attempts, &*record.dead[0].error), (12, "down"));
+    let dead = &record.dead[0];
+    assert_eq!((dead.attempts, dead.failures.iter().len()), (12, 12));
+    assert_eq!(dead.failures.last().map(|failure| &*failure.error), Some("down"));
     assert_eq!(core.pending(), 0);
     assert_eq!(core.take_record(), None);
 }

@@ -1,0 +1,335 @@
+//! Dead letters: messages that a route gave up, kept whole until somebody looks.
+//!
+//! They are rows `d/SEQUENCE` of the partition of their route, so giving a message up and passing it
+//! is one commit. They age out through [`Ledger::drop_aged`], which says so, not through the expiry
+//! of the store, which would be silent. Never here: when a message is given up; that is the core's.
+
+use buswire_message::{Headers, Message, MessageId, Payload, RouteName, Sequence, Timestamp};
+use buswire_store::{Ack, Batch, Direction, Key, KeyRange, Operation, Partition, Row};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    delivery::{Failure, Failures},
+    error::RouteError,
+    ledger::{Ledger, PAGE, route_partition, sequence_key, sequence_of},
+};
+
+pub(crate) const DEAD: &[u8] = b"d/";
+
+/// A message that a route gave up.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message as it came to the route.
+    pub message: Message,
+    /// How often it was tried, replays included.
+    pub attempts: u32,
+    /// The last failures, oldest first; never empty.
+    pub failures: Failures,
+    /// When it was given up.
+    pub given_up_at: Timestamp,
+}
+
+impl DeadLetter {
+    /// What the last attempt came to.
+    pub fn error(&self) -> &str {
+        self.failures.last().map_or("", |failure| &failure.error)
+    }
+}
+
+impl std::fmt::Debug for DeadLetter {
+    /// Leaves out the payload.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("id", &self.message.id)
+            .field("attempts", &self.attempts)
+            .field("error", &self.error())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A dead letter as it is written down. `error` is that of releases that kept the last one only.
+#[derive(Default, Serialize, Deserialize)]
+struct Written {
+    id: String,
+    bus: String,
+    channel: String,
+    kind: String,
+    source: String,
+    sticky: bool,
+    payload: String,
+    attempts: u32,
+    given_up_at_ms: u64,
+    #[serde(default, skip_serializing)]
+    error: Option<String>,
+    #[serde(default)]
+    failures: Vec<WrittenFailure>,
+    #[serde(default)]
+    expires_at_ms: u64,
+    #[serde(default)]
+    via: Vec<String>,
+    #[serde(default)]
+    traceparent: Option<String>,
+    #[serde(default)]
+    in_reply_to: Option<String>,
+    #[serde(default)]
+    dedupe_key: Option<String>,
+    #[serde(default)]
+    content_type: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenFailure {
+    at_ms: u64,
+    error: String,
+}
+
+impl Written {
+    fn of(letter: &DeadLetter) -> Self {
+        let (message, headers) = (&letter.message, &letter.message.headers);
+        let failure = |failure: &Failure| WrittenFailure {
+            at_ms: failure.at.as_millis(),
+            error: failure.error.clone(),
+        };
+        Self {
+            id: message.id.to_string(),
+            bus: message.bus.to_string(),
+            channel: message.channel.to_string(),
+            kind: message.kind.to_string(),
+            source: message.source.to_string(),
+            sticky: message.sticky,
+            payload: message.payload.as_str().to_owned(),
+            attempts: letter.attempts,
+            given_up_at_ms: letter.given_up_at.as_millis(),
+            error: None,
+            failures: letter.failures.iter().map(failure).collect(),
+            expires_at_ms: message.expires_at.as_millis(),
+            via: headers.via.iter().map(ToString::to_string).collect(),
+            traceparent: headers.traceparent.map(|trace| trace.to_string()),
+            in_reply_to: headers.in_reply_to.map(|id| id.to_string()),
+            dedupe_key: headers.dedupe_key.as_ref().map(|key| key.as_str().to_owned()),
+            content_type: headers.content_type.as_ref().map(|kind| kind.as_str().to_owned()),
+        }
+    }
+
+    /// `None` if a field is not what it should be.
+    fn read(self) -> Option<DeadLetter> {
+        fn maybe<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
+            text.map(|text| text.parse().ok()).map_or(Some(None), |parsed| parsed.map(Some))
+        }
+        let given_up_at = Timestamp::from_millis(self.given_up_at_ms);
+        let only = self.error.map(|error| Failure { at: given_up_at, error });
+        let each = self.failures.into_iter().map(|failure| Failure {
+            at: Timestamp::from_millis(failure.at_ms),
+            error: failure.error,
+        });
+        let headers = Headers {
+            traceparent: maybe(self.traceparent)?,
+            via: self.via.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
+            in_reply_to: maybe(self.in_reply_to)?,
+            dedupe_key: maybe(self.dedupe_key)?,
+            content_type: maybe(self.content_type)?,
+        };
+        let message = Message {
+            id: self.id.parse().ok()?,
+            bus: self.bus.parse().ok()?,
+            channel: self.channel.parse().ok()?,
+            source: self.source.parse().ok()?,
+            kind: self.kind.parse().ok()?,
+            sticky: self.sticky,
+            expires_at: Timestamp::from_millis(self.expires_at_ms),
+            payload: Payload::parse(&Bytes::from(self.payload)).ok()?,
+            headers,
+        };
+        let failures = each.chain(only).collect();
+        Some(DeadLetter { message, attempts: self.attempts, failures, given_up_at })
+    }
+}
+
+/// The row of a dead letter.
+pub(crate) fn put(letter: &DeadLetter) -> Result<Operation, RouteError> {
+    let key = sequence_key(DEAD, letter.message.id.sequence())?;
+    let value = serde_json::to_vec(&Written::of(letter))
+        .map_err(|_| RouteError::Damaged(letter.message.id.to_string()))?;
+    Ok(Operation::Put { key, value: value.into(), expires: None })
+}
+
+fn read(name: &RouteName, row: &Row) -> Result<DeadLetter, RouteError> {
+    let written = row.value.as_bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
+    written.and_then(Written::read).ok_or_else(|| RouteError::Damaged(name.to_string()))
+}
+
+/// Why a dead letter is there no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It was delivered after all.
+    Replayed,
+    /// An administrator dropped it.
+    Dropped,
+    /// It was kept as long as the settings say.
+    Aged,
+    /// The route had too many.
+    Excess,
+}
+
+impl Gone {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::Dropped => "dropped",
+            Self::Aged => "aged",
+            Self::Excess => "excess",
+        }
+    }
+
+    /// Says that so many are gone, by a metric and, if nobody asked for it, in the log.
+    fn tell(self, name: &RouteName, count: u64) {
+        metrics::counter!("buswire_bridge_dead_letters_gone_total", "reason" => self.label())
+            .increment(count);
+        match self {
+            Self::Replayed | Self::Dropped => {}
+            Self::Aged => tracing::warn!(route = %name, count, "dead letters have aged out"),
+            Self::Excess => {
+                tracing::warn!(route = %name, count, "the oldest dead letters are gone")
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Dead letters of a route after `after`, oldest first.
+    pub(crate) async fn dead_letters(
+        &self,
+        name: &RouteName,
+        after: Option<Sequence>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<DeadLetter>, RouteError> {
+        let mut range = KeyRange::prefix(DEAD);
+        if let Some(after) = after {
+            range = range.after(&sequence_key(DEAD, after)?);
+        }
+        let partition = route_partition(name)?;
+        let page = self.store().scan(&partition, range, limit, Direction::Ascending, now).await?;
+        page.rows.iter().map(|(_, row)| read(name, row)).collect()
+    }
+
+    /// One dead letter.
+    pub(crate) async fn dead_letter(
+        &self,
+        name: &RouteName,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<DeadLetter>, RouteError> {
+        let key = sequence_key(DEAD, id.sequence())?;
+        let row = self.store().get(&route_partition(name)?, &key, now).await?;
+        row.map(|row| read(name, &row)).transpose()
+    }
+
+    /// Stores what became of a dead letter that was tried again in vain.
+    pub(crate) async fn keep(
+        &self,
+        name: &RouteName,
+        letter: &DeadLetter,
+        now: Timestamp,
+    ) -> Result<(), RouteError> {
+        let batch = Batch::new(route_partition(name)?).then(put(letter)?);
+        self.store().commit(batch, Ack::Safe, now).await?;
+        Ok(())
+    }
+
+    /// Removes dead letters.
+    pub(crate) async fn remove(
+        &self,
+        name: &RouteName,
+        ids: impl IntoIterator<Item = Sequence>,
+        why: Gone,
+        now: Timestamp,
+    ) -> Result<(), RouteError> {
+        let keys: Vec<Key> =
+            ids.into_iter().map(|id| sequence_key(DEAD, id)).collect::<Result<_, _>>()?;
+        for some in keys.chunks(PAGE) {
+            let mut batch = Batch::new(route_partition(name)?);
+            batch.operations.extend(some.iter().map(|key| Operation::Delete { key: key.clone() }));
+            self.store().commit(batch, Ack::Safe, now).await?;
+            why.tell(name, some.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// How many dead letters a route has.
+    pub(crate) async fn count_dead(
+        &self,
+        name: &RouteName,
+        now: Timestamp,
+    ) -> Result<u64, RouteError> {
+        Ok(self.dead_sequences(&route_partition(name)?, now).await?.len() as u64)
+    }
+
+    /// Removes the oldest dead letters of a route beyond the bound, and says how many are left.
+    pub(crate) async fn drop_excess(
+        &self,
+        name: &RouteName,
+        now: Timestamp,
+    ) -> Result<u64, RouteError> {
+        let all = self.dead_sequences(&route_partition(name)?, now).await?;
+        let excess = all.len().saturating_sub(self.dead_max());
+        if excess > 0 {
+            self.remove(name, all.iter().copied().take(excess), Gone::Excess, now).await?;
+        }
+        Ok((all.len() - excess) as u64)
+    }
+
+    /// Removes the dead letters of a route that were kept as long as the settings say, and says how
+    /// many.
+    pub(crate) async fn drop_aged(
+        &self,
+        name: &RouteName,
+        now: Timestamp,
+    ) -> Result<u64, RouteError> {
+        let mut aged = Vec::new();
+        // They are stored by the time of the message, and given up in about that order.
+        let mut after = None;
+        loop {
+            let page = self.dead_letters(name, after, PAGE, now).await?;
+            after = page.last().map(|letter| letter.message.id.sequence());
+            let is_last = page.len() < PAGE;
+            let kept = self.dead_kept();
+            let is_aged = |letter: &DeadLetter| now >= letter.given_up_at.saturating_add(kept);
+            let old = page.into_iter().filter(is_aged);
+            aged.extend(old.map(|letter| letter.message.id.sequence()));
+            if is_last {
+                break;
+            }
+        }
+        let count = aged.len() as u64;
+        self.remove(name, aged, Gone::Aged, now).await?;
+        Ok(count)
+    }
+
+    async fn dead_sequences(
+        &self,
+        partition: &Partition,
+        now: Timestamp,
+    ) -> Result<Vec<Sequence>, RouteError> {
+        let rows = self.rows(partition, KeyRange::prefix(DEAD), now).await?;
+        Ok(rows.iter().filter_map(|(key, _)| sequence_of(key, DEAD)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_of_an_older_release_is_read() {
+        let written = r#"{"id":"2024-03-09T14:05:21.337Z-0000000000","bus":"v2/a.example",
+            "channel":"c","kind":"t","source":"https://v.example/","sticky":false,
+            "payload":"{\"n\": 1.0}","attempts":12,"error":"down","given_up_at_ms":1710000000000}"#;
+        let letter = serde_json::from_str::<Written>(written).unwrap().read().unwrap();
+        assert_eq!((letter.error(), letter.attempts), ("down", 12));
+        assert_eq!(letter.message.payload.as_str(), r#"{"n": 1.0}"#);
+        let again = serde_json::to_vec(&Written::of(&letter)).unwrap();
+        assert_eq!(serde_json::from_slice::<Written>(&again).unwrap().read(), Some(letter));
+    }
+}
