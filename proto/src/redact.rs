@@ -21,6 +21,7 @@ shows! {
     Message { id, bus, r#type, sticky, expires_at }
     PublishRequest { bus, r#type, sticky, expires_at }
     CreateRouteRequest { name, scope, reply_type, from, retry }
+    UpdateRouteRequest { name, scope, reply_type, retry, update_mask }
     GrantCapabilityRequest { kind, label }
     GrantCapabilityResponse { handle }
     NotifyRequest { version, agent, channel }
@@ -50,6 +51,7 @@ mod tests {
             ),
             format!("{:?}", v1::PublishRequest { payload: hidden(), ..Default::default() }),
             format!("{:?}", v1::CreateRouteRequest { sink: hidden(), ..Default::default() }),
+            format!("{:?}", v1::UpdateRouteRequest { sink: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityRequest { target: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityResponse { cap: hidden(), ..Default::default() }),
             format!(

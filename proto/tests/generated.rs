@@ -15,10 +15,11 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 16] = [
+const REDACTED: [&str; 17] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
+    "UpdateRouteRequest",
     "RequestRequest",
     "RequestResponse",
     "GrantCapabilityRequest",

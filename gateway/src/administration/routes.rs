@@ -1,15 +1,19 @@
-//! The routes of the bridge.
+//! The routes of the bridge, and what they gave up.
 
-use buswire_bridge::{RetryPolicy, Route, RouteError, RouteInfo, RouteState as Doing, Routes};
-use buswire_message::RouteName;
+use buswire_bridge::{
+    DeadLetter, Replayed, RetryPolicy, Route, RouteChange, RouteDescription, RouteError, RouteInfo,
+    RouteState as Doing, Routes,
+};
+use buswire_message::{MessageId, RouteName};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, NewRetry, NewRoute, RetryView,
+    RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RoutePort {
     pub(crate) routes: Routes,
     /// How hard a route tries if its description does not say.
@@ -25,12 +29,39 @@ impl RoutePort {
 impl RouteAdmin for RoutePort {
     fn create(&self, new: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
-            let retry = with_defaults(new.retry, self.retry);
-            let reply_type = new.reply_type.as_deref();
-            let route =
-                Route::parse(&new.name, &new.scope, &new.sink, reply_type, &new.from, retry)
-                    .map_err(|problems| failure(RouteError::Invalid(problems)))?;
+            let route = Route::parse(&RouteDescription {
+                name: &new.name,
+                scope: &new.scope,
+                map: &new.map,
+                sink: &new.sink,
+                reply_type: new.reply_type.as_deref(),
+                from: &new.from,
+                retry: with_defaults(new.retry, self.retry),
+            })
+            .map_err(|problems| failure(RouteError::Invalid(problems)))?;
             self.routes.create(route).await.map_err(failure)
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        changed: ChangedRoute,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let ChangedRoute { scope, sink, reply_type, map, retry } = changed;
+            let NewRetry { first_delay, longest_delay, attempts_max, timeout } = retry;
+            let change = RouteChange {
+                scope,
+                map,
+                sink,
+                reply_type,
+                first_delay,
+                longest_delay,
+                attempts_max,
+                timeout,
+            };
+            self.routes.change(&known(name)?, &change).await.map_err(failure)
         })
     }
 
@@ -55,6 +86,61 @@ impl RouteAdmin for RoutePort {
     }
 }
 
+impl DeadLetterAdmin for RoutePort {
+    fn list<'a>(
+        &'a self,
+        route: &'a str,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DeadLetterView>, AdminError>> {
+        Box::pin(async move {
+            let letters = self.routes.dead_letters(&known(route)?, after, limit).await;
+            Ok(letters.map_err(failure)?.into_iter().map(letter).collect())
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        route: &'a str,
+        id: MessageId,
+    ) -> BoxFuture<'a, Result<DeadLetterView, AdminError>> {
+        Box::pin(async move {
+            self.routes.dead_letter(&known(route)?, id).await.map(letter).map_err(failure)
+        })
+    }
+
+    fn replay<'a>(
+        &'a self,
+        route: &'a str,
+        id: MessageId,
+    ) -> BoxFuture<'a, Result<Option<String>, AdminError>> {
+        Box::pin(async move {
+            match self.routes.replay(&known(route)?, id).await.map_err(failure)? {
+                Replayed::Delivered => Ok(None),
+                Replayed::Failed(error) => Ok(Some(error)),
+            }
+        })
+    }
+
+    fn drop_one<'a>(
+        &'a self,
+        route: &'a str,
+        id: MessageId,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move { self.routes.drop_letter(&known(route)?, id).await.map_err(failure) })
+    }
+}
+
+fn letter(letter: DeadLetter) -> DeadLetterView {
+    let failures = letter.failures.iter().map(|failure| (failure.at, failure.error.clone()));
+    DeadLetterView {
+        failures: failures.collect(),
+        message: letter.message,
+        attempts: letter.attempts,
+        given_up_at: letter.given_up_at,
+    }
+}
+
 fn with_defaults(asked: NewRetry, default: RetryPolicy) -> RetryPolicy {
     RetryPolicy {
         first_delay: asked.first_delay.unwrap_or(default.first_delay),
@@ -76,6 +162,7 @@ fn view(info: RouteInfo) -> RouteView {
         scope: info.route.scope.to_string(),
         sink: info.route.sink.to_string(),
         reply_type: info.route.reply_type.map(|kind| kind.to_string()),
+        map: info.route.mapping.rules(),
         retry: RetryView { first_delay, longest_delay, attempts_max, timeout },
         state: match info.state {
             Doing::Running => RouteState::Running,
@@ -85,6 +172,7 @@ fn view(info: RouteInfo) -> RouteView {
         delivered: info.delivered,
         failed_attempts: info.failed_attempts,
         dead_letters: info.dead,
+        dead_letters_kept: info.dead_letters,
         pending: info.pending,
     }
 }
@@ -94,7 +182,8 @@ fn failure(error: RouteError) -> AdminError {
     match error {
         RouteError::Invalid(_) => AdminError::Invalid(text),
         RouteError::Exists(_) => AdminError::Exists(text),
-        RouteError::Unknown(_) => AdminError::NotFound(text),
+        RouteError::Unknown(_) | RouteError::NoLetter(..) => AdminError::NotFound(text),
+        RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),
         other => AdminError::Internal(Box::new(other)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
 use buswire_belay::CapServer;
-use buswire_bridge::{Route, RouteError, Routes};
+use buswire_bridge::{Route, RouteDescription, RouteError, Routes};
 use buswire_bus::Buses;
 use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
@@ -231,14 +231,15 @@ fn declared_route(config: &Config, declared: &RouteDeclaration) -> Result<Route,
         RouteStart::Now => "now".to_owned(),
         RouteStart::After(id) => id.to_string(),
     };
-    Route::parse(
-        declared.name.as_str(),
-        &declared.scope.to_string(),
-        declared.sink.expose(),
-        declared.reply_type.as_ref().map(buswire_message::MessageType::as_str),
-        &from,
-        settings::retry(&config.bridge),
-    )
+    Route::parse(&RouteDescription {
+        name: declared.name.as_str(),
+        scope: &declared.scope.to_string(),
+        map: &declared.map,
+        sink: declared.sink.expose(),
+        reply_type: declared.reply_type.as_ref().map(buswire_message::MessageType::as_str),
+        from: &from,
+        retry: settings::retry(&config.bridge),
+    })
     .map_err(|problems| failed("a declared route")(RouteError::Invalid(problems)))
 }
 
@@ -266,9 +267,11 @@ async fn administration(
         source: doors.source.clone(),
     };
     let retry = settings::retry(&config.bridge);
+    let routes = Arc::new(RoutePort { routes: routes.clone(), retry });
     let ports = Ports {
         removal: Some(people.clone()),
-        routes: Some(Arc::new(RoutePort { routes: routes.clone(), retry })),
+        routes: Some(routes.clone()),
+        dead_letters: Some(routes),
         capabilities: Some(Arc::new(CapabilityPort(doors.caps.clone()))),
         owners: Some(people.clone()),
         clients: Some(people.clone()),

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, fmt, fmt::Display, str::FromStr, time::Duration};
 
+use buswire_bridge::Mapping;
 use buswire_mdp::{ServiceName, core::NamePattern};
 use buswire_message::{BusName, MessageId, MessageType, Retention, RouteName, Scope};
 use toml::{Table, Value};
@@ -26,6 +27,8 @@ pub struct RouteDeclaration {
     pub name: RouteName,
     /// What it takes.
     pub scope: Scope,
+    /// The rules by which it changes messages.
+    pub map: Vec<String>,
     /// Where to it delivers.
     pub sink: SinkAddress,
     /// The type of the messages that carry answers back to the bus; `None` if answers are dropped.
@@ -258,6 +261,11 @@ pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
         declared.check_buses("scope", scope.as_ref());
         let sink = declared.required("sink");
         let reply_type = declared.parsed("reply_type");
+        let map: Vec<String> = declared.texts("map");
+        for problem in Mapping::parse(&map).err().unwrap_or_default() {
+            let place = format!("{}.map", declared.place);
+            declared.reader.problem(&place, problem.to_string());
+        }
         let from = declared.member("from", |value| match value.as_str() {
             Some("beginning") => Ok(RouteStart::Beginning),
             Some("now") => Ok(RouteStart::Now),
@@ -271,6 +279,7 @@ pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
             name: name?,
             scope: scope?,
             sink: sink?,
+            map,
             reply_type,
             from: from.unwrap_or(RouteStart::Now),
         })

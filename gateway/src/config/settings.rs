@@ -200,7 +200,7 @@ pub(crate) const DECLARED: Group = Group {
             "routes",
             Kind::Tables,
             "[]",
-            "Routes that must exist: `[[routes]]` with `name`, `scope`, `sink` (`bus:…`, `mdp:…`, `push:…`, `cap:…`), and optionally `reply_type`, `from` (`\"beginning\"`, `\"now\"` or a message id; `\"now\"` if it is not given).",
+            "Routes that must exist: `[[routes]]` with `name`, `scope`, `sink` (`bus:…`, `mdp:…`, `push:…`, `cap:…`), and optionally `map` (a list of `\"type:NEW\"`, `\"channel:NEW\"`, `\"field:NAME=POINTER\"`), `reply_type`, `from` (`\"beginning\"`, `\"now\"` or a message id; `\"now\"` if it is not given).",
         ),
     ],
 };

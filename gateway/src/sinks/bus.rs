@@ -40,15 +40,15 @@ impl Sink for BusSink {
             };
             match self.buses.publish(&self.bus, copy).await {
                 Ok(_) => Ok(None),
-                Err(error) => Err(failure(&error)),
+                Err(error) => Err(failure(&self.bus, &error)),
             }
         })
     }
 }
 
 /// Whether publishing the same again may work.
-fn failure(error: &PublishError) -> SinkError {
-    let text = error.to_string();
+fn failure(bus: &BusName, error: &PublishError) -> SinkError {
+    let text = format!("bus {bus}: {error}");
     match error {
         PublishError::Expiry(_)
         | PublishError::PayloadTooLarge { .. }

@@ -8,10 +8,10 @@ use std::{
 
 use buswire::admin::ports::{
     AccessAdmin, AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState,
-    CapabilityView, ChannelView, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState,
-    GrantView, GrantedCapability, ListenerView, NewCapability, NewClient, NewRoute, OwnerAdmin,
-    OwnerView, Page, PageRequest, Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState,
-    RouteView, SystemAdmin, SystemView, UserAdmin, UserView,
+    CapabilityView, ChangedRoute, ChannelView, ClientAdmin, ClientView, CreatedClient, GrantAdmin,
+    GrantState, GrantView, GrantedCapability, ListenerView, NewCapability, NewClient, NewRoute,
+    OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports, RetryView, Revoked, RouteAdmin,
+    RouteState, RouteView, SystemAdmin, SystemView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -176,9 +176,28 @@ impl RouteAdmin for Fake {
             delivered: 0,
             failed_attempts: 0,
             dead_letters: 0,
+            dead_letters_kept: 0,
+            map: route.map,
             pending: u64::from(route.from == "beginning"),
         };
         self.memory().routes.insert(route.name, view);
+        done(Ok(()))
+    }
+
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: ChangedRoute,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        let Some(route) = memory.routes.get_mut(name) else {
+            return done(Err(not_found("route", name)));
+        };
+        route.scope = change.scope.unwrap_or_else(|| route.scope.clone());
+        route.sink = change.sink.unwrap_or_else(|| route.sink.clone());
+        route.reply_type = change.reply_type.unwrap_or_else(|| route.reply_type.clone());
+        route.map = change.map.unwrap_or_else(|| route.map.clone());
+        route.retry.attempts_max = change.retry.attempts_max.unwrap_or(route.retry.attempts_max);
         done(Ok(()))
     }
 

@@ -1,10 +1,13 @@
-//! Routes.
+//! Routes, and what they gave up.
 
+use buswire_message::MessageId;
 use buswire_proto::v1;
 use tonic::Status;
 
-use super::{Fields, non_empty, optional_duration, to_wire_duration};
-use crate::admin::ports::{NewRetry, NewRoute, RouteState, RouteView};
+use super::{Fields, messages, non_empty, optional_duration, to_wire_duration, to_wire_time};
+use crate::admin::ports::{
+    ChangedRoute, DeadLetterView, NewRetry, NewRoute, RouteState, RouteView,
+};
 
 /// The route that a request describes.
 pub(crate) fn new_route(request: v1::CreateRouteRequest) -> Result<NewRoute, Status> {
@@ -15,8 +18,56 @@ pub(crate) fn new_route(request: v1::CreateRouteRequest) -> Result<NewRoute, Sta
         sink: request.sink,
         reply_type: non_empty(request.reply_type),
         from: non_empty(request.from).unwrap_or_else(|| "now".to_owned()),
+        map: request.map,
         retry,
     })
+}
+
+/// The change of a route that a request describes.
+pub(crate) fn changed_route(request: v1::UpdateRouteRequest) -> Result<ChangedRoute, Status> {
+    let mut changed = ChangedRoute::default();
+    let paths = request.update_mask.unwrap_or_default().paths;
+    if paths.is_empty() {
+        return Err(Status::invalid_argument("update_mask: name at least one field"));
+    }
+    for path in &paths {
+        match path.as_str() {
+            "scope" => changed.scope = Some(request.scope.clone()),
+            "sink" => changed.sink = Some(request.sink.clone()),
+            "reply_type" => changed.reply_type = Some(non_empty(request.reply_type.clone())),
+            "map" => changed.map = Some(request.map.clone()),
+            "retry" => changed.retry = retry(request.retry.unwrap_or_default())?,
+            other => {
+                let text = format!("update_mask: {other} can't be changed");
+                return Err(Status::invalid_argument(text));
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// The ids of messages that a request names.
+pub(crate) fn ids(texts: &[String], most: usize) -> Result<Vec<MessageId>, Status> {
+    let mut fields = Fields::default();
+    if texts.is_empty() || texts.len() > most {
+        return Err(Status::invalid_argument(format!("ids: 1 to {most}")));
+    }
+    let ids = texts.iter().filter_map(|id| fields.parse("ids", id)).collect();
+    fields.check().map(|()| ids)
+}
+
+/// A dead letter on the wire.
+pub(crate) fn letter_to_wire(letter: &DeadLetterView) -> v1::DeadLetter {
+    let failure = |(at, error): &(_, String)| v1::DeliveryFailure {
+        at: Some(to_wire_time(*at)),
+        error: error.clone(),
+    };
+    v1::DeadLetter {
+        message: Some(messages::to_wire(&letter.message)),
+        attempts: letter.attempts,
+        failures: letter.failures.iter().map(failure).collect(),
+        given_up_at: Some(to_wire_time(letter.given_up_at)),
+    }
 }
 
 fn retry(wanted: v1::Retry) -> Result<NewRetry, Status> {
@@ -54,5 +105,7 @@ pub(crate) fn to_wire(route: RouteView) -> v1::Route {
         failed_attempts: route.failed_attempts,
         dead_letters: route.dead_letters,
         pending: route.pending,
+        map: route.map,
+        dead_letters_kept: route.dead_letters_kept,
     }
 }

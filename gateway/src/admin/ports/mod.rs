@@ -10,6 +10,7 @@ use buswire_store::StoreError;
 mod access;
 mod broker;
 mod capabilities;
+mod dead_letters;
 mod people;
 mod push;
 mod routes;
@@ -20,6 +21,7 @@ pub use broker::BrokerAdmin;
 pub use capabilities::{
     CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
 };
+pub use dead_letters::{DeadLetterAdmin, DeadLetterView};
 pub use people::{
     BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
     NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
@@ -28,7 +30,7 @@ pub use push::{
     AgentView, CreatedInbound, InboundAdmin, InboundView, NewInbound, PushAdmin, PushChannelView,
     PushStatusView, PushTarget, SubscriptionAdmin, SubscriptionView,
 };
-pub use routes::{NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
+pub use routes::{ChangedRoute, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
 pub use system::{ListenerView, SystemAdmin, SystemView};
 
 /// The doors that the admin interface reaches. What is `None` answers UNIMPLEMENTED.
@@ -38,6 +40,8 @@ pub struct Ports {
     pub removal: Option<Arc<dyn BusRemoval>>,
     /// The routes of the bridge.
     pub routes: Option<Arc<dyn RouteAdmin>>,
+    /// What the routes gave up.
+    pub dead_letters: Option<Arc<dyn DeadLetterAdmin>>,
     /// The capabilities of Belay.
     pub capabilities: Option<Arc<dyn CapabilityAdmin>>,
     /// The owners of Backplane 2.0 buses.

@@ -20,6 +20,8 @@ pub struct NewRoute {
     pub reply_type: Option<String>,
     /// `beginning`, `now` or the id of a message.
     pub from: String,
+    /// What it changes about messages.
+    pub map: Vec<String>,
     /// How hard to try.
     pub retry: NewRetry,
 }
@@ -30,7 +32,28 @@ impl fmt::Debug for NewRoute {
     }
 }
 
-/// How hard a new route is to try; `None` is the default of the bridge.
+/// What is to be different about a route, as it was written; `None` leaves a thing as it is.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ChangedRoute {
+    /// Which messages take it.
+    pub scope: Option<String>,
+    /// The URI of its sink; may hold a secret.
+    pub sink: Option<String>,
+    /// The type of published answers; `Some(None)` drops answers.
+    pub reply_type: Option<Option<String>>,
+    /// What it changes about messages.
+    pub map: Option<Vec<String>>,
+    /// How hard to try.
+    pub retry: NewRetry,
+}
+
+impl fmt::Debug for ChangedRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangedRoute").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// How hard a route is to try; `None` is the default of the bridge, or leaves a thing as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct NewRetry {
     /// The wait before the second attempt.
@@ -54,6 +77,8 @@ pub struct RouteView {
     pub sink: String,
     /// The type of published answers.
     pub reply_type: Option<String>,
+    /// What it changes about messages.
+    pub map: Vec<String>,
     /// How hard it tries.
     pub retry: RetryView,
     /// What it is doing.
@@ -64,6 +89,8 @@ pub struct RouteView {
     pub failed_attempts: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
+    /// Dead letters that are kept at present.
+    pub dead_letters_kept: u64,
     /// Messages that wait or are under way.
     pub pending: u64,
 }
@@ -101,6 +128,17 @@ pub trait RouteAdmin: Send + Sync {
     ///
     /// `Invalid` with every problem, `Exists`, `TooMany`, `Unavailable`.
     fn create(&self, route: NewRoute) -> BoxFuture<'_, Result<(), AdminError>>;
+
+    /// Changes a route, which goes on where it is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Invalid` with every problem, `Unavailable`.
+    fn change<'a>(
+        &'a self,
+        name: &'a str,
+        change: ChangedRoute,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows one route.
     ///

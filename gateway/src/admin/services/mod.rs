@@ -11,6 +11,7 @@ mod broker;
 mod buses;
 mod capabilities;
 mod clients;
+mod dead_letters;
 mod grants;
 mod inbound;
 mod messages;

@@ -13,7 +13,7 @@ use crate::admin::{
 };
 
 impl Api {
-    fn routes(&self) -> Result<&Arc<dyn RouteAdmin>, Status> {
+    pub(super) fn routes(&self) -> Result<&Arc<dyn RouteAdmin>, Status> {
         self.0.state.ports.routes.as_ref().ok_or_else(|| status::absent("routes"))
     }
 
@@ -34,6 +34,18 @@ impl RouteService for Api {
         self.routes()?.create(new).await.map_err(status::of_admin)?;
         let route = self.route(&name).await?;
         Ok(Response::new(v1::CreateRouteResponse { route }))
+    }
+
+    async fn update_route(
+        &self,
+        request: Request<v1::UpdateRouteRequest>,
+    ) -> Result<Response<v1::UpdateRouteResponse>, Status> {
+        let request = request.into_inner();
+        let name = request.name.clone();
+        let change = convert::routes::changed_route(request)?;
+        self.routes()?.change(&name, change).await.map_err(status::of_admin)?;
+        let route = self.route(&name).await?;
+        Ok(Response::new(v1::UpdateRouteResponse { route }))
     }
 
     async fn get_route(

@@ -104,7 +104,8 @@ fn spliced<S: Serializer>(json: &&str, serializer: S) -> Result<S::Ok, S::Error>
         .serialize(serializer)
 }
 
-fn print(out: &mut dyn Write, message: &v1::Message) -> Result<(), CliError> {
+/// Writes a message as one JSON object in one line.
+pub(super) fn print(out: &mut dyn Write, message: &v1::Message) -> Result<(), CliError> {
     let none = v1::Headers::default();
     let headers = message.headers.as_ref().unwrap_or(&none);
     // A payload keeps the line breaks that it was published with, and JSON does not need them.

@@ -12,6 +12,7 @@ pub mod bus;
 pub mod cap;
 pub mod client;
 mod connection;
+pub mod dead_letter;
 mod duration;
 mod error;
 pub mod grant;
@@ -43,8 +44,10 @@ pub enum AdminCommand {
     Grant(Group<grant::GrantCommand>),
     /// Creates, lists and deletes users of Backplane 1.x
     User(Group<user::UserCommand>),
-    /// Creates, shows, pauses, resumes and deletes routes
+    /// Creates, shows, changes, pauses, resumes and deletes routes
     Route(Group<route::RouteCommand>),
+    /// Shows, replays and drops messages that routes gave up
+    DeadLetter(Group<dead_letter::DeadLetterCommand>),
     /// Publishes and reads messages
     Message(Group<message::MessageCommand>),
     /// Grants, lists and revokes capabilities
@@ -105,6 +108,7 @@ impl AdminCommand {
             Self::Grant(group) => group.command.run(&group.connection, out).await,
             Self::User(group) => group.command.run(&group.connection, out).await,
             Self::Route(group) => group.command.run(&group.connection, out).await,
+            Self::DeadLetter(group) => group.command.run(&group.connection, out).await,
             Self::Message(group) => group.command.run(&group.connection, out).await,
             Self::Cap(group) => group.command.run(&group.connection, out).await,
             Self::Push(group) => group.command.run(&group.connection, out).await,

@@ -16,7 +16,7 @@ use super::{
 /// What a listing shows; one route shows all.
 const COLUMNS: [&str; 8] =
     ["name", "state", "scope", "sink", "delivered", "pending", "failed_attempts", "dead_letters"];
-const COLUMNS_ALL: [&str; 14] = [
+const COLUMNS_ALL: [&str; 16] = [
     "name",
     "state",
     "scope",
@@ -25,7 +25,9 @@ const COLUMNS_ALL: [&str; 14] = [
     "pending",
     "failed_attempts",
     "dead_letters",
+    "dead_letters_kept",
     "blocked_reason",
+    "map",
     "reply_type",
     "first_delay",
     "longest_delay",
@@ -38,6 +40,11 @@ const COLUMNS_ALL: [&str; 14] = [
 pub enum RouteCommand {
     /// Makes a route and starts it
     Create(CreateArgs),
+    /// Changes a route, which goes on where it is
+    #[command(
+        after_help = "Example: buswire route change orders --map type:order/copied --timeout 5s"
+    )]
+    Change(ChangeArgs),
     /// Lists routes
     List,
     /// Shows one route
@@ -79,18 +86,94 @@ pub struct CreateArgs {
     /// Where it begins: beginning, now, or after the message of an id
     #[arg(long, value_name = "beginning|now|ID", default_value = "now")]
     from: String,
-    /// The wait before the second attempt [default: 200ms]
+    /// Changes messages on their way: type:NEW, channel:NEW or field:NAME=POINTER; may be repeated
+    #[arg(long, value_name = "RULE")]
+    map: Vec<String>,
+    #[command(flatten)]
+    retry: RetryArgs,
+}
+
+/// How hard a route tries.
+#[derive(Debug, Args)]
+struct RetryArgs {
+    /// The wait before the second attempt; 200ms for a new route
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     first_delay: Option<Duration>,
-    /// The longest wait between two attempts [default: 30s]
+    /// The longest wait between two attempts; 30s for a new route
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     longest_delay: Option<Duration>,
-    /// After so many attempts a message becomes a dead letter [default: 12]
+    /// After so many attempts a message becomes a dead letter; 12 for a new route
     #[arg(long, value_name = "COUNT")]
     max_attempts: Option<u32>,
-    /// How long one attempt may take [default: 10s]
+    /// How long one attempt may take; 10s for a new route
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
+}
+
+impl RetryArgs {
+    fn into_wire(self) -> v1::Retry {
+        v1::Retry {
+            first_delay: self.first_delay.map(duration::to_wire),
+            longest_delay: self.longest_delay.map(duration::to_wire),
+            attempts_max: self.max_attempts,
+            timeout: self.timeout.map(duration::to_wire),
+        }
+    }
+}
+
+/// What is to be different about a route; what is not given stays as it is.
+#[derive(Args)]
+pub struct ChangeArgs {
+    /// Its name
+    name: String,
+    /// Which messages take it; those that it has passed are not looked at again
+    #[arg(long)]
+    scope: Option<String>,
+    /// Where they go
+    #[arg(long, value_name = "URI")]
+    sink: Option<String>,
+    /// Publishes the sink's answers under this type; "" drops them
+    #[arg(long, value_name = "TYPE")]
+    reply_type: Option<String>,
+    /// Changes messages by these rules, in place of those there are; may be repeated
+    #[arg(long, value_name = "RULE", conflicts_with = "no_map")]
+    map: Vec<String>,
+    /// Changes nothing about messages any more
+    #[arg(long)]
+    no_map: bool,
+    #[command(flatten)]
+    retry: RetryArgs,
+}
+
+impl std::fmt::Debug for ChangeArgs {
+    /// Leaves out the sink, which may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChangeArgs").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl ChangeArgs {
+    fn into_wire(self) -> v1::UpdateRouteRequest {
+        let retry = self.retry.into_wire();
+        let fields = [
+            ("scope", self.scope.is_some()),
+            ("sink", self.sink.is_some()),
+            ("reply_type", self.reply_type.is_some()),
+            ("map", self.no_map || !self.map.is_empty()),
+            ("retry", retry != v1::Retry::default()),
+        ];
+        let changed = fields.into_iter().filter(|(_, is_given)| *is_given);
+        let paths = changed.map(|(name, _)| name.to_owned()).collect();
+        v1::UpdateRouteRequest {
+            name: self.name,
+            scope: self.scope.unwrap_or_default(),
+            sink: self.sink.unwrap_or_default(),
+            reply_type: self.reply_type.unwrap_or_default(),
+            map: self.map,
+            retry: Some(retry),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        }
+    }
 }
 
 impl std::fmt::Debug for CreateArgs {
@@ -108,12 +191,8 @@ impl CreateArgs {
             sink: self.sink,
             reply_type: self.reply_type,
             from: self.from,
-            retry: Some(v1::Retry {
-                first_delay: self.first_delay.map(duration::to_wire),
-                longest_delay: self.longest_delay.map(duration::to_wire),
-                attempts_max: self.max_attempts,
-                timeout: self.timeout.map(duration::to_wire),
-            }),
+            map: self.map,
+            retry: Some(self.retry.into_wire()),
         }
     }
 }
@@ -144,7 +223,9 @@ fn values_all(route: &v1::Route) -> Vec<Value> {
     let retry = route.retry.unwrap_or_default();
     let mut all = values(route);
     all.extend([
+        json!(route.dead_letters_kept),
         output::text(&route.blocked_reason),
+        json!(route.map),
         output::text(&route.reply_type),
         json!(duration::print_wire(retry.first_delay)),
         json!(duration::print_wire(retry.longest_delay)),
@@ -166,6 +247,10 @@ impl RouteCommand {
             Self::Create(args) => {
                 let answer = client.create_route(call(args.into_wire())).await?;
                 ("created", answer.into_inner().route)
+            }
+            Self::Change(args) => {
+                let answer = client.update_route(call(args.into_wire())).await?;
+                ("changed", answer.into_inner().route)
             }
             Self::Pause { name } => {
                 let answer = client.pause_route(call(v1::PauseRouteRequest { name })).await?;

@@ -1,0 +1,209 @@
+//! `buswire dead-letter`.
+
+use std::io::Write;
+
+use buswire_proto::v1::{self, dead_letter_service_client::DeadLetterServiceClient};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    connection::{Connection, Gateway, call, pages},
+    error::CliError,
+    message,
+    output::{self, Output},
+};
+
+/// What a listing shows; one dead letter is shown whole.
+const COLUMNS: [&str; 7] = ["id", "channel", "type", "given_up_at", "attempts", "error", "bytes"];
+/// So many are replayed by one call.
+const REPLAYS: usize = 10;
+/// So many are dropped by one call.
+const DROPS: usize = 1000;
+
+/// Commands about messages that routes gave up.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// Lists the dead letters of a route
+    List {
+        /// The name of the route
+        route: String,
+    },
+    /// Shows one dead letter with its message and every failure
+    Show {
+        /// The name of the route
+        route: String,
+        /// The id of the message
+        id: String,
+    },
+    /// Hands dead letters to the sink of their route again, once
+    #[command(after_help = "Example: buswire dead-letter replay orders --all")]
+    Replay(Which),
+    /// Drops dead letters for good
+    Drop(Which),
+}
+
+/// Dead letters of one route.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The name of the route
+    route: String,
+    /// The ids of the messages
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All that there are when the command begins
+    #[arg(long)]
+    all: bool,
+}
+
+type Client = DeadLetterServiceClient<Gateway>;
+
+async fn list(client: &mut Client, route: &str) -> Result<Vec<v1::DeadLetter>, CliError> {
+    pages(async |page_token| {
+        let route = route.to_owned();
+        let request = v1::ListDeadLettersRequest { route, page_size: 0, page_token };
+        let page = client.list_dead_letters(call(request)).await?.into_inner();
+        Ok((page.dead_letters, page.next_page_token))
+    })
+    .await
+}
+
+fn values(letter: &v1::DeadLetter) -> Vec<Value> {
+    let none = v1::Message::default();
+    let message = letter.message.as_ref().unwrap_or(&none);
+    let error = letter.failures.last().map_or("", |failure| &failure.error);
+    vec![
+        json!(message.id),
+        json!(message.channel),
+        json!(message.r#type),
+        output::time(letter.given_up_at),
+        json!(letter.attempts),
+        json!(error),
+        json!(message.payload.len()),
+    ]
+}
+
+impl Which {
+    async fn ids(&self, client: &mut Client) -> Result<Vec<String>, CliError> {
+        if !self.all {
+            return Ok(self.ids.clone());
+        }
+        let letters = list(client, &self.route).await?;
+        Ok(letters.into_iter().filter_map(|letter| letter.message).map(|m| m.id).collect())
+    }
+
+    /// Prints what became of each as it is known, and how many of either there were.
+    async fn replay(
+        &self,
+        client: &mut Client,
+        output: Output,
+        out: &mut dyn Write,
+    ) -> Result<(), CliError> {
+        let (mut delivered, mut failed) = (0_u64, 0_u64);
+        for ids in self.ids(client).await?.chunks(REPLAYS) {
+            let (route, ids) = (self.route.clone(), ids.to_vec());
+            let request = v1::ReplayDeadLettersRequest { route, ids };
+            for replay in client.replay_dead_letters(call(request)).await?.into_inner().replays {
+                let v1::Replay { id, error } = replay;
+                let is_delivered = error.is_empty();
+                *if is_delivered { &mut delivered } else { &mut failed } += 1;
+                let sentence =
+                    if is_delivered { format!("{id} delivered") } else { format!("{id} {error}") };
+                let values = [json!(id), json!(is_delivered), output::text(&error)];
+                output.done(out, &sentence, &["id", "delivered", "error"], &values)?;
+            }
+        }
+        let sentence = format!("{delivered} delivered, {failed} failed again");
+        output.done(
+            out,
+            &sentence,
+            &["delivered", "failed"],
+            &[json!(delivered), json!(failed)],
+        )?;
+        Ok(())
+    }
+
+    async fn drop_all(
+        &self,
+        client: &mut Client,
+        output: Output,
+        out: &mut dyn Write,
+    ) -> Result<(), CliError> {
+        let mut dropped = 0;
+        for ids in self.ids(client).await?.chunks(DROPS) {
+            let (route, ids) = (self.route.clone(), ids.to_vec());
+            let request = call(v1::DropDeadLettersRequest { route, ids });
+            dropped += client.drop_dead_letters(request).await?.into_inner().dropped;
+        }
+        Ok(output.done(out, &format!("{dropped} dropped"), &["dropped"], &[json!(dropped)])?)
+    }
+}
+
+/// Writes a dead letter whole: one JSON object, or the message and a line for each failure.
+fn show(letter: &v1::DeadLetter, output: Output, out: &mut dyn Write) -> Result<(), CliError> {
+    let message = letter.message.as_ref().ok_or(CliError::Incomplete)?;
+    let failures: Vec<_> = letter
+        .failures
+        .iter()
+        .map(|failure| vec![output::time(failure.at), json!(failure.error)])
+        .collect();
+    if output == Output::Json {
+        let mut text = Vec::new();
+        message::print(&mut text, message)?;
+        let message: &serde_json::value::RawValue =
+            serde_json::from_slice(&text).map_err(|_| CliError::Incomplete)?;
+        let failures: Vec<_> = letter
+            .failures
+            .iter()
+            .map(|failure| json!({"at": output::time(failure.at), "error": failure.error}))
+            .collect();
+        return Ok(output::json(
+            out,
+            &Whole {
+                message,
+                attempts: letter.attempts,
+                given_up_at: output::time(letter.given_up_at),
+                failures,
+            },
+        )?);
+    }
+    message::print(out, message)?;
+    writeln!(out)?;
+    let given_up_at = output::time(letter.given_up_at);
+    output.one(out, &["attempts", "given_up_at"], &[json!(letter.attempts), given_up_at])?;
+    writeln!(out)?;
+    Ok(output.list(out, &["failed_at", "error"], &failures)?)
+}
+
+/// A dead letter as one JSON object.
+#[derive(serde::Serialize)]
+struct Whole<'a> {
+    message: &'a serde_json::value::RawValue,
+    attempts: u32,
+    given_up_at: Value,
+    failures: Vec<Value>,
+}
+
+impl DeadLetterCommand {
+    pub(super) async fn run(
+        self,
+        connection: &Connection,
+        out: &mut dyn Write,
+    ) -> Result<(), CliError> {
+        let mut client = DeadLetterServiceClient::new(connection.open().await?);
+        let output = connection.output();
+        match self {
+            Self::List { route } => {
+                let letters = list(&mut client, &route).await?;
+                let rows: Vec<_> = letters.iter().map(values).collect();
+                Ok(output.list(out, &COLUMNS, &rows)?)
+            }
+            Self::Show { route, id } => {
+                let request = call(v1::GetDeadLetterRequest { route, id });
+                let answer = client.get_dead_letter(request).await?.into_inner();
+                show(&answer.dead_letter.ok_or(CliError::Incomplete)?, output, out)
+            }
+            Self::Replay(which) => which.replay(&mut client, output, out).await,
+            Self::Drop(which) => which.drop_all(&mut client, output, out).await,
+        }
+    }
+}
