@@ -5,7 +5,7 @@
 
 use buswire_belay::{BusPublishTarget, CapServer, Handle, Standing};
 use buswire_bus::{Buses, PublishError};
-use buswire_message::{DedupeKey, Headers, NewMessage, Payload, SecretHash, Version};
+use buswire_message::{DedupeKey, Door, Headers, NewMessage, Payload, SecretHash, Version};
 use buswire_simplepush::{ForeignEndpoints, NotifyError};
 use buswire_store::BoxFuture;
 use bytes::Bytes;
@@ -68,6 +68,7 @@ impl PushSource {
             expires_at: None,
             headers: Headers {
                 dedupe_key: version.and_then(|_| dedupe_key(id, &json)),
+                door: Some(Door::SimplePush),
                 ..Headers::default()
             },
             payload: Payload::from_stored(Bytes::from(json)),

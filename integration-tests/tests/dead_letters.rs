@@ -58,14 +58,14 @@ fn dead_letters_are_listed_shown_replayed_and_dropped() {
     assert!(errors[0]["error"].as_str().unwrap().contains("to.example"), "{errors:?}");
 
     let again = gateway.admin(&["dead-letter", "replay", "r", &first]);
-    assert!(again.ends_with("0 delivered, 1 failed again\n"), "{again}");
+    assert!(again.ends_with("0 delivered, 1 failed again"), "{again}");
     gateway.admin(&["bus", "create", "to.example"]);
     let again = gateway.admin(&["dead-letter", "replay", "r", &first]);
-    assert_eq!(again, format!("{first} delivered\n1 delivered, 0 failed again\n"));
+    assert_eq!(again, format!("{first} delivered\n1 delivered, 0 failed again"));
     assert_eq!(delivered(&gateway, "1")[0]["payload"], json!({"n": 1.0}));
 
     let dropped = gateway.admin(&["dead-letter", "drop", "r", "--all"]);
-    assert_eq!(dropped, "1 dropped\n");
+    assert_eq!(dropped, "1 dropped");
     assert_eq!(json_of(&gateway, &["dead-letter", "list", "r"]), json!([]));
     let gone = gateway.command(&["dead-letter", "show", "r", &second]);
     assert_eq!(gone.status.code(), Some(1));
@@ -94,4 +94,38 @@ fn a_route_is_mended_and_its_dead_letters_follow() {
     }
     let nothing = gateway.command(&["route", "change", "r"]);
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("at least one"));
+}
+
+#[test]
+fn a_trace_follows_a_message_through_every_hop() {
+    let (gateway, [first, _]) = with_dead_letters();
+    gateway.admin(&["bus", "create", "to.example"]);
+    gateway.admin(&["bus", "create", "last.example"]);
+    let on = ["route", "create", "on", "--scope", "bus:to.example", "--sink", "bus:last.example"];
+    gateway.admin(&on);
+    let dead = gateway.admin(&["trace", &first]);
+    let lines: Vec<_> = dead.lines().collect();
+    assert_eq!(lines.len(), 4, "{dead}");
+    assert_eq!(lines[0], format!("{first} * t on from.example/c by admin"));
+    assert!(lines[1].starts_with("└ r → bus:to.example: dead letter after 2 attempts +"), "{dead}");
+    assert!(lines[2].contains("  ├ failed: bus to.example: there is no such bus"), "{dead}");
+
+    let id = publish(&gateway, r#"{"n":3.0}"#);
+    gateway.admin(&["trace", &id, "--follow"]);
+    // The trace is the same from whichever of its messages one looks.
+    let copy = delivered(&gateway, "1")[0]["id"].as_str().unwrap().to_owned();
+    until("the last hop is made", || {
+        let trace = json_of(&gateway, &["trace", &copy]);
+        (trace["passages"][0]["results"][0]["passages"][0]["state"] == "delivered").then_some(())
+    });
+    let trace = json_of(&gateway, &["trace", &copy]);
+    assert_eq!(trace["id"], json!(id));
+    let passage = &trace["passages"][0];
+    assert_eq!((&passage["state"], &passage["attempts"]), (&json!("delivered"), &json!(1)));
+    assert_eq!(passage["results"][0]["id"], json!(copy));
+    let last = &passage["results"][0]["passages"][0]["results"][0];
+    assert_eq!((&last["bus"], &last["passages"]), (&json!("last.example"), &json!([])));
+
+    let unknown = gateway.command(&["trace", "2020-01-01T00:00:00.000Z-0000000000"]);
+    assert_eq!(unknown.status.code(), Some(1));
 }

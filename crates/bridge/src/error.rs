@@ -30,6 +30,9 @@ pub enum RouteError {
     /// The store did not do it.
     #[error("the store failed")]
     Store(#[source] StoreError),
+    /// A bus could not be read.
+    #[error("a bus can't be read")]
+    Bus(#[source] buswire_bus::BusError),
     /// What is stored of a route can't be read.
     #[error("the stored route {0} can't be read")]
     Damaged(String),

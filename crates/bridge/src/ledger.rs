@@ -1,8 +1,8 @@
 //! What is stored of routes.
 //!
 //! Descriptions are rows of the partition `routes`, by name. Each route has a partition of its own,
-//! `route/NAME`: its position, the messages settled beyond it, its dead letters (see `letters`). Never
-//! here: when to store what; that is the core's.
+//! `route/NAME`: its position, the messages settled beyond it, its dead letters (see `letters`), what
+//! became of delivered messages (see `trace`). Never here: when to store what; that is the core's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,11 @@ use buswire_store::{
 use bytes::Bytes;
 
 use crate::{
-    delivery::{Dead, Record},
+    delivery::{Ended, Record},
     error::RouteError,
     letters::{self, DeadLetter},
     route::{Route, WrittenRoute},
+    trace,
 };
 
 const POSITION: &[u8] = b"position";
@@ -146,6 +147,9 @@ impl Ledger {
         for dead in &record.dead {
             batch.operations.push(letters::put(&letter(dead))?);
         }
+        for delivered in &record.delivered {
+            batch.operations.push(trace::put(delivered)?);
+        }
         self.store.commit(batch, Ack::Safe, now).await?;
         Ok(())
     }
@@ -181,7 +185,7 @@ impl Ledger {
     }
 }
 
-fn letter(dead: &Dead<Arc<StoredMessage>>) -> DeadLetter {
+fn letter(dead: &Ended<Arc<StoredMessage>>) -> DeadLetter {
     DeadLetter {
         message: (**dead.message).clone(),
         attempts: dead.attempts,

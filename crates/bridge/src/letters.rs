@@ -76,21 +76,30 @@ struct Written {
     dedupe_key: Option<String>,
     #[serde(default)]
     content_type: Option<String>,
+    #[serde(default)]
+    door: Option<String>,
 }
 
+/// A failure as it is written down.
 #[derive(Serialize, Deserialize)]
-struct WrittenFailure {
+pub(crate) struct WrittenFailure {
     at_ms: u64,
     error: String,
+}
+
+impl WrittenFailure {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        Self { at_ms: failure.at.as_millis(), error: failure.error.clone() }
+    }
+
+    pub(crate) fn read(self) -> Failure {
+        Failure { at: Timestamp::from_millis(self.at_ms), error: self.error }
+    }
 }
 
 impl Written {
     fn of(letter: &DeadLetter) -> Self {
         let (message, headers) = (&letter.message, &letter.message.headers);
-        let failure = |failure: &Failure| WrittenFailure {
-            at_ms: failure.at.as_millis(),
-            error: failure.error.clone(),
-        };
         Self {
             id: message.id.to_string(),
             bus: message.bus.to_string(),
@@ -102,13 +111,14 @@ impl Written {
             attempts: letter.attempts,
             given_up_at_ms: letter.given_up_at.as_millis(),
             error: None,
-            failures: letter.failures.iter().map(failure).collect(),
+            failures: letter.failures.iter().map(WrittenFailure::of).collect(),
             expires_at_ms: message.expires_at.as_millis(),
             via: headers.via.iter().map(ToString::to_string).collect(),
             traceparent: headers.traceparent.map(|trace| trace.to_string()),
             in_reply_to: headers.in_reply_to.map(|id| id.to_string()),
             dedupe_key: headers.dedupe_key.as_ref().map(|key| key.as_str().to_owned()),
             content_type: headers.content_type.as_ref().map(|kind| kind.as_str().to_owned()),
+            door: headers.door.map(|door| door.as_str().to_owned()),
         }
     }
 
@@ -119,16 +129,14 @@ impl Written {
         }
         let given_up_at = Timestamp::from_millis(self.given_up_at_ms);
         let only = self.error.map(|error| Failure { at: given_up_at, error });
-        let each = self.failures.into_iter().map(|failure| Failure {
-            at: Timestamp::from_millis(failure.at_ms),
-            error: failure.error,
-        });
+        let each = self.failures.into_iter().map(WrittenFailure::read);
         let headers = Headers {
             traceparent: maybe(self.traceparent)?,
             via: self.via.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
             in_reply_to: maybe(self.in_reply_to)?,
             dedupe_key: maybe(self.dedupe_key)?,
             content_type: maybe(self.content_type)?,
+            door: maybe(self.door)?,
         };
         let message = Message {
             id: self.id.parse().ok()?,

@@ -14,6 +14,7 @@
 //! | `sink` | the [`Sink`] trait that each door's adapter implements |
 //! | `ledger`, `letters` | what is stored of a route; its dead letters |
 //! | `runner`, `routes` | the drivers: one task for each route, and [`Routes`], which owns them |
+//! | `trace` | what became of a message on each route, and what came of it |
 //! | `replay` | dead letters: shown, tried again, dropped |
 //!
 //! Never here: what a sink does with a message; each door's adapter is in the gateway.
@@ -30,6 +31,7 @@ mod route;
 mod routes;
 mod runner;
 mod sink;
+mod trace;
 mod uri;
 
 pub use delivery::{Failure, Failures, Limits};
@@ -40,4 +42,5 @@ pub use replay::Replayed;
 pub use route::{RetryPolicy, Route, RouteChange, RouteDescription, RouteProblem, Start};
 pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig, SWEEP_EVERY};
 pub use sink::{Delivery as SinkDelivery, OpenSink, Reply, Sink, SinkError};
+pub use trace::{Passage, PassageFate};
 pub use uri::{SinkUri, SinkUriError};

@@ -14,8 +14,7 @@ use std::{
 
 use buswire_bus::{Buses, PublishError, StoredMessage};
 use buswire_message::{
-    BusName, ChannelName, Clock, DedupeKey, Entropy, HOP_LIMIT, Message, NewMessage, SourceUrl,
-    Timestamp,
+    BusName, ChannelName, Clock, Entropy, HOP_LIMIT, Message, NewMessage, SourceUrl, Timestamp,
 };
 use buswire_store::BoxFuture;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -27,6 +26,7 @@ use crate::{
     ledger::{Ledger, Progress},
     route::Route,
     sink::{Delivery, Reply, Sink, SinkError},
+    trace::result_key,
 };
 
 /// How many messages are read from the bus at once.
@@ -329,7 +329,7 @@ fn delivery(
     shared.entropy.fill(&mut span);
     let traceparent =
         message.headers.traceparent.map(|trace| trace.with_span(u64::from_le_bytes(span)));
-    let dedupe_key = format!("route:{}:{}", route.name, message.id).parse::<DedupeKey>().ok()?;
+    let dedupe_key = result_key(&route.name, message.id)?;
     let deadline = now.saturating_add(route.retry.timeout);
     Some(Delivery { message, via, dedupe_key, traceparent, attempt: attempt.number, deadline })
 }

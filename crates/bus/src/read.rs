@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use buswire_message::{Cursor, MessageId, Scope, Sequence, Timestamp};
+use buswire_message::{BusName, Cursor, DedupeKey, MessageId, Scope, Sequence, Timestamp};
 
 use smallvec::SmallVec;
 
@@ -145,6 +145,28 @@ impl Buses {
             }
         }
         Ok(None)
+    }
+}
+
+impl Buses {
+    /// The live message of a bus that was published with a dedupe key.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::UnknownBus`], [`BusError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn keyed(
+        &self,
+        bus: &BusName,
+        key: &DedupeKey,
+    ) -> Result<Option<Arc<StoredMessage>>, BusError> {
+        let bus = self.shared.fresh(bus).await?;
+        let found = bus.lock().window.keyed(key).cloned();
+        let now = self.shared.now();
+        Ok(found.filter(|message| now < message.expires_at))
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //! version u8 = 1 | token u64 | flags u8 | channel u8+n | type u16+n | source u16+n
 //! | via u8 × (u8+n) | [traceparent 55] | [in_reply_to u64] | [dedupe_key u16+n]
-//! | [content_type u16+n] | payload: the rest
+//! | [content_type u16+n] | [door u8] | payload: the rest
 //! ```
 //!
 //! Numbers are little-endian; what is in brackets is there if its flag is set. The payload is last so
@@ -15,7 +15,7 @@
 use std::str::FromStr;
 
 use buswire_message::{
-    ChannelName, Headers, MessageId, MessageType, NewMessage, Payload, RouteName, Sequence,
+    ChannelName, Door, Headers, MessageId, MessageType, NewMessage, Payload, RouteName, Sequence,
     SourceUrl,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -29,7 +29,8 @@ const TRACEPARENT: u8 = 1 << 1;
 const IN_REPLY_TO: u8 = 1 << 2;
 const DEDUPE_KEY: u8 = 1 << 3;
 const CONTENT_TYPE: u8 = 1 << 4;
-const KNOWN_FLAGS: u8 = STICKY | TRACEPARENT | IN_REPLY_TO | DEDUPE_KEY | CONTENT_TYPE;
+const DOOR: u8 = 1 << 5;
+const KNOWN_FLAGS: u8 = STICKY | TRACEPARENT | IN_REPLY_TO | DEDUPE_KEY | CONTENT_TYPE | DOOR;
 const TRACEPARENT_LENGTH: usize = 55;
 
 /// More bytes than any record has beside its payload.
@@ -71,6 +72,7 @@ pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
         (headers.in_reply_to.is_some(), IN_REPLY_TO),
         (headers.dedupe_key.is_some(), DEDUPE_KEY),
         (headers.content_type.is_some(), CONTENT_TYPE),
+        (headers.door.is_some(), DOOR),
     ] {
         flags |= if is_set { flag } else { 0 };
     }
@@ -93,6 +95,11 @@ pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
     }
     if let Some(content_type) = &headers.content_type {
         put_text(&mut out, content_type.as_str());
+    }
+    if let Some(door) = headers.door {
+        // The position in the list is what is stored; the list only grows.
+        let number = Door::ALL.iter().position(|known| *known == door);
+        out.put_u8(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX));
     }
     debug_assert!(out.len() < OVERHEAD_MAX, "the bounds of names bound what precedes the payload");
     out.put_slice(payload);
@@ -142,6 +149,10 @@ pub(crate) fn decode(record: &Bytes, names: &mut Names) -> Result<Record, Record
     }
     if flags & CONTENT_TYPE != 0 {
         headers.content_type = Some(parse(fields.text()?)?);
+    }
+    if flags & DOOR != 0 {
+        let door = Door::ALL.get(usize::from(fields.u8()?)).ok_or(RecordError::Damaged)?;
+        headers.door = Some(*door);
     }
     let payload = payload_of(record, fields.0.len());
     if payload.as_bytes().is_empty() {
@@ -224,6 +235,7 @@ mod tests {
             reply in proptest::option::of(0..=Sequence::MAX.as_u64()),
             key in proptest::option::of("\\PC{1,60}"),
             content_type in proptest::option::of("[a-z]{1,20}/[a-z]{1,20}"),
+            door in proptest::option::of(proptest::sample::select(&Door::ALL)),
         ) -> Headers {
             Headers {
                 traceparent: trace.map(|(trace, span, on)| TraceParent::new(trace, span, on)),
@@ -232,6 +244,7 @@ mod tests {
                     .map(|n| MessageId::from_sequence(Sequence::from_u64(n).unwrap())),
                 dedupe_key: key.map(|key| key.parse().unwrap()),
                 content_type: content_type.map(|text| text.parse().unwrap()),
+                door,
             }
         }
     }

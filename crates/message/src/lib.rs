@@ -35,7 +35,7 @@ mod version;
 pub use id::{Cursor, MessageId, MessageIdError, Sequence};
 pub use limiter::{Limiter, TooOften, source_of};
 pub use message::{
-    ContentType, DedupeKey, HOP_LIMIT, HeaderError, Headers, Message, NewMessage, TraceParent,
+    ContentType, DedupeKey, Door, HOP_LIMIT, HeaderError, Headers, Message, NewMessage, TraceParent,
 };
 pub use name::{BusName, ChannelName, MessageType, NameError, Realm, RouteName, SourceUrl};
 pub use payload::{Payload, PayloadError};

@@ -87,6 +87,63 @@ pub struct Headers {
     pub dedupe_key: Option<DedupeKey>,
     /// The type of the body where it was not JSON; the payload is then base64 in a JSON string.
     pub content_type: Option<ContentType>,
+    /// The door that it came in by; `None` if a route made it.
+    pub door: Option<Door>,
+}
+
+/// What a message came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// A post of Backplane 1.x.
+    Backplane1,
+    /// A post of Backplane 2.0.
+    Backplane2,
+    /// A PUT to an inbound endpoint of SimplePush.
+    SimplePush,
+    /// A request of Majordomo, by a key that the configuration names.
+    Majordomo,
+    /// An invocation of a capability, over HTTP or Majordomo.
+    Belay,
+    /// A call of an administrator.
+    Admin,
+}
+
+impl Door {
+    /// Every door, in the order of its number in stored messages.
+    pub const ALL: [Self; 6] = [
+        Self::Backplane1,
+        Self::Backplane2,
+        Self::SimplePush,
+        Self::Majordomo,
+        Self::Belay,
+        Self::Admin,
+    ];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backplane1 => "backplane/1",
+            Self::Backplane2 => "backplane/2",
+            Self::SimplePush => "simplepush",
+            Self::Majordomo => "majordomo",
+            Self::Belay => "belay",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Door {
+    type Err = HeaderError;
+
+    fn from_str(text: &str) -> Result<Self, HeaderError> {
+        Self::ALL.into_iter().find(|door| door.as_str() == text).ok_or(HeaderError::Door)
+    }
 }
 
 /// Why a text is not a header.
@@ -98,6 +155,9 @@ pub enum HeaderError {
     /// Not a dedupe key.
     #[error("a dedupe key has 1 to 256 bytes")]
     DedupeKey,
+    /// Not the name of a door.
+    #[error("not the name of a door")]
+    Door,
     /// Not a media type.
     #[error("a content type has the form type/subtype and at most 256 bytes")]
     ContentType,
@@ -250,6 +310,14 @@ mod tests {
         for text in ["", "text", "/x", "text/", "text/ü", "a/b\r\n"] {
             assert!(text.parse::<ContentType>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn doors_have_names() {
+        for door in Door::ALL {
+            assert_eq!(door.as_str().parse(), Ok(door));
+        }
+        assert_eq!("window".parse::<Door>(), Err(HeaderError::Door));
     }
 
     proptest! {

@@ -123,6 +123,7 @@ fn health_names() -> impl Iterator<Item = &'static str> {
         v1::route_service_server::SERVICE_NAME,
         v1::subscription_service_server::SERVICE_NAME,
         v1::system_service_server::SERVICE_NAME,
+        v1::trace_service_server::SERVICE_NAME,
         v1::user_service_server::SERVICE_NAME,
     ]
     .into_iter()
@@ -196,6 +197,7 @@ fn protected(shared: &Arc<Shared>, auth: &Authenticator) -> Routes {
         route_service_server::RouteServiceServer,
         subscription_service_server::SubscriptionServiceServer,
         system_service_server::SystemServiceServer,
+        trace_service_server::TraceServiceServer,
         user_service_server::UserServiceServer,
     )
 }

@@ -9,6 +9,7 @@ mod push;
 mod push_bus;
 mod routes;
 mod system;
+mod traces;
 
 pub(crate) use self::{
     broker::BrokerPort,
@@ -18,4 +19,5 @@ pub(crate) use self::{
     push_bus::{InboundPort, SubscriptionPort},
     routes::RoutePort,
     system::SystemPort,
+    traces::TracePort,
 };

@@ -177,7 +177,7 @@ fn view(info: RouteInfo) -> RouteView {
     }
 }
 
-fn failure(error: RouteError) -> AdminError {
+pub(super) fn failure(error: RouteError) -> AdminError {
     let text = error.to_string();
     match error {
         RouteError::Invalid(_) => AdminError::Invalid(text),

@@ -19,7 +19,7 @@ use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
     administration::{
         BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
-        SubscriptionPort, SystemPort,
+        SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
     operations::Operations,
@@ -267,11 +267,13 @@ async fn administration(
         source: doors.source.clone(),
     };
     let retry = settings::retry(&config.bridge);
+    let traces = Arc::new(TracePort(routes.clone()));
     let routes = Arc::new(RoutePort { routes: routes.clone(), retry });
     let ports = Ports {
         removal: Some(people.clone()),
         routes: Some(routes.clone()),
         dead_letters: Some(routes),
+        traces: Some(traces),
         capabilities: Some(Arc::new(CapabilityPort(doors.caps.clone()))),
         owners: Some(people.clone()),
         clients: Some(people.clone()),

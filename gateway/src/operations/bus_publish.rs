@@ -9,7 +9,7 @@ use buswire_belay::{
 };
 use buswire_bus::{Buses, PublishError};
 use buswire_message::{
-    BusName, ChannelName, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
+    BusName, ChannelName, Door, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
     Subject as ScopeSubject, Timestamp,
 };
 use bytes::Bytes;
@@ -49,7 +49,7 @@ impl BusPublish {
         if !target.admits(&posted.channel, &posted.kind) {
             return Err(BcapError::Forbidden);
         }
-        self.post(&target.bus, target.source.as_ref(), posted).await
+        self.post(&target.bus, target.source.as_ref(), Door::Belay, posted).await
     }
 
     /// Publishes a message that is within `right`, on `channels` of `bus`.
@@ -80,13 +80,14 @@ impl BusPublish {
         if !right.matches(&subject) || !channels.admits(posted.channel.as_str()) {
             return Err(BcapError::Forbidden);
         }
-        self.post(bus, None, posted).await
+        self.post(bus, None, Door::Majordomo, posted).await
     }
 
     async fn post(
         &self,
         bus: &BusName,
         source: Option<&SourceUrl>,
+        door: Door,
         posted: Posted,
     ) -> Result<Option<BcapValue>, BcapError> {
         let message = NewMessage {
@@ -96,7 +97,7 @@ impl BusPublish {
             sticky: posted.sticky,
             expires_at: posted.expires_at,
             payload: posted.payload,
-            headers: Headers::default(),
+            headers: Headers { door: Some(door), ..Headers::default() },
         };
         let id = self.buses.publish(bus, message).await.map_err(|e| failure(&e))?;
         Ok(Some(Members::new().with("id", id.to_string()).into()))

@@ -36,6 +36,7 @@ impl Sink for BusSink {
                     in_reply_to: message.headers.in_reply_to,
                     dedupe_key: Some(delivery.dedupe_key),
                     content_type: message.headers.content_type.clone(),
+                    door: None,
                 },
             };
             match self.buses.publish(&self.bus, copy).await {

@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use buswire_bus::{PublishError, StoredMessage, View};
 use buswire_message::{
-    BusName, ChannelName, Field, NewMessage, Realm, RetentionError, Scope, TooOften, mint_hex,
+    BusName, ChannelName, Door, Field, NewMessage, Realm, RetentionError, Scope, TooOften, mint_hex,
 };
 use http::{StatusCode, request::Parts};
 
@@ -326,7 +326,10 @@ async fn publish(
         return Ok(());
     }
     let trace = request::trace(&parts.headers, &*state.entropy);
-    let traced = |message: &mut NewMessage| message.headers.traceparent = Some(trace);
+    let traced = |message: &mut NewMessage| {
+        message.headers.traceparent = Some(trace);
+        message.headers.door = Some(Door::Backplane1);
+    };
     messages.iter_mut().for_each(traced);
     state.buses.publish_all(&bus, messages).await.map(drop).map_err(|error| match error {
         PublishError::ChannelFull { .. } => V1Error::ChannelFull,

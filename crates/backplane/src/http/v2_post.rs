@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use buswire_bus::PublishError;
-use buswire_message::{BusName, ChannelName, Realm, RetentionError, Subject, Timestamp};
+use buswire_message::{BusName, ChannelName, Door, Realm, RetentionError, Subject, Timestamp};
 use http::{StatusCode, request::Parts};
 
 use super::{
@@ -51,6 +51,7 @@ async fn publish(state: &State, parts: &Parts, body: Body) -> Result<(), V2Error
     let (name, limit_name) = (place.channel_name.clone(), place.channel_name);
     let mut message = content.into_message(name, client.source_url.clone());
     message.headers.traceparent = Some(request::trace(&parts.headers, &*state.entropy));
+    message.headers.door = Some(Door::Backplane2);
     match state.buses.publish(&place.bus.name, message).await {
         Ok(_) => Ok(()),
         Err(error) => Err(refused(error, &limit_name)),

@@ -38,8 +38,8 @@ impl Default for Limits {
     }
 }
 
-/// The most settled messages and dead letters in one [`Record`], so that a record is one batch of
-/// the store.
+/// The most settled, delivered and dead messages in one [`Record`], each, so that a record is one batch
+/// of the store.
 const RECORD_MAX: usize = 1000;
 
 /// A message as the core sees it.
@@ -124,9 +124,9 @@ impl FromIterator<Failure> for Failures {
     }
 }
 
-/// A message that was given up.
+/// A message that was delivered or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dead<M> {
+pub(crate) struct Ended<M> {
     pub(crate) sequence: Sequence,
     pub(crate) message: M,
     pub(crate) attempts: u32,
@@ -144,7 +144,9 @@ pub(crate) struct Record<M> {
     /// Remembered before, to be forgotten: the position has passed them.
     pub(crate) passed: Vec<Sequence>,
     /// Given up.
-    pub(crate) dead: Vec<Dead<M>>,
+    pub(crate) dead: Vec<Ended<M>>,
+    /// Delivered. Told for the trace; what a crash loses of it is the trace alone.
+    pub(crate) delivered: Vec<Ended<M>>,
 }
 
 #[derive(Debug)]
@@ -174,7 +176,8 @@ pub(crate) struct Core<L, M> {
     /// Settled beyond the position, and whether the store knows.
     ahead: BTreeMap<Sequence, bool>,
     stored_position: Cursor,
-    dead: VecDeque<Dead<M>>,
+    dead: VecDeque<Ended<M>>,
+    delivered: VecDeque<Ended<M>>,
     /// Lanes whose first message was given up. The next one waits until the dead letter is stored:
     /// after a crash before that, the one given up would be tried again, behind its successor.
     held: BTreeSet<L>,
@@ -202,6 +205,7 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             ahead: ahead.into_iter().map(|sequence| (sequence, true)).collect(),
             stored_position: position,
             dead: VecDeque::new(),
+            delivered: VecDeque::new(),
             held: BTreeSet::new(),
             releasing: BTreeSet::new(),
         }
@@ -216,7 +220,8 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
     pub(crate) fn room(&self) -> usize {
         // With nothing unsettled, reading on is what lets the position pass what is ahead of it.
         let is_held_up = self.ahead.len() >= self.limits.ahead_max && !self.unsettled.is_empty();
-        if self.paused || is_held_up || self.dead.len() >= RECORD_MAX {
+        let is_behind = self.dead.len() >= RECORD_MAX || self.delivered.len() >= RECORD_MAX * 8;
+        if self.paused || is_held_up || is_behind {
             return 0;
         }
         self.limits.pending_max.saturating_sub(self.unsettled.len())
@@ -259,7 +264,13 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
                 Fate::Skip => self.settle_ahead(sequence),
                 Fate::Refuse(error) => {
                     let failures = Failures::from_iter([Failure { at: now, error }]);
-                    self.dead.push_back(Dead { sequence, message, attempts: 0, failures, at: now });
+                    self.dead.push_back(Ended {
+                        sequence,
+                        message,
+                        attempts: 0,
+                        failures,
+                        at: now,
+                    });
                     self.settle_ahead(sequence);
                 }
             }
@@ -327,7 +338,10 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         }
         let Some(first) = self.first(sequence) else { return };
         let (Attempted::Retry(error) | Attempted::Reject(error)) = &result else {
-            if let Some((lane, _)) = self.settle_first(sequence) {
+            if let Some((lane, settled)) = self.settle_first(sequence) {
+                let Waiting { message, attempts, failures, .. } = settled;
+                let delivered = Ended { sequence, message, attempts, failures, at: now };
+                self.delivered.push_back(delivered);
                 self.go_on(now, &lane);
             }
             return;
@@ -339,7 +353,7 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             self.due.insert((due, sequence));
         } else if let Some((lane, Waiting { message, failures, .. })) = self.settle_first(sequence)
         {
-            self.dead.push_back(Dead { sequence, message, attempts, failures, at: now });
+            self.dead.push_back(Ended { sequence, message, attempts, failures, at: now });
             self.held.insert(lane);
         }
     }
@@ -382,6 +396,8 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         let position = self.position();
         let is_passed = |sequence: &Sequence| position.after().is_some_and(|at| *sequence <= at);
         let dead: Vec<_> = self.dead.drain(..self.dead.len().min(RECORD_MAX)).collect();
+        let delivered: Vec<_> =
+            self.delivered.drain(..self.delivered.len().min(RECORD_MAX)).collect();
         let mut passed = Vec::new();
         let mut ahead = Vec::new();
         for (sequence, stored) in &mut self.ahead {
@@ -398,7 +414,10 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         for (sequence, _) in &passed {
             self.ahead.remove(sequence);
         }
-        let nothing = ahead.is_empty() && dead.is_empty() && position == self.stored_position;
+        let nothing = ahead.is_empty()
+            && dead.is_empty()
+            && delivered.is_empty()
+            && position == self.stored_position;
         let passed: Vec<_> =
             passed.into_iter().filter_map(|(s, stored)| stored.then_some(s)).collect();
         if nothing && passed.is_empty() {
@@ -408,6 +427,6 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         if self.dead.is_empty() {
             self.releasing.append(&mut self.held);
         }
-        Some(Record { position, ahead, passed, dead })
+        Some(Record { position, ahead, passed, dead, delivered })
     }
 }

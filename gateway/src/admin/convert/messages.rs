@@ -1,8 +1,8 @@
 //! Messages.
 
 use buswire_message::{
-    BusName, Clock, Cursor, Headers, Message, MessageId, NewMessage, Payload, Scope, Sequence,
-    SourceUrl,
+    BusName, Clock, Cursor, Door, Headers, Message, MessageId, NewMessage, Payload, Scope,
+    Sequence, SourceUrl,
 };
 use buswire_proto::v1;
 use bytes::Bytes;
@@ -31,7 +31,8 @@ pub(crate) fn new_message(
     else {
         return Err(fields.status());
     };
-    let headers = Headers { traceparent, in_reply_to, dedupe_key, ..Headers::default() };
+    let door = Some(Door::Admin);
+    let headers = Headers { traceparent, in_reply_to, dedupe_key, door, ..Headers::default() };
     let source = from.unwrap_or_else(|| source.clone());
     let sticky = request.sticky;
     Ok((bus, NewMessage { channel, source, kind, sticky, expires_at, payload, headers }))
@@ -86,6 +87,7 @@ pub(crate) fn to_wire(message: &Message) -> v1::Message {
             in_reply_to: headers.in_reply_to.map(|id| id.to_string()).unwrap_or_default(),
             dedupe_key: headers.dedupe_key.as_ref().map(|k| k.as_str().into()).unwrap_or_default(),
             content_type: headers.content_type.as_ref().map_or("", |t| t.as_str()).to_owned(),
+            door: headers.door.map_or("", Door::as_str).to_owned(),
         }),
     }
 }

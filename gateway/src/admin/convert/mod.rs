@@ -17,6 +17,7 @@ pub(super) mod messages;
 pub(super) mod people;
 pub(super) mod push;
 pub(super) mod routes;
+pub(super) mod traces;
 
 /// The most items of a page, unless fewer are asked for.
 pub(super) const PAGE_ITEMS_MAX: usize = 1000;

@@ -1,6 +1,6 @@
 //! Routes, and what they gave up.
 
-use buswire_message::MessageId;
+use buswire_message::{MessageId, Timestamp};
 use buswire_proto::v1;
 use tonic::Status;
 
@@ -56,16 +56,17 @@ pub(crate) fn ids(texts: &[String], most: usize) -> Result<Vec<MessageId>, Statu
     fields.check().map(|()| ids)
 }
 
+/// An attempt that failed, on the wire.
+pub(super) fn failure_to_wire((at, error): &(Timestamp, String)) -> v1::DeliveryFailure {
+    v1::DeliveryFailure { at: Some(to_wire_time(*at)), error: error.clone() }
+}
+
 /// A dead letter on the wire.
 pub(crate) fn letter_to_wire(letter: &DeadLetterView) -> v1::DeadLetter {
-    let failure = |(at, error): &(_, String)| v1::DeliveryFailure {
-        at: Some(to_wire_time(*at)),
-        error: error.clone(),
-    };
     v1::DeadLetter {
         message: Some(messages::to_wire(&letter.message)),
         attempts: letter.attempts,
-        failures: letter.failures.iter().map(failure).collect(),
+        failures: letter.failures.iter().map(failure_to_wire).collect(),
         given_up_at: Some(to_wire_time(letter.given_up_at)),
     }
 }

@@ -15,6 +15,7 @@ mod people;
 mod push;
 mod routes;
 mod system;
+mod traces;
 
 pub use access::{AccessAdmin, ChannelView};
 pub use broker::BrokerAdmin;
@@ -32,6 +33,7 @@ pub use push::{
 };
 pub use routes::{ChangedRoute, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
 pub use system::{ListenerView, SystemAdmin, SystemView};
+pub use traces::{HopView, PassageState, PassageView, TraceAdmin};
 
 /// The doors that the admin interface reaches. What is `None` answers UNIMPLEMENTED.
 #[derive(Clone, Default)]
@@ -62,6 +64,8 @@ pub struct Ports {
     pub inbounds: Option<Arc<dyn InboundAdmin>>,
     /// The Majordomo broker.
     pub broker: Option<Arc<dyn BrokerAdmin>>,
+    /// What became of messages.
+    pub traces: Option<Arc<dyn TraceAdmin>>,
     /// The gateway itself.
     pub system: Option<Arc<dyn SystemAdmin>>,
 }

@@ -20,6 +20,7 @@ mod push;
 mod routes;
 mod subscriptions;
 mod system;
+mod traces;
 mod users;
 
 /// Every service of the interface, over the same state.

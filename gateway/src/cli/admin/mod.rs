@@ -25,6 +25,7 @@ pub mod push;
 pub mod route;
 pub mod service;
 mod status;
+pub mod trace;
 pub mod user;
 pub mod worker;
 
@@ -58,6 +59,8 @@ pub enum AdminCommand {
     Service(Group<service::ServiceCommand>),
     /// Lists, drains and disconnects workers of the Majordomo broker
     Worker(Group<worker::WorkerCommand>),
+    /// Shows what became of a message on every route
+    Trace(trace::TraceArgs),
     /// Shows how the gateway is
     Status(Connection),
 }
@@ -114,6 +117,7 @@ impl AdminCommand {
             Self::Push(group) => group.command.run(&group.connection, out).await,
             Self::Service(group) => group.command.run(&group.connection, out).await,
             Self::Worker(group) => group.command.run(&group.connection, out).await,
+            Self::Trace(arguments) => arguments.run(out).await,
             Self::Status(connection) => status::run(&connection, out).await,
         }
     }
