@@ -11,6 +11,7 @@
 //! | [`log`] | log lines |
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
+//! | `console` | the web page of administrators |
 //! | [`cli`] | the command line |
 //! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
 //! | `sinks`, `sources`, `operations`, `services`, `administration` | what joins two doors: short adapters |
@@ -25,6 +26,7 @@ mod administration;
 pub mod app;
 pub mod cli;
 pub mod config;
+mod console;
 pub mod demo;
 pub mod listen;
 pub mod log;

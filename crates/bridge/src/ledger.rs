@@ -148,7 +148,8 @@ impl Ledger {
             batch.operations.push(letters::put(&letter(dead))?);
         }
         for delivered in &record.delivered {
-            batch.operations.push(trace::put(delivered)?);
+            let Ended { message, attempts, failures, at, .. } = delivered;
+            batch.operations.push(trace::put(message, *attempts, failures, *at)?);
         }
         self.store.commit(batch, Ack::Safe, now).await?;
         Ok(())

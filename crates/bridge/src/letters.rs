@@ -13,6 +13,7 @@ use crate::{
     delivery::{Failure, Failures},
     error::RouteError,
     ledger::{Ledger, PAGE, route_partition, sequence_key, sequence_of},
+    trace,
 };
 
 pub(crate) const DEAD: &[u8] = b"d/";
@@ -243,6 +244,25 @@ impl Ledger {
     ) -> Result<(), RouteError> {
         let batch = Batch::new(route_partition(name)?).then(put(letter)?);
         self.store().commit(batch, Ack::Safe, now).await?;
+        Ok(())
+    }
+
+    /// Makes a dead letter that was delivered after all a delivered message.
+    pub(crate) async fn replayed(
+        &self,
+        name: &RouteName,
+        letter: &DeadLetter,
+        now: Timestamp,
+    ) -> Result<(), RouteError> {
+        let DeadLetter { message, attempts, failures, .. } = letter;
+        let key = sequence_key(DEAD, message.id.sequence())?;
+        let mut batch = Batch::new(route_partition(name)?).then(Operation::Delete { key });
+        // One that has expired has no trace any more.
+        if now < message.expires_at {
+            batch = batch.then(trace::put(message, *attempts, failures, now)?);
+        }
+        self.store().commit(batch, Ack::Safe, now).await?;
+        Gone::Replayed.tell(name, 1);
         Ok(())
     }
 

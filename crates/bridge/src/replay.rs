@@ -90,7 +90,9 @@ impl Routes {
         match attempt_once(shared, &route, &*sink, attempt, self.now()).await {
             Attempted::Delivered => {
                 counters.delivered.fetch_add(1, Ordering::Relaxed);
-                self.remove(name, &counters, id, Gone::Replayed).await?;
+                letter.attempts = letter.attempts.saturating_add(1);
+                shared.ledger.replayed(name, &letter, self.now()).await?;
+                forget(&counters, 1);
                 Ok(Replayed::Delivered)
             }
             Attempted::Retry(error) | Attempted::Reject(error) => {

@@ -13,7 +13,7 @@ use buswire_store::Operation;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    delivery::{Ended, Failures},
+    delivery::Failures,
     error::RouteError,
     ledger::{Ledger, route_partition, sequence_key},
     letters::WrittenFailure,
@@ -65,17 +65,22 @@ struct Written {
     failures: Vec<WrittenFailure>,
 }
 
-/// The row of a delivered message.
-pub(crate) fn put(ended: &Ended<Arc<StoredMessage>>) -> Result<Operation, RouteError> {
+/// The row of a message that was delivered `at` that time.
+pub(crate) fn put(
+    message: &Message,
+    attempts: u32,
+    failures: &Failures,
+    at: Timestamp,
+) -> Result<Operation, RouteError> {
     let written = Written {
-        at_ms: ended.at.as_millis(),
-        attempts: ended.attempts,
-        failures: ended.failures.iter().map(WrittenFailure::of).collect(),
+        at_ms: at.as_millis(),
+        attempts,
+        failures: failures.iter().map(WrittenFailure::of).collect(),
     };
-    let value = serde_json::to_vec(&written)
-        .map_err(|_| RouteError::Damaged(ended.message.id.to_string()))?;
-    let key = sequence_key(TRACE, ended.sequence)?;
-    Ok(Operation::Put { key, value: value.into(), expires: Some(ended.message.expires_at) })
+    let value =
+        serde_json::to_vec(&written).map_err(|_| RouteError::Damaged(message.id.to_string()))?;
+    let key = sequence_key(TRACE, message.id.sequence())?;
+    Ok(Operation::Put { key, value: value.into(), expires: Some(message.expires_at) })
 }
 
 /// The key under which a bus keeps what `route` makes of `message`, once.

@@ -62,6 +62,7 @@ pub mod harness;
 mod ledger;
 mod names;
 mod publish;
+mod published;
 mod read;
 mod record;
 mod run;

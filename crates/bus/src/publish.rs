@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use buswire_message::{BusName, HOP_LIMIT, Message, MessageId, NewMessage, Sequence, Timestamp};
+use buswire_message::{
+    BusName, Door, HOP_LIMIT, Message, MessageId, NewMessage, Sequence, Timestamp,
+};
 use buswire_store::{Ack, Applied, Batch, DedupeId, Operation, Outcome, Position, StoreError};
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     core::{Caps, Full},
     error::PublishError,
     ledger::Draft,
+    published::tally,
     record,
     settings::Settings,
     state::{Bus, Shared},
@@ -72,19 +75,30 @@ impl Buses {
         }
         let bus = shared.fresh(&bus.name).await?;
         let now = shared.now();
+        let tally = tally(&messages);
         let drafts = draft_all(shared, &bus.name, &settings, messages, now)?;
         let (known, flight) = admit(shared, &bus, &settings, drafts).await?;
         let Some((mut flight, batch)) = flight else {
+            // Each was published before.
             return Ok(known.into_iter().flatten().collect());
         };
         let outcome = shared.store.commit(batch, Ack::Safe, now).await;
         let positions = flight.settle(outcome).map_err(PublishError::Store)?;
         flight.land(&positions).await?;
+        shared.published.add(&tally);
         let mut stored = positions.into_iter();
         let ids = known.into_iter().filter_map(|known| {
             known.or_else(|| stored.next().map(|p| MessageId::from_sequence(p.sequence)))
         });
         Ok(ids.collect())
+    }
+}
+
+impl Buses {
+    /// How many messages came in by which door since the process started; `None` is for those that
+    /// routes made.
+    pub fn published(&self) -> Vec<(Option<Door>, u64)> {
+        self.shared.published.read()
     }
 }
 

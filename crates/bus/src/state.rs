@@ -19,6 +19,7 @@ use crate::{
     config::BusLimits,
     core::{Begun, BusCore},
     error::BusError,
+    published::Published,
     settings::Settings,
     wait::{WaitingRoom, wake},
 };
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     log: LogName,
     buses: Mutex<HashMap<BusName, Arc<Bus>>>,
     tokens: AtomicU64,
+    pub(crate) published: Published,
 }
 
 impl fmt::Debug for Shared {
@@ -98,6 +100,7 @@ impl Shared {
             log: LogName::new("messages").map_err(unusable_name)?,
             buses: Mutex::new(HashMap::new()),
             tokens: AtomicU64::new(first_token),
+            published: Published::default(),
         })
     }
 

@@ -25,6 +25,11 @@ impl Authenticator {
         Self { token: SecretHash::of(token.expose()) }
     }
 
+    /// Whether a request with these headers carries the token.
+    pub fn permits(&self, headers: &http::HeaderMap) -> bool {
+        self.check(&MetadataMap::from_headers(headers.clone())).is_ok()
+    }
+
     fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let mut values = metadata.get_all("authorization").iter();
         let value = values.next().ok_or_else(|| {

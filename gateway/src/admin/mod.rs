@@ -19,11 +19,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 
 mod auth;
-mod convert;
+pub(crate) mod convert;
 mod deadline;
 pub mod ports;
 mod services;
-mod status;
+pub(crate) mod status;
 mod stream;
 
 pub use auth::{Authenticator, VerifiedPeer};

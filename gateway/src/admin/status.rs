@@ -12,7 +12,7 @@ use tonic::Status;
 use super::ports::AdminError;
 
 /// The status of an error of a door.
-pub(super) fn of_admin(error: AdminError) -> Status {
+pub(crate) fn of_admin(error: AdminError) -> Status {
     match error {
         AdminError::Invalid(text) => Status::invalid_argument(text),
         AdminError::NotFound(text) => Status::not_found(text),
@@ -26,7 +26,7 @@ pub(super) fn of_admin(error: AdminError) -> Status {
 }
 
 /// The status of an error of reading or administering buses.
-pub(super) fn of_bus(error: &BusError) -> Status {
+pub(crate) fn of_bus(error: &BusError) -> Status {
     match error {
         BusError::NoBus => {
             Status::invalid_argument("scope: name at least one bus, such as bus:example.com")
@@ -39,7 +39,7 @@ pub(super) fn of_bus(error: &BusError) -> Status {
 }
 
 /// The status of an error of publishing.
-pub(super) fn of_publish(error: &PublishError) -> Status {
+pub(crate) fn of_publish(error: &PublishError) -> Status {
     match error {
         PublishError::UnknownBus => Status::not_found(error.to_string()),
         PublishError::ChannelFull { .. } | PublishError::BusFull => {
@@ -68,7 +68,7 @@ fn of_store(error: &StoreError) -> Status {
 }
 
 /// What is not there in this gateway.
-pub(super) fn absent(what: &str) -> Status {
+pub(crate) fn absent(what: &str) -> Status {
     Status::unimplemented(format!("this gateway has no {what}"))
 }
 

@@ -22,6 +22,7 @@ use crate::{
         SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
+    console,
     operations::Operations,
     push::{
         inbound::Inbounds,
@@ -296,13 +297,14 @@ async fn administration(
         shutdown: tasks.draining(),
     };
     let auth = Authenticator::new(&platform.admin_token);
+    let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());
     tasks.spawn("administration", async move {
         health.await;
         stop.cancelled().await;
     });
-    Ok(server.router)
+    Ok(server.router.merge(pages))
 }
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {

@@ -10,37 +10,37 @@ use tonic::Status;
 
 use super::ports::PageRequest;
 
-pub(super) mod broker;
-pub(super) mod buses;
-pub(super) mod capabilities;
-pub(super) mod messages;
-pub(super) mod people;
-pub(super) mod push;
-pub(super) mod routes;
-pub(super) mod traces;
+pub(crate) mod broker;
+pub(crate) mod buses;
+pub(crate) mod capabilities;
+pub(crate) mod messages;
+pub(crate) mod people;
+pub(crate) mod push;
+pub(crate) mod routes;
+pub(crate) mod traces;
 
 /// The most items of a page, unless fewer are asked for.
-pub(super) const PAGE_ITEMS_MAX: usize = 1000;
+pub(crate) const PAGE_ITEMS_MAX: usize = 1000;
 
 /// Collects what is wrong with the fields of a request.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     problems: Vec<String>,
 }
 
 impl Fields {
     /// Keeps a value or notes the problem of `field`.
-    pub(super) fn take<T, E: Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
+    pub(crate) fn take<T, E: Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|problem| self.problems.push(format!("{field}: {problem}"))).ok()
     }
 
     /// Parses the text of a field.
-    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
         self.take(field, text.parse())
     }
 
     /// Parses the text of a field that may be empty: `None` if it is, or if it has a problem.
-    pub(super) fn parse_optional<T: FromStr<Err: Display>>(
+    pub(crate) fn parse_optional<T: FromStr<Err: Display>>(
         &mut self,
         field: &str,
         text: &str,
@@ -49,35 +49,35 @@ impl Fields {
     }
 
     /// Notes that a field must not be empty.
-    pub(super) fn require(&mut self, field: &str, text: String) -> Option<String> {
+    pub(crate) fn require(&mut self, field: &str, text: String) -> Option<String> {
         self.take(field, if text.is_empty() { Err("must not be empty") } else { Ok(text) })
     }
 
     /// Nothing, if no field has a problem.
-    pub(super) fn check(&self) -> Result<(), Status> {
+    pub(crate) fn check(&self) -> Result<(), Status> {
         if self.problems.is_empty() { Ok(()) } else { Err(self.status()) }
     }
 
     /// INVALID_ARGUMENT with every problem.
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         Status::invalid_argument(self.problems.join("; "))
     }
 }
 
 /// Parses the one field of a request.
-pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Status> {
+pub(crate) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Status> {
     let mut fields = Fields::default();
     let value = fields.parse(field, text);
     value.ok_or_else(|| fields.status())
 }
 
 /// A text that is absent when it is empty.
-pub(super) fn non_empty(text: String) -> Option<String> {
+pub(crate) fn non_empty(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }
 
 /// The part of a listing that a request asks for.
-pub(super) fn page(size: u32, token: String) -> PageRequest {
+pub(crate) fn page(size: u32, token: String) -> PageRequest {
     let limit = match usize::try_from(size) {
         Ok(size @ 1..=PAGE_ITEMS_MAX) => size,
         Ok(_) | Err(_) => PAGE_ITEMS_MAX,
@@ -86,7 +86,7 @@ pub(super) fn page(size: u32, token: String) -> PageRequest {
 }
 
 /// A time on the wire.
-pub(super) fn to_wire_time(at: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn to_wire_time(at: Timestamp) -> prost_types::Timestamp {
     let millis = i32::try_from(at.as_millis() % 1000).unwrap_or(0);
     prost_types::Timestamp {
         seconds: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
@@ -95,7 +95,7 @@ pub(super) fn to_wire_time(at: Timestamp) -> prost_types::Timestamp {
 }
 
 /// A time from the wire, without what is smaller than a millisecond.
-pub(super) fn from_wire_time(at: prost_types::Timestamp) -> Result<Timestamp, &'static str> {
+pub(crate) fn from_wire_time(at: prost_types::Timestamp) -> Result<Timestamp, &'static str> {
     const PROBLEM: &str = "not a time from 1970 on";
     let seconds = u64::try_from(at.seconds).map_err(|_| PROBLEM)?;
     let nanos = u64::try_from(at.nanos).ok().filter(|n| *n < 1_000_000_000).ok_or(PROBLEM)?;
@@ -103,7 +103,7 @@ pub(super) fn from_wire_time(at: prost_types::Timestamp) -> Result<Timestamp, &'
 }
 
 /// A length of time on the wire; centuries at most.
-pub(super) fn to_wire_duration(time: Duration) -> prost_types::Duration {
+pub(crate) fn to_wire_duration(time: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(time.subsec_nanos()).unwrap_or(0),
@@ -111,12 +111,12 @@ pub(super) fn to_wire_duration(time: Duration) -> prost_types::Duration {
 }
 
 /// A length of time from the wire.
-pub(super) fn from_wire_duration(time: prost_types::Duration) -> Result<Duration, &'static str> {
+pub(crate) fn from_wire_duration(time: prost_types::Duration) -> Result<Duration, &'static str> {
     Duration::try_from(time).map_err(|_| "not a length of time")
 }
 
 /// A length of time from the wire that may be absent: `None` if it is, or if it has a problem.
-pub(super) fn optional_duration(
+pub(crate) fn optional_duration(
     fields: &mut Fields,
     field: &str,
     time: Option<prost_types::Duration>,
