@@ -13,6 +13,7 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
@@ -30,6 +31,7 @@ mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod server;
 mod target;
@@ -43,6 +45,7 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,

@@ -7,6 +7,8 @@ mod reply;
 mod request;
 mod scan;
 
+pub(crate) use request::client_address;
+
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{

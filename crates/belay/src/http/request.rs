@@ -141,7 +141,7 @@ async fn read(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, Bca
     }
 }
 
-fn client_address(extensions: &http::Extensions) -> Option<IpAddr> {
+pub(crate) fn client_address(extensions: &http::Extensions) -> Option<IpAddr> {
     let told = extensions.get::<ClientAddress>().map(|address| address.0);
     told.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
 }
