@@ -14,6 +14,7 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
 //! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
@@ -34,6 +35,7 @@ mod operation;
 mod relay;
 mod request;
 mod server;
+mod start;
 mod target;
 mod wire;
 
@@ -51,6 +53,7 @@ pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

@@ -15,7 +15,7 @@ use axum::{
 };
 use buswire_message::source_of;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{ConnectionId, Input, Mailbox, Metrics, Post, Relay};
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("10");
 /// How long the peer's part of the closing handshake is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a socket is kept whose peer sends what can't be read: dropping it with unread bytes would
+/// reset the connection, and the peer might never see why.
+const LINGER: Duration = Duration::from_secs(1);
 /// An idle connection holds this; the library's own default is 32 times as much.
 const READ_BUFFER: usize = 4096;
 
@@ -185,6 +188,9 @@ async fn close(mut socket: WebSocket, reason: CloseReason) {
     };
     // Who does not answer is cut off.
     let _in_time = timeout(CLOSE_TIMEOUT, handshake).await;
+    if reason == CloseReason::TooBig {
+        sleep(LINGER).await;
+    }
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
