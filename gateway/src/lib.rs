@@ -11,6 +11,7 @@
 //! | [`log`] | log lines |
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
+//! | `admin_tokens` | tokens of administrators with a role |
 //! | `console` | the web page of administrators |
 //! | [`cli`] | the command line |
 //! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
@@ -22,6 +23,7 @@
 //! its bytes and its limits.
 
 pub mod admin;
+mod admin_tokens;
 mod administration;
 pub mod app;
 pub mod cli;

@@ -26,6 +26,7 @@ shows! {
     GrantCapabilityResponse { handle }
     NotifyRequest { version, agent, channel }
     CreateInboundResponse { id }
+    CreateAdminTokenResponse {}
     RequestRequest { service, timeout }
     RequestResponse {}
     Channel { expires_at, messages }
@@ -65,6 +66,7 @@ mod tests {
                 v1::RequestRequest { frames: vec![hidden().into()], ..Default::default() }
             ),
             format!("{:?}", v1::RequestResponse { frames: vec![hidden().into()] }),
+            format!("{:?}", v1::CreateAdminTokenResponse { token: hidden() }),
             format!("{:?}", v1::Channel { name: hidden(), ..Default::default() }),
             format!("{:?}", v1::ListChannelsRequest { page_token: hidden(), ..Default::default() }),
             format!(

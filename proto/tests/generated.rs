@@ -15,7 +15,8 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 17] = [
+const REDACTED: [&str; 18] = [
+    "CreateAdminTokenResponse",
     "Message",
     "PublishRequest",
     "CreateRouteRequest",

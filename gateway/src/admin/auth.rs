@@ -1,37 +1,76 @@
-//! Who may use the admin interface: whoever knows the admin token or came with a client certificate that
-//! the listener verified.
+//! Who may use the admin interface: whoever knows a token, or came with a client certificate that the
+//! listener verified.
 //!
-//! Never here: where the token comes from.
+//! The admin token and a certificate may do everything; other tokens are made by name and have a role.
+//! Never here: where the admin token comes from, how tokens are kept.
 
+use std::{fmt, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use buswire_message::{Secret, SecretHash};
-use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
+use http::{HeaderMap, header};
+use tonic::Status;
+
+use super::role::Role;
 
 /// Marks a request of a peer whose certificate the listener has verified against the authority of the
 /// admin interface. The listener puts it into the extensions of the request; nothing else can.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedPeer;
 
-/// Lets requests with the admin token pass: `authorization: Bearer <admin token>`.
+/// Knows the tokens that were made by name.
+pub trait KnownTokens: Send + Sync {
+    /// The role of the token with this hash; `None` if there is none, or it was revoked.
+    fn role(&self, token: &SecretHash) -> Option<Role>;
+}
+
+/// Knows none.
+impl KnownTokens for () {
+    fn role(&self, _token: &SecretHash) -> Option<Role> {
+        None
+    }
+}
+
+/// Says what a request may do: `authorization: Bearer <token>`.
 ///
-/// Holds the hash of the token only, and compares hashes in constant time.
-#[derive(Clone, Debug)]
+/// Holds the hash of the admin token only, and compares hashes in constant time.
+#[derive(Clone)]
 pub struct Authenticator {
-    token: SecretHash,
+    admin: SecretHash,
+    tokens: Arc<dyn KnownTokens>,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
 }
 
 impl Authenticator {
-    /// Lets requests pass that carry `token`.
-    pub fn new(token: &Secret<String>) -> Self {
-        Self { token: SecretHash::of(token.expose()) }
+    /// `admin` may do everything; what others may, `tokens` knows.
+    pub fn new(admin: &Secret<String>, tokens: Arc<dyn KnownTokens>) -> Self {
+        Self { admin: SecretHash::of(admin.expose()), tokens }
     }
 
-    /// Whether a request with these headers carries the token.
-    pub fn permits(&self, headers: &http::HeaderMap) -> bool {
-        self.check(&MetadataMap::from_headers(headers.clone())).is_ok()
+    /// What a request may do.
+    ///
+    /// # Errors
+    ///
+    /// UNAUTHENTICATED if it carries no token that is known.
+    pub fn role_of<B>(&self, request: &http::Request<B>) -> Result<Role, Status> {
+        if request.extensions().get::<VerifiedPeer>().is_some() {
+            return Ok(Role::Admin);
+        }
+        self.check(request.headers())
     }
 
-    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let mut values = metadata.get_all("authorization").iter();
+    fn check(&self, headers: &HeaderMap) -> Result<Role, Status> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().ok_or_else(|| {
             Status::unauthenticated(
                 "the admin token is missing: authorization: Bearer <admin token>",
@@ -42,44 +81,75 @@ impl Authenticator {
             .ok()
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim_matches(' '));
-        match token {
+            .map(|(_, token)| token.trim_matches(' '))
             // A second value could be read differently by a proxy in between.
-            Some(token) if self.token.matches(token) && values.next().is_none() => Ok(()),
-            Some(_) | None => Err(Status::unauthenticated("the admin token is wrong")),
-        }
+            .filter(|_| values.next().is_none());
+        let role = token.and_then(|token| match self.admin.matches(token) {
+            true => Some(Role::Admin),
+            false => self.tokens.role(&SecretHash::of(token)),
+        });
+        role.ok_or_else(|| Status::unauthenticated("the admin token is wrong"))
     }
 }
 
-impl Interceptor for Authenticator {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        if request.extensions().get::<VerifiedPeer>().is_none() {
-            self.check(request.metadata())?;
+/// Lets calls of `buswire.admin.v1` pass that may do what they ask for. Health and reflection, which
+/// tell nothing of this gateway, are for everybody.
+pub(super) async fn authorize(
+    State(auth): State<Authenticator>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/buswire.admin.v1.") {
+        let required = Role::required(path);
+        let allowed = match auth.role_of(&request) {
+            Ok(role) if role >= required => Ok(()),
+            Ok(role) => {
+                let text = format!("the token is a {role}'s; this needs one of {required} or more");
+                Err(Status::permission_denied(text))
+            }
+            Err(status) => Err(status),
+        };
+        if let Err(status) = allowed {
+            return status.into_http::<Body>();
         }
-        Ok(request)
     }
+    next.run(request).await
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::{Code, metadata::MetadataValue};
+    use tonic::Code;
 
     use super::*;
 
-    fn call(values: &[&'static str]) -> Result<(), Status> {
-        let mut request = Request::new(());
-        for value in values {
-            request.metadata_mut().append("authorization", MetadataValue::from_static(value));
+    /// Knows one token.
+    struct One;
+
+    impl KnownTokens for One {
+        fn role(&self, token: &SecretHash) -> Option<Role> {
+            (*token == SecretHash::of("looker")).then_some(Role::Viewer)
         }
-        let mut authenticator = Authenticator::new(&Secret::new("hunter2".to_owned()));
-        authenticator.call(request).map(|_| ())
+    }
+
+    fn authenticator() -> Authenticator {
+        Authenticator::new(&Secret::new("hunter2".to_owned()), Arc::new(One))
+    }
+
+    fn call(values: &[&'static str]) -> Result<Role, Status> {
+        let mut request = http::Request::new(());
+        for value in values {
+            request.headers_mut().append("authorization", http::HeaderValue::from_static(value));
+        }
+        authenticator().role_of(&request)
     }
 
     #[test]
     fn the_token_lets_pass() {
         for value in ["Bearer hunter2", "bearer hunter2", "BEARER  hunter2 "] {
-            assert!(call(&[value]).is_ok(), "{value}");
+            assert_eq!(call(&[value]).unwrap(), Role::Admin, "{value}");
         }
+        assert_eq!(call(&["Bearer looker"]).unwrap(), Role::Viewer);
     }
 
     #[test]
@@ -108,15 +178,13 @@ mod tests {
 
     #[test]
     fn a_verified_certificate_lets_pass() {
-        let mut request = Request::new(());
+        let mut request = http::Request::new(());
         request.extensions_mut().insert(VerifiedPeer);
-        let mut authenticator = Authenticator::new(&Secret::new("hunter2".to_owned()));
-        assert!(authenticator.call(request).is_ok());
+        assert_eq!(authenticator().role_of(&request).unwrap(), Role::Admin);
     }
 
     #[test]
     fn the_token_does_not_print() {
-        let authenticator = Authenticator::new(&Secret::new("hunter2".to_owned()));
-        assert!(!format!("{authenticator:?}").contains("hunter2"));
+        assert!(!format!("{:?}", authenticator()).contains("hunter2"));
     }
 }

@@ -14,7 +14,7 @@ use buswire_message::{Clock, Retention, SourceUrl};
 use buswire_proto::{FILE_DESCRIPTOR_SET, v1};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::service::{Routes, interceptor::InterceptedService};
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 
@@ -22,12 +22,14 @@ mod auth;
 pub(crate) mod convert;
 mod deadline;
 pub mod ports;
+mod role;
 mod services;
 pub(crate) mod status;
 mod stream;
 
-pub use auth::{Authenticator, VerifiedPeer};
+pub use auth::{Authenticator, KnownTokens, VerifiedPeer};
 use ports::Ports;
+pub use role::{Role, RoleError};
 
 /// What the admin interface works on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -110,6 +112,7 @@ fn health_names() -> impl Iterator<Item = &'static str> {
     [
         "",
         v1::access_service_server::SERVICE_NAME,
+        v1::admin_token_service_server::SERVICE_NAME,
         v1::broker_service_server::SERVICE_NAME,
         v1::bus_service_server::SERVICE_NAME,
         v1::capability_service_server::SERVICE_NAME,
@@ -134,7 +137,8 @@ fn health_names() -> impl Iterator<Item = &'static str> {
 #[error("the description of the admin interface is damaged")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// Makes the admin interface. Calls need a token that `auth` lets pass, or a verified certificate.
+/// Makes the admin interface. Calls need a token that `auth` knows and whose role allows them, or a
+/// verified certificate.
 ///
 /// # Errors
 ///
@@ -153,12 +157,13 @@ pub async fn server(
     }
     let limits = state.limits;
     let shutdown = state.shutdown.clone();
-    let router = protected(&Arc::new(Shared::new(state)), &auth)
+    let router = every_service(&Arc::new(Shared::new(state)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare()
         .into_axum_router()
+        .layer(middleware::from_fn_with_state(auth, auth::authorize))
         .layer(middleware::from_fn_with_state(limits.call_time_max, deadline::layer))
         .layer(GrpcWebLayer::new());
     Ok(AdminServer { router, health, shutdown })
@@ -170,20 +175,20 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Every service that needs the token.
-fn protected(shared: &Arc<Shared>, auth: &Authenticator) -> Routes {
+/// Every service of ours.
+fn every_service(shared: &Arc<Shared>) -> Routes {
     let bytes_max = shared.state.limits.request_bytes_max;
     macro_rules! all {
         ($($module:ident :: $server:ident),+ $(,)?) => {
-            Routes::default()$(.add_service(InterceptedService::new(
+            Routes::default()$(.add_service(
                 v1::$module::$server::new(services::Api(Arc::clone(shared)))
                     .max_decoding_message_size(bytes_max),
-                auth.clone(),
-            )))+
+            ))+
         };
     }
     all!(
         access_service_server::AccessServiceServer,
+        admin_token_service_server::AdminTokenServiceServer,
         broker_service_server::BrokerServiceServer,
         bus_service_server::BusServiceServer,
         capability_service_server::CapabilityServiceServer,

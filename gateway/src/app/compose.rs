@@ -17,6 +17,7 @@ use buswire_simplepush::SimplePush;
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
     admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
+    admin_tokens::Tokens,
     administration::{
         BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
         SubscriptionPort, SystemPort, TracePort,
@@ -302,11 +303,13 @@ async fn administration(
     let retry = settings::retry(&config.bridge);
     let traces = Arc::new(TracePort(routes.clone()));
     let routes = Arc::new(RoutePort { routes: routes.clone(), retry });
+    let tokens = admin_tokens(platform, tasks).await?;
     let ports = Ports {
         removal: Some(people.clone()),
         routes: Some(routes.clone()),
         dead_letters: Some(routes),
         traces: Some(traces),
+        tokens: Some(tokens.clone()),
         capabilities: Some(Arc::new(CapabilityPort(doors.caps.clone()))),
         owners: Some(people.clone()),
         clients: Some(people.clone()),
@@ -328,7 +331,7 @@ async fn administration(
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
-    let auth = Authenticator::new(&platform.admin_token);
+    let auth = Authenticator::new(&platform.admin_token, tokens);
     let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());
@@ -337,6 +340,15 @@ async fn administration(
         stop.cancelled().await;
     });
     Ok(server.router.merge(pages))
+}
+
+async fn admin_tokens(platform: &Platform, tasks: &Tasks) -> Result<Arc<Tokens>, BuildError> {
+    let Platform { store, clock, entropy, .. } = platform;
+    let tokens = Tokens::open(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy))
+        .await
+        .map_err(failed("the tokens of administrators"))?;
+    tasks.spawn("tokens of administrators", tokens.clone().follow(tasks.stop()));
+    Ok(Arc::new(tokens))
 }
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {

@@ -1,7 +1,7 @@
 //! The console: a web page on the admin listener, and what it asks for.
 //!
-//! Everybody gets the page, which holds nothing; whoever has the admin token, or a certificate that the
-//! listener verified, gets what the page asks for under `/console/api/`. It is the administration of
+//! Everybody gets the page, which holds nothing; whoever has a token of an administrator, or a certificate
+//! that the listener verified, gets what the page asks for under `/console/api/`; a viewer changes nothing. It is the administration of
 //! `admin::ports`, the same that gRPC offers, as JSON and server-sent events. The token stays in the
 //! memory of the page. Never here: a rule of a door, anything that gRPC can't do.
 
@@ -22,7 +22,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::Semaphore;
 
-use crate::admin::{AdminState, Authenticator, VerifiedPeer};
+use crate::admin::{AdminState, Authenticator, Role};
 
 /// The most message streams of consoles at once; more are refused.
 const STREAMS_MAX: usize = 64;
@@ -55,11 +55,18 @@ pub(crate) fn router(state: AdminState, auth: Authenticator) -> Router {
 
 /// Lets administrators pass, and keeps what they get out of every cache.
 async fn authenticated(State(console): State<Console>, request: Request, next: Next) -> Response {
-    let is_verified = request.extensions().get::<VerifiedPeer>().is_some();
-    if !is_verified && !console.0.auth.permits(request.headers()) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, "the admin token is missing or wrong")
-            .into_response();
+    let required = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
+    match console.0.auth.role_of(&request) {
+        Ok(role) if role >= required => {}
+        Ok(role) => {
+            let text = format!("the token is a {role}'s; this needs one of {required} or more");
+            return (StatusCode::FORBIDDEN, text).into_response();
+        }
+        Err(status) => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (StatusCode::UNAUTHORIZED, challenge, status.message().to_owned())
+                .into_response();
+        }
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

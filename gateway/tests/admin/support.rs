@@ -101,7 +101,7 @@ impl Server {
             limits,
             shutdown: shutdown.clone(),
         };
-        let auth = Authenticator::new(&Secret::new(TOKEN.to_owned()));
+        let auth = Authenticator::new(&Secret::new(TOKEN.to_owned()), Arc::new(()));
         let admin = admin::server(state, auth).await.unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(buses.run(closed.clone()));

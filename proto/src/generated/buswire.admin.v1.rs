@@ -531,6 +531,596 @@ pub mod access_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A token, without itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdminToken {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What its holder may do.
+    #[prost(enumeration = "AdminRole", tag = "2")]
+    pub role: i32,
+    /// When it was made.
+    #[prost(message, optional, tag = "3")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a token to be made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateAdminTokenRequest {
+    /// The name: 1 to 64 characters of `A-Za-z0-9._-`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What its holder may do.
+    #[prost(enumeration = "AdminRole", tag = "2")]
+    pub role: i32,
+}
+/// Answers CreateAdminToken.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct CreateAdminTokenResponse {
+    /// The token: a secret, shown here and never again.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+}
+/// Asks for a page of tokens.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAdminTokensRequest {
+    /// The most tokens to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListAdminTokens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAdminTokensResponse {
+    /// The tokens.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<AdminToken>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a token to be revoked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAdminTokenRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Answers RevokeAdminToken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAdminTokenResponse {
+    /// Whether there was one.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// What the holder of a token may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AdminRole {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// Look, and change nothing. Sees messages with their payloads, never a credential.
+    Viewer = 1,
+    /// Run the gateway: buses, routes, dead letters, messages, services and workers, push; revoke grants,
+    /// tokens and capabilities. Hands out no credential and no capability.
+    Operator = 2,
+    /// Everything.
+    Admin = 3,
+}
+impl AdminRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ADMIN_ROLE_UNSPECIFIED",
+            Self::Viewer => "ADMIN_ROLE_VIEWER",
+            Self::Operator => "ADMIN_ROLE_OPERATOR",
+            Self::Admin => "ADMIN_ROLE_ADMIN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ADMIN_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ADMIN_ROLE_VIEWER" => Some(Self::Viewer),
+            "ADMIN_ROLE_OPERATOR" => Some(Self::Operator),
+            "ADMIN_ROLE_ADMIN" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod admin_token_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Makes tokens for this interface, each with a name and a role. The admin token of the gateway is none
+    /// of these: it is in its configuration or in `admin.token` of its data directory, and may do everything.
+    #[derive(Debug, Clone)]
+    pub struct AdminTokenServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AdminTokenServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AdminTokenServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AdminTokenServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AdminTokenServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a token. ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are 1000.
+        pub async fn create_admin_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateAdminTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAdminTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AdminTokenService/CreateAdminToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.AdminTokenService",
+                        "CreateAdminToken",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists tokens in the order of their names, a page at a time.
+        pub async fn list_admin_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAdminTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAdminTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AdminTokenService/ListAdminTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.AdminTokenService",
+                        "ListAdminTokens",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Revokes a token: no call begins with it any more, at other gateways on the same store within
+        /// five seconds. Streams that are open go on.
+        pub async fn revoke_admin_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeAdminTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAdminTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AdminTokenService/RevokeAdminToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.AdminTokenService",
+                        "RevokeAdminToken",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod admin_token_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AdminTokenServiceServer.
+    #[async_trait]
+    pub trait AdminTokenService: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes a token. ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are 1000.
+        async fn create_admin_token(
+            &self,
+            request: tonic::Request<super::CreateAdminTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAdminTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists tokens in the order of their names, a page at a time.
+        async fn list_admin_tokens(
+            &self,
+            request: tonic::Request<super::ListAdminTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAdminTokensResponse>,
+            tonic::Status,
+        >;
+        /// Revokes a token: no call begins with it any more, at other gateways on the same store within
+        /// five seconds. Streams that are open go on.
+        async fn revoke_admin_token(
+            &self,
+            request: tonic::Request<super::RevokeAdminTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAdminTokenResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Makes tokens for this interface, each with a name and a role. The admin token of the gateway is none
+    /// of these: it is in its configuration or in `admin.token` of its data directory, and may do everything.
+    #[derive(Debug)]
+    pub struct AdminTokenServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AdminTokenServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AdminTokenServiceServer<T>
+    where
+        T: AdminTokenService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/buswire.admin.v1.AdminTokenService/CreateAdminToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateAdminTokenSvc<T: AdminTokenService>(pub Arc<T>);
+                    impl<
+                        T: AdminTokenService,
+                    > tonic::server::UnaryService<super::CreateAdminTokenRequest>
+                    for CreateAdminTokenSvc<T> {
+                        type Response = super::CreateAdminTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateAdminTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminTokenService>::create_admin_token(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateAdminTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AdminTokenService/ListAdminTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAdminTokensSvc<T: AdminTokenService>(pub Arc<T>);
+                    impl<
+                        T: AdminTokenService,
+                    > tonic::server::UnaryService<super::ListAdminTokensRequest>
+                    for ListAdminTokensSvc<T> {
+                        type Response = super::ListAdminTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAdminTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminTokenService>::list_admin_tokens(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAdminTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AdminTokenService/RevokeAdminToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeAdminTokenSvc<T: AdminTokenService>(pub Arc<T>);
+                    impl<
+                        T: AdminTokenService,
+                    > tonic::server::UnaryService<super::RevokeAdminTokenRequest>
+                    for RevokeAdminTokenSvc<T> {
+                        type Response = super::RevokeAdminTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeAdminTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminTokenService>::revoke_admin_token(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeAdminTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AdminTokenServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "buswire.admin.v1.AdminTokenService";
+    impl<T> tonic::server::NamedService for AdminTokenServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A service of the broker.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {

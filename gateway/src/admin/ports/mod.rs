@@ -15,6 +15,7 @@ mod people;
 mod push;
 mod routes;
 mod system;
+mod tokens;
 mod traces;
 
 pub use access::{AccessAdmin, ChannelView};
@@ -33,6 +34,7 @@ pub use push::{
 };
 pub use routes::{ChangedRoute, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
 pub use system::{ListenerView, SystemAdmin, SystemView};
+pub use tokens::{AdminTokenView, AdminTokens};
 pub use traces::{HopView, PassageState, PassageView, TraceAdmin};
 
 /// The doors that the admin interface reaches. What is `None` answers UNIMPLEMENTED.
@@ -64,6 +66,8 @@ pub struct Ports {
     pub inbounds: Option<Arc<dyn InboundAdmin>>,
     /// The Majordomo broker.
     pub broker: Option<Arc<dyn BrokerAdmin>>,
+    /// The tokens of administrators.
+    pub tokens: Option<Arc<dyn AdminTokens>>,
     /// What became of messages.
     pub traces: Option<Arc<dyn TraceAdmin>>,
     /// The gateway itself.

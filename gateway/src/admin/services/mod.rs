@@ -20,6 +20,7 @@ mod push;
 mod routes;
 mod subscriptions;
 mod system;
+mod tokens;
 mod traces;
 mod users;
 

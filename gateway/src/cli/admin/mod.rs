@@ -8,6 +8,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
+pub mod admin_token;
 pub mod bus;
 pub mod cap;
 pub mod client;
@@ -49,6 +50,8 @@ pub enum AdminCommand {
     Route(Group<route::RouteCommand>),
     /// Shows, replays and drops messages that routes gave up
     DeadLetter(Group<dead_letter::DeadLetterCommand>),
+    /// Makes, lists and revokes tokens of administrators
+    AdminToken(Group<admin_token::AdminTokenCommand>),
     /// Publishes and reads messages
     Message(Group<message::MessageCommand>),
     /// Grants, lists and revokes capabilities
@@ -112,6 +115,7 @@ impl AdminCommand {
             Self::User(group) => group.command.run(&group.connection, out).await,
             Self::Route(group) => group.command.run(&group.connection, out).await,
             Self::DeadLetter(group) => group.command.run(&group.connection, out).await,
+            Self::AdminToken(group) => group.command.run(&group.connection, out).await,
             Self::Message(group) => group.command.run(&group.connection, out).await,
             Self::Cap(group) => group.command.run(&group.connection, out).await,
             Self::Push(group) => group.command.run(&group.connection, out).await,
