@@ -53,5 +53,6 @@ pub use target::{
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,
-    InstanceId, Members, Serialisation, WireLimits, decode, decode_bare, encode, encode_bare,
+    InstanceId, Members, PreImage, Serialisation, WireLimits, decode, decode_bare, encode,
+    encode_bare, new_uuid,
 };
