@@ -21,6 +21,9 @@ mod audit;
 mod config;
 mod derive;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 #[cfg(test)]
 mod harness;

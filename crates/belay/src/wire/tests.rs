@@ -99,6 +99,10 @@ fn any_value() -> impl Strategy<Value = BcapValue> {
         Just(BcapValue::Null),
         any::<bool>().prop_map(BcapValue::from),
         any::<u64>().prop_map(BcapValue::from),
+        any::<i64>().prop_map(|number| BcapValue::Number(number.into())),
+        // Minus zero is written as 0.
+        (proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL)
+            .prop_map(|number| plain(number.into())),
         any::<String>().prop_map(BcapValue::from),
         any::<String>().prop_map(|text| Bcap::restore(text).into()),
     ];
