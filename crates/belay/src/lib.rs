@@ -14,6 +14,7 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
@@ -59,3 +60,7 @@ pub use wire::{
     InstanceId, Members, PreImage, Serialisation, WireLimits, decode, decode_bare, encode,
     encode_bare, new_uuid,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
