@@ -51,6 +51,7 @@ impl Entropy for Fixed {
 
 #[test]
 fn bcap_json_encodes_and_decodes() {
+    // Rule: belay 25.1 — the worked examples of bcapJson
     // Rule: belay 4.1 — objects, strings, numbers, booleans, null, arrays and capabilities are values
     // Rule: belay 4.2 — a value is wrapped, capabilities become {"@": serialisation}
     let data = data("bcap_json");
@@ -102,6 +103,7 @@ fn instance_ids_are_hashes_of_pre_images() {
 
 #[test]
 fn serialisations_parse_and_print_again() {
+    // Rule: belay 25.2 — the worked examples of serialisations
     // Rule: belay 3.1 — a serialisation is decoded from the right, so that origins fit
     // Rule: belay 2.2 — an instance id is a UUID, 32 or 40 hex digits, or an origin
     let data = data("serialisations");

@@ -27,6 +27,7 @@ fn no_data_is_no_text() {
 fn malformed_texts_are_refused() {
     // Rule: belay 4.3 — a text that is not an object with a member value is malformed
     // Rule: belay 4.3 — @ with other members, or not a string, is malformed
+    // Rule: belay 18 D7 — @ with other members is an error
     let cases = [
         ("[1]", DecodeError::NotAnObject),
         ("5", DecodeError::NotAnObject),

@@ -96,6 +96,7 @@ fn a_capability_does_not_show_in_debug() {
 #[test]
 fn capabilities_pass_as_data() {
     // Rule: belay 4.5 — what is decoded is restored by the server that decodes it
+    // Rule: belay 18 D18 — values and texts are made of each other by dataPreProcessor and dataPostProcessor
     let server = server(1);
     let cap = server.grant(constant("found")).unwrap();
     let echo = server.grant(echo()).unwrap();
@@ -117,6 +118,7 @@ fn capabilities_pass_as_data() {
 #[test]
 fn nothing_happens_before_the_future_is_polled() {
     // Rule: belay 5.1 — an invocation answers once, and never inside the call
+    // Rule: belay 19 row 2 — an invocation has one answer
     let server = server(1);
     let cap = server.grant(constant(1)).unwrap();
     let invocation = cap.get();

@@ -118,6 +118,7 @@ fn a_handler_answers_the_methods_that_it_has() {
 #[test]
 fn a_handler_may_answer_some_methods_later() {
     // Rule: belay 6.4 — functions that answer at once and those that don't are told apart by type
+    // Rule: belay 18 D5 — an asynchronous function always has the request; a handler is for what has none
     let handler = Handler::new()
         .on(Method::Get, constant("now"))
         .on(Method::Delete, Function::future(|_| async { Ok(None) }));

@@ -17,6 +17,7 @@ fn entropy() -> Arc<SeededEntropy> {
 
 #[test]
 fn the_worked_example_is_read_and_written() {
+    // Rule: belay 25.3 — the worked example of a snapshot
     // Rule: belay 6.11 — a snapshot holds the instance, named grants and wraps
     let path = format!("{}/tests/data/snapshot.json", env!("CARGO_MANIFEST_DIR"));
     let example: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
