@@ -35,7 +35,7 @@ fn library(
     };
     let shelves = Arc::clone(shelves);
     // A name survives where a closure can't; which shelf it is can't be changed by who holds it.
-    server.set_named_handler("shelf", move |args| match args {
+    server.set_named_handler("shelf", move |_, args| match args {
         [BcapValue::String(name)] => Ok(shelf(name, &shelves)),
         _ => Err("a shelf has a name"),
     });

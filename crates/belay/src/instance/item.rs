@@ -8,7 +8,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    instance::{Capability, Failure, WireResult},
+    instance::{CapServer, Capability, Failure, WireResult},
     method::Method,
     wire::{BcapValue, CapUrl, Serialisation},
 };
@@ -93,6 +93,7 @@ pub trait Implementation: Send + Sync + fmt::Debug {
 /// What a [`Function`] is told of an invocation.
 #[derive(Debug)]
 pub struct Request {
+    pub(super) server: CapServer,
     pub(super) method: String,
     pub(super) data: Option<BcapValue>,
     pub(super) cancelled: CancellationToken,
@@ -103,6 +104,11 @@ impl Request {
     /// The method; one of the four except for [`Item::Invoke`].
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// The server that was asked; it [`restore`](CapServer::restore)s the capabilities of the data.
+    pub const fn server(&self) -> &CapServer {
+        &self.server
     }
 
     /// The data, `None` if there is none.

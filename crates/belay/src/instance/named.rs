@@ -24,7 +24,7 @@ use crate::{
 type Made = Result<Item, Box<dyn Error + Send + Sync>>;
 
 /// Makes the item of a named grant of its arguments.
-pub(super) type NamedHandler = Arc<dyn Fn(&[BcapValue]) -> Made + Send + Sync>;
+pub(super) type NamedHandler = Arc<dyn Fn(&CapServer, &[BcapValue]) -> Made + Send + Sync>;
 
 impl CapServer {
     /// Grants what the handler of `name` makes of `args`, also after a restart (Belay §6.10).
@@ -47,14 +47,16 @@ impl CapServer {
     /// Sets what makes the items of grants of `name`, in place of what did before; items that are
     /// made already stay (Belay §6.10).
     ///
-    /// A handler that fails or panics leaves the capability dead for that invocation; the next one
-    /// calls it again. It must not block.
+    /// A handler gets this server and the arguments. One that fails or panics leaves the capability
+    /// dead for that invocation, and the next one calls it again; its error is logged, so it must hold
+    /// no secret. It must not block.
     pub fn set_named_handler<F, E>(&self, name: impl Into<String>, handler: F)
     where
-        F: Fn(&[BcapValue]) -> Result<Item, E> + Send + Sync + 'static,
+        F: Fn(&Self, &[BcapValue]) -> Result<Item, E> + Send + Sync + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let handler: NamedHandler = Arc::new(move |args| handler(args).map_err(Into::into));
+        let handler: NamedHandler =
+            Arc::new(move |server, args| handler(server, args).map_err(Into::into));
         self.state().handlers.insert(name.into(), handler);
     }
 
@@ -87,7 +89,7 @@ impl CapServer {
             (Arc::clone(state.handlers.get(name)?), args.clone())
         };
         let args = read_args(args.expose())?;
-        let made = match catch_unwind(AssertUnwindSafe(|| handler(&args))) {
+        let made = match catch_unwind(AssertUnwindSafe(|| handler(self, &args))) {
             Ok(Ok(item)) => self.target(item).map_err(|error| error.to_string()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("it panicked".to_owned()),

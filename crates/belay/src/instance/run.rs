@@ -69,8 +69,13 @@ impl Chain {
             target => {
                 let data = server.data_post_processor(data.as_deref());
                 let data = data.map_err(|_| BcapError::BadRequest)?;
-                let method = method.to_owned();
-                let request = Request { method, data, cancelled, revoked: self.links };
+                let request = Request {
+                    server: server.clone(),
+                    method: method.to_owned(),
+                    data,
+                    cancelled,
+                    revoked: self.links,
+                };
                 let value = by_value(target, server, request).await?;
                 let wire = server.data_pre_processor(value.as_ref());
                 wire.map_err(|_: EncodeError| BcapError::Internal.into())

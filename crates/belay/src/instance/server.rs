@@ -34,6 +34,10 @@ use crate::{
 /// what a snapshot that was tampered with could make go round for ever.
 const CHAIN_LINKS_MAX: usize = 1024;
 
+/// The most ids of old that a server answers to, the latest ones. An instance that gets a new id with
+/// each start leaves one behind every time.
+const ALIASES_MAX: usize = 64;
+
 /// Why something can't be granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -53,6 +57,9 @@ pub enum GrantError {
 /// A cheap handle: clones share everything, and what was granted lives as long as one of them or a
 /// [`Capability`] bound to it. Nothing here leaves the process but through the [`Transport`] and the
 /// resolver that the program sets. How much is granted is the program's own affair and has no bound.
+///
+/// Items and handlers live as long as the server; one that captures its own server would keep it alive
+/// for ever, so both are handed the server when they are called.
 ///
 /// # Examples
 ///
@@ -108,7 +115,8 @@ impl CapServer {
     }
 
     /// The server of an instance that went on before: named grants and wrappers are there again,
-    /// also those made under another id (Belay §6.1, §6.11). Named handlers have to be set anew.
+    /// also those made under one of the last 64 ids that it had (Belay §6.1, §6.11). Named handlers
+    /// have to be set anew.
     ///
     /// # Errors
     ///
@@ -127,7 +135,8 @@ impl CapServer {
             };
             state.insert(id, Some(entry), target);
         }
-        let aliases = snapshot.instances.into_iter().filter(|alias| *alias != instance).collect();
+        let aliases = snapshot.instances.into_iter().filter(|alias| *alias != instance);
+        let aliases = aliases.take(ALIASES_MAX).collect();
         Ok(Self::build(Some((instance, entropy)), aliases, state))
     }
 

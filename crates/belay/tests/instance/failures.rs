@@ -40,6 +40,17 @@ fn an_error_is_a_status_and_a_message() {
 }
 
 #[test]
+fn an_answer_says_why_in_its_body_or_its_reason() {
+    // Rule: belay 21.5 — the message is the body's, else the reason phrase, else the standard text
+    let body = r#"{"error":{"status":404,"message":"gone"}}"#;
+    assert_eq!(Failure::of_answer(404, "Not Found", body), Failure::new(404, "gone"));
+    for body in ["", "<html>", "{}", r#"{"error":"x"}"#, r#"{"error":{"message":5}}"#] {
+        assert_eq!(Failure::of_answer(404, "Not Found", body), Failure::new(404, "Not Found"));
+        assert_eq!(Failure::of_answer(404, "", body), Failure::of_status(404));
+    }
+}
+
+#[test]
 fn what_others_call_an_error_is_made_one() {
     // Rule: belay 6.5 — an error without integer status is a 500, one without text has the standard one
     let cases: [(Value, Failure); 9] = [

@@ -149,7 +149,7 @@ fn revoking_what_is_not_ours_does_nothing() {
 fn everything_is_revoked_at_once() {
     // Rule: belay 6.9 — revokeAll revokes every grant, named and wrapped ones included
     let server = server(1);
-    server.set_named_handler("n", |_| Ok::<_, String>(constant(1).into()));
+    server.set_named_handler("n", |_, _| Ok::<_, String>(constant(1).into()));
     let plain = server.grant(constant(1)).unwrap();
     let caps = [
         server.wrap(&plain).unwrap(),
@@ -161,7 +161,7 @@ fn everything_is_revoked_at_once() {
     server.revoke_all();
     // Rule: belay 6.9 — a revoked capability is never reinstated, after a restart neither
     let later = restarted(&server, 3);
-    later.set_named_handler("n", |_| Ok::<_, String>(constant(1).into()));
+    later.set_named_handler("n", |_, _| Ok::<_, String>(constant(1).into()));
     for cap in caps {
         assert_eq!(status(&cap, "GET", None), 404);
         assert_eq!(status(&later.restore(cap.serialize().clone()), "GET", None), 404);
@@ -217,10 +217,9 @@ fn a_server_that_is_gone_answers_404() {
 fn grants_can_be_made_from_within_items() {
     // Rule: belay 6.2 — an item may grant and revoke
     let server = server(1);
-    let maker = server.clone();
-    let generator = server
-        .grant(Function::sync(move |_| Ok(Some(maker.grant(constant(1)).unwrap().into()))))
-        .unwrap();
+    let generator =
+        Function::sync(|request| Ok(Some(request.server().grant(constant(1)).unwrap().into())));
+    let generator = server.grant(generator).unwrap();
     let made = generator.get().now_or_never().unwrap().unwrap().unwrap();
     assert_eq!(get(&server.restore(made.as_cap().unwrap().clone())), Some(1.into()));
 }

@@ -39,7 +39,7 @@ fn the_public_side_has_what_the_server_granted_and_nothing_else() {
     }
     let named = alice.grant_named("n", vec![]).unwrap();
     let later = restarted(&alice, 3);
-    later.set_named_handler("n", |_| Ok::<_, String>(constant(1).into()));
+    later.set_named_handler("n", |_, _| Ok::<_, String>(constant(1).into()));
     let answer = invoke(&later.public_interface(), named.serialize().expose(), "GET", None);
     assert_eq!(answer, Ok(Some(r#"{"value":1}"#.to_owned())));
 }
@@ -110,9 +110,8 @@ fn capabilities_in_arguments_are_used_by_whoever_decodes_them() {
     let hop = Arc::clone(&to_bob);
     alice.set_resolver(move |_| Some(hop.clone()));
     // Bob's function calls back what it is given.
-    let inside = bob.clone();
-    let calls_back = Function::future(move |request| {
-        let cap = inside.restore(request.data().unwrap().as_cap().unwrap().clone());
+    let calls_back = Function::future(|request| {
+        let cap = request.server().restore(request.data().unwrap().as_cap().unwrap().clone());
         async move { Ok(cap.post(21).await?) }
     });
     let calls_back = bob.grant(calls_back).unwrap();

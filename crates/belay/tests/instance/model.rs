@@ -104,7 +104,7 @@ impl World {
             Op::Named(name, arg) => self.push(model, Kind::Named(name, arg, None)),
             Op::Handler(name, version) => {
                 model.handlers.insert(name, version);
-                self.server.set_named_handler(name.to_string(), move |args| {
+                self.server.set_named_handler(name.to_string(), move |_, args| {
                     let arg = args.first().and_then(BcapValue::as_u64).ok_or("no argument")?;
                     Ok::<_, &str>(constant(version * 1000 + arg).into())
                 });

@@ -14,7 +14,7 @@ use super::{constant, echo, get, now, restarted, server, status};
 
 /// Sets a handler whose items answer the arguments.
 fn set_echo(server: &CapServer, name: &str) {
-    server.set_named_handler(name, |args| Ok::<_, String>(constant(args.to_vec()).into()));
+    server.set_named_handler(name, |_, args| Ok::<_, String>(constant(args.to_vec()).into()));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_item_is_made_once_and_when_it_is_needed() {
     let server = server(1);
     let made = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&made);
-    server.set_named_handler("n", move |_| {
+    server.set_named_handler("n", move |_, _| {
         let number = counts.fetch_add(1, Ordering::SeqCst) + 1;
         Ok::<_, String>(constant(u64::try_from(number).unwrap()).into())
     });
@@ -105,7 +105,7 @@ fn a_handler_that_fails_is_called_again() {
     // Rule: belay 6.10 — a handler that throws or gives an unusable item is a 404 and tried again
     let server = server(1);
     let tries = Mutex::new(0);
-    server.set_named_handler("n", move |_| {
+    server.set_named_handler("n", move |_, _| {
         let mut tries = tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *tries += 1;
         match *tries {
@@ -120,7 +120,7 @@ fn a_handler_that_fails_is_called_again() {
         assert_eq!(status(&cap, "GET", None), 404);
     }
     assert_eq!(now(&cap, "POST", Some(5.into())), Ok(Some(5.into())));
-    server.set_named_handler("dead", |_| Ok::<_, String>(Item::Dead));
+    server.set_named_handler("dead", |_, _| Ok::<_, String>(Item::Dead));
     assert_eq!(status(&server.grant_named("dead", vec![]).unwrap(), "GET", None), 404);
 }
 
@@ -128,10 +128,9 @@ fn a_handler_that_fails_is_called_again() {
 fn a_handler_may_use_its_server() {
     // Rule: belay 6.10 — the item may be a capability, of the same server too
     let server = server(1);
-    let inside = server.clone();
-    server.set_named_handler("n", move |args| match args {
-        [BcapValue::Cap(cap)] => Ok(inside.restore(cap.clone()).into()),
-        _ => Ok::<_, GrantError>(inside.grant_named("n", vec![])?.into()),
+    server.set_named_handler("n", |server, args| match args {
+        [BcapValue::Cap(cap)] => Ok(server.restore(cap.clone()).into()),
+        _ => Ok::<_, GrantError>(server.grant_named("n", vec![])?.into()),
     });
     let plain = server.grant(constant(1)).unwrap();
     let cap = server.grant_named("n", vec![(&plain).into()]).unwrap();
@@ -182,7 +181,7 @@ fn grants_are_revoked_by_name_and_arguments() {
 fn a_named_function_keeps_what_it_was_granted_for() {
     // Rule: belay 6.10 — holders can't change the arguments
     let server = server(1);
-    server.set_named_handler("reader", |args| {
+    server.set_named_handler("reader", |_, args| {
         let name = args.first().cloned();
         Ok::<_, String>(Function::sync(move |_| Ok(name.clone())).into())
     });

@@ -25,7 +25,7 @@ fn the_worked_example_is_read_and_written() {
     let instance = InstanceId::parse(text("id")).unwrap();
     let server = CapServer::from_snapshot(instance, entropy(), text("text")).unwrap();
     let name = text("name").to_owned();
-    server.set_named_handler(name, |args| Ok::<_, String>(constant(args.to_vec()).into()));
+    server.set_named_handler(name, |_, args| Ok::<_, String>(constant(args.to_vec()).into()));
     let args = get(&server.restore(text("named"))).unwrap();
     let args = args.as_array().unwrap();
     assert_eq!(args[0].as_str(), example["args"][0].as_str());
@@ -66,13 +66,13 @@ fn plain_grants_do_not_survive_and_wraps_do() {
     // Rule: belay 6.2 — plain grants are not in the snapshot
     // Rule: belay 6.7 — wrap survives a restart, grant of a capability does not
     let first = server(1);
-    first.set_named_handler("n", |_| Ok::<_, String>(constant(1).into()));
+    first.set_named_handler("n", |_, _| Ok::<_, String>(constant(1).into()));
     let named = first.grant_named("n", vec![]).unwrap();
     let plain = first.grant(named.clone()).unwrap();
     let wrapped = first.wrap(&named).unwrap();
     let twice = first.wrap(&wrapped).unwrap();
     let second = restarted(&first, 2);
-    second.set_named_handler("n", |_| Ok::<_, String>(constant(2).into()));
+    second.set_named_handler("n", |_, _| Ok::<_, String>(constant(2).into()));
     let again = |cap: &buswire_belay::instance::Capability| second.restore(cap.serialize().clone());
     assert_eq!(status(&again(&plain), "GET", None), 404);
     assert_eq!((get(&again(&wrapped)), get(&again(&twice))), (Some(2.into()), Some(2.into())));
@@ -81,7 +81,7 @@ fn plain_grants_do_not_survive_and_wraps_do() {
     assert_eq!(get(&again(&named)), Some(2.into()));
     // Rule: belay 6.9 — a revoked capability is never reinstated, after a restart neither
     let third = restarted(&second, 3);
-    third.set_named_handler("n", |_| Ok::<_, String>(constant(3).into()));
+    third.set_named_handler("n", |_, _| Ok::<_, String>(constant(3).into()));
     assert_eq!(status(&third.restore(wrapped.serialize().clone()), "GET", None), 404);
 }
 
@@ -92,7 +92,7 @@ fn what_was_granted_under_an_older_id_is_still_ours() {
     let cap = server.grant_named("n", vec![]).unwrap();
     for seed in 2..5 {
         server = restarted(&server, seed);
-        server.set_named_handler("n", |_| Ok::<_, String>(constant(1).into()));
+        server.set_named_handler("n", |_, _| Ok::<_, String>(constant(1).into()));
         assert_eq!(get(&server.restore(cap.serialize().clone())), Some(1.into()));
     }
     server.revoke(&cap);
@@ -175,4 +175,15 @@ fn serialisations_are_the_secret_of_a_snapshot() {
     assert!(text.expose().contains("s3cret"));
     assert_eq!(format!("{text:?}"), "Secret(…)");
     drop(cap);
+}
+
+#[test]
+fn ids_of_old_are_bounded() {
+    let old = |number: u64| format!("00000000-0000-4000-8000-{number:012x}");
+    let aliases: Vec<_> = (1..200).map(|number| format!("\"{}\"", old(number))).collect();
+    let text = format!(r#"{{"id":"{}","aliases":[{}],"map":{{}}}}"#, old(0), aliases.join(","));
+    let instance = InstanceId::parse("https://a.example").unwrap();
+    let server = CapServer::from_snapshot(instance, entropy(), &text).unwrap();
+    let written = server.serialize();
+    assert!(written.expose().contains(&old(63)) && !written.expose().contains(&old(64)));
 }
