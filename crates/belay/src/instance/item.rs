@@ -127,8 +127,8 @@ impl Request {
         &self.cancelled
     }
 
-    /// Whether the capability was revoked, or one of this server's through which the invocation came,
-    /// since it began. What has several effects asks before each (Belay §6.9).
+    /// Whether the capability was revoked since the invocation began, or another one of this process
+    /// through which it came. What has several effects asks before each (Belay §6.9).
     pub fn is_revoked(&self) -> bool {
         self.revoked.iter().any(CancellationToken::is_cancelled)
     }

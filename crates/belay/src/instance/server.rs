@@ -20,7 +20,7 @@ use crate::{
         interface::Resolver,
         item::Item,
         named::NamedHandler,
-        run::{Chain, Target},
+        run::{Call, Target},
         snapshot::{Entry, Snapshot},
     },
     method::{Method, MethodSet},
@@ -30,9 +30,15 @@ use crate::{
     },
 };
 
-/// The most wrappers of one server that an invocation goes through; a longer chain is dead. It ends
-/// what a snapshot that was tampered with could make go round for ever.
-const CHAIN_LINKS_MAX: usize = 1024;
+/// The most capabilities of this process that an invocation goes through, one inside the other: each
+/// takes some of the stack. What lies deeper is dead.
+const HOPS_MAX: usize = 32;
+
+tokio::task_local! {
+    /// For each capability through which the invocation came that runs here, the outermost first:
+    /// cancelled when it is revoked.
+    static PATH: Vec<CancellationToken>;
+}
 
 /// The most ids of old that a server answers to, the latest ones. An instance that gets a new id with
 /// each start leaves one behind every time.
@@ -331,26 +337,16 @@ impl CapServer {
         transport.invoke(url, method, data).await
     }
 
+    /// Has an own capability answer.
     pub(super) async fn run(&self, cap: &CapId, method: &str, data: Option<String>) -> WireResult {
-        self.follow(cap)?.run(self, method, data).await
-    }
-
-    /// Follows wrappers of this server around each other, without a stack frame for each.
-    fn follow(&self, cap: &CapId) -> Result<Chain, BcapError> {
-        let mut cap = cap.clone();
-        let mut links = Vec::new();
-        while links.len() < CHAIN_LINKS_MAX {
-            let (target, revoked) = self.look_up(cap.hash()).ok_or(BcapError::NotFound)?;
-            links.push(revoked);
-            if let Target::Proxy(inner) = &target
-                && let Ok(Route::Own(inner)) = self.route(inner.expose())
-            {
-                cap = inner;
-            } else {
-                return Ok(Chain { target, links });
-            }
+        let mut path = PATH.try_with(Clone::clone).unwrap_or_default();
+        if path.len() == HOPS_MAX {
+            return Err(BcapError::NotFound.into());
         }
-        Err(BcapError::NotFound)
+        let (target, revoked) = self.look_up(cap.hash()).ok_or(BcapError::NotFound)?;
+        path.push(revoked);
+        let call = Call { server: self, method, data, path: path.clone() };
+        PATH.scope(path, target.run(call)).await
     }
 
     fn look_up(&self, key: SecretHash) -> Option<(Target, CancellationToken)> {
