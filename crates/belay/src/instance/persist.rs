@@ -15,12 +15,16 @@ impl CapServer {
     ///
     /// `saver` gets the text that [`serialize`](Self::serialize) gives. It is called at most
     /// `max_interval` after the first change that it has not seen, never twice at a time, and after a
-    /// failure again, 1 s later at first and 60 s later in the end. What it answers is logged if it
-    /// is an error, so it must hold no secret.
+    /// failure again, 1 s later at first and 60 s later in the end. Its failures are logged, so they
+    /// must hold no secret.
     ///
     /// Named grants, wrappers and their revocation change the snapshot; plain grants don't. Changes
     /// from before this call count as unsaved. A server has one saver at a time: another one is
     /// begun after this one has ended.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the last save: not everything is saved.
     ///
     /// # Cancel safety
     ///
@@ -30,7 +34,8 @@ impl CapServer {
         saver: S,
         max_interval: Duration,
         shutdown: CancellationToken,
-    ) where
+    ) -> Result<(), E>
+    where
         S: Fn(Secret<String>) -> F,
         F: Future<Output = Result<(), E>>,
         E: fmt::Display,
@@ -47,7 +52,7 @@ impl CapServer {
                 () = shutdown.cancelled() => {}
                 // The server holds the other end, so it does not fail.
                 _ = changes.changed() => saving.handle_change(start.elapsed()),
-                is_saved = ended(&mut running) => saving.handle_end(start.elapsed(), is_saved),
+                outcome = ended(&mut running) => saving.handle_end(start.elapsed(), outcome),
                 () = due(start, saving.poll_timeout()) => {
                     saving.handle_begin();
                     running = Some(Box::pin(saver(self.serialize())));
@@ -55,12 +60,13 @@ impl CapServer {
             }
         }
         if running.is_some() {
-            let is_saved = ended(&mut running).await;
-            saving.handle_end(start.elapsed(), is_saved);
+            let outcome = ended(&mut running).await;
+            saving.handle_end(start.elapsed(), outcome);
         }
         if saving.is_unsaved() || changes.has_changed().unwrap_or(false) {
-            ended(&mut Some(Box::pin(saver(self.serialize())))).await;
+            saver(self.serialize()).await?;
         }
+        Ok(())
     }
 }
 
@@ -71,12 +77,12 @@ where
     E: fmt::Display,
 {
     let Some(save) = running else { return std::future::pending().await };
-    let saved = save.await;
+    let outcome = save.await;
     *running = None;
-    if let Err(error) = &saved {
+    if let Err(error) = &outcome {
         tracing::warn!(%error, "the snapshot of an instance could not be saved");
     }
-    saved.is_ok()
+    outcome.is_ok()
 }
 
 async fn due(start: Instant, after: Option<Duration>) {

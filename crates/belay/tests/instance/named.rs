@@ -1,8 +1,11 @@
 //! Named grants (Belay §6.10).
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use buswire_belay::{
@@ -187,4 +190,24 @@ fn a_named_function_keeps_what_it_was_granted_for() {
     });
     let cap = server.grant_named("reader", vec!["orders".into()]).unwrap();
     assert_eq!(now(&cap, "POST", Some("invoices".into())), Ok(Some("orders".into())));
+}
+
+#[test]
+fn two_first_invocations_get_one_item() {
+    // Rule: belay 6.10 — the item that was made first is the one that is kept
+    let server = server(1);
+    let (both, made) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
+    let (meet, counts) = (Arc::clone(&both), Arc::clone(&made));
+    server.set_named_handler("n", move |_, _| {
+        let number = counts.fetch_add(1, Ordering::SeqCst);
+        meet.wait();
+        Ok::<_, String>(constant(u64::try_from(number).unwrap()).into())
+    });
+    let cap = server.grant_named("n", vec![]).unwrap();
+    let answers = thread::scope(|scope| {
+        [scope.spawn(|| get(&cap)), scope.spawn(|| get(&cap))].map(|got| got.join().unwrap())
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 2);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(get(&cap), answers[0]);
 }

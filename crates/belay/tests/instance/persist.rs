@@ -23,12 +23,16 @@ struct Saves {
     fails: Arc<AtomicBool>,
     shutdown: CancellationToken,
     tracker: TaskTracker,
+    /// Whether the driver ended with everything saved.
+    ended: Arc<Mutex<Option<Result<(), &'static str>>>>,
 }
 
 fn saves(server: &CapServer, max_interval: Duration) -> Saves {
     let (sender, texts) = mpsc::channel(64);
     let (fails, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
     let tracker = TaskTracker::new();
+    let ended: Arc<Mutex<_>> = Arc::default();
+    let end = Arc::clone(&ended);
     let (server, failing, stop) = (server.clone(), Arc::clone(&fails), shutdown.clone());
     tracker.spawn(async move {
         let saver = |text: buswire_message::Secret<String>| {
@@ -38,10 +42,11 @@ fn saves(server: &CapServer, max_interval: Duration) -> Saves {
                 if fails { Err("no disk") } else { Ok(()) }
             }
         };
-        server.set_persistifier(saver, max_interval, stop).await;
+        let outcome = server.set_persistifier(saver, max_interval, stop).await;
+        *end.lock().unwrap() = Some(outcome);
     });
     tracker.close();
-    Saves { texts, fails, shutdown, tracker }
+    Saves { texts, fails, shutdown, tracker, ended }
 }
 
 impl Saves {
@@ -51,8 +56,11 @@ impl Saves {
 
     /// Ends the driver; the text of the last save, if there was one more.
     async fn end(mut self) -> Option<String> {
+        let fails = self.fails.load(Ordering::SeqCst);
         self.shutdown.cancel();
         self.tracker.wait().await;
+        let expected = if fails { Err("no disk") } else { Ok(()) };
+        assert_eq!(*self.ended.lock().unwrap(), Some(expected));
         self.texts.recv().await.map(|(_, text)| text)
     }
 }
@@ -154,11 +162,23 @@ async fn saves_do_not_overlap_and_the_end_saves_the_rest() {
         shutdown.cancel();
         gate.add_permits(2);
     };
-    tokio::join!(run, watch);
+    let (outcome, ()) = tokio::join!(run, watch);
+    assert_eq!(outcome, Ok(()));
     let texts = texts.lock().unwrap();
     let counts: Vec<_> = texts.iter().map(|text| text.matches("restoreName").count()).collect();
     assert_eq!(counts, [1, 2, 3]);
     let last = texts.last().unwrap();
     assert_eq!(last, server.serialize().expose());
     assert!(restarted(&server, 2).serialize().expose().contains("late"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_ends_it_is_told_what_is_not_saved() {
+    // Rule: belay 6.12 — at the end a last save is tried, and its failure told
+    let server = server(1);
+    server.grant_named("n", vec![]).unwrap();
+    let mut saves = saves(&server, Duration::ZERO);
+    saves.fails.store(true, Ordering::SeqCst);
+    saves.next().await;
+    assert_eq!(saves.end().await, Some(server.serialize().expose().clone()));
 }
