@@ -26,11 +26,26 @@ pub(crate) const CORE: [&str; 10] = [
 // The start id leaves the address before anything else runs.
 const START_ID: &str = include_str!("page/start-id.js");
 
-const PAGE: [&str; 1] = [include_str!("page/face.js")];
+const PAGE: [&str; 9] = [
+    include_str!("page/settings.js"),
+    include_str!("page/link.js"),
+    include_str!("page/actions.js"),
+    include_str!("page/start-errors.js"),
+    include_str!("page/session.js"),
+    include_str!("page/transfer.js"),
+    include_str!("page/exchange.js"),
+    include_str!("page/util.js"),
+    include_str!("page/face.js"),
+];
 
 // A second load finds what the first has made.
-const HEAD: &str = "(() => {\n\"use strict\";\n\
-    if (window.belay && !Array.isArray(window.belay.standIn)) return window.belay;\n";
+const HEAD: &str = concat!(
+    "(() => {\n\"use strict\";\n",
+    "if (window.belay && !Array.isArray(window.belay.standIn)) return window.belay;\n",
+    "const libraryVersion = \"",
+    env!("CARGO_PKG_VERSION"),
+    "\";\n",
+);
 const CLASSIC: &str =
     "const libraryURL = document.currentScript ? document.currentScript.src : location.href;\n";
 const MODULE: &str = "const libraryURL = import.meta.url;\n";

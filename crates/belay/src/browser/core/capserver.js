@@ -133,6 +133,11 @@ class CapServer {
 }
 Object.freeze(CapServer.prototype);
 
+/** Adds the grants of a snapshot to a CapServer; a SyntaxError if it is none. */
+function reviveInto(server, snapshot) {
+  servers.get(server).revive(snapshot);
+}
+
 /** What a CapServer has granted. `built` has implementations, `kept` what the snapshot holds, by cap id. */
 class Grants {
   constructor(server, instanceId, snapshot) {
