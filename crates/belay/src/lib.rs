@@ -27,6 +27,7 @@ mod grants;
 #[cfg(test)]
 mod harness;
 mod http;
+pub mod instance;
 mod limits;
 mod method;
 mod names;
