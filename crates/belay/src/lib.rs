@@ -13,12 +13,14 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
+//! | `browser` | what pages load: the library `/belay/client.js` |
 //! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
 mod audit;
+mod browser;
 mod config;
 mod derive;
 mod error;
@@ -39,6 +41,7 @@ mod server;
 mod target;
 mod wire;
 
+pub use browser::{client_integrity, client_path};
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
 pub use error::BcapError;
