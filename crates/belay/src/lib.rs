@@ -11,6 +11,7 @@
 //! | `limits` | [`Limits`] and how they intersect along a chain |
 //! | `target` | what the gateway's own kinds are granted for |
 //! | `operation` | [`Operation`], [`Invocation`] |
+//! | `egress` | the way out to other servers, with its policy; the client needs feature `egress` |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
@@ -20,6 +21,7 @@
 mod audit;
 mod config;
 mod derive;
+mod egress;
 mod error;
 mod grants;
 #[cfg(test)]
@@ -36,6 +38,9 @@ mod wire;
 
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
+#[cfg(feature = "egress")]
+pub use egress::{Answer, Egress, EgressConfig, EgressError, Resolver, SystemResolver};
+pub use egress::{Allowed, EgressPolicy, Network, NetworkError, Refused};
 pub use error::BcapError;
 pub use http::ClientAddress;
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
