@@ -11,6 +11,7 @@
 //! | `limits` | [`Limits`] and how they intersect along a chain |
 //! | `target` | what the gateway's own kinds are granted for |
 //! | `operation` | [`Operation`], [`Invocation`] |
+//! | `items` | the kinds that every server has: `url`, `record` |
 //! | `egress` | the way out to other servers, with its policy; the client needs feature `egress` |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
@@ -27,6 +28,7 @@ mod grants;
 #[cfg(test)]
 mod harness;
 mod http;
+mod items;
 mod limits;
 mod method;
 mod names;
@@ -38,22 +40,24 @@ mod wire;
 
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
+pub use egress::{Allowed, EgressPolicy, Network, NetworkError, Refused};
 #[cfg(feature = "egress")]
 pub use egress::{Answer, Egress, EgressConfig, EgressError, Resolver, SystemResolver};
-pub use egress::{Allowed, EgressPolicy, Network, NetworkError, Refused};
 pub use error::BcapError;
 pub use http::ClientAddress;
+pub use items::{Outward, UrlItem};
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
-pub use request::{GrantRequest, RequestError, parse_limits};
+pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
 pub use target::{
-    BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
+    BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
+    TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,

@@ -7,8 +7,7 @@
 
 use std::{
     error::Error,
-    fmt,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
@@ -23,7 +22,9 @@ use url::{Host, Url};
 
 use crate::{
     egress::policy::{EgressPolicy, Refused},
-    method::Method,
+    error::BcapError,
+    items::Outward,
+    method::{Method, MethodSet},
 };
 
 /// Finds the addresses of a host.
@@ -196,6 +197,62 @@ impl Egress {
         };
         let admitted = self.config.policy.admits("", address, is_own(address));
         if admitted { Ok(()) } else { Err(Refused::Address) }
+    }
+}
+
+impl Outward for Egress {
+    fn check(&self, url: &Url) -> Result<(), Refused> {
+        self.policy().check(url)
+    }
+
+    fn ask<'a>(
+        &'a self,
+        method: Method,
+        url: &'a Url,
+        body: Option<String>,
+    ) -> BoxFuture<'a, Result<Vec<u8>, BcapError>> {
+        Box::pin(async move {
+            match self.send(method, url, body).await {
+                Ok(answer) => answer.into_body(),
+                Err(error) => {
+                    tracing::warn!(%error, "another server could not be asked");
+                    Err(error.to_bcap_error())
+                }
+            }
+        })
+    }
+}
+
+impl EgressError {
+    /// What the holder of a capability is told.
+    pub const fn to_bcap_error(&self) -> BcapError {
+        match self {
+            Self::Refused(_) | Self::TooLong => BcapError::BadGateway,
+            Self::Busy | Self::Unreachable(_) => BcapError::unavailable(),
+            Self::Timeout => BcapError::Timeout,
+        }
+    }
+}
+
+impl Answer {
+    // The statuses of Belay §21.5 mean here what they mean there; a redirect is not followed, and
+    // any other status is no answer of a capability.
+    fn into_body(self) -> Result<Vec<u8>, BcapError> {
+        let retry_after_secs = self.retry_after_secs.unwrap_or(1).max(1);
+        Err(match self.status {
+            200..=299 => return Ok(self.body.into()),
+            400 => BcapError::BadRequest,
+            403 => BcapError::Forbidden,
+            404 | 410 => BcapError::NotFound,
+            405 => BcapError::MethodNotAllowed { allow: MethodSet::NONE },
+            409 => BcapError::AmbiguousRegrant,
+            413 => BcapError::TooLarge,
+            415 => BcapError::UnsupportedMediaType,
+            429 => BcapError::TooManyRequests { retry_after_secs },
+            503 => BcapError::Unavailable { retry_after_secs },
+            504 => BcapError::Timeout,
+            _ => BcapError::BadGateway,
+        })
     }
 }
 
