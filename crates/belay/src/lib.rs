@@ -40,7 +40,7 @@ mod wire;
 
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
-pub use egress::{Allowed, EgressPolicy, Network, NetworkError, Refused};
+pub use egress::{Allowed, AllowedError, EgressPolicy, Network, NetworkError, Refused};
 #[cfg(feature = "egress")]
 pub use egress::{Answer, Egress, EgressConfig, EgressError, Resolver, SystemResolver};
 pub use error::BcapError;

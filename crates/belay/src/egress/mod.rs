@@ -20,4 +20,4 @@ mod policy;
 pub use address::{Network, NetworkError};
 #[cfg(feature = "egress")]
 pub use client::{Answer, Egress, EgressConfig, EgressError, Resolver, SystemResolver};
-pub use policy::{Allowed, EgressPolicy, Refused};
+pub use policy::{Allowed, AllowedError, EgressPolicy, Refused};

@@ -3,7 +3,7 @@
 //! Decided twice: a URL before anything is sent, and each address that its host resolves to. Never
 //! here: resolving, sending.
 
-use std::{convert::Infallible, net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr};
 
 use url::{Host, Url};
 
@@ -32,12 +32,23 @@ pub enum Allowed {
     Host(String),
 }
 
-impl FromStr for Allowed {
-    type Err = Infallible;
+/// A text names neither addresses nor a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is neither a range of addresses such as 10.0.0.0/8 nor the name of a host")]
+pub struct AllowedError;
 
-    /// Reads a range of addresses; any other text is the name of a host.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(text.parse().map_or_else(|_| Self::Host(text.to_ascii_lowercase()), Self::Network))
+impl FromStr for Allowed {
+    type Err = AllowedError;
+
+    /// Reads a range of addresses, an address, or the name of a host.
+    fn from_str(text: &str) -> Result<Self, AllowedError> {
+        if let Ok(range) = text.parse() {
+            return Ok(Self::Network(range));
+        }
+        match Host::parse(text) {
+            Ok(Host::Domain(name)) => Ok(Self::Host(name)),
+            _ => Err(AllowedError),
+        }
     }
 }
 
@@ -122,6 +133,19 @@ mod tests {
         assert_eq!(check(&open, "http://127.0.0.1/"), Ok(()));
         assert_eq!(check(&open, "https://[::ffff:7f00:1]/"), Ok(()));
         assert_eq!(check(&open, "https://10.0.0.1/"), Err(Refused::Address));
+    }
+
+    #[test]
+    fn what_is_allowed_is_a_range_or_a_host() {
+        for (text, allowed) in [
+            ("fd00::/8", Allowed::Network("fd00::/8".parse().unwrap())),
+            ("Inner.Example", Allowed::Host("inner.example".to_owned())),
+        ] {
+            assert_eq!(text.parse(), Ok(allowed));
+        }
+        for bad in ["", "10.0.0.0/33", "https://x.example", "a b", "x/8", "[::1]"] {
+            assert_eq!(bad.parse::<Allowed>(), Err(AllowedError), "{bad}");
+        }
     }
 
     #[test]
