@@ -14,6 +14,7 @@
 //! | `items` | the kinds that every server has: `url`, `record` |
 //! | `egress` | the way out to other servers, with its policy; the client needs feature `egress` |
 //! | `grants` | grants in the store: one partition for each tree |
+//! | `seal` | the encryption of stored targets |
 //! | `server` | [`CapServer`] |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
 //!
@@ -34,6 +35,7 @@ mod method;
 mod names;
 mod operation;
 mod request;
+mod seal;
 mod server;
 mod target;
 mod wire;
@@ -51,6 +53,7 @@ pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
+pub use seal::SealKeys;
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,

@@ -145,8 +145,10 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (push.clone(), tasks.stop());
     tasks.spawn("simplepush", async move { runner.run(stop).await });
 
-    let caps =
-        settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
+    let keys = keys::parse(&platform.belay_keys).map_err(failed("belay.keys"))?;
+    keys::check("belay", &keys, &**store, clock.now()).await.map_err(failed("belay.keys"))?;
+    let caps = settings::belay(&config.belay, public_url, &keys)
+        .map_err(failed("the settings of belay"))?;
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
     let egress = settings::egress(&config.belay.egress).map_err(failed("belay.egress"))?;
     let egress = Egress::new(egress, Arc::new(SystemResolver))

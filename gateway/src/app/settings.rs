@@ -245,8 +245,12 @@ fn curve(config: &crate::config::CurveConfig) -> Result<mdp::CurveConfig, Failur
     Ok(mdp::CurveConfig { secret, allowed: mdp_allowed(config)? })
 }
 
-pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Config, Failure> {
-    let mut settings = belay::Config::new(base(public_url))?;
+pub(super) fn belay(
+    config: &BelayConfig,
+    public_url: &Url,
+    keys: &[Secret<[u8; 32]>],
+) -> Result<belay::Config, Failure> {
+    let mut settings = belay::Config::new(base(public_url))?.with_keys(keys);
     settings.wire.depth_max = usize::try_from(config.json_depth_max)?;
     settings.wire.caps_max = usize::try_from(config.bcaps_max)?;
     settings.body_bytes_max = config.body_max;

@@ -572,6 +572,12 @@ pub(crate) const BELAY: Group = Group {
             "50",
             "Answers 404 per second and client address; more are answered 429.",
         ),
+        Setting::unset(
+            "belay.keys",
+            Kind::Text,
+            "The keys that seal what grants hold in the store and that ids which can be computed again come from: 32 bytes in base64url a line, the oldest first; a line that is added takes over. If they are not set, one is generated at first start into `data_dir/belay.keys`. Gateways that share a store share them, and a backup of the store is of no use without them.",
+        )
+        .hidden(),
         Setting::new(
             "belay.egress.allow",
             Kind::Texts,

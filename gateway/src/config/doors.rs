@@ -6,7 +6,7 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use buswire_belay::Allowed;
-use buswire_message::Retention;
+use buswire_message::{Retention, Secret};
 
 use super::{
     declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
@@ -253,6 +253,8 @@ pub struct BelayConfig {
     pub children_max: u32,
     /// Answers 404 per second and client address.
     pub unknown_rate: u32,
+    /// The keys, a line each, the oldest first; generated if unset.
+    pub keys: Option<Secret<String>>,
     /// Requests to other servers.
     pub egress: EgressSettings,
 }
@@ -435,6 +437,7 @@ pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {
         block_max: reader.time("belay.block_max"),
         children_max: reader.count("belay.children_max"),
         unknown_rate: reader.count("belay.unknown_rate"),
+        keys: reader.secret("belay.keys"),
         egress: EgressSettings {
             allow: reader.list("belay.egress.allow"),
             allow_http: reader.flag("belay.egress.allow_http"),
