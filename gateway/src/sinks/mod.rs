@@ -11,7 +11,7 @@ mod subscribers;
 
 use std::sync::Arc;
 
-use buswire_belay::CapServer;
+use buswire_belay::{Bcap, CapServer, Egress, Serialisation};
 use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
@@ -27,9 +27,21 @@ pub(crate) struct Sinks {
     pub(crate) push: SimplePush,
     pub(crate) subscribers: Subscribers,
     pub(crate) caps: CapServer,
-    pub(crate) http: reqwest::Client,
-    /// What the URLs of our own capabilities begin with: `https://host/cap/`.
-    pub(crate) own_caps: Arc<str>,
+    pub(crate) egress: Egress,
+}
+
+impl Sinks {
+    fn open_cap(&self, cap: &Bcap) -> Result<Arc<dyn Sink>, RouteProblem> {
+        if let Some(id) = self.caps.local_id(cap) {
+            return Ok(Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)));
+        }
+        match cap.serialisation() {
+            Some(Serialisation::Url(url)) => {
+                Ok(Arc::new(cap::HttpCapSink::new(self.egress.clone(), url)?))
+            }
+            _ => Err(RouteProblem::SinkUnavailable("not the URL of a capability".to_owned())),
+        }
+    }
 }
 
 impl OpenSink for Sinks {
@@ -48,10 +60,7 @@ impl OpenSink for Sinks {
                 Arc::new(push::PushSink::new(self.push.clone(), endpoint.clone()))
             }
             SinkUri::PushSubscribers => Arc::new(self.subscribers.clone()),
-            SinkUri::Cap(url) => match url.expose().strip_prefix(&*self.own_caps) {
-                Some(id) => Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)),
-                None => Arc::new(cap::HttpCapSink::new(self.http.clone(), url.clone())),
-            },
+            SinkUri::Cap(url) => self.open_cap(&Bcap::restore(url.expose()))?,
         })
     }
 }
