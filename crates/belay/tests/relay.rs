@@ -172,14 +172,14 @@ async fn nobody_takes_the_place_of_a_window() {
     let (mut owner, mut stranger) = (gateway.open().await, gateway.open().await);
     let token = owner.register(TEMPORARY, None).await["resume"].as_str().unwrap().to_owned();
     assert_eq!(token.len(), 43);
-    let taken = refused(TEMPORARY, 409, "already routed");
+    let conflict = refused(TEMPORARY, 409, "already routed");
     let guess = "x".repeat(43);
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
-    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, taken);
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
+    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, conflict);
     owner.socket.close(None).await.unwrap();
     gateway.until(|status| status.connections == 1).await;
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
-    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, taken);
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
+    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, conflict);
     let answer = stranger
         .ask(json!({"op": "invoke", "txId": 1, "ser": ser(TEMPORARY), "method": "GET"}))
         .await;
@@ -245,8 +245,8 @@ async fn a_crash_gives_an_id_to_nobody_else() {
     drop(gateway);
     let next = Gateway::start(Arc::clone(&store), RelayConfig::default()).await;
     let mut stranger = next.open().await;
-    let taken = refused(TEMPORARY, 409, "already routed");
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
+    let conflict = refused(TEMPORARY, 409, "already routed");
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
     assert_eq!(next.open().await.register(TEMPORARY, Some(&token)).await["resume"], token);
 }
 
