@@ -15,14 +15,20 @@
 //! | `server` | [`CapServer`] |
 //! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
 //! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
+//! | `browser` | what pages load: the library `/belay/client.js` |
+//! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
 mod audit;
+mod browser;
 mod config;
 mod derive;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 #[cfg(test)]
 mod harness;
@@ -39,6 +45,7 @@ mod start;
 mod target;
 mod wire;
 
+pub use browser::{client_integrity, client_path};
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
 pub use error::BcapError;
@@ -47,7 +54,7 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
-pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
+pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
@@ -59,5 +66,10 @@ pub use target::{
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,
-    InstanceId, Members, Serialisation, WireLimits, decode, decode_bare, encode, encode_bare,
+    InstanceId, Members, PreImage, Serialisation, WireLimits, decode, decode_bare, encode,
+    encode_bare, new_uuid,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
