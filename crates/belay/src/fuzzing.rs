@@ -110,6 +110,11 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
+/// Whatever frames send, every call is answered once and nothing goes to who is not there.
+pub fn relay(bytes: &[u8]) {
+    crate::relay::fuzzing::play(bytes, Arc::new(Zeros));
+}
+
 fn narrows(limits: &Limits) {
     assert_eq!(Limits::parse(&limits.to_value()).as_ref(), Ok(limits));
     let bounds = limits.bounds();
@@ -141,16 +146,18 @@ mod tests {
     fn every_file_of_the_corpora_is_read_or_refused() {
         // Rule: belay 4.3 — no input stops the decoder
         // Rule: belay 3.1 — no text stops the reader of serialisations
+        // Rule: belay 22.4 — no message stops the relay
         replay("bcap_json", bcap_json);
         replay("serialisation", serialisation);
         replay("snapshot", snapshot);
         replay("request", request);
+        replay("relay", relay);
     }
 
     proptest::proptest! {
         #[test]
         fn anything_is_read_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            for play in [bcap_json, serialisation, snapshot, request] {
+            for play in [bcap_json, serialisation, snapshot, request, relay] {
                 play(&bytes);
             }
         }

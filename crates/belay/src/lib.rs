@@ -16,6 +16,8 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `seal` | the encryption of stored targets |
 //! | `server` | [`CapServer`] |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
 //! | `browser` | what pages load: the library `/belay/client.js` |
 //! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
@@ -41,9 +43,11 @@ mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod seal;
 mod server;
+mod start;
 mod target;
 mod wire;
 
@@ -60,12 +64,14 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use seal::SealKeys;
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
     TargetChannels, TargetError, UrlTarget,
