@@ -103,6 +103,7 @@ async fn the_tunnel() {
     // Rule: belay 9 — 256 calls may be under way in each direction; one more is 429
     // Rule: belay 9 — the outpost reaches its handler whichever comes first
     // Rule: belay 18 D21 — a tunnel is silent for 30 s before it asks, and 30 s more before it is closed
+    // Rule: belay 25.4 — the worked example of the tunnel
     in_node("tunnel").await;
 }
 
