@@ -13,7 +13,8 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe` |
+//! | `station` | [`Station`]: a person's memberships, and the pages for people |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
@@ -31,6 +32,7 @@ mod names;
 mod operation;
 mod request;
 mod server;
+mod station;
 mod target;
 mod wire;
 
@@ -47,6 +49,7 @@ pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use station::Station;
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

@@ -12,7 +12,7 @@ mod rpc_call;
 
 use std::{sync::Arc, time::Duration};
 
-use buswire_belay::{CapServer, Operation, RegisterError};
+use buswire_belay::{CapServer, Operation, RegisterError, Station};
 use buswire_bus::Buses;
 use buswire_mdp::BrokerHandle;
 use buswire_message::{Clock, SourceUrl};
@@ -35,6 +35,7 @@ pub(crate) struct Operations {
     pub(crate) push: SimplePush,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbounds: Inbounds,
+    pub(crate) station: Arc<Station>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Who a message is from if a grant does not say.
     pub(crate) source: SourceUrl,
@@ -49,7 +50,9 @@ impl Operations {
     ///
     /// [`RegisterError`]: never, unless a kind is misspelled here.
     pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
-        let Self { buses, broker, push, subscriptions, inbounds, clock, source, block_max } = self;
+        let Self { buses, broker, push, subscriptions, inbounds, clock, source, block_max, .. } =
+            self;
+        caps.register(Station::KIND, self.station)?;
         let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
         let inbound =
             push_inbound::PushInbound { inbounds, clock: inbound_clock, source: source.clone() };

@@ -167,6 +167,20 @@ impl Inner {
 }
 
 impl Opened {
+    pub(super) const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The methods that may be used.
+    pub(super) const fn methods(&self) -> MethodSet {
+        self.methods
+    }
+
+    /// Whether it controls the grant instead of being it.
+    pub(super) const fn is_control(&self) -> bool {
+        matches!(self.item, Item::Control)
+    }
+
     /// Whether the method may be used.
     pub(crate) fn check_method(&self, method: Method) -> Result<(), BcapError> {
         if self.methods.contains(method) {

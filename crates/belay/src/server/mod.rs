@@ -5,6 +5,7 @@
 
 mod admin;
 mod control;
+mod describe;
 mod grant;
 mod grantor;
 mod invoke;
