@@ -27,4 +27,4 @@ pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
 pub use relay::Relay;
 pub use wait::{DEADLINE, until};
-pub use website::{Website, screenshot, text_when, value_when};
+pub use website::{Website, look, press, screenshot, text_when, value_when};
