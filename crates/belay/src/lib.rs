@@ -14,7 +14,7 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
-//! | `browser` | what pages load: the library `/belay/client.js` |
+//! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
@@ -38,7 +38,7 @@ mod target;
 mod wire;
 
 pub use browser::{client_integrity, client_path};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
 pub use error::BcapError;
 pub use http::ClientAddress;
