@@ -26,14 +26,23 @@ pub struct WirePages {
 }
 
 impl WirePages {
-    /// Serves them for the frame of `gateway`.
+    /// Serves them for the frame of `gateway`. `/strict` is isolated from other origins and has a
+    /// policy that allows nothing but its own script and the frame.
     pub async fn start(gateway: &Gateway) -> Self {
+        let gateway = named("gw", &gateway.url(""));
+        let policy = format!("default-src 'none'; script-src 'self'; frame-src {gateway}");
+        let strict = [
+            ("content-security-policy", policy),
+            ("cross-origin-embedder-policy", "require-corp".to_owned()),
+            ("cross-origin-opener-policy", "same-origin".to_owned()),
+        ];
         let script = ([("content-type", "text/javascript")], include_str!("belay/wire.js"));
         let router = Router::new()
             .route("/wire.js", get(async move || script.into_response()))
+            .route("/strict", get(async move || (strict, Html(PAGE))))
             .fallback(get(async || Html(PAGE)));
         let website = Website::start(router).await;
-        Self { website, gateway: named("gw", &gateway.url("")) }
+        Self { website, gateway }
     }
 
     /// The URL of a page at the site `name`, with more of the query (`&hello=late`).

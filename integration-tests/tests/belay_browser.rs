@@ -153,3 +153,224 @@ async fn a_page_says_hello_and_gets_its_outpost() {
     assert_eq!(eval(&page, "wire.served").await.unwrap()[0]["ser"], own);
     page.quit().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_says_no_hello_is_an_original_one() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    page.goto(pages.url("app", "/", "&hello=late")).await.unwrap();
+    // Rule: belay 22.2 — without a hello in 500 ms the original's init: no data, the two ports in their order
+    let first = outpost(&page).await;
+    assert_eq!(eval(&page, "[wire.init, wire.inits]").await.unwrap(), json!([null, 1]));
+    // Rule: belay 12.5 — an original-style client gets an id of 32 hex digits
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA256);
+    // Rule: belay 22.2 — its origin is not authenticated: origin routes and station calls are refused
+    let origin = eval(&page, "location.origin").await.unwrap();
+    let claimed = json!({"origin": origin, "pageUrl": origin});
+    assert_eq!(status(&page, "routeOrigin", &claimed).await, 403);
+    let launch = json!({"@": "https://app.example/cap/7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936"});
+    let description = json!({"launch": launch, "name": "A", "icon": "data:,"});
+    assert_eq!(status(&page, "becomeInstance", &description).await, 403);
+
+    // Rule: belay 22.2 — a late hello is honoured: the ports of the fallback are dropped, a new init is sent
+    eval(&page, "wire.hello()").await.unwrap();
+    let fresh = format!("wire.outpost.instanceId !== {} && wire.inits", first["instanceId"]);
+    value_when(&page, &fresh, |inits| inits == &json!(2)).await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_pages_without_an_origin_are_not_answered() {
+    let gateway = Gateway::builder().set("belay.frame.original_clients", "false").start();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    page.goto(pages.url("app", "/", "&hello=late")).await.unwrap();
+    value_when(&page, "wire.isLoaded", |loaded| loaded == &json!(true)).await;
+    // A page of another site in a frame beside the Belay frame.
+    let stranger = pages.url("evil", "/", "&embed=no");
+    let embed = format!(
+        "new Promise((resolve) => {{ const frame = document.createElement('iframe'); \
+         frame.onload = resolve; frame.src = '{stranger}'; document.body.append(frame); }}) && null"
+    );
+    eval(&page, &embed).await.unwrap();
+    value_when(&page, "frames.length", |frames| frames == &json!(2)).await;
+    page.enter_frame(1).await.unwrap();
+    // Rule: belay 22.2 — a hello from anybody but the page around the frame is ignored
+    // Rule: belay 23.1 — a message from a stranger has no effect: who it comes from is the browser's word
+    let forged = "new Promise((resolve) => { onmessage = ({ data }) => resolve(data); \
+                  parent.frames[0].postMessage({ belay: 'hello', v: 1 }, '*'); \
+                  parent.frames[0].postMessage({ belay: 'init', v: 1 }, '*'); \
+                  setTimeout(() => resolve('silence'), 300); })";
+    assert_eq!(eval(&page, forged).await.unwrap(), "silence");
+    page.enter_default_frame().await.unwrap();
+    assert_eq!(eval(&page, "wire.inits").await.unwrap(), 0);
+    // Rule: belay 22.2 — another version, or another shape, is no hello
+    for bad in ["{ belay: 'hello', v: 2 }", "{ belay: 'goodbye', v: 1 }", "'hello'", "null"] {
+        eval(&page, &format!("wire.hello({bad})")).await.unwrap();
+    }
+    eval(&page, "wire.hello()").await.unwrap();
+    outpost(&page).await;
+    assert_eq!(eval(&page, "wire.inits").await.unwrap(), 1);
+
+    // Rule: belay 22.2 — a page whose origin is null is refused unless the gateway is set otherwise
+    let opaque = opaque_page(&page, &pages).await;
+    assert_eq!(opaque, "silence");
+    let open = Gateway::builder().set("belay.frame.opaque_origins", "true").start();
+    let pages = WirePages::start(&open).await;
+    assert_eq!(opaque_page(&page, &pages).await, "init");
+    // Rule: belay 22.3 — such a page can use everything but routeOrigin and the station calls
+    page.enter_frame(0).await.unwrap();
+    outpost(&page).await;
+    let own = doubler(&page, "undefined").await;
+    assert_eq!(double(&page, &own).await, 42);
+    let claimed = json!({"origin": "null", "pageUrl": "https://app.example/"});
+    assert_eq!(status(&page, "routeOrigin", &claimed).await, 403);
+    page.quit().await.unwrap();
+}
+
+/// What a page without an origin, the first frame of the current window, hears of the Belay frame.
+async fn opaque_page(page: &WebDriver, pages: &WirePages) -> Value {
+    page.goto(pages.url("app", "/", "&embed=no")).await.unwrap();
+    let script = pages.url("app", "/wire.js", "");
+    let html = format!(
+        "<body><script>window.query = '?gateway={}';</script><script src='{script}'></script>",
+        pages.gateway()
+    );
+    let embed = format!(
+        "new Promise((resolve) => {{ const frame = document.createElement('iframe'); \
+         frame.onload = resolve; frame.src = 'data:text/html,' + encodeURIComponent({}); \
+         document.body.append(frame); }}).then(() => null)",
+        json!(html)
+    );
+    eval(page, &embed).await.unwrap();
+    page.enter_frame(0).await.unwrap();
+    let heard = "new Promise((resolve) => { \
+                   const look = () => (wire.inits ? resolve('init') : setTimeout(look, 20)); look(); \
+                   setTimeout(() => resolve('silence'), 1000); })";
+    let heard = eval(page, heard).await.unwrap();
+    page.enter_default_frame().await.unwrap();
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_of_a_site_reach_each_other_in_the_browser() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    let first = page.window().await.unwrap();
+    pages.open(&page, "app").await;
+    let cap = doubler(&page, "undefined").await;
+    let second = tab(&page).await;
+    pages.open(&page, "app").await;
+    // Rule: belay 10.2 — the partition tier: another window of the same site, by broadcast
+    // Rule: belay 22.1 — two windows of one site reach each other
+    assert_eq!(double(&page, &cap).await, 42);
+    // Rule: belay 8 — the wire text arrives as it was sent, and who failed is told to the caller
+    let none = cap.replace(&cap[cap.len() - 36..], "d859f7a0-4008-4c35-a99a-b7a23a5fc35d");
+    assert_eq!(double(&page, &none).await, 404);
+
+    // Rule: belay 12.5 — the frame hashes the pre-image, 40 hex digits for the library of today
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    // Rule: belay 12.5 — the same page may not route an id twice, nor may two windows
+    let taken = json!({"status": 500, "message": format!("route: {SHA1} already has a route.")});
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err(), taken);
+    // Rule: belay 12.5 — no instance id without its pre-image
+    for bad in [json!(SHA1), json!("EBA68EEA-75F2-4B05-B87A-08365CC58043"), json!(5), json!(null)] {
+        assert_eq!(status(&page, "routeWithHash", &bad).await, 400, "{bad}");
+    }
+    let routed = doubler(&page, &format!("'{SHA1}'")).await;
+    page.switch_to_window(first.clone()).await.unwrap();
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err(), taken);
+    assert_eq!(double(&page, &routed).await, 42);
+
+    // Rule: belay 12.5 — after the page has gone the id is free, and another page can take it
+    page.switch_to_window(second).await.unwrap();
+    page.close_window().await.unwrap();
+    page.switch_to_window(first).await.unwrap();
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    // Rule: belay 22.1 — a reload in the same window takes it again
+    page.refresh().await.unwrap();
+    outpost(&page).await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    // Rule: belay 9 — bye closes the tunnel, and what the page had is free
+    eval(&page, "wire.send({ op: 'bye' })").await.unwrap();
+    tab(&page).await;
+    pages.open(&page, "app").await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_routes_its_own_origin_and_no_other() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    pages.open(&page, "app").await;
+    let url = eval(&page, "location.href").await.unwrap();
+    let origin = eval(&page, "location.origin").await.unwrap();
+    // Rule: belay 12.6 — origin must be that of pageUrl, and the one that the browser says the page has
+    for (origin, url) in [
+        (json!("https://app.example"), json!("https://app.example/")),
+        (origin.clone(), json!("https://app.example/")),
+        (json!(format!("{}/", origin.as_str().unwrap())), url.clone()),
+        (json!("null"), url.clone()),
+        (json!(null), url.clone()),
+    ] {
+        let claimed = json!({"origin": origin, "pageUrl": url});
+        assert_eq!(status(&page, "routeOrigin", &claimed).await, 403, "{claimed}");
+    }
+    let claimed = json!({"origin": origin, "pageUrl": url});
+    assert_eq!(post(&page, "routeOrigin", &claimed).await.unwrap(), origin);
+    let cap = doubler(&page, "location.origin").await;
+    tab(&page).await;
+    pages.open(&page, "app").await;
+    assert_eq!(double(&page, &cap).await, 42);
+    // Rule: belay 12.6 — one live owner per origin and partition
+    assert_eq!(status(&page, "routeOrigin", &claimed).await, 500);
+    // Rule: belay 22.4 — an origin is not routed over the relay: another site does not reach it
+    tab(&page).await;
+    pages.open(&page, "shop").await;
+    assert_eq!(double(&page, &cap).await, 404);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_may_be_strict_and_isolated() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    // Rule: belay 22.3 — a host page needs frame-src of the gateway; neither inline styles nor scripts
+    // Rule: belay 22.3 — a page that is isolated from other origins may embed the frame
+    page.goto(pages.url("app", "/strict", "")).await.unwrap();
+    outpost(&page).await;
+    assert_eq!(eval(&page, "crossOriginIsolated").await.unwrap(), true);
+    assert_eq!(eval(&page, "wire.violations").await.unwrap(), json!([]));
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_frames_of_a_page_reach_each_other() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    page.goto(pages.url("app", "/", "&embed=no")).await.unwrap();
+    for name in ["shop", "bank"] {
+        let embed = format!(
+            "const frame = document.createElement('iframe'); frame.src = '{}'; \
+             document.body.append(frame);",
+            pages.url(name, "/", "")
+        );
+        page.execute(&embed, Vec::new()).await.unwrap();
+    }
+    // Rule: belay 22.1 — two iframes in one page, even of different sites, are in one partition
+    page.enter_frame(0).await.unwrap();
+    outpost(&page).await;
+    let cap = doubler(&page, "undefined").await;
+    page.enter_default_frame().await.unwrap();
+    page.enter_frame(1).await.unwrap();
+    outpost(&page).await;
+    assert_eq!(double(&page, &cap).await, 42);
+    page.quit().await.unwrap();
+}

@@ -30,7 +30,9 @@ pub struct FrameConfig {
     /// Whether pages that do not say hello are served as original-style ones, whose origin is not
     /// known. Default `true`.
     pub original_clients: bool,
-    /// Whether pages of no origin, such as sandboxed ones, are served. Default `false`.
+    /// Whether pages of no origin, such as those of `data:` URLs, are served. A page that is sandboxed
+    /// without `allow-same-origin` never is: its frames have no origin either. Then `ancestors` does
+    /// not count, for no list lets such pages in. Default `false`.
     pub opaque_origins: bool,
     /// Whether it connects to the relay. Default `true`.
     pub relay: bool,
@@ -60,10 +62,15 @@ impl FromStr for FrameAncestor {
 }
 
 impl FrameConfig {
-    /// The value of `frame-ancestors`.
-    pub(crate) fn ancestor_list(&self) -> String {
+    /// The value of `frame-ancestors`. A page without an origin matches none, not even `*`: where it
+    /// is to be served there is no such directive.
+    pub(crate) fn ancestor_list(&self) -> Option<String> {
         let sites: Vec<&str> = self.ancestors.iter().map(|site| site.0.as_str()).collect();
-        if sites.is_empty() { "*".to_owned() } else { sites.join(" ") }
+        match (self.opaque_origins, sites.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some("*".to_owned()),
+            (false, false) => Some(sites.join(" ")),
+        }
     }
 }
 
@@ -243,7 +250,8 @@ mod tests {
         // Rule: belay 22.3 — frame-ancestors is * or the configured list
         let list = |sites: &[&str]| {
             let ancestors = sites.iter().map(|site| site.parse()).collect::<Result<_, _>>()?;
-            Ok(FrameConfig { ancestors, ..FrameConfig::default() }.ancestor_list())
+            let config = FrameConfig { ancestors, ..FrameConfig::default() };
+            Ok(config.ancestor_list().unwrap_or_default())
         };
         assert_eq!(list(&[]), Ok("*".to_owned()));
         let sites = ["https://app.example", "https://*.app.example:8443"];

@@ -590,7 +590,8 @@ pub(crate) const BELAY: Group = Group {
             "belay.frame.opaque_origins",
             Kind::Flag,
             "false",
-            "Whether the frame serves pages without an origin, such as sandboxed ones.",
+            "Whether the frame serves pages without an origin, such as those of `data:` URLs; \
+             `belay.frame.ancestors` then does not count.",
         ),
     ],
 };

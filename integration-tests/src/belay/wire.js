@@ -2,12 +2,15 @@
 // `wire.outpost` is the record that the frame sent; `wire.actions` what it asked of the page.
 
 window.wire = (() => {
-  const query = new URLSearchParams(location.search);
+  // A page without an address of its own has its query in a variable.
+  const query = new URLSearchParams(window.query || location.search);
   const gateway = query.get("gateway");
-  const wire = { actions: [], outpost: null, served: [], inits: 0, ids: new Map(), txId: 1000 };
+  const wire = { violations: [], actions: [], outpost: null, served: [], inits: 0, ids: new Map(), txId: 1000 };
   const pending = new Map();
   let tunnel;
   let action;
+
+  addEventListener("securitypolicyviolation", ({ blockedURI }) => wire.violations.push(blockedURI));
 
   const frame = document.createElement("iframe");
   frame.src = `${gateway}/belay/frame.html`;
@@ -64,7 +67,8 @@ window.wire = (() => {
   };
   /** A capability of this page's own instance, or of another that it routes. */
   wire.grant = (handler, instanceId = wire.outpost.instanceId) => {
-    const capId = crypto.randomUUID();
+    // A UUID where there is no secure context, too.
+    const capId = URL.createObjectURL(new Blob()).slice(-36);
     wire.ids.set(capId, handler);
     return { "@": `urn:x-cap:${instanceId}:${capId}` };
   };

@@ -77,12 +77,15 @@ impl Document {
             .replace("{relay}", on(frame.relay))
             .replace("{original}", on(frame.original_clients))
             .replace("{opaque}", on(frame.opaque_origins));
-        let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {}; \
-             img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors {}",
-            config.socket_origin(),
-            frame.ancestor_list()
+        let socket = config.socket_origin();
+        let mut policy = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {socket}; \
+             img-src 'self' data:; base-uri 'none'; form-action 'none'"
         );
+        if let Some(ancestors) = frame.ancestor_list() {
+            policy.push_str("; frame-ancestors ");
+            policy.push_str(&ancestors);
+        }
         let features = FEATURES.map(|feature| format!("{feature}=()")).join(", ");
         // Both are visible ASCII: origins, and names of ours.
         let text =

@@ -48,10 +48,10 @@ function shakeHands(window) {
   window.addEventListener("message", ({ source, origin, data }) => {
     const { belay, v } = Object(data);
     if (source !== parent || belay !== "hello" || v !== 1 || isAuthentic) return;
+    clearTimeout(timer);
     const isOpaque = origin === "null";
     if (isOpaque && opaque !== "on") return;
     isAuthentic = true;
-    clearTimeout(timer);
     const ports = open(isOpaque ? null : origin, sha1InstanceId);
     parent.postMessage({ belay: "init", v: 1 }, isOpaque ? "*" : origin, ports);
   });

@@ -21,9 +21,9 @@ class Partition {
     this.open();
   }
 
-  /** Where the browser has what it needs: Web Locks exist in secure contexts only. */
+  /** Web Locks exist in secure contexts only, and for documents that have an origin. */
   static get isPossible() {
-    return typeof BroadcastChannel === "function" && Boolean(navigator.locks);
+    return Boolean(navigator.locks) && self.origin !== "null";
   }
 
   /** Invocations of others are for the interface that `find` has for an instance id. */
