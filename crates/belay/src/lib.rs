@@ -13,6 +13,8 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
 //! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
 //!
@@ -32,8 +34,10 @@ mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod server;
+mod start;
 mod target;
 mod wire;
 
@@ -46,11 +50,13 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

@@ -9,6 +9,9 @@ mod reply;
 mod request;
 mod scan;
 
+pub(crate) use reply::same_origin;
+pub(crate) use request::{client_address, read};
+
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
