@@ -13,12 +13,16 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe` |
 //! | `station` | [`Station`]: a person's memberships, and the pages for people |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`; the files of `browser` |
+//! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
 mod audit;
+mod browser;
 mod config;
 mod derive;
 mod error;
@@ -26,17 +30,21 @@ mod grants;
 #[cfg(test)]
 mod harness;
 mod http;
+pub mod instance;
 mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod server;
 mod station;
+mod start;
 mod target;
 mod wire;
 
-pub use config::{Config, ConfigError};
+pub use browser::{client_integrity, client_path};
+pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
 pub use error::BcapError;
 pub use http::ClientAddress;
@@ -44,12 +52,14 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
 pub use station::Station;
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

@@ -1,11 +1,16 @@
-//! The HTTP endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe` and the pages (Belay §21).
+//! The HTTP endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`, and what browsers load (Belay §21).
 //!
 //! Nothing of a request reaches an operation but its method and data; `Cookie` and `Authorization` are
 //! not read. Never here: an access log; whoever writes one logs the route template, not the path.
 
+mod frame;
+mod library;
 mod reply;
 mod request;
 mod scan;
+
+pub(crate) use reply::same_origin;
+pub(crate) use request::{client_address, read};
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -47,7 +52,8 @@ struct Endpoint {
 
 impl CapServer {
     /// The HTTP endpoint: `/cap/{id}` (or the configured prefix), `/belay/wrap`, `/belay/describe`,
-    /// and the pages for people, `/belay/open` and `/belay/station`.
+    /// and what browsers load: the library, the frame `/belay/frame.html`, and the pages for people,
+    /// `/belay/open` and `/belay/station`.
     ///
     /// Bounds on the header section, on time and on connections are the listener's (Belay §21.6).
     pub fn router(&self) -> Router {
@@ -64,6 +70,8 @@ impl CapServer {
             .route("/belay/describe", any(describe))
             .with_state(endpoint)
             .merge(station::router(config))
+            .merge(library::router())
+            .merge(frame::router(config))
     }
 }
 

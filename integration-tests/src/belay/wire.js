@@ -1,0 +1,78 @@
+// A page's side of the Belay frame in literal messages (Belay §§9, 11, 22.2), to see what a library hides.
+// `wire.outpost` is the record that the frame sent; `wire.actions` what it asked of the page.
+
+window.wire = (() => {
+  // A page without an address of its own has its query in a variable.
+  const query = new URLSearchParams(window.query || location.search);
+  const gateway = query.get("gateway");
+  const wire = { violations: [], actions: [], outpost: null, served: [], inits: 0, ids: new Map(), txId: 1000 };
+  const pending = new Map();
+  let tunnel;
+  let action;
+
+  addEventListener("securitypolicyviolation", ({ blockedURI }) => wire.violations.push(blockedURI));
+
+  const frame = document.createElement("iframe");
+  frame.src = `${gateway}/belay/frame.html`;
+  frame.width = "100%";
+  frame.height = "40";
+  const begin = ([tunnelPort, actionPort]) => {
+    [tunnel, action] = [tunnelPort, actionPort];
+    tunnel.onmessage = ({ data }) => receive(data);
+    action.onmessage = ({ data }) => wire.actions.push(data);
+    const startId = location.hash.split("belay-start=")[1] || null;
+    action.postMessage({ startId, location: location.href });
+  };
+  addEventListener("message", ({ source, origin, data, ports }) => {
+    if (source !== frame.contentWindow || origin !== gateway) return;
+    wire.inits += 1;
+    wire.init = data;
+    if (ports.length === 2 && (wire.inits === 1 || wire.takesEveryInit)) begin(ports);
+  });
+  wire.hello = (data = { belay: "hello", v: 1 }) => frame.contentWindow.postMessage(data, gateway);
+  wire.takesEveryInit = query.get("hello") !== "at-once";
+  frame.onload = () => {
+    wire.isLoaded = true;
+    if (query.get("hello") !== "late") wire.hello();
+  };
+  if (query.get("embed") !== "no") document.body.append(frame);
+
+  const receive = (message) => {
+    if (message.op === "outpost") wire.outpost = JSON.parse(message.outpostData).value;
+    if (message.op === "invoke") serve(message);
+    if (message.op === "response") pending.get(message.txId)(message);
+  };
+  const serve = async ({ txId, ser, method, data }) => {
+    wire.served.push({ ser, method, data });
+    const handler = wire.ids.get(ser.slice(-36));
+    const answer = handler ? await handler(data && JSON.parse(data).value, method) : null;
+    const isFailure = answer === null;
+    const result = isFailure ? { status: 404, message: "not found" } : JSON.stringify({ value: answer });
+    tunnel.postMessage({ op: "response", txId, type: isFailure ? "failure" : "success", data: result });
+  };
+
+  /** The `response` to one invocation. */
+  wire.call = (ser, method, value) => {
+    const { txId } = wire;
+    wire.txId += 1;
+    const data = value === undefined ? undefined : JSON.stringify({ value });
+    tunnel.postMessage({ op: "invoke", txId, ser, method, data });
+    return new Promise((resolve) => pending.set(txId, resolve));
+  };
+  /** What a capability of the outpost gives; a failure rejects. */
+  wire.post = async (cap, value) => {
+    const { type, data } = await wire.call(cap["@"], "POST", value);
+    if (type === "failure") throw data;
+    return data === undefined ? undefined : JSON.parse(data).value;
+  };
+  /** A capability of this page's own instance, or of another that it routes. */
+  wire.grant = (handler, instanceId = wire.outpost.instanceId) => {
+    // A UUID where there is no secure context, too.
+    const capId = URL.createObjectURL(new Blob()).slice(-36);
+    wire.ids.set(capId, handler);
+    return { "@": `urn:x-cap:${instanceId}:${capId}` };
+  };
+  wire.send = (message) => tunnel.postMessage(message);
+  wire.remove = () => frame.remove();
+  return wire;
+})();
