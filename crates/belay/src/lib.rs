@@ -38,8 +38,8 @@ mod operation;
 mod relay;
 mod request;
 mod server;
-mod station;
 mod start;
+mod station;
 mod target;
 mod wire;
 
@@ -58,8 +58,8 @@ pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
-pub use station::Station;
 pub use start::{StartConfig, StartRecords};
+pub use station::Station;
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 const TARGET: &str = r#"{"directory":"ann"}"#;
 const LAUNCH: &str = "https://shop.example/cap/7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936";
 
+const INSTANCE: &str = "926c0c63-b02a-40a9-a19f-edb19190c143";
+
 struct Home {
     world: World,
     cap: Bcap,
@@ -65,7 +67,7 @@ async fn memberships_are_kept_relabelled_and_forgotten() {
     assert_eq!((id.len(), id.get(14..15)), (36, Some("4")), "a v4 UUID");
     let expected = json!({"id": id, "launch": {"@": LAUNCH}, "control": {"@": format!("{LAUNCH}x")},
         "name": "Shop", "icon": "data:image/png;base64,AA==", "section": "Work",
-        "created": "1970-01-01T00:00:00.000Z", "opened": null});
+        "created": null, "instance": null, "opened": null});
     let mut created = expected.clone();
     created["created"] = shop["created"].clone();
     assert_eq!(shop, created);
@@ -77,7 +79,12 @@ async fn memberships_are_kept_relabelled_and_forgotten() {
         (json!({"change": {"id": id, "name": "Corner shop"}}), "name", "Corner shop"),
         (json!({"change": {"id": id, "section": ""}}), "section", ""),
         (json!({"change": {"id": id, "icon": "/i.png"}}), "icon", "/i.png"),
-        (json!({"opened": {"id": id}}), "opened", mail["created"].as_str().unwrap()),
+        (json!({"opened": {"id": id, "instance": INSTANCE}}), "instance", INSTANCE),
+        (
+            json!({"opened": {"id": id, "instance": INSTANCE}}),
+            "opened",
+            mail["created"].as_str().unwrap(),
+        ),
     ] {
         let changed = home.post(request).await;
         assert_eq!((changed.status, changed.body.as_str()), (200, ""));
@@ -87,7 +94,9 @@ async fn memberships_are_kept_relabelled_and_forgotten() {
         assert_eq!(home.post(json!({"remove": {"id": id}})).await.status, 200, "removed or gone");
         assert_eq!(home.list(&home.cap).await, std::slice::from_ref(&mail));
     }
-    home.post(json!({"opened": {"id": id}})).await.is_failure(400, "bad request");
+    home.post(json!({"opened": {"id": id, "instance": INSTANCE}}))
+        .await
+        .is_failure(400, "bad request");
 }
 
 #[tokio::test]
@@ -130,6 +139,7 @@ async fn what_is_not_understood_is_refused() {
         json!({"add": {"launch": launch, "name": "Shop"}, "remove": {}}),
         json!({"change": {"id": "7D9F1C52-3B6E-4F08-A1D4-2C85E07B9936"}}),
         json!({"remove": {}}),
+        json!({"opened": {"id": INSTANCE}}),
         json!("add"),
     ] {
         home.post(bad.clone()).await.is_failure(400, "bad request");
@@ -202,6 +212,10 @@ async fn pages_are_static_and_shut_off() {
         ("/belay/open", "text/html; charset=utf-8"),
         ("/belay/open.js", "text/javascript; charset=utf-8"),
         ("/belay/page.css", "text/css; charset=utf-8"),
+        ("/belay/station", "text/html; charset=utf-8"),
+        ("/belay/station/loading", "text/html; charset=utf-8"),
+        ("/belay/station.js", "text/javascript; charset=utf-8"),
+        ("/belay/station.css", "text/css; charset=utf-8"),
     ] {
         let page = world.send("GET", path, "").await;
         assert_eq!((page.status, page.header("content-type")), (200, Some(kind)), "{path}");

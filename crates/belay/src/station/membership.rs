@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     names::Label,
     request::RequestError,
-    wire::{Bcap, BcapValue, Members, WireLimits, decode_bare, encode_bare},
+    wire::{Bcap, BcapValue, InstanceId, Members, WireLimits, decode_bare, encode_bare},
 };
 
 /// The most bytes of an icon: enough for a drawing or a picture of 64 pixels.
@@ -31,7 +31,7 @@ impl Icon {
     }
 }
 
-/// Names a membership within its directory; the pre-image of its instance id, so a secret.
+/// Names a membership within its directory.
 pub(super) struct MembershipId(Uuid);
 
 impl MembershipId {
@@ -66,8 +66,8 @@ pub(super) struct Change {
     pub(super) name: Option<Label>,
     pub(super) icon: Option<Icon>,
     pub(super) section: Option<Label>,
-    /// It was opened just now.
-    pub(super) opened: bool,
+    /// The instance as which it was opened just now.
+    pub(super) instance: Option<InstanceId>,
 }
 
 /// A membership: somebody's place at a site, which its launch capability opens (Belay §13.1).
@@ -75,6 +75,8 @@ pub(super) struct Membership {
     pub(super) id: MembershipId,
     content: NewMembership,
     pub(super) created: Timestamp,
+    /// As what it runs, or ran last.
+    instance: Option<InstanceId>,
     opened: Option<Timestamp>,
 }
 
@@ -97,7 +99,7 @@ impl NewMembership {
 
     pub(super) fn admit(self, entropy: &dyn Entropy, now: Timestamp) -> Membership {
         let id = MembershipId::mint(entropy);
-        Membership { id, content: self, created: now, opened: None }
+        Membership { id, content: self, created: now, instance: None, opened: None }
     }
 }
 
@@ -107,7 +109,8 @@ impl Membership {
         content.name = change.name.clone().unwrap_or_else(|| content.name.clone());
         content.icon = change.icon.clone().or_else(|| content.icon.take());
         content.section = change.section.clone().unwrap_or_else(|| content.section.clone());
-        if change.opened {
+        if change.instance.is_some() {
+            self.instance.clone_from(&change.instance);
             self.opened = Some(now);
         }
     }
@@ -123,6 +126,7 @@ impl Membership {
             .with("icon", icon.as_ref().map(|icon| icon.0.as_str()))
             .with("section", section.as_str())
             .with("created", self.created.to_string())
+            .with("instance", self.instance.as_ref().map(InstanceId::as_str))
             .with("opened", self.opened.map(|at| at.to_string()))
             .into()
     }
@@ -142,6 +146,7 @@ impl Membership {
                 id: MembershipId::parse(members.get("id")?.as_str()?)?,
                 content: NewMembership::parse(members).ok()?,
                 created: time("created")?,
+                instance: members.get("instance")?.as_str().and_then(InstanceId::parse),
                 opened: time("opened"),
             })
         };

@@ -44,13 +44,13 @@ use crate::{
 /// |---|---|---|
 /// | `{"add": {"launch", "name", "icon"?, "section"?, "control"?}}` | keeps a membership | the membership, with its `id` |
 /// | `{"change": {"id", "name"?, "icon"?, "section"?}}` | relabels it | none |
-/// | `{"opened": {"id"}}` | notes that it was opened | none |
+/// | `{"opened": {"id", "instance"}}` | notes that it was opened as an instance | none |
 /// | `{"remove": {"id"}}` | forgets it; so it is already is fine | none |
 ///
-/// A directory has at most 120 memberships of at most 16 KiB each; one more is refused 403. An `id`
-/// is the secret UUID from which the instance id of the membership is derived (Belay §2.2), so that
-/// nobody else can take its place when its window is closed. Two grants of one directory show the
-/// same memberships: whoever lost a link is granted a new one, and the old one is revoked.
+/// A directory has at most 120 memberships of at most 16 KiB each; one more is refused 403. Each time
+/// that a membership is opened it runs as an instance of another id, since the relay retires those
+/// whose window is gone (Belay §22.4). Two grants of one directory show the same memberships: whoever
+/// lost a link is granted a new one, and the old one is revoked.
 pub struct Station {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,

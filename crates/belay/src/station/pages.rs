@@ -28,13 +28,36 @@ struct Page {
     etag: HeaderValue,
 }
 
+/// `/belay/station` is itself a page of Belay: it has the frame in it, and launch capabilities are
+/// anywhere.
+const STATION: &str = "connect-src 'self' https:; frame-src 'self'";
+
+/// The same at a gateway without TLS, on a loopback address, where those of others have none either.
+const PLAIN_STATION: &str = "connect-src 'self' https: http:; frame-src 'self'";
+
+const STATION_SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
+    include_str!("../browser/station/secret.js"),
+    include_str!("../browser/station/directory.js"),
+    include_str!("../browser/station/launcher.js"),
+    include_str!("../browser/station/view.js"),
+    include_str!("../browser/station/main.js"),
+    "})();\n"
+);
+
 /// The paths of the pages.
 pub(crate) fn router(config: &Config) -> Router {
-    let html = |text: &str| text.replace("{caps}", &config.cap_url(""));
+    let caps = config.cap_url("");
+    let html = |text: &str| text.replace("{caps}", &caps);
+    let station = if caps.starts_with("http:") { PLAIN_STATION } else { STATION };
     let files = [
-        ("/belay/open", OPEN, html(include_str!("../browser/open/index.html"))),
         ("/belay/page.css", OPEN, include_str!("../browser/open/page.css").to_owned()),
+        ("/belay/open", OPEN, html(include_str!("../browser/open/index.html"))),
         ("/belay/open.js", OPEN, include_str!("../browser/open/open.js").to_owned()),
+        ("/belay/station", station, html(include_str!("../browser/station/index.html"))),
+        ("/belay/station/loading", station, html(include_str!("../browser/station/loading.html"))),
+        ("/belay/station.js", station, STATION_SCRIPT.to_owned()),
+        ("/belay/station.css", station, include_str!("../browser/station/station.css").to_owned()),
     ];
     files.into_iter().fold(Router::new(), |router, (path, rights, text)| {
         let page = Arc::new(Page::new(path, rights, text));

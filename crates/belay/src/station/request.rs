@@ -6,7 +6,7 @@ use super::membership::{Change, MembershipId, NewMembership, icon, label};
 use crate::{
     request::RequestError,
     target::closed,
-    wire::{BcapValue, Members},
+    wire::{BcapValue, InstanceId, Members},
 };
 
 /// A change of a directory.
@@ -37,12 +37,15 @@ impl StationRequest {
             "change" => {
                 let members = closed(argument, &["id", "name", "icon", "section"])?;
                 let (name, section) = (label(members, "name")?, label(members, "section")?);
-                let change = Change { name, icon: icon(members)?, section, opened: false };
+                let change = Change { name, icon: icon(members)?, section, instance: None };
                 Ok(Self::Change(id(members)?, change))
             }
             "opened" => {
-                let change = Change { opened: true, ..Change::default() };
-                Ok(Self::Change(id(closed(argument, &["id"])?)?, change))
+                let members = closed(argument, &["id", "instance"])?;
+                let instance = members.get("instance").and_then(BcapValue::as_str);
+                let instance = instance.and_then(InstanceId::parse);
+                let instance = Some(instance.ok_or(RequestError::BadMember("instance"))?);
+                Ok(Self::Change(id(members)?, Change { instance, ..Change::default() }))
             }
             "remove" => Ok(Self::Remove(id(closed(argument, &["id"])?)?)),
             _ => Err(RequestError::UnknownMember),

@@ -196,16 +196,25 @@ async function read(url) {
   for (const one of at("actions").children) one.disabled = true;
   try {
     const value = await invoke("GET", url);
-    at("value").replaceChildren(show(value));
-    at("result").hidden = false;
-    at("status").textContent = "Opened.";
+    await refresh(url, show(value));
   } catch (error) {
     if (error.status === 404) return dead();
     at("status").textContent = `It answered ${error.status}: ${error.message}.`;
+    for (const one of at("actions").children) one.disabled = false;
   }
-  at("warning").hidden = true;
-  for (const one of at("actions").children) one.disabled = false;
   return undefined;
+}
+
+/** Says how the capability stands after a use, and what it showed. */
+async function refresh(url, shown) {
+  try {
+    describe(url, await invoke("POST", "/belay/describe", { "@": url }));
+    at("status").textContent = "Opened.";
+  } catch ({ status }) {
+    tell(status === 404 ? "The link is used up" : document.title, "What it showed is below.");
+  }
+  at("value").replaceChildren(shown);
+  at("result").hidden = false;
 }
 
 /** A value as elements; capabilities show as such, never as addresses. */
