@@ -6,7 +6,6 @@ use crate::instance::Failure;
 
 /// Why an invocation of a window failed (Belay §7.2, §22.4).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum InvokeError {
     /// 400: the method is none.
     #[error("bad request")]

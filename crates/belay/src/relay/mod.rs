@@ -58,7 +58,7 @@ use crate::{Bcap, Method};
 type Answer = Result<Option<String>, InvokeError>;
 
 /// What the relay holds at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RelayStatus {
     /// Connections.
     pub connections: usize,
