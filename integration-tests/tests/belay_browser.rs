@@ -8,9 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{
-    Gateway, WirePages, chromium, curl, eval, outpost, screenshot, value_when,
-};
+use buswire_integration_tests::{Gateway, WirePages, chromium, curl, eval, outpost, value_when};
 use serde_json::{Value, json};
 use thirtyfour::{WebDriver, WindowHandle};
 
@@ -372,5 +370,84 @@ async fn two_frames_of_a_page_reach_each_other() {
     page.enter_frame(1).await.unwrap();
     outpost(&page).await;
     assert_eq!(double(&page, &cap).await, 42);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_of_different_sites_reach_each_other_over_the_relay() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    let first = page.window().await.unwrap();
+    pages.open(&page, "app").await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    let temporary = doubler(&page, "undefined").await;
+    let routed = doubler(&page, &format!("'{SHA1}'")).await;
+    let second = tab(&page).await;
+    pages.open(&page, "shop").await;
+    // Rule: belay 10.2 — the relay tier: an instance of another site
+    // Rule: belay 22.1 — windows of different sites need the relay
+    assert_eq!(double(&page, &temporary).await, 42);
+    assert_eq!(double(&page, &routed).await, 42);
+    // Rule: belay 8 — a capability in the arguments is a text, which whoever gets it can use
+    let back = eval(&page, "wire.grant((n) => n + 1)").await.unwrap();
+    page.switch_to_window(first.clone()).await.unwrap();
+    let caller = eval(&page, "wire.grant(async (cap) => wire.post(cap, 1))").await.unwrap();
+    page.switch_to_window(second.clone()).await.unwrap();
+    assert_eq!(eval(&page, &format!("wire.post({caller}, {back})")).await.unwrap(), 2);
+
+    // Rule: belay 22.4 — a second registration of a live id is refused: AlreadyRouted
+    let taken = post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err();
+    assert_eq!(
+        taken,
+        json!({"status": 500, "message": format!("route: {SHA1} already has a route.")})
+    );
+    // Rule: belay 22.4 — when its owner has gone, whoever knows the pre-image may claim it
+    page.switch_to_window(first).await.unwrap();
+    page.close_window().await.unwrap();
+    page.switch_to_window(second).await.unwrap();
+    assert_eq!(double(&page, &routed).await, 404);
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    assert_eq!(double(&page, &temporary).await, 404);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_come_back_to_has_its_routes() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    let window = page.window().await.unwrap();
+    pages.open(&page, "app").await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    let cap = doubler(&page, &format!("'{SHA1}'")).await;
+    eval(&page, "wire.marker = 'kept'").await.unwrap();
+    page.goto(pages.url("app", "/elsewhere", "&embed=no")).await.unwrap();
+    let other = tab(&page).await;
+    pages.open(&page, "shop").await;
+    // Rule: belay 22.1 — a page that may be come back to holds no id meanwhile
+    assert_eq!(double(&page, &cap).await, 404);
+    page.switch_to_window(window).await.unwrap();
+    page.back().await.unwrap();
+    // Rule: belay 22.1 — the frame holds no lock and no socket that would keep its page out of the back/forward cache
+    assert_eq!(
+        eval(
+            &page,
+            "wire.marker || performance.getEntriesByType('navigation')[0].notRestoredReasons"
+        )
+        .await
+        .unwrap(),
+        "kept"
+    );
+    page.switch_to_window(other).await.unwrap();
+    let call = format!("wire.call({}, 'POST', 21).then(({{ type }}) => type)", json!(cap));
+    let reached = async {
+        while eval(&page, &call).await.unwrap() != "success" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(buswire_integration_tests::DEADLINE, reached)
+        .await
+        .expect("it is routed again");
     page.quit().await.unwrap();
 }

@@ -16,11 +16,22 @@ window.wire = (() => {
   frame.src = `${gateway}/belay/frame.html`;
   frame.width = "100%";
   frame.height = "40";
+  // A start id works once: it leaves the address at once (Belay §22.5).
+  const startId = location.hash.split("belay-start=")[1] || null;
+  if (startId) history.replaceState(null, "", location.href.split("#")[0]);
+  const navigate = (to) => {
+    const isHere = to.url === location.href;
+    location.href = `${to.url}#belay-start=${to.startId}`;
+    // To the browser that is a place in the same document.
+    if (isHere) location.reload();
+  };
   const begin = ([tunnelPort, actionPort]) => {
     [tunnel, action] = [tunnelPort, actionPort];
     tunnel.onmessage = ({ data }) => receive(data);
-    action.onmessage = ({ data }) => wire.actions.push(data);
-    const startId = location.hash.split("belay-start=")[1] || null;
+    action.onmessage = ({ data }) => {
+      wire.actions.push(data);
+      if (data.op === "navigate") navigate(data.args);
+    };
     action.postMessage({ startId, location: location.href });
   };
   addEventListener("message", ({ source, origin, data, ports }) => {
@@ -42,26 +53,26 @@ window.wire = (() => {
     if (message.op === "invoke") serve(message);
     if (message.op === "response") pending.get(message.txId)(message);
   };
+  const text = (value) => (value === undefined ? undefined : JSON.stringify({ value }));
   const serve = async ({ txId, ser, method, data }) => {
     wire.served.push({ ser, method, data });
     const handler = wire.ids.get(ser.slice(-36));
-    const answer = handler ? await handler(data && JSON.parse(data).value, method) : null;
-    const isFailure = answer === null;
-    const result = isFailure ? { status: 404, message: "not found" } : JSON.stringify({ value: answer });
-    tunnel.postMessage({ op: "response", txId, type: isFailure ? "failure" : "success", data: result });
+    const answer = handler && (await handler(data && JSON.parse(data).value, method));
+    const type = handler ? "success" : "failure";
+    const failure = { status: 404, message: "not found" };
+    tunnel.postMessage({ op: "response", txId, type, data: handler ? text(answer) : failure });
   };
 
   /** The `response` to one invocation. */
   wire.call = (ser, method, value) => {
     const { txId } = wire;
     wire.txId += 1;
-    const data = value === undefined ? undefined : JSON.stringify({ value });
-    tunnel.postMessage({ op: "invoke", txId, ser, method, data });
+    tunnel.postMessage({ op: "invoke", txId, ser, method, data: text(value) });
     return new Promise((resolve) => pending.set(txId, resolve));
   };
-  /** What a capability of the outpost gives; a failure rejects. */
-  wire.post = async (cap, value) => {
-    const { type, data } = await wire.call(cap["@"], "POST", value);
+  /** What a capability gives; a failure rejects. */
+  wire.post = async (cap, value, method = "POST") => {
+    const { type, data } = await wire.call(cap["@"], method, value);
     if (type === "failure") throw data;
     return data === undefined ? undefined : JSON.parse(data).value;
   };

@@ -311,34 +311,42 @@ function withServices(world) {
   return { parts, router, server, services, told, grants: services.grants() };
 }
 
-const highlight = (rc) => ({ op: "highlight", args: { className: "belay-cap-target", rc } });
+const highlight = (rc, className = "belay-cap-target") => ({ op: "highlight", args: { className, rc } });
 
 test("one_offer_is_armed_in_a_partition", async () => {
   const world = new World();
-  const [one, two, three] = [withServices(world), withServices(world), withServices(world)];
+  const all = [withServices(world), withServices(world), withServices(world)];
+  const [one, two, three] = all;
+  const told = async () => {
+    await settle();
+    return all.map((frame) => frame.told.splice(0));
+  };
   const gen = one.server.grant(() => 1);
   await assert.rejects(two.grants.take.post({ rc: ["note"] }), { status: 404 });
   await one.grants.offer.post({ rc: ["note", "card"], gen, label: "A note" });
-  await settle();
-  // Every page of the partition, this one too, sees what could be taken.
-  for (const { told } of [one, two, three]) {
-    assert.deepEqual(told.splice(0), ["unhighlight", highlight("note"), highlight("card")]);
-  }
+  // Every page of the partition, this one too, sees what could be taken, whatever else is highlighted.
+  const shown = highlight(["note", "card"]);
+  assert.deepEqual(await told(), [[shown], [shown], [shown]]);
+  await two.grants.highlightByRC.post({ className: "belay-cap-source", rc: "photo" });
+  const other = highlight("photo", "belay-cap-source");
+  assert.deepEqual(await told(), [[other], [other], [other]]);
+  await two.grants.unhighlight.post();
+  assert.deepEqual(await told(), all.map(() => ["unhighlight", shown]));
   await assert.rejects(two.grants.take.post({ rc: ["photo"] }), { status: 404 });
   const taken = await two.grants.take.post({ rc: ["photo", "card"] });
   assert.deepEqual([taken.rc, taken.label, taken.gen.serialize()], ["card", "A note", gen.serialize()]);
-  await settle();
-  for (const { told } of [one, two, three]) assert.deepEqual(told.splice(0), ["unhighlight"]);
+  assert.deepEqual(await told(), [["disarmed", "unhighlight"], ["unhighlight"], ["unhighlight"]]);
   await assert.rejects(three.grants.take.post({ rc: "*" }), { status: 404 });
 
   // A second one drops the first, wherever it is; 60 s drop the second.
-  await one.grants.offer.post({ rc: ["note"], gen, label: "1" });
-  await two.grants.offer.post({ rc: ["note"], gen: two.server.grant(null), label: "2" });
-  await settle();
-  assert.equal(one.services.armed, null);
+  await one.grants.offer.post({ rc: ["note"], gen });
+  await two.grants.offer.post({ rc: ["card"], gen: two.server.grant(null), label: "2" });
+  const [first] = await told();
+  assert.deepEqual(first, [highlight(["note"]), "disarmed", highlight(["card"])]);
   await world.clock.pass(59999);
   assert.notEqual(two.services.armed, null);
   await world.clock.pass(1);
+  assert.deepEqual((await told())[1].slice(-2), ["disarmed", "unhighlight"]);
   await assert.rejects(three.grants.take.post({ rc: ["*"] }), { status: 404 });
   await one.grants.offer.post({ rc: ["note"], gen, label: "3" });
   await one.grants.disarm.post();
@@ -346,10 +354,9 @@ test("one_offer_is_armed_in_a_partition", async () => {
   for (const bad of [{}, { rc: [], gen }, { rc: ["x"] }, { rc: [5], gen }, { rc: ["x"], gen, label: 5 }]) {
     await assert.rejects(one.grants.offer.post(bad), { status: 400 });
   }
-  await one.grants.highlightByRC.post({ className: "belay-cap-source", rc: "note" });
-  await settle();
-  assert.deepEqual(three.told.pop(), { op: "highlight", args: { className: "belay-cap-source", rc: "note" } });
-  await assert.rejects(one.grants.highlightByRC.post({ className: 5 }), { status: 400 });
+  for (const bad of [{ className: 5, rc: "x" }, { className: "x", rc: [] }, { className: "x" }]) {
+    await assert.rejects(one.grants.highlightByRC.post(bad), { status: 400 });
+  }
 });
 
 test("a_station_needs_the_person", async () => {

@@ -10,6 +10,8 @@ const TEXT_MAX_CHARS = 200;
 
 const isText = (value) => typeof value === "string" && value.length <= TEXT_MAX_CHARS;
 
+const highlight = (className, rc) => ({ op: "highlight", args: { className, rc } });
+
 function parseClasses(rc) {
   const classes = [].concat(rc);
   if (classes.length === 0 || classes.length > RC_MAX || !classes.every(isText)) throw failure(400);
@@ -21,7 +23,7 @@ class Services {
   constructor(server, router, tell) {
     Object.assign(this, { server, router, tell, armed: null });
     const { partition } = router;
-    if (partition) partition.onnotice = (notice) => this.tell(notice);
+    if (partition) partition.onnotice = (notice) => this.notice(notice);
   }
 
   /** The record of an outpost. */
@@ -30,36 +32,41 @@ class Services {
     return {
       highlightByRC: grant(async (wanted) => {
         const { className, rc } = Object(wanted);
-        if (!isText(className) || !isText(rc)) throw failure(400);
-        this.show({ op: "highlight", args: { className, rc } });
+        if (!isText(className)) throw failure(400);
+        parseClasses(rc);
+        this.show(highlight(className, rc));
       }),
       unhighlight: grant(async () => this.show("unhighlight")),
-      offer: grant(async (offer) => this.arm(offer)),
+      offer: grant(async (offer) => this.arm(Object(offer))),
       disarm: grant(async () => this.disarm()),
-      take: grant(async (wanted) => this.take(wanted)),
+      take: grant(async (wanted) => this.take(parseClasses(Object(wanted).rc))),
     };
   }
 
   /** Every page of the partition gets an action. */
   show(action) {
-    this.tell(action);
     if (this.router.partition) this.router.partition.notify(action);
+    this.notice(action);
   }
 
-  async arm(offer) {
-    const { gen, label = "" } = Object(offer);
-    const rc = parseClasses(Object(offer).rc);
-    if (!(gen instanceof Capability) || !isText(label)) throw failure(400);
-    this.show("unhighlight");
-    const timer = setTimeout(() => this.disarm(), OFFER_LIFETIME);
+  /** An action for this page, from whichever frame. What is armed here stays visible everywhere. */
+  notice(action) {
+    this.tell(action);
+    if (action === "unhighlight" && this.armed) this.show(this.armed.highlight);
+  }
+
+  async arm({ rc, gen, label }) {
+    const classes = parseClasses(rc);
+    const isSound = gen instanceof Capability && (label === undefined || isText(label));
+    if (!isSound) throw failure(400);
     this.drop();
-    this.armed = { rc, gen, label, timer };
+    const timer = setTimeout(() => this.disarm(), OFFER_LIFETIME);
+    const shown = highlight("belay-cap-target", classes);
+    this.armed = { rc: classes, gen, label, timer, highlight: shown };
     this.router.local.set(OFFER_ID, { invoke: (...call) => this.answer(...call) });
     const { partition } = this.router;
     if (partition) await partition.claim(OFFER_ID, { steal: true, onstolen: () => this.drop() });
-    for (const one of rc) {
-      this.show({ op: "highlight", args: { className: "belay-cap-target", rc: one } });
-    }
+    this.show(shown);
   }
 
   disarm() {
@@ -69,15 +76,17 @@ class Services {
     this.show("unhighlight");
   }
 
+  /** What is armed here is no longer; its page is told. */
   drop() {
-    if (this.armed) clearTimeout(this.armed.timer);
+    if (!this.armed) return;
+    clearTimeout(this.armed.timer);
     this.armed = null;
     this.router.local.delete(OFFER_ID);
+    this.tell("disarmed");
   }
 
   /** What is armed, here or in another frame, if it is of a class that is wanted. */
-  async take(wanted) {
-    const rc = parseClasses(Object(wanted).rc);
+  async take(rc) {
     const iface = this.router.local.get(OFFER_ID) || (await this.elsewhere());
     if (!iface) throw failure(404);
     const wire = this.server.dataPreProcess(rc);
