@@ -12,6 +12,7 @@
 )]
 
 mod backplane;
+mod belay;
 mod broker;
 mod chromium;
 mod client;
@@ -21,6 +22,7 @@ mod wait;
 mod website;
 
 pub use backplane::{Site, Visit};
+pub use belay::{WirePages, eval, named, outpost};
 pub use broker::{Broker, node_client, python_client, root};
 pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};

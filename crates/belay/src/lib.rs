@@ -13,8 +13,10 @@
 //! | `operation` | [`Operation`], [`Invocation`] |
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `server` | [`CapServer`] |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
-//! | `browser` | what pages load: the library `/belay/client.js` |
+//! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
@@ -32,13 +34,15 @@ mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod server;
+mod start;
 mod target;
 mod wire;
 
 pub use browser::{client_integrity, client_path};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
 pub use error::BcapError;
 pub use http::ClientAddress;
@@ -46,11 +50,13 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
 };

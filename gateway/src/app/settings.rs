@@ -13,8 +13,8 @@ use buswire_message::{Secret, SecretHash, SourceUrl};
 use url::Url;
 
 use crate::config::{
-    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, Endpoint, MdpConfig, ServiceDeclaration,
-    TitanicConfig,
+    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, Endpoint, MdpConfig, RelaySettings,
+    ServiceDeclaration, TitanicConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -252,7 +252,33 @@ pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Con
     settings.body_bytes_max = config.body_max;
     settings.children_max = config.children_max;
     settings.not_found_per_second = config.unknown_rate;
+    let sites = config.frame_ancestors.iter();
+    settings.frame.ancestors = sites.map(|site| site.parse()).collect::<Result<_, _>>()?;
+    settings.frame.original_clients = config.frame_original_clients;
+    settings.frame.opaque_origins = config.frame_opaque_origins;
     Ok(settings)
+}
+
+pub(super) fn relay(settings: &RelaySettings) -> Result<belay::RelayConfig, Failure> {
+    Ok(belay::RelayConfig {
+        connections_max: usize::try_from(settings.connections_max)?,
+        address_connections_max: usize::try_from(settings.address_connections_max)?,
+        claims_per_minute: settings.claims_per_minute,
+        ids_max: usize::try_from(settings.ids_max)?,
+        pending_max: usize::try_from(settings.pending_max)?,
+        call_timeout: settings.call_timeout,
+        message_bytes_max: settings.message_max,
+        queued_bytes_max: settings.queued_max,
+        tokens_per_second: settings.rate,
+        tokens_max: settings.rate.saturating_mul(5),
+        silence: settings.silence,
+        grace: settings.grace,
+        ..belay::RelayConfig::default()
+    })
+}
+
+pub(super) fn starts(config: &belay::Config) -> belay::StartConfig {
+    belay::StartConfig { wire: config.wire, ..belay::StartConfig::default() }
 }
 
 pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {

@@ -8,10 +8,11 @@ mod cap;
 mod mdp;
 mod push;
 mod subscribers;
+mod window;
 
 use std::sync::Arc;
 
-use buswire_belay::CapServer;
+use buswire_belay::{Bcap, CapServer, Relay, Serialisation};
 use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
@@ -27,6 +28,8 @@ pub(crate) struct Sinks {
     pub(crate) push: SimplePush,
     pub(crate) subscribers: Subscribers,
     pub(crate) caps: CapServer,
+    /// How windows are reached; `None` if the relay is off.
+    pub(crate) relay: Option<Relay>,
     pub(crate) http: reqwest::Client,
     /// What the URLs of our own capabilities begin with: `https://host/cap/`.
     pub(crate) own_caps: Arc<str>,
@@ -48,10 +51,24 @@ impl OpenSink for Sinks {
                 Arc::new(push::PushSink::new(self.push.clone(), endpoint.clone()))
             }
             SinkUri::PushSubscribers => Arc::new(self.subscribers.clone()),
+            SinkUri::Cap(cap) if cap.expose().starts_with("urn:") => {
+                let cap = Bcap::restore(cap.expose());
+                Arc::new(window::WindowSink::new(self.relay_for(&cap)?, cap))
+            }
             SinkUri::Cap(url) => match url.expose().strip_prefix(&*self.own_caps) {
                 Some(id) => Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)),
                 None => Arc::new(cap::HttpCapSink::new(self.http.clone(), url.clone())),
             },
         })
+    }
+}
+
+impl Sinks {
+    fn relay_for(&self, window: &Bcap) -> Result<Relay, RouteProblem> {
+        let unavailable = |why: &str| RouteProblem::SinkUnavailable(why.to_owned());
+        if !matches!(window.serialisation(), Some(Serialisation::Urn { .. })) {
+            return Err(unavailable("not an urn:x-cap:INSTANCE:ID"));
+        }
+        self.relay.clone().ok_or_else(|| unavailable("belay.relay.enabled is false"))
     }
 }

@@ -3,6 +3,8 @@
 //! It is written as fragments that see the names of the ones before them; `README.md` says more. Never
 //! here: an answer of HTTP.
 
+pub(crate) mod frame;
+
 use std::{fmt::Write as _, sync::LazyLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

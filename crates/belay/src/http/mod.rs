@@ -1,12 +1,16 @@
-//! The HTTP endpoint: `/cap/{id}` and `/belay/wrap` (Belay §21).
+//! The HTTP endpoint: `/cap/{id}`, `/belay/wrap`, and what browsers load (Belay §21).
 //!
 //! Nothing of a request reaches an operation but its method and data; `Cookie` and `Authorization` are
 //! not read. Never here: an access log; whoever writes one logs the route template, not the path.
 
+mod frame;
 mod library;
 mod reply;
 mod request;
 mod scan;
+
+pub(crate) use reply::same_origin;
+pub(crate) use request::{client_address, read};
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -46,7 +50,8 @@ struct Endpoint {
 }
 
 impl CapServer {
-    /// The HTTP endpoint: `/cap/{id}` (or the configured prefix) and `/belay/wrap`.
+    /// The HTTP endpoint: `/cap/{id}` (or the configured prefix), `/belay/wrap` and the frame,
+    /// `/belay/frame.html`.
     ///
     /// Bounds on the header section, on time and on connections are the listener's (Belay §21.6).
     pub fn router(&self) -> Router {
@@ -62,6 +67,7 @@ impl CapServer {
             .route("/belay/wrap", any(wrap))
             .with_state(endpoint)
             .merge(library::router())
+            .merge(frame::router(config))
     }
 }
 
