@@ -195,6 +195,7 @@ async fn pages_offer_themselves_to_the_station() {
     drag(page, (&shop, "#chit"), (&station, "#zone")).await;
     world.go(&station).await;
     text_when(page, "#sections", |text| text.matches("Corner shop").count() == 2).await;
+    text_when(page, "#sections", has("open in a window")).await;
     for (width, scheme) in [(1120, "light"), (1120, "dark"), (390, "light"), (390, "dark")] {
         look(page, width, scheme).await;
         screenshot(page, &format!("station-{width}-{scheme}.png")).await;

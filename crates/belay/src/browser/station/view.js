@@ -24,9 +24,15 @@ function tell(title, text) {
   at("message-title").focus({ preventScroll: true });
 }
 
+/** How long a notice stays, in milliseconds; one that can be undone stays until the next. */
+const NOTICE_TIME = 8000;
+let noticeTimer;
+
 /** One line at the top, with a button that takes the deed back if there is `undo`. */
 function notice(text, undo) {
+  clearTimeout(noticeTimer);
   at("notice").replaceChildren(text);
+  if (!undo) noticeTimer = setTimeout(() => at("notice").replaceChildren(), NOTICE_TIME);
   if (!undo) return;
   at("notice").append(button("Undo", "", () => {
     at("notice").replaceChildren();
@@ -88,10 +94,10 @@ class View {
     const picture = icon
       ? el("img", { className: "icon", src: icon, alt: "" })
       : el("span", { className: "icon", ariaHidden: "true" }, [...name][0].toUpperCase());
-    const meta = el("p", { className: "meta" });
-    if (isRunning) meta.append(el("span", { className: "badge" }, "open in a window"), " · ");
-    const site = siteOf(launch);
-    meta.append(site ? `${site} · ` : "", opened ? `opened ${when(opened)}` : `added ${when(created)}`);
+    const state = isRunning
+      ? el("span", { className: "badge" }, "open in a window")
+      : el("span", {}, opened ? `opened ${when(opened)}` : `added ${when(created)}`);
+    const meta = el("p", { className: "meta" }, el("span", {}, siteOf(launch) || "a window"), state);
     const key = (element, deed) => {
       element.dataset.key = `${deed} ${id}`;
       element.setAttribute("aria-label", `${element.textContent} ${name}`);
