@@ -26,12 +26,13 @@ function unhighlight() {
   }
 }
 
-/** Marks the elements of a class for whose resource classes, which `data-rc` lists, `rc` is one. */
+/** Marks the elements of a class of whose resource classes, which `data-rc` lists, one is in `rc`. */
 function highlight({ className, rc }) {
   unhighlight();
+  const wanted = [].concat(rc);
   for (const element of document.getElementsByClassName(String(className))) {
-    const classes = (element.dataset.rc || "").split(" ");
-    if (rc === "*" || classes.includes("*") || classes.includes(rc)) {
+    const classes = (element.getAttribute("data-rc") || "").split(" ");
+    if (commonClass(classes, wanted) !== undefined || classes.includes("*")) {
       element.classList.add("belay-possible");
     }
   }

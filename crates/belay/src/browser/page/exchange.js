@@ -31,7 +31,8 @@ class Exchange {
   }
 
   show(className, classes) {
-    for (const rc of classes) this.ask("highlightByRC", { className, rc }).catch(() => {});
+    const rc = classes.length === 1 ? classes[0] : classes;
+    this.ask("highlightByRC", { className, rc }).catch(() => {});
   }
 
   hide() {
