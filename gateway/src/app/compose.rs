@@ -151,8 +151,9 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (push.clone(), tasks.stop());
     tasks.spawn("simplepush", async move { runner.run(stop).await });
 
-    let caps =
+    let mut caps =
         settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
+    caps.frame.relay = config.relay.is_some();
     let starts = settings::starts(&caps);
     let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);

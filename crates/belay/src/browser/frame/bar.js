@@ -17,7 +17,7 @@ function enableWhenVisible(button) {
         button.disabled = false;
       }, VISIBLE_FIRST);
     },
-    { threshold: 1, trackVisibility: true, delay: 100 },
+    { threshold: 0.9, trackVisibility: true, delay: 100 },
   );
   button.disabled = true;
   observer.observe(button);

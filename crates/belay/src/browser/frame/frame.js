@@ -21,12 +21,18 @@ class Frame {
       relay: hasRelay ? new Relay({ connect, tokens: this.tokens }) : null,
     });
     this.server.setResolver(this.router.resolver);
-    this.router.addInterface(this.server.instanceId, this.server.publicInterface).catch(report);
+    this.router.local.set(this.server.instanceId, this.server.publicInterface);
     this.starts = new Starts(this.server, location.href);
     this.bar = new Bar(document, tell);
     const memory = new Remembered(() => window.localStorage);
     this.station = new Station(this.server, memory, (origin) => this.bar.consent(origin));
     this.services = new Services(this.server, this.router, tell);
+  }
+
+  /** Routes the frame's own capabilities, as soon as one is about to leave this window. */
+  expose() {
+    this.exposed = this.exposed || this.router.claim(this.server.instanceId);
+    return this.exposed;
   }
 }
 

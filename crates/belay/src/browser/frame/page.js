@@ -49,11 +49,11 @@ class Page {
     const record = Object(await starts.take(startId, this.origin || undefined).catch(report));
     try {
       if (record.startLaunch instanceof Capability) {
-        await record.startLaunch.post(this.window.navigation());
+        await record.startLaunch.post(await this.navigation());
         return true;
       }
       if (record.finishLaunch instanceof Capability) {
-        this.startLaunched(await record.finishLaunch.post(this.window.navigation()));
+        this.startLaunched(await record.finishLaunch.post(await this.navigation()));
         return true;
       }
       if (record.setupLaunch === undefined) return false;
@@ -71,10 +71,17 @@ class Page {
     const serialization = session.get(RELAUNCH + this.location);
     session.remove(RELAUNCH + this.location);
     if (typeof serialization !== "string") return false;
+    await this.frame.expose();
     return server.restore(serialization).post(this.activateHere()).then(
       () => true,
       () => false,
     );
+  }
+
+  /** What steers this window, for somebody elsewhere. */
+  async navigation() {
+    await this.frame.expose();
+    return this.window.navigation();
   }
 
   activateHere() {
@@ -89,6 +96,7 @@ class Page {
     this.route(instanceId);
     const becomeInstance = server.grant(async (description) => {
       if (this.origin === null) throw failure(403);
+      await this.frame.expose();
       await station.newInstance(description, this.activateHere());
     });
     this.send({ instanceId, temporaryInstance: true, becomeInstance });
@@ -97,7 +105,8 @@ class Page {
 
   async suggest() {
     const { station, bar } = this.frame;
-    bar.suggest(await station.suggestions(this.origin), ({ doLaunch }) => {
+    bar.suggest(await station.suggestions(this.origin), async ({ doLaunch }) => {
+      await this.frame.expose();
       doLaunch.post(this.activateHere()).catch(() => {});
     });
   }
@@ -164,6 +173,7 @@ class Page {
   async expectPage({ ready }) {
     const { server, starts } = this.frame;
     if (!(ready instanceof Capability)) throw failure(400);
+    await this.frame.expose();
     const startLaunch = server.grant(async (navigation) => {
       server.revoke(startLaunch);
       await ready.post(activateThere(server, starts, navigation));
