@@ -97,7 +97,7 @@ pub async fn drag(page: &WebDriver, from: (&WindowHandle, &str), to: (&WindowHan
         json!({"type": "mouseMoved", "x": x + 20.0, "y": y + 10.0, "button": "left", "buttons": 1});
     source.send("Input.dispatchMouseEvent", &moved).await;
     let is_drag = |it: &Value| {
-        (it["method"] == "Input.dragIntercepted").then(|| it["params"]["data"].clone())
+        (it["method"] == "Input.dragIntercepted").then(|| it.pointer("/params/data").cloned())?
     };
     let data = source.receive(is_drag).await;
 

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
@@ -111,6 +112,7 @@ async fn a_person_keeps_opens_and_ends_memberships() {
     world.paste().await;
     text_when(page, ".membership", has("shop.localhost")).await;
 
+    // Rule: belay 13.1 — a launch capability is asked with GET for page and info; the info is the page's launchInfo
     // Rule: belay 13.4 — a window is opened with a start id and handed to who expects it
     // Rule: belay 13.7 — a membership is activated from its row, in a page of another site
     press(page, "Open").await;
@@ -213,6 +215,8 @@ async fn capabilities_pass_between_windows_by_click_and_by_drag() {
     let page = &world.page;
     let giver = world.open_shop("shop").await;
     let taker = world.open_shop("shop").await;
+    // Rule: belay 14 — an offer and an acceptor of one class exchange a capability, by click and by drag
+    // Rule: belay 15 — the generator is asked for the resource class under which it was offered
     // Rule: belay 14.2 — activating an offer arms it; acceptors of its class in other windows show so
     world.go(&giver).await;
     page.find(By::Id("giver")).await.unwrap().click().await.unwrap();
@@ -223,6 +227,7 @@ async fn capabilities_pass_between_windows_by_click_and_by_drag() {
     page.find(By::Id("taker")).await.unwrap().click().await.unwrap();
     world.told("Corner shop, a place for notes: thanks").await;
     world.go(&giver).await;
+    world.told("asked for note/text").await;
     world.told("got a note").await;
     let asked = "document.querySelectorAll('#told li').length";
     assert_eq!(value_when(page, asked, Value::is_number).await, json!(3), "asked once");

@@ -9,6 +9,7 @@ mod reply;
 mod request;
 mod scan;
 
+pub(crate) use library::respond;
 pub(crate) use reply::same_origin;
 pub(crate) use request::{client_address, read};
 

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::{Router, response::IntoResponse as _, response::Response, routing::get};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use sha2::{Digest as _, Sha256};
+use axum::{Router, response::Response, routing::get};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY},
+};
 
-use crate::config::Config;
+use crate::{browser::Asset, config::Config, http::respond};
 
 /// What a page may do: it loads from here alone, is framed by nobody, and submits nothing.
 const STRICT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -20,12 +20,10 @@ const STRICT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// `/belay/open` calls capabilities of this gateway, and makes no markup of texts.
 const OPEN: &str = "connect-src 'self'; require-trusted-types-for 'script'";
 
-/// A file as it is served, with its hash.
+/// A file as it is served.
 struct Page {
-    body: Bytes,
-    content_type: &'static str,
+    asset: Asset,
     policy: HeaderValue,
-    etag: HeaderValue,
 }
 
 /// `/belay/station` is itself a page of Belay: it has the frame in it, and launch capabilities are
@@ -66,43 +64,32 @@ pub(crate) fn router(config: &Config) -> Router {
 }
 
 impl Page {
-    fn new(path: &str, rights: &str, text: String) -> Self {
-        let content_type = match path.rsplit_once('.') {
-            Some((_, "css")) => "text/css; charset=utf-8",
-            Some((_, "js")) => "text/javascript; charset=utf-8",
+    fn new(path: &'static str, rights: &str, text: String) -> Self {
+        let (stem, extension) = path.rsplit_once('.').unwrap_or((path, "html"));
+        let content_type = match extension {
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
             _ => "text/html; charset=utf-8",
         };
-        let hash = STANDARD.encode(Sha256::digest(&text));
-        let value =
-            |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-        let (policy, etag) = (value(&format!("{STRICT}; {rights}")), value(&format!("\"{hash}\"")));
-        Self { body: text.into(), content_type, policy, etag }
+        let policy = HeaderValue::from_str(&format!("{STRICT}; {rights}"));
+        Self {
+            asset: Asset::new(stem, extension, content_type, text),
+            // Both are visible ASCII.
+            policy: policy.unwrap_or(HeaderValue::from_static(STRICT)),
+        }
     }
 
-    /// The page; nothing but its headers if the browser has it already.
     fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| *known == self.etag);
-        let headers = [
-            (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
-            (header::ETAG, self.etag.clone()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache")),
-            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
-            (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+        let named = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let more = [
+            (CONTENT_SECURITY_POLICY, self.policy.clone()),
+            (CACHE_CONTROL, HeaderValue::from_static("public, no-cache")),
+            (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+            named("x-robots-tag", "noindex"),
             // A page that a station opens gets no hold of it.
-            (
-                HeaderName::from_static("cross-origin-opener-policy"),
-                HeaderValue::from_static("same-origin"),
-            ),
-            (
-                HeaderName::from_static("cross-origin-resource-policy"),
-                HeaderValue::from_static("same-origin"),
-            ),
+            named("cross-origin-opener-policy", "same-origin"),
+            named("cross-origin-resource-policy", "same-origin"),
         ];
-        if known {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
-        }
-        (headers, self.body.clone()).into_response()
+        respond(&self.asset, headers, more)
     }
 }
