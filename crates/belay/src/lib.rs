@@ -18,6 +18,7 @@
 //! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
 //! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`; the files of `browser` |
 //! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
+//! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
@@ -26,6 +27,9 @@ mod browser;
 mod config;
 mod derive;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 #[cfg(test)]
 mod harness;
@@ -52,7 +56,7 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
-pub use relay::{InvokeError, Relay, RelayConfig, RelayStatus};
+pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, RequestError, parse_limits};
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
@@ -65,5 +69,10 @@ pub use target::{
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,
-    InstanceId, Members, Serialisation, WireLimits, decode, decode_bare, encode, encode_bare,
+    InstanceId, Members, PreImage, Serialisation, WireLimits, decode, decode_bare, encode,
+    encode_bare, new_uuid,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,7 +6,7 @@ use crate::instance::Failure;
 
 /// Why an invocation of a window failed (Belay §7.2, §22.4).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvokeError {
+pub enum RelayError {
     /// 400: the method is none.
     #[error("bad request")]
     BadMethod,
@@ -33,7 +33,7 @@ pub enum InvokeError {
     Answered(Failure),
 }
 
-impl InvokeError {
+impl RelayError {
     /// The status and message that the caller is told.
     pub fn into_failure(self) -> Failure {
         let status = match &self {

@@ -27,7 +27,7 @@ use self::{
     ids::Instance,
 };
 use crate::relay::{
-    InvokeError, RelayConfig,
+    RelayConfig, RelayError,
     allowance::{Allowance, Verdict},
     error::{CloseReason, Refusal},
     wire::{Call, FromPeer, ToPeer},
@@ -100,7 +100,7 @@ pub(super) enum Output {
     /// Bury a claim.
     Retire { id: String, revision: Revision },
     /// Answer a call of the gateway.
-    Answer(CallId, Result<Option<String>, InvokeError>),
+    Answer(CallId, Result<Option<String>, RelayError>),
 }
 
 /// What falls due.
@@ -195,7 +195,7 @@ impl Core {
                 return;
             }
             match timer {
-                Timer::Call(target) => self.fail(target, InvokeError::TimedOut),
+                Timer::Call(target) => self.fail(target, RelayError::TimedOut),
                 Timer::Silence(connection) => self.silent(now, connection),
                 Timer::Grace(id) => self.remove(&id),
                 Timer::Renew(id) => self.renew(id),
@@ -254,7 +254,7 @@ impl Core {
             FromPeer::Response { tx, result } => {
                 match self.take_call(Target { connection: from, tx }) {
                     Some(pending) => {
-                        return self.answer(pending.caller, result.map_err(InvokeError::Answered));
+                        return self.answer(pending.caller, result.map_err(RelayError::Answered));
                     }
                     None => FromPeer::Unknown,
                 }
@@ -284,7 +284,7 @@ impl Core {
         match message {
             FromPeer::Register { id, .. } => self.refuse(from, id, Refusal::TooMany),
             FromPeer::Invoke { tx, .. } => {
-                let result = Err(InvokeError::TooMany.into_failure());
+                let result = Err(RelayError::TooMany.into_failure());
                 self.send(from, ToPeer::Response { tx, result });
             }
             FromPeer::Bye => self.doomed.push((from, CloseReason::Bye)),
@@ -341,7 +341,7 @@ impl Core {
         self.draining = true;
         for own in self.own.keys().copied().collect::<Vec<_>>() {
             self.cancel(own);
-            self.outputs.push_back(Output::Answer(own, Err(InvokeError::Draining)));
+            self.outputs.push_back(Output::Answer(own, Err(RelayError::Draining)));
         }
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.send(id, ToPeer::Bye);
