@@ -8,7 +8,8 @@
 )]
 
 use buswire_integration_tests::{
-    Gateway, Running, Shop, chromium, drag, eval, look, press, screenshot, text_when, value_when,
+    Gateway, Running, Shop, chromium, curl, drag, eval, look, press, screenshot, text_when,
+    value_when,
 };
 use serde_json::{Value, json};
 use thirtyfour::{By, WebDriver, WindowHandle};
@@ -206,6 +207,52 @@ async fn pages_offer_themselves_to_the_station() {
     }
     press(page, "Edit").await;
     screenshot(page, "station-edit.png").await;
+    page.clone().quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sites_offer_is_shown_and_not_trusted() {
+    let world = World::start().await;
+    let page = &world.page;
+    let station = world.open_station().await;
+    world.open_shop("").await;
+    // Rule: belay 14.2 — what comes from another page is data: no markup, nothing loaded from elsewhere
+    let hostile = "util.station.becomeInstance({ launch: `${location.origin}/cap/none`, \
+         name: '<img src=x onerror=alert(1)>\\u0007'.padEnd(400, 'x'), icon: `${location.origin}/icon.png` })";
+    let refused = eval(page, hostile).await.unwrap_err();
+    assert_eq!(refused["status"], 404, "there is nothing to launch: {refused}");
+    world.go(&station).await;
+    let shown = text_when(page, ".membership h3", has("<img")).await;
+    assert_eq!(shown.chars().count(), 60, "{shown}");
+    assert_eq!(value_when(page, "document.images.length", Value::is_number).await, json!(0));
+    // A membership that the site has ended says so, and its window closes.
+    press(page, "Open").await;
+    text_when(page, "#notice", has("not there any more")).await;
+    world.windows(2).await;
+    press(page, "Edit").await;
+    press(page, "Remove").await;
+    text_when(page, "#message-title", has("No memberships yet")).await;
+
+    // Rule: belay 6.9 — whoever issued a membership can give the right to end it along with it
+    let granted = world.gateway.admin(&["cap", "grant", "bus.read", "--target", r#"{"bus":"b"}"#]);
+    let granted: Value = serde_json::from_str(&granted).unwrap();
+    let add = json!({"value": {"add": {"launch": {"@": granted["cap"]},
+        "control": {"@": granted["control"]}, "name": "Aunt Agatha"}}});
+    let (_, id) = world.station.split_once('#').unwrap();
+    let added = curl(&world.gateway.url(&format!("/cap/{id}"))).json(&add.to_string()).send();
+    assert_eq!(added.status, 200);
+    page.refresh().await.unwrap();
+    text_when(page, ".membership h3", has("Aunt Agatha")).await;
+    press(page, "Edit").await;
+    press(page, "End it at the site").await;
+    text_when(page, "#notice", has("Aunt Agatha was ended.")).await;
+    assert_eq!(curl(granted["cap"].as_str().unwrap()).send().status, 404);
+
+    // Rule: belay 21.7 — a dead station tells no more than any dead link
+    let dead = world.gateway.url("/belay/station#AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    page.goto("about:blank").await.unwrap();
+    page.goto(&dead).await.unwrap();
+    text_when(page, "#message-title", has("does nothing")).await;
     page.clone().quit().await.unwrap();
 }
 

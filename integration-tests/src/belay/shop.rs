@@ -3,13 +3,15 @@
 
 use axum::{
     Router,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::{Html, IntoResponse as _},
     routing::get,
 };
 use serde_json::json;
 
 use crate::{belay::named, gateway::Gateway, website::Website};
+
+const CORS: [(&str, &str); 1] = [("access-control-allow-origin", "*")];
 
 /// Every path is the same page; `/cap/launch` launches it as `/app`.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ impl Shop {
         let router = Router::new()
             .route("/shop.js", get(async move || script.into_response()))
             .route("/cap/launch", get(launch))
+            .route("/cap/none", get(async || (StatusCode::NOT_FOUND, CORS)))
             .fallback(get(async move || Html(page.clone())));
         Self(Website::start(router).await)
     }
@@ -39,5 +42,5 @@ async fn launch(headers: HeaderMap) -> impl axum::response::IntoResponse {
     let record =
         json!({"page": {"html": format!("http://{host}/app")}, "info": {"account": "ann"}});
     let text = json!({ "value": record }).to_string();
-    ([("access-control-allow-origin", "*"), ("content-type", "text/plain;charset=UTF-8")], text)
+    (CORS, text)
 }

@@ -85,6 +85,16 @@ class Launcher {
     return this.grants.get(key);
   }
 
+  /** A membership is removed: what launches it ends. */
+  forget(membership) {
+    for (const name of ["relaunch", "doLaunch"]) {
+      const key = `${name} ${membership.id}`;
+      if (this.grants.has(key)) this.capServer.revoke(this.grants.get(key));
+      this.grants.delete(key);
+    }
+    this.closers.delete(membership.id);
+  }
+
   /** Lets pages add themselves, and the frame suggest what a person could go on with (Belay §13.6). */
   register() {
     const newInstHandler = this.capServer.grant(async (request) => {

@@ -108,9 +108,15 @@ class StationPage {
     return this.attempt(() => this.directory.change(membership, changed));
   }
 
+  /** Forgets a membership; its window, if it runs, goes on. */
+  async forget(membership) {
+    await this.directory.remove(membership);
+    this.launcher.forget(membership);
+  }
+
   remove(membership) {
     return this.attempt(async () => {
-      await this.directory.remove(membership);
+      await this.forget(membership);
       notice(`${membership.name} was removed.`, () => this.add(membership));
     });
   }
@@ -119,7 +125,7 @@ class StationPage {
   revoke(membership) {
     return this.attempt(async () => {
       await membership.control.remove();
-      await this.directory.remove(membership);
+      await this.forget(membership);
       notice(`${membership.name} was ended.`);
     });
   }
