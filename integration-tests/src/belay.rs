@@ -16,7 +16,17 @@ use crate::{
 const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
 <body><p>A page.</p><script src="/wire.js"></script></body></html>"#;
 
-/// Pages that speak to the frame in literal messages: `/` and every path below it.
+/// A page with the library, whose attributes are to be put in.
+const LIBRARY: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
+<script src="GATEWAY/belay/client.js" ATTRIBUTES></script>
+<body><p>A page.</p><script src="/seen.js"></script></body></html>"#;
+/// What the browser refused.
+const SEEN: &str = "window.violations = []; \
+    addEventListener('securitypolicyviolation', ({ blockedURI }) => violations.push(blockedURI));";
+
+/// Pages that speak to the frame in literal messages: `/` and every path below it; and pages with the
+/// library: `/library` and below, `/library-strict` with a policy that allows what it needs and nothing
+/// else, `/library-alone` whose frame is not there and is waited for 300 ms.
 ///
 /// Each name below `localhost` is a site of its own and a secure context, and leads here.
 #[derive(Debug)]
@@ -29,17 +39,36 @@ impl WirePages {
     /// Serves them for the frame of `gateway`. `/strict` is isolated from other origins and has a
     /// policy that allows nothing but its own script and the frame.
     pub async fn start(gateway: &Gateway) -> Self {
-        let gateway = named("gw", &gateway.url(""));
+        let gateway_url = gateway.url("");
+        let gateway = named("gw", &gateway_url);
         let policy = format!("default-src 'none'; script-src 'self'; frame-src {gateway}");
         let strict = [
             ("content-security-policy", policy),
             ("cross-origin-embedder-policy", "require-corp".to_owned()),
             ("cross-origin-opener-policy", "same-origin".to_owned()),
         ];
+        let policy = format!(
+            "default-src 'none'; script-src 'self' {gateway}; frame-src {gateway}; connect-src {}; \
+             require-trusted-types-for 'script'; trusted-types 'none'",
+            gateway_url
+        );
+        let library_strict = [("content-security-policy", policy)];
+        let library = |attributes: &str| {
+            let page = LIBRARY.replace("ATTRIBUTES", attributes);
+            Html(page.replace("GATEWAY", &gateway))
+        };
+        let (with_library, strictly) = (library(""), library(""));
+        let alone = library("data-belay-frame='/nothing' data-belay-timeout='300'");
+        let seen = ([("content-type", "text/javascript")], SEEN);
         let script = ([("content-type", "text/javascript")], include_str!("belay/wire.js"));
         let router = Router::new()
             .route("/wire.js", get(async move || script.into_response()))
             .route("/strict", get(async move || (strict, Html(PAGE))))
+            .route("/seen.js", get(async move || seen.into_response()))
+            .route("/nothing", get(async || "nothing"))
+            .route("/library", get(async || with_library))
+            .route("/library-strict", get(async || (library_strict, strictly)))
+            .route("/library-alone", get(async || alone))
             .fallback(get(async || Html(PAGE)));
         let website = Website::start(router).await;
         Self { website, gateway }
