@@ -1,10 +1,6 @@
 //! Pages with the Belay frame, on sites of their own.
 
-use axum::{
-    Router,
-    response::{Html, IntoResponse},
-    routing::get,
-};
+use axum::{Router, response::Html, routing::get};
 use serde_json::Value;
 use thirtyfour::WebDriver;
 
@@ -39,8 +35,7 @@ impl WirePages {
     /// Serves them for the frame of `gateway`. `/strict` is isolated from other origins and has a
     /// policy that allows nothing but its own script and the frame.
     pub async fn start(gateway: &Gateway) -> Self {
-        let gateway_url = gateway.url("");
-        let gateway = named("gw", &gateway_url);
+        let (caps, gateway) = (gateway.url(""), named("gw", &gateway.url("")));
         let policy = format!("default-src 'none'; script-src 'self'; frame-src {gateway}");
         let strict = [
             ("content-security-policy", policy),
@@ -48,30 +43,27 @@ impl WirePages {
             ("cross-origin-opener-policy", "same-origin".to_owned()),
         ];
         let policy = format!(
-            "default-src 'none'; script-src 'self' {gateway}; frame-src {gateway}; connect-src {}; \
-             require-trusted-types-for 'script'; trusted-types 'none'",
-            gateway_url
+            "default-src 'none'; script-src 'self' {gateway}; frame-src {gateway}; \
+             connect-src {caps}; require-trusted-types-for 'script'; trusted-types 'none'"
         );
-        let library_strict = [("content-security-policy", policy)];
         let library = |attributes: &str| {
             let page = LIBRARY.replace("ATTRIBUTES", attributes);
             Html(page.replace("GATEWAY", &gateway))
         };
-        let (with_library, strictly) = (library(""), library(""));
+        let (plain, strictly) = (library(""), ([("content-security-policy", policy)], library("")));
         let alone = library("data-belay-frame='/nothing' data-belay-timeout='300'");
-        let seen = ([("content-type", "text/javascript")], SEEN);
-        let script = ([("content-type", "text/javascript")], include_str!("belay/wire.js"));
+        let script = |text| ([("content-type", "text/javascript")], text);
+        let (wire, seen) = (script(include_str!("belay/wire.js")), script(SEEN));
         let router = Router::new()
-            .route("/wire.js", get(async move || script.into_response()))
-            .route("/strict", get(async move || (strict, Html(PAGE))))
-            .route("/seen.js", get(async move || seen.into_response()))
-            .route("/nothing", get(async || "nothing"))
-            .route("/library", get(async || with_library))
-            .route("/library-strict", get(async || (library_strict, strictly)))
+            .route("/wire.js", get(async move || wire))
+            .route("/seen.js", get(async move || seen))
+            .route("/strict", get(async || (strict, Html(PAGE))))
+            .route("/library", get(async || plain))
+            .route("/library-strict", get(async || strictly))
             .route("/library-alone", get(async || alone))
+            .route("/nothing", get(async || "nothing"))
             .fallback(get(async || Html(PAGE)));
-        let website = Website::start(router).await;
-        Self { website, gateway }
+        Self { website: Website::start(router).await, gateway }
     }
 
     /// The URL of a page at the site `name`, with more of the query (`&hello=late`).
