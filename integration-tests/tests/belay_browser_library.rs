@@ -280,7 +280,7 @@ async fn a_page_and_a_bus_reach_each_other() {
     assert!(told["id"].is_string(), "{told}");
     let all = eval(&page, &format!("capServer.restore('{read}').get()")).await.unwrap();
     assert_eq!(all["messages"][0]["payload"], json!({"n": 1}), "{all}");
-    let dead = format!("capServer.restore('{}x').get()", publish);
+    let dead = format!("capServer.restore('{publish}x').get()");
     assert_eq!(eval(&page, &dead).await.unwrap_err()["status"], 404);
 
     // Rule: belay 22.4 — the gateway delivers from a bus into a window's capability over the relay
