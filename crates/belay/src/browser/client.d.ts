@@ -148,6 +148,21 @@ export interface CapTunnel {
   bye(): void;
 }
 
+/** Routes between instances, of this document and of others of its origin where Web Locks are allowed. */
+export interface CapRouter {
+  readonly sendInterface: BcapInterface;
+  readonly resolver: (instanceId: string) => BcapInterface;
+  /** `false` if the id is routed already. */
+  addInterface(instanceId: string, iface: BcapInterface): Promise<boolean>;
+  isRoutable(instanceId: string): Promise<boolean>;
+  storeStart(id: string, record: unknown): void;
+  /** The record, once; null if there is none. */
+  retrieveStart(id: string): any;
+  /** Drops records that are older than this many milliseconds. */
+  expireMessages(milliseconds: number): void;
+  close(): void;
+}
+
 export interface ErrorOf<T extends string> extends BcapError {
   readonly type: T;
 }
@@ -223,7 +238,10 @@ export interface Expected {
 }
 
 export interface ExpectLaunch {
-  /** `ready` gets a capability that activates the window which brings the start id. */
+  /**
+   * `ready` gets a capability that activates the window which brings the start id. The one that is given
+   * back counts; `startId` is a wish.
+   */
   (
     expected: { ready: Capability | ((activate: Capability) => void); startId?: string },
     success?: Success<Expected>,
@@ -270,6 +288,7 @@ export type Transport = (
 export interface Internals {
   readonly CapServer: CapServerConstructor;
   readonly CapTunnel: new (port: MessagePort) => CapTunnel;
+  readonly CapRouter: new () => CapRouter;
   encodeSerialization(instanceId: string, capId: string): string;
   /** `[instanceId, capId]`; null ids for what is none. */
   decodeSerialization(serialization: string): [string, string];

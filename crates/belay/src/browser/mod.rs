@@ -28,7 +28,10 @@ pub(crate) const CORE: [&str; 10] = [
 // The start id leaves the address before anything else runs.
 const START_ID: &str = include_str!("page/start-id.js");
 
-const PAGE: [&str; 9] = [
+const PAGE: [&str; 12] = [
+    include_str!("frame/router.js"),
+    include_str!("frame/partition.js"),
+    include_str!("page/mail-router.js"),
     include_str!("page/settings.js"),
     include_str!("page/link.js"),
     include_str!("page/actions.js"),

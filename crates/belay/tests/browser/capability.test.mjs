@@ -47,6 +47,7 @@ test("invoke_encodes_data_and_decodes_results", async () => {
   assert.equal(await cap.remove(), undefined);
   assert.equal(await cap.post(undefined), undefined);
   assert.deepEqual(seen, [["get", 0], ["put", [1]], ["post", null], ["remove", 0], ["post", undefined]]);
+  assert.throws(() => cap.invoke(undefined), TypeError);
   for (const method of ["GET", "DELETE", "PATCH"]) {
     for (const data of [null, 0, {}]) assert.throws(() => cap.invoke(method, data), TypeError);
   }
@@ -236,14 +237,14 @@ test("invoke_handlers_get_values_or_texts", async () => {
 test("urls_are_invoked_by_http", async () => {
   const replies = [];
   const web = new Page({ fetch: async () => replies.shift() });
-  const reply = (status, text, statusText = "") => replies.push({ status, statusText, text: async () => text });
+  const reply = (status, text, statusText) => replies.push(new Response(text, { status, statusText }));
   const mine = new web.belay.CapServer(web.belay.newUUIDv4());
   const cap = mine.restore("https://gw.example/cap/abc");
   reply(200, wire({ id: 7 }));
   assert.deepEqual(await cap.post({ n: 1 }), { id: 7 });
   reply(200, "");
   assert.equal(await mine.grant("https://gw.example/cap/abc").put(1), undefined);
-  reply(204, "");
+  reply(204, null);
   assert.equal(await cap.get(), undefined);
   reply(404, '{"error":{"status":404,"message":"gone"}}', "Not Found");
   assert.deepEqual(await failureOf(cap.get()), { status: 404, message: "gone" });
@@ -253,6 +254,14 @@ test("urls_are_invoked_by_http", async () => {
   assert.deepEqual(await failureOf(cap.remove()), { status: 405, message: "method not allowed" });
   reply(200, "<html>");
   assert.deepEqual(await failureOf(cap.get()), { status: 502, message: "bad response" });
+
+  let isCancelled = false;
+  const endless = new ReadableStream({
+    pull: (controller) => controller.enqueue(new Uint8Array(100000)), cancel: () => { isCancelled = true; },
+  });
+  reply(200, endless);
+  assert.deepEqual(await failureOf(cap.get()), { status: 502, message: "bad response" });
+  assert.ok(isCancelled);
 
   assert.deepEqual(web.requests[0], ["https://gw.example/cap/abc", {
     mode: "cors", credentials: "omit", referrerPolicy: "no-referrer", cache: "no-store", redirect: "error",

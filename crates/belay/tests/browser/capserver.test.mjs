@@ -281,6 +281,25 @@ test("the_persistifier_does_not_overlap_and_tries_again", async () => {
   assert.equal(calls.length, 3);
 });
 
+test("what_changes_while_it_is_saved_is_saved_next", async () => {
+  const own = new Page();
+  const server = new own.belay.CapServer(own.belay.newUUIDv4());
+  const finish = [];
+  server.setPersistifier(() => new Promise((resolve) => finish.push(resolve)));
+  server.grantNamed("a");
+  await settle();
+  server.grantNamed("b");
+  own.window.fire("pagehide");
+  await settle();
+  assert.equal(finish.length, 1);
+  finish[0]();
+  await settle();
+  assert.equal(finish.length, 2);
+  finish[1]();
+  await settle();
+  assert.equal(finish.length, 2);
+});
+
 test("the_public_interface_is_for_own_grants_alone", async () => {
   const [server, other] = [newServer(), newServer()];
   const cap = server.grant(() => 1);

@@ -157,6 +157,7 @@ test("what_does_not_fit_is_not_accepted", async () => {
   const carrying = (entries) => Object.assign(new Transfer(), { data: new Map(Object.entries(entries)) });
   const gen = capServer.grant({ post: () => "given" });
   const text = (record) => capServer.dataPreProcess(record);
+  const notUTF8 = Buffer.from(text({ rc: "a", gen, label: "\u00ff" }), "latin1").toString("base64");
   const marker = { [`application/x-belay-rc-${HEX.a}`]: "1" };
   const refused = [
     [{ "text/plain": "hello" }, false], [{ [RECORD]: text({ rc: "b", gen }), "application/x-belay-rc-62": "1" }, false],
@@ -166,7 +167,7 @@ test("what_does_not_fit_is_not_accepted", async () => {
     [{ [RECORD]: text({ rc: { a: 1 }, gen }), ...marker }, true], [{ [RECORD]: `{"value":{"rc":"a","gen":{"@":"x","y":1}}}`, ...marker }, true],
     [{ [RECORD]: text({ rc: "a", gen, label: "x".repeat(20000) }), ...marker }, true],
     [{ "text/html": "<b>bold</b>" }, true], [{ "text/html": '<img data="!!!!">' }, true], [{ "text/html": '<img data="AAAA">' }, true],
-    [{ "text/html": "<img ".repeat(20000) }, true],
+    [{ "text/html": "<img ".repeat(20000) }, true], [{ "text/html": `<img data="${notUTF8}">` }, true],
   ];
   for (const [entries, isOver] of refused) {
     assert.deepEqual(await drop(target, carrying(entries)), [isOver, isOver], JSON.stringify(entries).slice(0, 100));
@@ -241,6 +242,18 @@ test("a_click_arms_and_another_completes", async () => {
   await settle();
   assert.deepEqual(accepted, [["a", "Letters"]]);
   assert.equal(source.getAttribute("aria-pressed"), "false");
+});
+
+test("a_second_click_disarms", async () => {
+  const { page, util, names } = await exchange();
+  const source = page.element();
+  util.exchange.offer(source, { rc: "a", generate: () => () => 1 });
+  for (const pressed of ["true", "false", "true"]) {
+    source.fire("click");
+    await settle();
+    assert.equal(source.getAttribute("aria-pressed"), pressed);
+  }
+  assert.deepEqual(names(), ["offer", "disarm", "offer"]);
 });
 
 test("escape_disarms", async () => {

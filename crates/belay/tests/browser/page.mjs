@@ -160,6 +160,7 @@ export class Page {
       document,
       location,
       Element,
+      navigator: {},
       history: { state: null, replaceState: (state, _, url) => { location.href = url; } },
       addEventListener: (...given) => window.addEventListener(...given),
       removeEventListener: (...given) => window.removeEventListener(...given),

@@ -17,9 +17,9 @@ function recorder() {
 
 /** Routes as the frame does, for pages that are entitled. */
 const frameRoutes = (page, routed = []) => ({
-  routeWithHash: (preImage) => {
+  routeWithHash: async (preImage) => {
     const id = page.belay.internals.sha1InstanceId(preImage);
-    if (routed.includes(id)) throw Object.assign(new Error("taken"), { status: 500 });
+    if (routed.includes(id)) throw { status: 500, message: `route: ${id} already has a route.` };
     routed.push(id);
     return id;
   },
@@ -323,6 +323,15 @@ test("an_id_is_routed_once", async () => {
   await assert.rejects(page.server.restore(cap.serialize()).get(), { status: 404 });
 });
 
+test("a_frame_that_routes_another_id_is_not_believed", async () => {
+  const page = new Page();
+  await page.up({}, { routeWithHash: (preImage) => page.belay.internals.newInstanceId(preImage) });
+  const failed = recorder();
+  page.belay.route(PRE_IMAGE, () => {}, failed);
+  await settle();
+  assert.equal(failed.calls[0][0].type, "CommunicationError");
+});
+
 test("a_route_is_built_from_its_own_snapshot", async () => {
   const page = new Page();
   const old = new page.belay.CapServer(HASHED);
@@ -371,9 +380,11 @@ test("route_origin_goes_to_the_page_that_it_names", async () => {
 });
 
 test("the_frame_may_refuse_an_origin", async () => {
-  for (const [status, type] of [[403, "OriginError"], [500, "AlreadyRouted"], [503, "CommunicationError"]]) {
+  const taken = { status: 500, message: "route: https://site.example already has a route." };
+  const refusals = [[{ status: 403 }, "OriginError"], [taken, "AlreadyRouted"], [{ status: 500 }, "CommunicationError"], [{ status: 503 }, "CommunicationError"]];
+  for (const [error, type] of refusals) {
     const page = new Page();
-    await page.up({}, { routeOrigin: async () => { throw { status, message: "" }; } });
+    await page.up({}, { routeOrigin: async () => { throw error; } });
     assert.equal((await failureOf(page.belay.startForOrigin("https://site.example", page.location.href))).type, type);
   }
 });

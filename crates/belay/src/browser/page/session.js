@@ -105,9 +105,7 @@ class Session {
   route(preImage) {
     const instanceId = sha1InstanceId(preImage);
     const ask = (outpost) => outpost.routeWithHash.post(preImage);
-    return this.register(instanceId, ask, (error) => {
-      return error.status === 500 ? alreadyRouted(instanceId) : communicationError();
-    });
+    return this.register(instanceId, ask, (error) => routeError(error, instanceId));
   }
 
   routeOrigin(origin, pageUrl) {
@@ -122,8 +120,7 @@ class Session {
     }
     const ask = (outpost) => outpost.routeOrigin.post({ origin, pageUrl });
     return this.register(origin, ask, (error) => {
-      if (error.status === 403) return refused;
-      return error.status === 500 ? alreadyRouted(origin) : communicationError();
+      return error.status === 403 ? refused : routeError(error, origin);
     });
   }
 
