@@ -158,6 +158,7 @@ async fn a_page_that_says_no_hello_is_an_original_one() {
     let pages = WirePages::start(&gateway).await;
     let (_driver, page) = chromium().await;
     page.goto(pages.url("app", "/", "&hello=late")).await.unwrap();
+    // Rule: belay 11.1 — the original's sequence: init, location and start id on the action port, outpost
     // Rule: belay 22.2 — without a hello in 500 ms the original's init: no data, the two ports in their order
     let first = outpost(&page).await;
     assert_eq!(eval(&page, "[wire.init, wire.inits]").await.unwrap(), json!([null, 1]));
@@ -266,7 +267,8 @@ async fn windows_of_a_site_reach_each_other_in_the_browser() {
     // Rule: belay 22.1 — two windows of one site reach each other
     assert_eq!(double(&page, &cap).await, 42);
     // Rule: belay 8 — the wire text arrives as it was sent, and who failed is told to the caller
-    let none = cap.replace(&cap[cap.len() - 36..], "d859f7a0-4008-4c35-a99a-b7a23a5fc35d");
+    let (instance, _) = cap.rsplit_once(':').unwrap();
+    let none = format!("{instance}:d859f7a0-4008-4c35-a99a-b7a23a5fc35d");
     assert_eq!(double(&page, &none).await, 404);
 
     // Rule: belay 12.5 — the frame hashes the pre-image, 40 hex digits for the library of today
@@ -286,14 +288,34 @@ async fn windows_of_a_site_reach_each_other_in_the_browser() {
     // Rule: belay 12.5 — after the page has gone the id is free, and another page can take it
     page.switch_to_window(second).await.unwrap();
     page.close_window().await.unwrap();
-    page.switch_to_window(first).await.unwrap();
+    page.switch_to_window(first.clone()).await.unwrap();
     assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
     // Rule: belay 22.1 — a reload in the same window takes it again
     page.refresh().await.unwrap();
     outpost(&page).await;
     assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    // Rule: belay 11.3 — highlight and unhighlight reach the pages of all windows of the partition
+    let classes = json!({"className": "belay-cap-target", "rc": "note"});
+    let watch = tab(&page).await;
+    pages.open(&page, "app").await;
+    page.switch_to_window(first.clone()).await.unwrap();
+    let show =
+        format!("wire.post(wire.outpost.services.highlightByRC, {classes}).then(() => null)");
+    eval(&page, &show).await.unwrap();
+    eval(&page, "wire.post(wire.outpost.services.unhighlight).then(() => null)").await.unwrap();
+    let highlight = json!({"op": "highlight", "args": classes});
+    for window in [watch, first] {
+        page.switch_to_window(window).await.unwrap();
+        let both = json!([highlight, "unhighlight"]);
+        value_when(&page, "wire.actions.slice(-2)", |actions| actions == &both).await;
+    }
     // Rule: belay 9 — bye closes the tunnel, and what the page had is free
     eval(&page, "wire.send({ op: 'bye' })").await.unwrap();
+    tab(&page).await;
+    pages.open(&page, "app").await;
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    // Rule: belay 22.1 — an id is free when the frame is taken out of its page
+    eval(&page, "wire.remove()").await.unwrap();
     tab(&page).await;
     pages.open(&page, "app").await;
     assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
@@ -345,6 +367,20 @@ async fn a_page_may_be_strict_and_isolated() {
     outpost(&page).await;
     assert_eq!(eval(&page, "crossOriginIsolated").await.unwrap(), true);
     assert_eq!(eval(&page, "wire.violations").await.unwrap(), json!([]));
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_that_are_not_listed_can_not_embed_the_frame() {
+    let gateway =
+        Gateway::builder().set("belay.frame.ancestors", "[\"https://app.example\"]").start();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    // Rule: belay 22.3 — frame-ancestors keeps other sites from embedding the frame
+    page.goto(pages.url("app", "/", "")).await.unwrap();
+    value_when(&page, "wire.isLoaded", |loaded| loaded == &json!(true)).await;
+    let heard = "new Promise((resolve) => setTimeout(() => resolve(wire.inits), 1000))";
+    assert_eq!(eval(&page, heard).await.unwrap(), 0);
     page.quit().await.unwrap();
 }
 

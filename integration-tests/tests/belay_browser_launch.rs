@@ -17,6 +17,9 @@ use thirtyfour::{By, WebDriver, WindowHandle};
 const INSTANCE: &str = "0b9e3d3c-2a0f-4f7e-8a65-9c1d6f1f2e11";
 const OTHER: &str = "5f0c9b7e-4a1d-4c52-9e36-71b2d8a0c4f3";
 
+/// What the frame asked of the page last.
+const LAST_ACTION: &str = "wire.actions[wire.actions.length - 1]";
+
 async fn tab(page: &WebDriver) -> WindowHandle {
     let tab = page.new_tab().await.unwrap();
     page.switch_to_window(tab.clone()).await.unwrap();
@@ -218,9 +221,8 @@ async fn a_station_is_who_the_person_allows() {
     // Rule: belay 13.6 — isRunning is for stations alone: to be launched as one is not enough
     assert_eq!(eval(&page, &running).await.unwrap_err()["status"], 403);
     register(&page).await;
-    let shown = "wire.actions[wire.actions.length - 1]";
     // Rule: belay 11.3 — showButterBar and hideButterBar slide the frame
-    value_when(&page, shown, |action| action == "showButterBar").await;
+    value_when(&page, LAST_ACTION, |action| action == "showButterBar").await;
     page.enter_frame(0).await.unwrap();
     // Rule: belay 13.6 — the bar names the station's origin
     let site = page.find(By::Id("site")).await.unwrap().text().await.unwrap();
@@ -243,7 +245,7 @@ async fn a_station_is_who_the_person_allows() {
     screenshot(&page, "belay-consent.png").await;
     press(&page, "#refuse").await;
     value_when(&page, "wire.registered", |told| told == &json!(403)).await;
-    value_when(&page, shown, |action| action == "hideButterBar").await;
+    value_when(&page, LAST_ACTION, |action| action == "hideButterBar").await;
 
     register(&page).await;
     press(&page, "#allow").await;
@@ -255,12 +257,24 @@ async fn a_station_is_who_the_person_allows() {
     // Rule: belay 13.6 — consent is remembered per origin
     register(&page).await;
     value_when(&page, "wire.registered", |told| told == "yes").await;
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_station_suggests_and_takes_up_instances() {
+    let gateway = Gateway::spawn();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    station(&page, &pages).await;
+    register(&page).await;
+    press(&page, "#allow").await;
+    value_when(&page, "wire.registered", |told| told == "yes").await;
     let window = page.window().await.unwrap();
 
     // Rule: belay 13.6 — a page of the site is offered the station's suggestions, one button each
     tab(&page).await;
     pages.open(&page, "station").await;
-    value_when(&page, shown, |action| action == "showButterBar").await;
+    value_when(&page, LAST_ACTION, |action| action == "showButterBar").await;
     page.enter_frame(0).await.unwrap();
     enabled(&page, "#list button", true).await;
     let names =

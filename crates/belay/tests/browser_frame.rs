@@ -109,6 +109,12 @@ async fn a_token_of_a_launched_instance_outlives_a_reload() {
 }
 
 #[tokio::test]
+async fn start_records_wait_at_the_gateway() {
+    // Rule: belay 22.5 — POST /belay/start with the record gives a start id, POST /belay/start/take gives the record; the frame reports its page's origin
+    in_node("start_records_wait_at_the_gateway").await;
+}
+
+#[tokio::test]
 async fn activate_records_are_parsed() {
     // Rule: belay 13.2 — an activate record has instanceId, pageUrl, isStation, relaunch, outpostData
     in_node("activate_records_are_parsed").await;

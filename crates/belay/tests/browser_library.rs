@@ -143,13 +143,6 @@ async fn exchanging() {
 }
 
 #[tokio::test]
-async fn the_router_of_the_original() {
-    // Rule: belay 10.1 — the router has a one-shot mailbox of bcapJson; what is retrieved is gone
-    // Rule: belay 22.6 — the router has the original's names, so that code for it works
-    in_node("router").await;
-}
-
-#[tokio::test]
 async fn the_module() {
     // Rule: belay 22.6 — the module exports what the script defines, and both are one library in a page
     in_node("module").await;

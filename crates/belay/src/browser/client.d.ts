@@ -148,18 +148,20 @@ export interface CapTunnel {
   bye(): void;
 }
 
-/** Routes between instances, of this document and of others of its origin where Web Locks are allowed. */
+/** Joins instances of this document, and those of the browser's storage partition. */
 export interface CapRouter {
   readonly sendInterface: BcapInterface;
+  /** The interface of an instance of this document, or else the router's own. */
   readonly resolver: (instanceId: string) => BcapInterface;
   /** `false` if the id is routed already. */
   addInterface(instanceId: string, iface: BcapInterface): Promise<boolean>;
+  removeInterface(instanceId: string): void;
   isRoutable(instanceId: string): Promise<boolean>;
-  storeStart(id: string, record: unknown): void;
-  /** The record, once; null if there is none. */
-  retrieveStart(id: string): any;
-  /** Drops records that are older than this many milliseconds. */
-  expireMessages(milliseconds: number): void;
+  /** Fails 503 without a gateway. */
+  storeStart(record: unknown, origin?: string): Promise<string>;
+  retrieveStart(startId: string, origin?: string): Promise<any>;
+  /** The original's; does nothing. */
+  expireMessages(milliseconds?: number): void;
   close(): void;
 }
 
@@ -288,7 +290,7 @@ export type Transport = (
 export interface Internals {
   readonly CapServer: CapServerConstructor;
   readonly CapTunnel: new (port: MessagePort) => CapTunnel;
-  readonly CapRouter: new () => CapRouter;
+  readonly CapRouter: new (options?: { timeout?: number }) => CapRouter;
   encodeSerialization(instanceId: string, capId: string): string;
   /** `[instanceId, capId]`; null ids for what is none. */
   decodeSerialization(serialization: string): [string, string];

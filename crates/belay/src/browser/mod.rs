@@ -11,6 +11,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha384};
 
+use frame::ROUTER;
+
 /// What pages and the hosted frame share: ids, bcapJson, capabilities, CapServer, tunnel.
 pub(crate) const CORE: [&str; 10] = [
     include_str!("core/errors.js"),
@@ -28,10 +30,7 @@ pub(crate) const CORE: [&str; 10] = [
 // The start id leaves the address before anything else runs.
 const START_ID: &str = include_str!("page/start-id.js");
 
-const PAGE: [&str; 12] = [
-    include_str!("frame/router.js"),
-    include_str!("frame/partition.js"),
-    include_str!("page/mail-router.js"),
+const PAGE: [&str; 9] = [
     include_str!("page/settings.js"),
     include_str!("page/link.js"),
     include_str!("page/actions.js"),
@@ -60,14 +59,14 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The library as a classic script, which defines `window.belay`.
 pub(crate) static CLIENT: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [&[HEAD, START_ID, CLASSIC], &CORE[..], &PAGE[..], &["})();\n"]];
+    let parts = [&[HEAD, START_ID, CLASSIC], &CORE[..], &ROUTER, &PAGE, &["})();\n"]];
     Asset::new("client", "js", JAVASCRIPT, parts.concat().concat())
 });
 
 /// The library as a module.
 pub(crate) static CLIENT_MODULE: LazyLock<Asset> = LazyLock::new(|| {
-    let parts =
-        [&["const belay = ", HEAD, START_ID, MODULE], &CORE[..], &PAGE[..], &["})();\n", EXPORTS]];
+    let head = ["const belay = ", HEAD, START_ID, MODULE];
+    let parts = [&head[..], &CORE, &ROUTER, &PAGE, &["})();\n", EXPORTS]];
     Asset::new("client", "mjs", JAVASCRIPT, parts.concat().concat())
 });
 

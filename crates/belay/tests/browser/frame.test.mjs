@@ -302,6 +302,46 @@ test("activate_records_are_parsed", () => {
   }
 });
 
+test("start_records_wait_at_the_gateway", async () => {
+  const world = new World();
+  const asked = [];
+  const fetch = async (url, options) => {
+    asked.push([String(url), options]);
+    const [status, text] = replies.shift();
+    return { ok: status < 300, status, text: async () => text };
+  };
+  const { CapRouter, CapServer, Starts } = world.parts({ fetch });
+  const server = new CapServer(OTHER);
+  const starts = new Starts(server, "https://gw.example/belay/frame.html");
+  const router = new CapRouter({ starts });
+  const cap = server.grant(null);
+  const startId = "Qm2vR8xK1tZ4yLw0nS7dJc9fHb3aUe6gPiToXkVh5Yk";
+  const wire = `{"@":"${cap.serialize()}"}`;
+  const replies = [
+    [200, `{"value":{"startId":"${startId}"}}`],
+    [200, `{"value":{"startLaunch":${wire}}}`],
+    [404, ""],
+    [403, ""],
+    [503, ""],
+  ];
+  assert.equal(await router.storeStart({ startLaunch: cap }, "https://app.example"), startId);
+  const record = await router.retrieveStart(startId);
+  assert.equal(record.startLaunch.serialize(), cap.serialize());
+  assert.equal(await router.retrieveStart(startId, "https://app.example"), null);
+  assert.equal(await router.retrieveStart(startId, "https://evil.example"), null);
+  await assert.rejects(router.retrieveStart(startId), { status: 503 });
+  const [put, take, bound] = asked;
+  assert.equal(put[0], "https://gw.example/belay/start");
+  assert.equal(put[1].body, `{"value":{"record":{"startLaunch":${wire}},"origin":"https://app.example"}}`);
+  assert.deepEqual([put[1].method, put[1].credentials, put[1].redirect], ["POST", "omit", "error"]);
+  assert.equal(take[0], "https://gw.example/belay/start/take");
+  assert.equal(take[1].body, `{"value":{"startId":"${startId}"}}`);
+  assert.equal(bound[1].body, `{"value":{"startId":"${startId}","origin":"https://app.example"}}`);
+  const alone = new CapRouter();
+  await assert.rejects(alone.storeStart({}), { status: 503 });
+  assert.equal(await alone.retrieveStart(startId), null);
+});
+
 /** Frames with services; each has what its page was told. */
 function withServices(world) {
   const { parts, router } = world.frame();
@@ -348,7 +388,11 @@ test("one_offer_is_armed_in_a_partition", async () => {
   await world.clock.pass(1);
   assert.deepEqual((await told())[1].slice(-2), ["disarmed", "unhighlight"]);
   await assert.rejects(three.grants.take.post({ rc: ["*"] }), { status: 404 });
+  // So does a second one of the same page.
   await one.grants.offer.post({ rc: ["note"], gen, label: "3" });
+  await one.grants.offer.post({ rc: ["note"], gen, label: "4" });
+  assert.equal((await three.grants.take.post({ rc: ["note"] })).label, "4");
+  await one.grants.offer.post({ rc: ["note"], gen, label: "5" });
   await one.grants.disarm.post();
   await assert.rejects(one.grants.take.post({ rc: ["note"] }), { status: 404 });
   for (const bad of [{}, { rc: [], gen }, { rc: ["x"] }, { rc: [5], gen }, { rc: ["x"], gen, label: 5 }]) {

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 const SOURCE = readFileSync(process.env.BELAY_FRAME_PARTS, "utf8");
 const NAMES = [
-  "CapRouter", "Partition", "Relay", "Tokens", "Services", "Station", "Remembered", "CapServer",
+  "CapRouter", "Partition", "Relay", "Starts", "Tokens", "Services", "Station", "Remembered", "CapServer",
   "parseActivation", "parsePageUrl", "activateThere", "sha1InstanceId",
 ];
 
@@ -90,8 +90,8 @@ export class World {
   channels = new Set();
   messages = [];
 
-  /** The classes of one frame, with the globals of this partition. */
-  parts() {
+  /** The classes of one frame, with the globals of this partition and `more`. */
+  parts(more = {}) {
     const world = this;
     class BroadcastChannel {
       constructor(name) {
@@ -121,19 +121,16 @@ export class World {
       setInterval: (callback, delay) => this.clock.start(callback, delay, delay),
       clearTimeout: (timer) => this.clock.timers.delete(timer),
       clearInterval: (timer) => this.clock.timers.delete(timer),
+      ...more,
     };
     const source = `${SOURCE}\nreturn { ${NAMES.join(", ")} };`;
     return new Function(...Object.keys(names), source)(...Object.values(names));
   }
 
-  /** A frame: its classes, and a router with a partition and whatever `relay` makes. */
+  /** A frame: its classes, and a router with whatever `relay` makes. */
   frame({ relay = () => null, timeout } = {}) {
     const parts = this.parts();
-    const router = new parts.CapRouter({
-      partition: new parts.Partition(),
-      relay: relay(parts),
-      timeout,
-    });
+    const router = new parts.CapRouter({ relay: relay(parts), timeout });
     return { parts, router };
   }
 }

@@ -72,8 +72,10 @@ test("the_frame_is_above_the_page_and_hidden", () => {
   const elsewhere = (script) => new Page({ script }).frame.src;
   assert.equal(elsewhere({ "data-belay-frame": "https://other.example/f.html" }), "https://other.example/f.html");
   assert.equal(elsewhere({ "data-belayframe": "old.html" }), "https://gw.example/belay/old.html");
+  assert.equal(frame.getAttribute("tabindex"), null);
   belay.DEBUG = true;
   assert.ok(belay.DEBUG);
+  assert.deepEqual([frame.style.top, frame.style.height, frame.style.visibility], ["0px", "300px", "visible"]);
   assert.equal(new Page().belay.DEBUG, false);
 });
 

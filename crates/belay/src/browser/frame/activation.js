@@ -58,20 +58,20 @@ class SteeredWindow {
  * An activate capability for the window of this frame. The whole record waits at the gateway, since
  * nothing of this page outlives the navigation.
  */
-function activateHere(server, starts, steered) {
+function activateHere(server, router, steered) {
   return server.grant(async (record) => {
     if (Object(record).close === true) {
       steered.tell("close");
       return;
     }
     const setupLaunch = parseActivation(record);
-    const startId = await starts.store({ setupLaunch }, new URL(setupLaunch.pageUrl).origin);
+    const startId = await router.storeStart({ setupLaunch }, new URL(setupLaunch.pageUrl).origin);
     steered.navigate(setupLaunch.pageUrl, startId);
   });
 }
 
 /** An activate capability for another window, which `navigation` steers; gives what closes it. */
-function activateThere(server, starts, navigation) {
+function activateThere(server, router, navigation) {
   const { navigateCap, closeCap } = Object(navigation);
   if (!(navigateCap instanceof Capability && closeCap instanceof Capability)) throw failure(400);
   return server.grant(async (record) => {
@@ -80,7 +80,7 @@ function activateThere(server, starts, navigation) {
       return undefined;
     }
     const launch = new PendingLaunch(server, parseActivation(record));
-    const startId = await starts.store({ finishLaunch: launch.cap }, launch.origin);
+    const startId = await router.storeStart({ finishLaunch: launch.cap }, launch.origin);
     await navigateCap.post({ url: launch.record.pageUrl, startId });
     return launch.finished;
   });

@@ -17,12 +17,11 @@ class Frame {
     this.tokens = new Tokens(this.session);
     this.server = new CapServer(newUUIDv4());
     this.router = new CapRouter({
-      partition: Partition.isPossible ? new Partition() : null,
       relay: hasRelay ? new Relay({ connect, tokens: this.tokens }) : null,
+      starts: new Starts(this.server, location.href),
     });
     this.server.setResolver(this.router.resolver);
     this.router.local.set(this.server.instanceId, this.server.publicInterface);
-    this.starts = new Starts(this.server, location.href);
     this.bar = new Bar(document, tell);
     const memory = new Remembered(() => window.localStorage);
     this.station = new Station(this.server, memory, (origin) => this.bar.consent(origin));

@@ -9,9 +9,10 @@ use super::{Asset, CORE, JAVASCRIPT};
 /// The document, with a place for each thing that a gateway may set.
 pub(crate) const DOCUMENT: &str = include_str!("frame.html");
 
-const PARTS: [&str; 10] = [
-    include_str!("router.js"),
-    include_str!("partition.js"),
+/// The router, which the library has too, for pages that embed a frame of their own.
+pub(crate) const ROUTER: [&str; 2] = [include_str!("router.js"), include_str!("partition.js")];
+
+const PARTS: [&str; 8] = [
     include_str!("relay.js"),
     include_str!("starts.js"),
     include_str!("activation.js"),
@@ -24,7 +25,7 @@ const PARTS: [&str; 10] = [
 
 /// The script, in one scope: nothing of it is a name of the window.
 pub(crate) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [&["(() => {\n\"use strict\";\n"], &CORE[..], &PARTS[..], &["})();\n"]];
+    let parts = [&["(() => {\n\"use strict\";\n"], &CORE[..], &ROUTER, &PARTS, &["})();\n"]];
     Asset::new("frame", "js", JAVASCRIPT, parts.concat().concat())
 });
 

@@ -45,8 +45,9 @@ class Page {
 
   /** Becomes what a start id stands for (Belay §11.1); `false` if that is nothing any more. */
   async start(startId) {
-    const { starts } = this.frame;
-    const record = Object(await starts.take(startId, this.origin || undefined).catch(report));
+    const { router } = this.frame;
+    const taken = await router.retrieveStart(startId, this.origin || undefined).catch(report);
+    const record = Object(taken);
     try {
       if (record.startLaunch instanceof Capability) {
         await record.startLaunch.post(await this.navigation());
@@ -85,8 +86,8 @@ class Page {
   }
 
   activateHere() {
-    const { server, starts } = this.frame;
-    return activateHere(server, starts, this.window);
+    const { server, router } = this.frame;
+    return activateHere(server, router, this.window);
   }
 
   startFresh() {
@@ -171,14 +172,16 @@ class Page {
 
   /** Belay §13.4: the window that brings the start id is handed to `ready`, once. */
   async expectPage({ ready }) {
-    const { server, starts } = this.frame;
+    const { server, router } = this.frame;
     if (!(ready instanceof Capability)) throw failure(400);
     await this.frame.expose();
     const startLaunch = server.grant(async (navigation) => {
       server.revoke(startLaunch);
-      await ready.post(activateThere(server, starts, navigation));
+      await ready.post(activateThere(server, router, navigation));
     });
-    return starts.store({ startLaunch });
+    // Longer than that no record waits.
+    setTimeout(() => server.revoke(startLaunch), LAUNCH_TIMEOUT);
+    return router.storeStart({ startLaunch });
   }
 
   /** Belay §12.6: the origin is the browser's word; one of `http:` only where the gateway is, too. */

@@ -11,8 +11,8 @@ const PARTITION_PENDING_MAX = 256;
 
 /** A frame's place in its partition. */
 class Partition {
-  constructor({ open = () => new BroadcastChannel(CHANNEL), locks = navigator.locks } = {}) {
-    Object.assign(this, { openChannel: open, locks, replyId: newUUIDv4() });
+  constructor() {
+    Object.assign(this, { locks: navigator.locks, replyId: newUUIDv4() });
     this.held = new Map();
     this.calls = new Map();
     this.serving = 0;
@@ -21,9 +21,9 @@ class Partition {
     this.open();
   }
 
-  /** Web Locks exist in secure contexts only, and for documents that have an origin. */
-  static get isPossible() {
-    return Boolean(navigator.locks) && self.origin !== "null";
+  /** A place in this browser's, or null: Web Locks need a secure context and a document's origin. */
+  static ofBrowser() {
+    return navigator.locks && self.origin !== "null" ? new Partition() : null;
   }
 
   /** Invocations of others are for the interface that `find` has for an instance id. */
@@ -32,7 +32,7 @@ class Partition {
   }
 
   open() {
-    this.channel = this.openChannel();
+    this.channel = new BroadcastChannel(CHANNEL);
     this.channel.onmessage = ({ data }) => this.receive(data);
   }
 
@@ -53,14 +53,20 @@ class Partition {
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), CLAIM_PATIENCE);
     return new Promise((resolve) => {
+      let release;
       const hold = () => {
         clearTimeout(timer);
         resolve(true);
-        return new Promise((release) => this.held.set(id, release));
+        return new Promise((done) => {
+          release = done;
+          this.held.set(id, release);
+        });
       };
       const lost = () => {
         resolve(false);
-        if (this.held.delete(id)) onstolen();
+        if (release === undefined || this.held.get(id) !== release) return;
+        this.held.delete(id);
+        onstolen();
       };
       const request = steal ? { steal } : { signal: patience.signal };
       this.locks.request(LOCK + id, request, hold).catch(lost);

@@ -30,11 +30,12 @@ class PendingCall {
 
 /**
  * `partition` and `relay` are the tiers beyond this frame, or null where the browser or the gateway
- * has none. `find` of each is answered with the interfaces of this router.
+ * has none; `starts` is the mailbox of the gateway.
  */
 class CapRouter {
-  constructor({ partition = null, relay = null, timeout = ROUTER_TIMEOUT } = {}) {
-    Object.assign(this, { partition, relay, timeout, local: new Map() });
+  constructor({ partition = Partition.ofBrowser(), relay = null, starts = null, timeout } = {}) {
+    Object.assign(this, { partition, relay, starts, local: new Map() });
+    this.timeout = timeout === undefined ? ROUTER_TIMEOUT : timeout;
     const find = (id) => this.local.get(id);
     if (partition) partition.serve(find);
     if (relay) relay.serve(find);
@@ -81,6 +82,20 @@ class CapRouter {
   async isRoutable(id) {
     return this.local.has(id) || (this.partition !== null && (await this.partition.holds(id)));
   }
+
+  /** Keeps a start record for pages of `origin`, or of any; gives its start id (Belay §22.5). */
+  async storeStart(record, origin) {
+    if (!this.starts) throw failure(503);
+    return this.starts.store(record, origin);
+  }
+
+  /** The record of a start id, once; null if there is none for pages of `origin`. */
+  async retrieveStart(startId, origin) {
+    return this.starts ? this.starts.take(startId, origin) : null;
+  }
+
+  /** The original's: here no message is kept that could expire. */
+  expireMessages() {}
 
   send(ser, method, wire, succeed, fail) {
     const [id] = decodeSerialization(ser);

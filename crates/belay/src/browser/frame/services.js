@@ -59,7 +59,7 @@ class Services {
     const classes = parseClasses(rc);
     const isSound = gen instanceof Capability && (label === undefined || isText(label));
     if (!isSound) throw failure(400);
-    this.drop();
+    this.giveUp();
     const timer = setTimeout(() => this.disarm(), OFFER_LIFETIME);
     const shown = highlight("belay-cap-target", classes);
     this.armed = { rc: classes, gen, label, timer, highlight: shown };
@@ -71,9 +71,13 @@ class Services {
 
   disarm() {
     if (!this.armed) return;
+    this.giveUp();
+    this.show("unhighlight");
+  }
+
+  giveUp() {
     this.drop();
     if (this.router.partition) this.router.partition.release(OFFER_ID);
-    this.show("unhighlight");
   }
 
   /** What is armed here is no longer; its page is told. */

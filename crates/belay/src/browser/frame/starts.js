@@ -14,12 +14,12 @@ class Starts {
     return reply.startId;
   }
 
-  /** The record of a start id, once; undefined if there is none for pages of `origin`. */
+  /** The record of a start id, once; null if there is none for pages of `origin`. */
   async take(startId, origin) {
     try {
       return await this.post("start/take", origin === undefined ? { startId } : { startId, origin });
     } catch (error) {
-      if (error.status === 404 || error.status === 403) return undefined;
+      if (error.status === 404 || error.status === 403) return null;
       throw error;
     }
   }

@@ -32,7 +32,7 @@ function startForOrigin(options, ...given) {
 const internals = Object.freeze({
   CapServer,
   CapTunnel,
-  CapRouter: MailRouter,
+  CapRouter,
   encodeSerialization,
   decodeSerialization,
   newInstanceId,

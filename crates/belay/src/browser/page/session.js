@@ -21,13 +21,14 @@ class Session {
   }
 
   async connect() {
-    const { element, tunnelPort, actionPort } = await openFrame(frameURL());
+    const url = frameURL();
+    this.element = frameElement(url);
+    const [tunnelPort, actionPort] = await openFrame(this.element, url);
     if (this.hasFailed) return;
-    this.element = element;
     this.tunnel = new CapTunnel(tunnelPort);
     this.tunnel.setLocalResolver((instanceId) => this.routes.get(instanceId));
     addEventListener("pagehide", (event) => { if (!event.persisted) this.tunnel.bye(); });
-    actionPort.onmessage = obey(element, () => {
+    actionPort.onmessage = obey(this.element, () => {
       for (const disarmed of this.onDisarmed) isolated(disarmed);
     });
     // Fragments hold secrets, of which the frame needs none.
