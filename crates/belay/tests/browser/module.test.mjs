@@ -21,8 +21,16 @@ test("the_module_exports_what_the_script_defines", async () => {
   const module = await import(url);
   assert.equal(module.default, window.belay);
   const names = [
-    "start", "startForOrigin", "startForLaunch", "route", "routeOrigin", "newUUIDv4", "CapServer", "version",
-    "onBelayReady", "internals",
+    "start",
+    "startForOrigin",
+    "startForLaunch",
+    "route",
+    "routeOrigin",
+    "newUUIDv4",
+    "CapServer",
+    "version",
+    "onBelayReady",
+    "internals",
   ];
   for (const name of names) assert.equal(module[name], window.belay[name], name);
   assert.equal(page.elements[0].src, "https://gw.example/belay/frame.html");
