@@ -11,7 +11,10 @@
 //! | `limits` | [`Limits`] and how they intersect along a chain |
 //! | `target` | what the gateway's own kinds are granted for |
 //! | `operation` | [`Operation`], [`Invocation`] |
+//! | `items` | the kinds that every server has: `url`, `record` |
+//! | `egress` | the way out to other servers, with its policy; the client needs feature `egress` |
 //! | `grants` | grants in the store: one partition for each tree |
+//! | `seal` | the encryption of stored targets |
 //! | `server` | [`CapServer`] |
 //! | `station` | [`Station`]: a person's memberships, and the pages for people |
 //! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
@@ -26,6 +29,7 @@ mod audit;
 mod browser;
 mod config;
 mod derive;
+mod egress;
 mod error;
 #[cfg(any(test, feature = "__harness"))]
 #[doc(hidden)]
@@ -35,12 +39,14 @@ mod grants;
 mod harness;
 mod http;
 pub mod instance;
+mod items;
 mod limits;
 mod method;
 mod names;
 mod operation;
 mod relay;
 mod request;
+mod seal;
 mod server;
 mod start;
 mod station;
@@ -50,14 +56,19 @@ mod wire;
 pub use browser::{client_integrity, client_path};
 pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
+pub use egress::{Allowed, AllowedError, EgressPolicy, Network, NetworkError, Refused};
+#[cfg(feature = "egress")]
+pub use egress::{Answer, Egress, EgressConfig, EgressError, Resolver, SystemResolver};
 pub use error::BcapError;
 pub use http::ClientAddress;
+pub use items::{Outward, UrlItem};
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{Invocation, InvocationId, Operation, Subject};
 pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
-pub use request::{GrantRequest, RequestError, parse_limits};
+pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
+pub use seal::SealKeys;
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
@@ -65,7 +76,8 @@ pub use server::{
 pub use start::{StartConfig, StartRecords};
 pub use station::Station;
 pub use target::{
-    BusPublishTarget, BusReadTarget, PushNotifyTarget, RpcCallTarget, TargetChannels, TargetError,
+    BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
+    TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,

@@ -102,6 +102,8 @@ pub(super) enum CloseReason {
     Flood,
     /// It does not read what it is sent.
     Slow,
+    /// The relay needs its memory for others.
+    Crowded,
     /// A message is too long.
     TooBig,
     /// A message is not text.
@@ -117,6 +119,7 @@ impl CloseReason {
             Self::Binary => 1003,
             Self::Silent | Self::Flood | Self::Slow => 1008,
             Self::TooBig => 1009,
+            Self::Crowded => 1013,
         }
     }
 
@@ -128,6 +131,7 @@ impl CloseReason {
             Self::Silent => "silent",
             Self::Flood => "flood",
             Self::Slow => "slow",
+            Self::Crowded => "crowded",
             Self::TooBig => "too big",
             Self::Binary => "binary",
         }
