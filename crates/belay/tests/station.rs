@@ -9,12 +9,12 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use buswire_belay::{Bcap, Config, GrantRequest, Station};
-use buswire_store::{Store, memory::MemoryStore};
-use buswire_testkit::{SeededEntropy, VirtualClock};
-use common::{Answer, BASE, World};
+use buswire_belay::{Bcap, Config, GrantRequest, SealKeys, Station};
+use buswire_message::Clock as _;
+use buswire_store::{Direction, KeyRange, Partition};
+use common::{Answer, World};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -30,12 +30,12 @@ struct Home {
 
 impl Home {
     async fn new() -> Self {
-        let (store, clock): (Arc<dyn Store>, _) =
-            (Arc::new(MemoryStore::new()), VirtualClock::default());
-        let config = Config::new(BASE).unwrap();
-        let world = World::over(Arc::clone(&store), clock.clone(), config, 1).await;
-        let station = Station::new(store, Arc::new(clock), Arc::new(SeededEntropy::new(2)));
-        world.server.register(Station::KIND, station).unwrap();
+        let sealed = |mut config: Config| {
+            config.seal_keys = Some(SealKeys::new(1, [7; 32]));
+            config
+        };
+        let world = World::with(sealed).await;
+        world.server.register(Station::KIND, Station::new(&world.server)).unwrap();
         let cap = world.grant(Station::KIND, TARGET, "").await.cap;
         Self { world, cap }
     }
@@ -121,6 +121,19 @@ async fn a_directory_is_seen_by_its_holders_alone() {
         let request = GrantRequest::parse(Station::KIND, target, "", "").unwrap();
         assert!(home.world.server.grant(request).await.is_err(), "{target}");
     }
+}
+
+#[tokio::test]
+async fn memberships_are_sealed_in_the_store() {
+    // Rule: belay 23.10 — launch capabilities are stored encrypted
+    let home = Home::new().await;
+    home.add("Shop").await;
+    let (store, now) = (&home.world.store, home.world.clock.now());
+    let partition = Partition::new("cap/station/ann").unwrap();
+    let all = store.scan(&partition, KeyRange::prefix(b"m/"), 10, Direction::Ascending, now);
+    let rows = all.await.unwrap().rows;
+    let row = String::from_utf8(rows[0].1.value.as_bytes().unwrap().to_vec()).unwrap();
+    assert!(row.starts_with("1.") && !row.contains("shop"), "{row}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
-use buswire_belay::{CapServer, Egress, Relay, StartRecords, Station, SystemResolver};
+use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteError, Routes};
 use buswire_bus::Buses;
 use buswire_mdp::{Broker, BrokerHandle};
@@ -73,11 +73,6 @@ pub(super) async fn compose(
         egress: doors.egress.clone(),
         subscriptions: doors.subscriptions.clone(),
         inbounds: doors.inbounds.clone(),
-        station: Station::new(
-            Arc::clone(&platform.store),
-            Arc::clone(&platform.clock),
-            Arc::clone(&platform.entropy),
-        ),
         clock: Arc::clone(&platform.clock),
         source: doors.source.clone(),
         block_max: config.belay.block_max,

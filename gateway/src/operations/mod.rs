@@ -36,7 +36,6 @@ pub(crate) struct Operations {
     pub(crate) egress: Egress,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbounds: Inbounds,
-    pub(crate) station: Arc<Station>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Who a message is from if a grant does not say.
     pub(crate) source: SourceUrl,
@@ -51,19 +50,9 @@ impl Operations {
     ///
     /// [`RegisterError`]: never, unless a kind is misspelled here.
     pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
-        let Self {
-            buses,
-            broker,
-            push,
-            egress,
-            subscriptions,
-            inbounds,
-            clock,
-            source,
-            block_max,
-            ..
-        } = self;
-        caps.register(Station::KIND, self.station)?;
+        let Self { buses, broker, push, egress, subscriptions, inbounds, clock, source, block_max } =
+            self;
+        caps.register(Station::KIND, Station::new(caps))?;
         let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
         let inbound =
             push_inbound::PushInbound { inbounds, clock: inbound_clock, source: source.clone() };

@@ -5,7 +5,8 @@
 //! | `cap/station/NAME` | `m/ID` | a membership |
 //! | | `n` | how many there are |
 //!
-//! Never here: what a membership contains.
+//! Memberships are sealed, since they hold launch capabilities (Belay §23.10). Never here: what one
+//! contains.
 
 use buswire_message::Timestamp;
 use buswire_store::{
@@ -15,6 +16,7 @@ use buswire_store::{
 use bytes::Bytes;
 
 use super::membership::{Change, Membership, MembershipId};
+use crate::seal::SealKeys;
 
 /// The most memberships of a directory; its list must fit into one text with two capabilities each
 /// (Belay §21.6: 256).
@@ -72,13 +74,18 @@ pub(super) enum Edit<'e> {
 pub(super) struct Directory<'s> {
     store: &'s dyn Store,
     partition: Partition,
+    keys: Option<&'s SealKeys>,
 }
 
 impl<'s> Directory<'s> {
     #[expect(clippy::expect_used, reason = "a directory has a short name of printable ASCII")]
-    pub(super) fn new(store: &'s dyn Store, name: &DirectoryName) -> Self {
+    pub(super) fn new(
+        store: &'s dyn Store,
+        name: &DirectoryName,
+        keys: Option<&'s SealKeys>,
+    ) -> Self {
         let partition = Partition::new(&format!("cap/station/{}", name.as_str()));
-        Self { store, partition: partition.expect("a short name of printable ASCII") }
+        Self { store, partition: partition.expect("a short name of printable ASCII"), keys }
     }
 
     /// All memberships, the oldest first.
@@ -87,8 +94,8 @@ impl<'s> Directory<'s> {
         let scan =
             self.store.scan(&self.partition, range, MEMBERSHIPS_MAX, Direction::Ascending, now);
         let rows = scan.await?.rows;
-        let bytes = rows.iter().filter_map(|(_, row)| row.value.as_bytes());
-        let mut all = bytes.map(|row| Membership::from_row(row)).collect::<Result<Vec<_>, _>>()?;
+        let all = rows.iter().filter_map(|(key, row)| Some((key, row.value.as_bytes()?)));
+        let mut all = all.map(|(key, row)| self.read(key, row)).collect::<Result<Vec<_>, _>>()?;
         all.sort_by_key(|membership| membership.created);
         Ok(all)
     }
@@ -118,15 +125,15 @@ impl<'s> Directory<'s> {
                 if count >= MEMBERSHIPS_MAX {
                     return Err(ChangeError::Full);
                 }
-                batch.expect(expectation).then(put(new)?).then(write_count(count + 1))
+                batch.expect(expectation).then(self.put(new)?).then(write_count(count + 1))
             }
             Edit::Change(id, change) => {
                 let key = key_of(id);
                 let row = self.row(&key, now).await?.ok_or(ChangeError::Unknown)?;
                 let bytes = row.value.as_bytes().ok_or(ChangeError::Unknown)?;
-                let mut membership = Membership::from_row(bytes)?;
+                let mut membership = self.read(&key, bytes)?;
                 membership.apply(change, now);
-                batch.expect(unchanged(&key, &row)).then(put(&membership)?)
+                batch.expect(unchanged(&key, &row)).then(self.put(&membership)?)
             }
             Edit::Remove(id) => {
                 let key = key_of(id);
@@ -136,6 +143,32 @@ impl<'s> Directory<'s> {
                 batch.then(Operation::Delete { key }).then(write_count(count.saturating_sub(1)))
             }
         }))
+    }
+
+    /// A membership as it is stored: its text, sealed if there are keys.
+    fn put(&self, membership: &Membership) -> Result<Operation, StoreError> {
+        let (key, mut text) = (key_of(&membership.id), membership.to_text()?);
+        if let Some(keys) = self.keys {
+            let sealed = keys.seal(&self.name(&key), &text);
+            text = sealed.ok_or_else(|| corrupt("a membership that can't be sealed"))?;
+        }
+        Ok(Operation::Put { key, value: text.into(), expires: None })
+    }
+
+    /// Reads what `put` wrote, also if there were no keys then.
+    fn read(&self, key: &Key, row: &[u8]) -> Result<Membership, StoreError> {
+        let text = std::str::from_utf8(row).map_err(|_| corrupt("a membership that is no text"))?;
+        let opened = match self.keys {
+            Some(keys) if !text.starts_with('{') => keys.open(&self.name(key), text),
+            _ => Some(text.to_owned()),
+        };
+        let opened = opened.ok_or_else(|| corrupt("a membership that no key opens"))?;
+        Membership::from_text(&opened).ok_or_else(|| corrupt("a membership that is none"))
+    }
+
+    /// What a membership is sealed for.
+    fn name(&self, key: &Key) -> String {
+        format!("{} {}", self.partition.as_str(), String::from_utf8_lossy(key.as_bytes()))
     }
 
     async fn count(&self, now: Timestamp) -> Result<(usize, Expectation), StoreError> {
@@ -176,9 +209,8 @@ fn write_count(count: usize) -> Operation {
     Operation::Put { key: count_key(), value, expires: None }
 }
 
-fn put(membership: &Membership) -> Result<Operation, StoreError> {
-    let (key, value) = (key_of(&membership.id), membership.to_row()?);
-    Ok(Operation::Put { key, value, expires: None })
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(what.to_owned())
 }
 
 fn unchanged(key: &Key, row: &Row) -> Expectation {

@@ -4,7 +4,6 @@
 
 use buswire_message::{Entropy, Timestamp};
 use buswire_store::StoreError;
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
@@ -131,26 +130,23 @@ impl Membership {
             .into()
     }
 
-    pub(super) fn to_row(&self) -> Result<Bytes, StoreError> {
-        let text = encode_bare(&self.to_value(), WireLimits::default());
-        text.map(Bytes::from).map_err(|error| StoreError::Corrupt(error.to_string()))
+    pub(super) fn to_text(&self) -> Result<String, StoreError> {
+        encode_bare(&self.to_value(), WireLimits::default())
+            .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    pub(super) fn from_row(bytes: &[u8]) -> Result<Self, StoreError> {
-        let read = || {
-            let text = std::str::from_utf8(bytes).ok()?;
-            let value = decode_bare(text, WireLimits::default()).ok()?;
-            let members = value.as_object()?;
-            let time = |name| members.get(name)?.as_str().map(Timestamp::parse)?.ok();
-            Some(Self {
-                id: MembershipId::parse(members.get("id")?.as_str()?)?,
-                content: NewMembership::parse(members).ok()?,
-                created: time("created")?,
-                instance: members.get("instance")?.as_str().and_then(InstanceId::parse),
-                opened: time("opened"),
-            })
-        };
-        read().ok_or_else(|| StoreError::Corrupt("a membership that is none".to_owned()))
+    /// Reads what [`to_text`](Self::to_text) gave; `None` if it is something else.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let value = decode_bare(text, WireLimits::default()).ok()?;
+        let members = value.as_object()?;
+        let time = |name| members.get(name)?.as_str().map(Timestamp::parse)?.ok();
+        Some(Self {
+            id: MembershipId::parse(members.get("id")?.as_str()?)?,
+            content: NewMembership::parse(members).ok()?,
+            created: time("created")?,
+            instance: members.get("instance")?.as_str().and_then(InstanceId::parse),
+            opened: time("opened"),
+        })
     }
 }
 

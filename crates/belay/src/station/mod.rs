@@ -32,6 +32,8 @@ use crate::{
     limits::NameSet,
     method::{Method, MethodSet},
     operation::{Invocation, Operation},
+    seal::SealKeys,
+    server::{CapServer, Inner},
     target::{TargetError, closed},
     wire::{BcapValue, Members},
 };
@@ -55,19 +57,22 @@ pub struct Station {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    keys: Option<SealKeys>,
 }
 
 impl Station {
     /// What the kind is called.
     pub const KIND: &'static str = "station";
 
-    /// Directories in a store.
-    pub fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Arc<Self> {
-        Arc::new(Self { store, clock, entropy })
+    /// Directories in the store of a server, sealed with its keys.
+    pub fn new(server: &CapServer) -> Arc<Self> {
+        let Inner { grants, clock, entropy, config, .. } = &*server.0;
+        Arc::new(Self {
+            store: Arc::clone(grants.store()),
+            clock: Arc::clone(clock),
+            entropy: Arc::clone(entropy),
+            keys: config.seal_keys.clone(),
+        })
     }
 
     async fn answer(
@@ -76,7 +81,7 @@ impl Station {
         data: Option<&BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let name = DirectoryName::of(cx.target()).map_err(|_| BcapError::Internal)?;
-        let directory = Directory::new(&*self.store, &name);
+        let directory = Directory::new(&*self.store, &name, self.keys.as_ref());
         let now = self.clock.now();
         let Some(data) = data else {
             let memberships = directory.list(now).await.map_err(|e| store_failed(&e))?;
