@@ -12,7 +12,7 @@ use buswire_integration_tests::{
     value_when,
 };
 use serde_json::{Value, json};
-use thirtyfour::{By, WebDriver, WindowHandle};
+use thirtyfour::{By, Key, WebDriver, WindowHandle};
 
 /// A gateway with a station, a shop, and a browser.
 struct World {
@@ -97,6 +97,13 @@ impl World {
         press(&self.page, "Add").await;
         text_when(&self.page, "#notice", |text| text.ends_with("was added.")).await;
     }
+}
+
+/// Presses Enter at an element, as somebody without a pointer does.
+async fn enter(page: &WebDriver, id: &str) {
+    let focus = format!("document.getElementById('{id}').focus()");
+    page.execute(&focus, Vec::new()).await.unwrap();
+    page.active_element().await.unwrap().send_keys(Key::Enter).await.unwrap();
 }
 
 fn has(text: &'static str) -> impl Fn(&str) -> bool {
@@ -199,6 +206,15 @@ async fn pages_offer_themselves_to_the_station() {
     world.go(&station).await;
     text_when(page, "#sections", |text| text.matches("Corner shop").count() == 2).await;
     text_when(page, "#sections", has("open in a window")).await;
+
+    // Rule: belay 14.2 — by keyboard alone: Enter arms an offer, and Enter at an acceptor takes it
+    world.open_shop("").await;
+    enter(page, "chit").await;
+    world.go(&station).await;
+    let possible = "document.getElementById('zone').className.includes('belay-possible')";
+    value_when(page, possible, |it| *it == json!(true)).await;
+    enter(page, "zone").await;
+    text_when(page, "#sections", |text| text.matches("Corner shop").count() == 3).await;
     for (width, scheme) in [(1120, "light"), (1120, "dark"), (390, "light"), (390, "dark")] {
         look(page, width, scheme).await;
         screenshot(page, &format!("station-{width}-{scheme}.png")).await;
@@ -293,7 +309,7 @@ async fn capabilities_pass_between_windows_by_click_and_by_drag() {
     armed.click().await.unwrap();
     value_when(page, "document.getElementById('giver').ariaPressed", |it| *it == json!("true"))
         .await;
-    page.find(By::Css("body")).await.unwrap().send_keys(thirtyfour::Key::Escape).await.unwrap();
+    page.find(By::Css("body")).await.unwrap().send_keys(Key::Escape).await.unwrap();
     value_when(page, "document.getElementById('giver').ariaPressed", |it| *it == json!("false"))
         .await;
     world.go(&taker).await;
