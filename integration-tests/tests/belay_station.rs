@@ -206,6 +206,8 @@ async fn pages_offer_themselves_to_the_station() {
     world.go(&station).await;
     text_when(page, "#sections", |text| text.matches("Corner shop").count() == 2).await;
     text_when(page, "#sections", has("open in a window")).await;
+    let sections = page.find(By::Id("sections")).await.unwrap().text().await.unwrap();
+    assert!(!sections.contains("Close"), "only what was opened from here: {sections}");
 
     // Rule: belay 14.2 — by keyboard alone: Enter arms an offer, and Enter at an acceptor takes it
     world.open_shop("").await;

@@ -23,9 +23,13 @@ class Launcher {
     return Boolean(instance) && this.util.isRunning.post(instance).catch(() => false);
   }
 
+  /** A window that a page launched itself into is closed there, not from here. */
+  mayClose({ id }) {
+    return this.closers.has(id);
+  }
+
   async close({ id }) {
-    const closer = this.closers.get(id);
-    if (closer) await closer.post();
+    await this.closers.get(id).post();
     this.closers.delete(id);
   }
 

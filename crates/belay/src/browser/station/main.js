@@ -97,6 +97,10 @@ class StationPage {
     });
   }
 
+  mayClose(membership) {
+    return this.launcher.mayClose(membership);
+  }
+
   close(membership) {
     return this.attempt(async () => {
       await this.launcher.close(membership);

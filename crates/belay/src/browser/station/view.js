@@ -103,13 +103,15 @@ class View {
       element.setAttribute("aria-label", `${element.textContent} ${name}`);
       return element;
     };
-    const open = isRunning
-      ? button("Close", "", () => this.deeds.close(membership))
-      : button("Open", "", () => this.deeds.open(membership));
-    const edit = button("Edit", "quiet", () => this.edit(membership));
+    const actions = [key(button("Edit", "quiet", () => this.edit(membership)), "edit")];
+    if (!isRunning) {
+      actions.unshift(key(button("Open", "", () => this.deeds.open(membership)), "open"));
+    } else if (this.deeds.mayClose(membership)) {
+      actions.unshift(key(button("Close", "", () => this.deeds.close(membership)), "open"));
+    }
     const bottom = this.editing === id
       ? this.form(membership)
-      : el("div", { className: "row" }, key(open, "open"), key(edit, "edit"));
+      : el("div", { className: "row" }, ...actions);
     return el("li", { className: "card membership" }, picture, el("h3", {}, name), meta, bottom);
   }
 
