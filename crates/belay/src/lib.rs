@@ -40,6 +40,7 @@ mod server;
 mod target;
 mod wire;
 
+pub use audit::{AuditAction, AuditEvent, AuditPage, Invoked, Peer};
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
 pub use egress::{Allowed, AllowedError, EgressPolicy, Network, NetworkError, Refused};
@@ -51,7 +52,7 @@ pub use items::{Outward, UrlItem};
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
-pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use operation::{BindError, Invocation, InvocationId, Operation, Subject};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use seal::SealKeys;
 pub use server::{
@@ -59,8 +60,8 @@ pub use server::{
     Revoked, Standing,
 };
 pub use target::{
-    BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
-    TargetChannels, TargetError, UrlTarget,
+    BusPublishTarget, BusReadTarget, GENERATION, NamedTarget, PushNotifyTarget, RecordTarget,
+    RpcCallTarget, TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,

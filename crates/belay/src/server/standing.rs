@@ -9,7 +9,7 @@ use buswire_store::StoreError;
 use crate::{
     limits::Bounds,
     names::{Handle, Kind},
-    server::CapServer,
+    server::{CapServer, Designated},
     wire::BcapValue,
 };
 
@@ -51,6 +51,12 @@ impl CapServer {
             return Ok(Standing::Ended);
         };
         let grant = chain.grant();
+        if let Some(Designated { operation, target }) =
+            self.0.designated(&grant.kind, &grant.target)
+            && operation.is_bound(&target).await == Ok(false)
+        {
+            return Ok(Standing::Ended);
+        }
         Ok(if chain.is_current(now) {
             Standing::Current {
                 kind: grant.kind.clone(),
