@@ -14,7 +14,7 @@ use crate::{
     grants::{Chain, Designated as Found, Role, Verdict},
     limits::Bounds,
     method::{Method, MethodSet},
-    names::Kind,
+    names::{Handle, Kind},
     operation::{Host, Invocation, InvocationId},
     server::{
         CapServer, Designated, Inner,
@@ -171,7 +171,12 @@ impl Inner {
             of_store(&error)
         };
         let designated = self.grants.designated(hash, now).await.map_err(store_failed)?;
-        let Some(Found { tree, handle, role }) = designated else { return Ok(None) };
+        let Some(Found { tree, handle, role }) = designated else {
+            // An id that nobody has takes as long as one whose grant is dead (Belay §20.8).
+            let decoy = Handle::decoy(hash);
+            self.grants.load(&decoy, &decoy, now).await.map_err(store_failed)?;
+            return Ok(None);
+        };
         let chain = self.grants.chain(&tree, &handle, now).await.map_err(store_failed)?;
         let Some(chain) = chain else { return Ok(None) };
         let grant = chain.grant();
