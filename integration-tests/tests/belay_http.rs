@@ -168,6 +168,7 @@ fn a_bus_that_was_made_again_is_not_addressed_by_old_grants() {
 
 #[test]
 fn a_page_that_knows_no_url_can_do_nothing() {
+    // Rule: belay 20.1 — no request reaches an operation but through a grant
     // Rule: belay 23.1 — a request is authorised by what it presents alone: cookies do nothing
     let gateway = gateway();
     let target = json!({"bus": "b1", "channel": "c"});

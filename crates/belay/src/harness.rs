@@ -115,10 +115,10 @@ fn any_asked() -> impl Strategy<Value = Asked> {
     use proptest::{option::weighted, sample::subsequence};
     let methods = subsequence(Method::ALL.to_vec(), 1..=4);
     (
-        weighted(0.3, 1..5_u64),
-        weighted(0.2, methods.prop_map(|methods| MethodSet::of(&methods))),
+        weighted(0.15, 1..5_u64),
+        weighted(0.1, methods.prop_map(|methods| MethodSet::of(&methods))),
         proptest::bool::weighted(0.1),
-        weighted(0.2, subsequence(vec!["a", "a.*", "a.b", "c"], 1..=3)),
+        weighted(0.3, subsequence(vec!["a", "a.*", "a.b", "c"], 1..=3)),
         weighted(0.1, subsequence(vec!["t", "u"], 1..=2)),
         weighted(0.1, (1..4_u64, 1..5_u64)),
         weighted(0.1, 25..45_u64),
@@ -150,23 +150,24 @@ pub(crate) fn any_ops() -> impl Strategy<Value = Vec<Op>> {
     use proptest::sample::select;
     let at = any::<usize>;
     let said = (select(vec!["a", "a.b", "c"]), select(vec!["t", "u", "longer"]));
-    let said = proptest::option::of(said.prop_map(|(channel, kind)| Said { channel, kind }));
+    let said = said.prop_map(|(channel, kind)| Said { channel, kind });
+    let said = proptest::option::weighted(0.7, said);
     let op = prop_oneof![
         2 => any_asked().prop_map(Op::Grant),
         1 => any_asked().prop_map(Op::Named),
-        2 => (at(), any_asked()).prop_map(|(at, asked)| Op::Forward(at, asked)),
+        4 => (at(), any_asked()).prop_map(|(at, asked)| Op::Forward(at, asked)),
         2 => (at(), any_asked()).prop_map(|(at, asked)| Op::Record(at, asked)),
         3 => at().prop_map(Op::Read),
-        6 => (at(), any_asked()).prop_map(|(at, asked)| Op::Wrap(at, asked)),
+        4 => (at(), any_asked()).prop_map(|(at, asked)| Op::Wrap(at, asked)),
         2 => (at(), any::<bool>()).prop_map(|(at, on)| Op::Suspend(at, on)),
         1 => at().prop_map(Op::Revoke),
         1 => at().prop_map(Op::ControlDelete),
-        12 => (at(), select(Method::ALL.to_vec()), said)
+        20 => (at(), select(Method::ALL.to_vec()), said)
             .prop_map(|(at, method, said)| Op::Invoke(at, method, said)),
         2 => (1..2_000_u64).prop_map(Op::Advance),
         1 => Just(Op::Crash),
     ];
-    proptest::collection::vec(op, 1..60)
+    proptest::collection::vec(op, 1..80)
 }
 
 /// What a grant designates.
@@ -280,7 +281,7 @@ impl Model {
         if self.state(at) != GrantState::Live {
             return Err(BcapError::NotFound);
         }
-        let bounds = self.bounds(at).intersection(&outer.through());
+        let bounds = self.bounds(at).intersection(passed_on(outer).bounds());
         let item = self.grants[at].item;
         let allow = bounds.methods(item.methods(), MethodSet::GET);
         if !allow.contains(method) {
@@ -327,6 +328,13 @@ impl Model {
         }
         Ok(())
     }
+}
+
+// What holds for whatever is reached through a capability: everything but the methods.
+fn passed_on(bounds: &Bounds) -> Limits {
+    let BcapValue::Object(all) = Limits::from(bounds.clone()).to_value() else { unreachable!() };
+    let kept = all.into_iter().filter(|(name, _)| name != "methods");
+    Limits::parse(&kept.fold(Members::new(), |all, (name, v)| all.with(name, v)).into()).unwrap()
 }
 
 #[derive(Debug)]
@@ -536,7 +544,7 @@ async fn read(world: &mut World, model: &mut Model, at: usize) {
     let Ok(Some(BcapValue::Object(facets))) = outcome else { return };
     let cap = facets.get("facet").and_then(BcapValue::as_cap).unwrap().clone();
     world.held.push(Held { cap, control: None, handle: None });
-    let limits = Limits::from(model.bounds(at).through());
+    let limits = passed_on(&model.bounds(at));
     model.add(Item::Forward(facet), Some(at), limits);
     model.grants.last_mut().unwrap().counts = false;
 }

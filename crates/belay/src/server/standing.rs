@@ -53,9 +53,12 @@ impl CapServer {
         let grant = chain.grant();
         if let Some(Designated { operation, target }) =
             self.0.designated(&grant.kind, &grant.target)
-            && operation.is_bound(&target).await == Ok(false)
         {
-            return Ok(Standing::Ended);
+            let bound = operation.is_bound(&target).await;
+            let unknown = |_| StoreError::Unavailable("a target can't be looked up".to_owned());
+            if !bound.map_err(unknown)? {
+                return Ok(Standing::Ended);
+            }
         }
         Ok(if chain.is_current(now) {
             Standing::Current {
