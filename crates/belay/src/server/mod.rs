@@ -27,6 +27,7 @@ pub use grant::{GrantError, Granted};
 pub use standing::Standing;
 
 use crate::{
+    audit::AuditLog,
     config::Config,
     grants::{Admission, Grants, UsageBuffer},
     items::{RecordItem, UrlItem},
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     admission: Arc<Admission>,
     live: Arc<Live>,
     usage: UsageBuffer,
+    audit: AuditLog,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pub(crate) config: Config,
@@ -96,6 +98,7 @@ impl CapServer {
             admission: Arc::new(admission),
             live: Arc::new(Live::new(config.in_flight_max)),
             usage: UsageBuffer::default(),
+            audit: AuditLog::default(),
             clock,
             entropy,
             config,
