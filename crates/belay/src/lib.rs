@@ -53,6 +53,7 @@ mod station;
 mod target;
 mod wire;
 
+pub use audit::{AuditAction, AuditEvent, AuditPage, Invoked, Peer};
 pub use browser::{client_integrity, client_path};
 pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
@@ -65,7 +66,7 @@ pub use items::{Outward, UrlItem};
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
-pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use operation::{BindError, Invocation, InvocationId, Operation, Subject};
 pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use seal::SealKeys;
@@ -76,8 +77,8 @@ pub use server::{
 pub use start::{StartConfig, StartRecords};
 pub use station::Station;
 pub use target::{
-    BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
-    TargetChannels, TargetError, UrlTarget,
+    BusPublishTarget, BusReadTarget, GENERATION, NamedTarget, PushNotifyTarget, RecordTarget,
+    RpcCallTarget, TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,

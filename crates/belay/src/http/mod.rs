@@ -123,7 +123,7 @@ impl Endpoint {
             Ok(reply) => (200, reply.len()),
             Err(error) => (error.status(), 0),
         };
-        opened.audit(Some(*method), status, [bytes, bytes_out], *peer);
+        opened.audit(*method, status, [bytes, bytes_out], *peer);
         reply
     }
 

@@ -28,6 +28,7 @@ pub use grant::{GrantError, Granted};
 pub use standing::Standing;
 
 use crate::{
+    audit::AuditLog,
     config::Config,
     grants::{Admission, Grants, UsageBuffer},
     items::{RecordItem, UrlItem},
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     admission: Arc<Admission>,
     live: Arc<Live>,
     usage: UsageBuffer,
+    audit: AuditLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) config: Config,
@@ -97,6 +99,7 @@ impl CapServer {
             admission: Arc::new(admission),
             live: Arc::new(Live::new(config.in_flight_max)),
             usage: UsageBuffer::default(),
+            audit: AuditLog::default(),
             clock,
             entropy,
             config,
