@@ -12,17 +12,11 @@ use crate::{
 const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
 <body><p>A page.</p><script src="/wire.js"></script></body></html>"#;
 
-/// A page with the library, whose attributes are to be put in.
 const LIBRARY: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
-<script src="GATEWAY/belay/client.js" ATTRIBUTES></script>
-<body><p>A page.</p><script src="/seen.js"></script></body></html>"#;
-/// What the browser refused.
-const SEEN: &str = "window.violations = []; \
-    addEventListener('securitypolicyviolation', ({ blockedURI }) => violations.push(blockedURI));";
+<body><p>A page.</p><script src="GATEWAY/belay/client.js"></script></body></html>"#;
 
-/// Pages that speak to the frame in literal messages: `/` and every path below it; and pages with the
-/// library: `/library` and below, `/library-strict` with a policy that allows what it needs and nothing
-/// else, `/library-alone` whose frame is not there and is waited for 300 ms.
+/// Pages that speak to the frame in literal messages: `/` and every path below it; `/library` has the
+/// library instead.
 ///
 /// Each name below `localhost` is a site of its own and a secure context, and leads here.
 #[derive(Debug)]
@@ -35,33 +29,19 @@ impl WirePages {
     /// Serves them for the frame of `gateway`. `/strict` is isolated from other origins and has a
     /// policy that allows nothing but its own script and the frame.
     pub async fn start(gateway: &Gateway) -> Self {
-        let (caps, gateway) = (gateway.url(""), named("gw", &gateway.url("")));
+        let gateway = named("gw", &gateway.url(""));
         let policy = format!("default-src 'none'; script-src 'self'; frame-src {gateway}");
         let strict = [
             ("content-security-policy", policy),
             ("cross-origin-embedder-policy", "require-corp".to_owned()),
             ("cross-origin-opener-policy", "same-origin".to_owned()),
         ];
-        let policy = format!(
-            "default-src 'none'; script-src 'self' {gateway}; frame-src {gateway}; \
-             connect-src {caps}; require-trusted-types-for 'script'; trusted-types 'none'"
-        );
-        let library = |attributes: &str| {
-            let page = LIBRARY.replace("ATTRIBUTES", attributes);
-            Html(page.replace("GATEWAY", &gateway))
-        };
-        let (plain, strictly) = (library(""), ([("content-security-policy", policy)], library("")));
-        let alone = library("data-belay-frame='/nothing' data-belay-timeout='300'");
-        let script = |text| ([("content-type", "text/javascript")], text);
-        let (wire, seen) = (script(include_str!("belay/wire.js")), script(SEEN));
+        let library = Html(LIBRARY.replace("GATEWAY", &gateway));
+        let wire = ([("content-type", "text/javascript")], include_str!("belay/wire.js"));
         let router = Router::new()
             .route("/wire.js", get(async move || wire))
-            .route("/seen.js", get(async move || seen))
             .route("/strict", get(async || (strict, Html(PAGE))))
-            .route("/library", get(async || plain))
-            .route("/library-strict", get(async || strictly))
-            .route("/library-alone", get(async || alone))
-            .route("/nothing", get(async || "nothing"))
+            .route("/library", get(async || library))
             .fallback(get(async || Html(PAGE)));
         Self { website: Website::start(router).await, gateway }
     }

@@ -449,6 +449,23 @@ async fn windows_of_different_sites_reach_each_other_over_the_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_the_relay_sites_are_apart() {
+    let gateway = Gateway::builder().set("belay.relay.enabled", "false").start();
+    let pages = WirePages::start(&gateway).await;
+    let (_driver, page) = chromium().await;
+    pages.open(&page, "app").await;
+    let cap = doubler(&page, "undefined").await;
+    tab(&page).await;
+    pages.open(&page, "app").await;
+    assert_eq!(double(&page, &cap).await, 42);
+    // Rule: belay 22.1 — storage is partitioned by site: no broadcast gets from one to another
+    pages.open(&page, "shop").await;
+    assert_eq!(double(&page, &cap).await, 404);
+    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
+    page.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_come_back_to_has_its_routes() {
     let gateway = Gateway::spawn();
     let pages = WirePages::start(&gateway).await;

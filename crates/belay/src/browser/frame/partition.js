@@ -51,11 +51,14 @@ class Partition {
    */
   claim(id, { steal = false, onstolen = () => {} } = {}) {
     const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), CLAIM_PATIENCE);
+    // A lock that nobody holds is still to be granted, however busy the browser is.
+    const timer = setInterval(async () => {
+      if (await this.holds(id)) patience.abort();
+    }, CLAIM_PATIENCE);
     return new Promise((resolve) => {
       let release;
       const hold = () => {
-        clearTimeout(timer);
+        clearInterval(timer);
         resolve(true);
         return new Promise((done) => {
           release = done;
@@ -63,6 +66,7 @@ class Partition {
         });
       };
       const lost = () => {
+        clearInterval(timer);
         resolve(false);
         if (release === undefined || this.held.get(id) !== release) return;
         this.held.delete(id);
