@@ -72,7 +72,8 @@ export interface InvokeHandler {
 }
 
 /** What a grant designates: `null` is dead, a string an http(s) URL, a capability is stood for. */
-export type Item = null | string | Capability | SyncFunction | AsyncFunction | SyncHandler | AsyncHandler | InvokeHandler;
+export type Item =
+  null | string | Capability | SyncFunction | AsyncFunction | SyncHandler | AsyncHandler | InvokeHandler;
 
 /** What routes are made of. */
 export interface BcapInterface {
@@ -201,7 +202,10 @@ export interface Accepted {
   /** Resource class or classes; `"*"` is any. */
   rc: string | readonly string[];
   /** `given` is what the generator of the offer gave: untrusted. */
-  accept(given: any, info: { readonly rc: string; readonly label?: string; readonly generator: Capability }): void;
+  accept(
+    given: any,
+    info: { readonly rc: string; readonly label?: string; readonly generator: Capability },
+  ): void;
   label?: string;
 }
 
@@ -240,7 +244,10 @@ export interface Expected {
 }
 
 export interface ExpectLaunch {
-  /** `ready` gets a capability that activates the window which brings the start id. */
+  /**
+   * `ready` gets a capability that activates the window which brings the start id. The one that is given
+   * back counts; `startId` is a wish.
+   */
   (
     expected: { ready: Capability | ((activate: Capability) => void); startId?: string },
     success?: Success<Expected>,
@@ -304,13 +311,27 @@ export interface Internals {
 export interface Belay {
   readonly version: string;
   start(handler?: StartHandler, failure?: StartFailure): Promise<Started>;
-  startForOrigin(claim: { origin: string; pageUrl: string }, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
-  startForOrigin(origin: string, pageUrl: string, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
+  startForOrigin(
+    claim: { origin: string; pageUrl: string },
+    handler?: StartHandler,
+    failure?: StartFailure,
+  ): Promise<Started>;
+  startForOrigin(
+    origin: string,
+    pageUrl: string,
+    handler?: StartHandler,
+    failure?: StartFailure,
+  ): Promise<Started>;
   startForLaunch(key: string, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
   /** A TypeError unless the pre-image is a v4 UUID in lower case. Grants at once, receives after `success`. */
   route(preImage: string, success?: Success<CapServer>, failure?: StartFailure): CapServer;
   /** An origin is no secret: any script of it can take its place. */
-  routeOrigin(origin: string, pageUrl: string, success?: Success<CapServer>, failure?: StartFailure): CapServer;
+  routeOrigin(
+    origin: string,
+    pageUrl: string,
+    success?: Success<CapServer>,
+    failure?: StartFailure,
+  ): CapServer;
   newUUIDv4(): string;
   readonly CapServer: CapServerConstructor;
   /** Legacy. */

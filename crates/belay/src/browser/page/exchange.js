@@ -124,7 +124,7 @@ class Offer {
     dressing.className("belay-cap-source");
     dressing.on("dragstart", (event) => this.drag(event));
     dressing.on("dragend", () => this.dragged());
-    dressing.onActivation(() => this.arm());
+    dressing.onActivation(() => (this.isArmed ? this.disarm() : this.arm()));
     dressing.on("keydown", (event) => { if (event.key === "Escape") this.disarm(); }, document);
     this.dressing = dressing;
     this.onDisarmed = () => this.press(false);
