@@ -12,11 +12,18 @@ use crate::{
 const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
 <body><p>A page.</p><script src="/wire.js"></script></body></html>"#;
 
+/// A page with the library, whose attributes are to be put in.
 const LIBRARY: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
-<body><p>A page.</p><script src="GATEWAY/belay/client.js"></script></body></html>"#;
+<script src="GATEWAY/belay/client.js" ATTRIBUTES></script>
+<body><p>A page.</p><script src="/seen.js"></script></body></html>"#;
+/// What the browser refused.
+const SEEN: &str = "window.violations = []; \
+    addEventListener('securitypolicyviolation', ({ blockedURI }) => violations.push(blockedURI));";
 
-/// Pages that speak to the frame in literal messages: `/` and every path below it; `/library` has the
-/// library instead.
+/// Pages that speak to the frame in literal messages: `/` and every path below it; and pages with the
+/// library: `/library`, `/library-strict` with a policy that allows what it needs and nothing else,
+/// `/library-blocked` whose policy allows no frame, `/library-alone` whose frame is not there and is
+/// waited for 300 ms.
 ///
 /// Each name below `localhost` is a site of its own and a secure context, and leads here.
 #[derive(Debug)]
@@ -36,12 +43,30 @@ impl WirePages {
             ("cross-origin-embedder-policy", "require-corp".to_owned()),
             ("cross-origin-opener-policy", "same-origin".to_owned()),
         ];
-        let library = Html(LIBRARY.replace("GATEWAY", &gateway));
-        let wire = ([("content-type", "text/javascript")], include_str!("belay/wire.js"));
+        let policy = |frames: &str| {
+            let scripts =
+                format!("script-src 'self' {gateway}; require-trusted-types-for 'script'");
+            let policy = format!("default-src 'none'; {scripts}; trusted-types 'none'");
+            [("content-security-policy", format!("{policy}; frame-src {frames}"))]
+        };
+        let library = |attributes: &str| {
+            let page = LIBRARY.replace("ATTRIBUTES", attributes);
+            Html(page.replace("GATEWAY", &gateway))
+        };
+        let (plain, strictly) = (library(""), (policy(&gateway), library("")));
+        let blocked = (policy("'none'"), library(""));
+        let alone = library("data-belay-frame='/nothing' data-belay-timeout='300'");
+        let script = |text| ([("content-type", "text/javascript")], text);
+        let (wire, seen) = (script(include_str!("belay/wire.js")), script(SEEN));
         let router = Router::new()
             .route("/wire.js", get(async move || wire))
+            .route("/seen.js", get(async move || seen))
             .route("/strict", get(async || (strict, Html(PAGE))))
-            .route("/library", get(async || library))
+            .route("/library", get(async || plain))
+            .route("/library-strict", get(async || strictly))
+            .route("/library-blocked", get(async || blocked))
+            .route("/library-alone", get(async || alone))
+            .route("/nothing", get(async || "nothing"))
             .fallback(get(async || Html(PAGE)));
         Self { website: Website::start(router).await, gateway }
     }
