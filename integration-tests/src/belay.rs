@@ -2,7 +2,7 @@
 
 use axum::{Router, response::Html, routing::get};
 use serde_json::Value;
-use thirtyfour::WebDriver;
+use thirtyfour::{WebDriver, WindowHandle};
 
 use crate::{
     gateway::Gateway,
@@ -116,4 +116,38 @@ pub async fn eval(page: &WebDriver, expression: &str) -> Result<Value, Value> {
         Some(failed) => Err(failed.clone()),
         None => Ok(told.get("value").cloned().unwrap_or(Value::Null)),
     }
+}
+
+/// What a capability of the outpost gives, by its name, for a value that is posted.
+///
+/// # Errors
+///
+/// What it fails with.
+pub async fn post(page: &WebDriver, name: &str, value: &Value) -> Result<Value, Value> {
+    eval(page, &format!("wire.post(wire.outpost.{name}, {value})")).await
+}
+
+/// The status of the failure of [`post`].
+pub async fn status(page: &WebDriver, name: &str, value: &Value) -> Value {
+    let error = post(page, name, value).await.expect_err("it fails");
+    error.get("status").cloned().unwrap_or_default()
+}
+
+/// The serialisation of a new capability that doubles a number, under the id that an expression gives;
+/// under the page's own if that is `undefined`.
+pub async fn doubler(page: &WebDriver, instance: &str) -> String {
+    let granted = eval(page, &format!("wire.doubler({instance})")).await.expect("a capability");
+    granted.as_str().expect("its serialisation").to_owned()
+}
+
+/// What a page gets that posts 21 to a serialisation: 42, or the status of the failure.
+pub async fn double(page: &WebDriver, serialisation: &str) -> Value {
+    eval(page, &format!("wire.double('{serialisation}')")).await.expect("an answer")
+}
+
+/// Opens another window and stays in it.
+pub async fn tab(page: &WebDriver) -> WindowHandle {
+    let tab = page.new_tab().await.expect("a window");
+    page.switch_to_window(tab.clone()).await.expect("it is there");
+    tab
 }

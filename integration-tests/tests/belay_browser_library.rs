@@ -8,18 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{Gateway, WirePages, chromium, eval, value_when};
+use buswire_integration_tests::{Gateway, WirePages, chromium, eval, tab, value_when};
 use serde_json::{Value, json};
-use thirtyfour::{WebDriver, WindowHandle};
+use thirtyfour::WebDriver;
 
 const PRE_IMAGE: &str = "eba68eea-75f2-4b05-b87a-08365cc58043";
 const SHA1: &str = "66c6bd1f4cda24069debe0efa2193f64baeae867";
-
-async fn tab(page: &WebDriver) -> WindowHandle {
-    let tab = page.new_tab().await.unwrap();
-    page.switch_to_window(tab.clone()).await.unwrap();
-    tab
-}
 
 /// Opens a page with the library and waits until it has started: `capServer` and `util` are there.
 async fn start(page: &WebDriver, url: &str) {
