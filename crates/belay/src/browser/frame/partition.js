@@ -39,6 +39,7 @@ class Partition {
   /** Gives up every id, and fails what waits for an answer. */
   close() {
     this.channel.close();
+    this.channel = null;
     for (const id of [...this.held.keys()]) this.release(id);
     const calls = [...this.calls.values()];
     this.calls.clear();
@@ -111,7 +112,7 @@ class Partition {
   }
 
   post(message) {
-    this.channel.postMessage(Object.assign({ v: 1 }, message));
+    if (this.channel) this.channel.postMessage(Object.assign({ v: 1 }, message));
   }
 
   receive(message) {
