@@ -7,10 +7,7 @@ use buswire_message::Timestamp;
 use buswire_store::{Direction, Key, KeyRange, StoreError};
 
 use crate::{
-    grants::{
-        Chain, Grants, keys,
-        record::{Grant, decode_grant},
-    },
+    grants::{Chain, Grants, keys, record::Grant},
     names::Handle,
 };
 
@@ -120,7 +117,7 @@ impl Grants {
             for (key, row) in &page.rows {
                 if let (Some(handle), Some(bytes)) = (keys::grant_handle(key), row.value.as_bytes())
                 {
-                    let grant = decode_grant(&handle, bytes)?;
+                    let grant = self.decode(&handle, bytes)?;
                     let retired = !key.as_bytes().starts_with(keys::GRANTS);
                     listed.push(Listed { grant, retired });
                 }

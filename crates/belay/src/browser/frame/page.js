@@ -150,6 +150,7 @@ class Page {
   async claim(id, proof) {
     const isRouted = await this.frame.router.addInterface(id, this.tunnel.sendInterface, proof);
     if (!isRouted) throw failure(500, `route: ${id} already has a route.`);
+    if (this.tunnel.isClosed) this.frame.router.removeInterface(id);
     this.ids.add(id);
     return id;
   }
