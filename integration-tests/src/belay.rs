@@ -4,7 +4,7 @@ mod shop;
 
 use axum::{Router, response::Html, routing::get};
 use serde_json::Value;
-use thirtyfour::WebDriver;
+use thirtyfour::{WebDriver, WindowHandle};
 
 use crate::{
     gateway::Gateway,
@@ -25,8 +25,9 @@ const SEEN: &str = "window.violations = []; \
     addEventListener('securitypolicyviolation', ({ blockedURI }) => violations.push(blockedURI));";
 
 /// Pages that speak to the frame in literal messages: `/` and every path below it; and pages with the
-/// library: `/library` and below, `/library-strict` with a policy that allows what it needs and nothing
-/// else, `/library-alone` whose frame is not there and is waited for 300 ms.
+/// library: `/library`, `/library-strict` with a policy that allows what it needs and nothing else,
+/// `/library-blocked` whose policy allows no frame, `/library-alone` whose frame is not there and is
+/// waited for 300 ms.
 ///
 /// Each name below `localhost` is a site of its own and a secure context, and leads here.
 #[derive(Debug)]
@@ -39,22 +40,25 @@ impl WirePages {
     /// Serves them for the frame of `gateway`. `/strict` is isolated from other origins and has a
     /// policy that allows nothing but its own script and the frame.
     pub async fn start(gateway: &Gateway) -> Self {
-        let (caps, gateway) = (gateway.url(""), named("gw", &gateway.url("")));
+        let gateway = named("gw", &gateway.url(""));
         let policy = format!("default-src 'none'; script-src 'self'; frame-src {gateway}");
         let strict = [
             ("content-security-policy", policy),
             ("cross-origin-embedder-policy", "require-corp".to_owned()),
             ("cross-origin-opener-policy", "same-origin".to_owned()),
         ];
-        let policy = format!(
-            "default-src 'none'; script-src 'self' {gateway}; frame-src {gateway}; \
-             connect-src {caps}; require-trusted-types-for 'script'; trusted-types 'none'"
-        );
+        let policy = |frames: &str| {
+            let scripts =
+                format!("script-src 'self' {gateway}; require-trusted-types-for 'script'");
+            let policy = format!("default-src 'none'; {scripts}; trusted-types 'none'");
+            [("content-security-policy", format!("{policy}; frame-src {frames}"))]
+        };
         let library = |attributes: &str| {
             let page = LIBRARY.replace("ATTRIBUTES", attributes);
             Html(page.replace("GATEWAY", &gateway))
         };
-        let (plain, strictly) = (library(""), ([("content-security-policy", policy)], library("")));
+        let (plain, strictly) = (library(""), (policy(&gateway), library("")));
+        let blocked = (policy("'none'"), library(""));
         let alone = library("data-belay-frame='/nothing' data-belay-timeout='300'");
         let script = |text| ([("content-type", "text/javascript")], text);
         let (wire, seen) = (script(include_str!("belay/wire.js")), script(SEEN));
@@ -64,6 +68,7 @@ impl WirePages {
             .route("/strict", get(async || (strict, Html(PAGE))))
             .route("/library", get(async || plain))
             .route("/library-strict", get(async || strictly))
+            .route("/library-blocked", get(async || blocked))
             .route("/library-alone", get(async || alone))
             .route("/nothing", get(async || "nothing"))
             .fallback(get(async || Html(PAGE)));
@@ -115,4 +120,38 @@ pub async fn eval(page: &WebDriver, expression: &str) -> Result<Value, Value> {
         Some(failed) => Err(failed.clone()),
         None => Ok(told.get("value").cloned().unwrap_or(Value::Null)),
     }
+}
+
+/// What a capability of the outpost gives, by its name, for a value that is posted.
+///
+/// # Errors
+///
+/// What it fails with.
+pub async fn post(page: &WebDriver, name: &str, value: &Value) -> Result<Value, Value> {
+    eval(page, &format!("wire.post(wire.outpost.{name}, {value})")).await
+}
+
+/// The status of the failure of [`post`].
+pub async fn status(page: &WebDriver, name: &str, value: &Value) -> Value {
+    let error = post(page, name, value).await.expect_err("it fails");
+    error.get("status").cloned().unwrap_or_default()
+}
+
+/// The serialisation of a new capability that doubles a number, under the id that an expression gives;
+/// under the page's own if that is `undefined`.
+pub async fn doubler(page: &WebDriver, instance: &str) -> String {
+    let granted = eval(page, &format!("wire.doubler({instance})")).await.expect("a capability");
+    granted.as_str().expect("its serialisation").to_owned()
+}
+
+/// What a page gets that posts 21 to a serialisation: 42, or the status of the failure.
+pub async fn double(page: &WebDriver, serialisation: &str) -> Value {
+    eval(page, &format!("wire.double('{serialisation}')")).await.expect("an answer")
+}
+
+/// Opens another window and stays in it.
+pub async fn tab(page: &WebDriver) -> WindowHandle {
+    let tab = page.new_tab().await.expect("a window");
+    page.switch_to_window(tab.clone()).await.expect("it is there");
+    tab
 }

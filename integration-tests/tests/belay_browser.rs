@@ -1,5 +1,5 @@
-//! The Belay frame in a real browser, on pages that speak to it in literal messages: handshake, outpost,
-//! tunnel, and the tiers of its router.
+//! The Belay frame in a real browser, on pages that speak to it in literal messages: headers, handshake,
+//! outpost.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,48 +8,18 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{Gateway, WirePages, chromium, curl, eval, outpost, value_when};
+use buswire_integration_tests::{
+    Gateway, WirePages,
+    belay::{double, doubler, post, status},
+    chromium, curl, eval, outpost, value_when,
+};
 use serde_json::{Value, json};
-use thirtyfour::{WebDriver, WindowHandle};
+use thirtyfour::WebDriver;
 
 /// The worked pre-image of the seed, and both forms of its hash.
 const PRE_IMAGE: &str = "eba68eea-75f2-4b05-b87a-08365cc58043";
 const SHA1: &str = "66c6bd1f4cda24069debe0efa2193f64baeae867";
 const SHA256: &str = "f3522d294a20493303bd4c2ceb28d6aa";
-
-/// What `wire.post(wire.outpost.NAME, value)` gives.
-async fn post(page: &WebDriver, name: &str, value: &Value) -> Result<Value, Value> {
-    eval(page, &format!("wire.post(wire.outpost.{name}, {value})")).await
-}
-
-/// The status that it fails with.
-async fn status(page: &WebDriver, name: &str, value: &Value) -> Value {
-    post(page, name, value).await.expect_err("it fails")["status"].clone()
-}
-
-/// Grants what doubles a number, under the page's own id or a routed one; its serialisation.
-async fn doubler(page: &WebDriver, instance: &str) -> String {
-    let cap = eval(page, &format!("wire.grant((n) => 2 * n, {instance})")).await.unwrap();
-    cap["@"].as_str().unwrap().to_owned()
-}
-
-/// What a page gets that posts 21 to a serialisation: 42 or the status of the failure.
-async fn double(page: &WebDriver, serialisation: &str) -> Value {
-    let call = format!("wire.call({}, 'POST', 21)", json!(serialisation));
-    let told = eval(page, &call).await.unwrap();
-    if told["type"] == "failure" {
-        return told["data"]["status"].clone();
-    }
-    let text = told["data"].as_str().unwrap();
-    serde_json::from_str::<Value>(text).unwrap()["value"].clone()
-}
-
-/// Opens another window and stays in it.
-async fn tab(page: &WebDriver) -> WindowHandle {
-    let tab = page.new_tab().await.unwrap();
-    page.switch_to_window(tab.clone()).await.unwrap();
-    tab
-}
 
 #[test]
 fn the_frame_is_served_with_exactly_these_headers() {
@@ -254,109 +224,6 @@ async fn opaque_page(page: &WebDriver, pages: &WirePages) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn windows_of_a_site_reach_each_other_in_the_browser() {
-    let gateway = Gateway::spawn();
-    let pages = WirePages::start(&gateway).await;
-    let (_driver, page) = chromium().await;
-    let first = page.window().await.unwrap();
-    pages.open(&page, "app").await;
-    let cap = doubler(&page, "undefined").await;
-    let second = tab(&page).await;
-    pages.open(&page, "app").await;
-    // Rule: belay 10.2 — the partition tier: another window of the same site, by broadcast
-    // Rule: belay 22.1 — two windows of one site reach each other
-    assert_eq!(double(&page, &cap).await, 42);
-    // Rule: belay 8 — the wire text arrives as it was sent, and who failed is told to the caller
-    let (instance, _) = cap.rsplit_once(':').unwrap();
-    let none = format!("{instance}:d859f7a0-4008-4c35-a99a-b7a23a5fc35d");
-    assert_eq!(double(&page, &none).await, 404);
-
-    // Rule: belay 12.5 — the frame hashes the pre-image, 40 hex digits for the library of today
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    // Rule: belay 12.5 — the same page may not route an id twice, nor may two windows
-    let taken = json!({"status": 500, "message": format!("route: {SHA1} already has a route.")});
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err(), taken);
-    // Rule: belay 12.5 — no instance id without its pre-image
-    for bad in [json!(SHA1), json!("EBA68EEA-75F2-4B05-B87A-08365CC58043"), json!(5), json!(null)] {
-        assert_eq!(status(&page, "routeWithHash", &bad).await, 400, "{bad}");
-    }
-    let routed = doubler(&page, &format!("'{SHA1}'")).await;
-    page.switch_to_window(first.clone()).await.unwrap();
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err(), taken);
-    assert_eq!(double(&page, &routed).await, 42);
-
-    // Rule: belay 12.5 — after the page has gone the id is free, and another page can take it
-    page.switch_to_window(second).await.unwrap();
-    page.close_window().await.unwrap();
-    page.switch_to_window(first.clone()).await.unwrap();
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    // Rule: belay 22.1 — a reload in the same window takes it again
-    page.refresh().await.unwrap();
-    outpost(&page).await;
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    // Rule: belay 11.3 — highlight and unhighlight reach the pages of all windows of the partition
-    let classes = json!({"className": "belay-cap-target", "rc": "note"});
-    let watch = tab(&page).await;
-    pages.open(&page, "app").await;
-    page.switch_to_window(first.clone()).await.unwrap();
-    let show =
-        format!("wire.post(wire.outpost.services.highlightByRC, {classes}).then(() => null)");
-    eval(&page, &show).await.unwrap();
-    eval(&page, "wire.post(wire.outpost.services.unhighlight).then(() => null)").await.unwrap();
-    let highlight = json!({"op": "highlight", "args": classes});
-    for window in [watch, first] {
-        page.switch_to_window(window).await.unwrap();
-        let both = json!([highlight, "unhighlight"]);
-        value_when(&page, "wire.actions.slice(-2)", |actions| actions == &both).await;
-    }
-    // Rule: belay 9 — bye closes the tunnel, and what the page had is free
-    eval(&page, "wire.send({ op: 'bye' })").await.unwrap();
-    tab(&page).await;
-    pages.open(&page, "app").await;
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    // Rule: belay 22.1 — an id is free when the frame is taken out of its page
-    eval(&page, "wire.remove()").await.unwrap();
-    tab(&page).await;
-    pages.open(&page, "app").await;
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    page.quit().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_routes_its_own_origin_and_no_other() {
-    let gateway = Gateway::spawn();
-    let pages = WirePages::start(&gateway).await;
-    let (_driver, page) = chromium().await;
-    pages.open(&page, "app").await;
-    let url = eval(&page, "location.href").await.unwrap();
-    let origin = eval(&page, "location.origin").await.unwrap();
-    // Rule: belay 12.6 — origin must be that of pageUrl, and the one that the browser says the page has
-    for (origin, url) in [
-        (json!("https://app.example"), json!("https://app.example/")),
-        (origin.clone(), json!("https://app.example/")),
-        (json!(format!("{}/", origin.as_str().unwrap())), url.clone()),
-        (json!("null"), url.clone()),
-        (json!(null), url.clone()),
-    ] {
-        let claimed = json!({"origin": origin, "pageUrl": url});
-        assert_eq!(status(&page, "routeOrigin", &claimed).await, 403, "{claimed}");
-    }
-    let claimed = json!({"origin": origin, "pageUrl": url});
-    assert_eq!(post(&page, "routeOrigin", &claimed).await.unwrap(), origin);
-    let cap = doubler(&page, "location.origin").await;
-    tab(&page).await;
-    pages.open(&page, "app").await;
-    assert_eq!(double(&page, &cap).await, 42);
-    // Rule: belay 12.6 — one live owner per origin and partition
-    assert_eq!(status(&page, "routeOrigin", &claimed).await, 500);
-    // Rule: belay 22.4 — an origin is not routed over the relay: another site does not reach it
-    tab(&page).await;
-    pages.open(&page, "shop").await;
-    assert_eq!(double(&page, &cap).await, 404);
-    page.quit().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_page_may_be_strict_and_isolated() {
     let gateway = Gateway::spawn();
     let pages = WirePages::start(&gateway).await;
@@ -381,109 +248,5 @@ async fn sites_that_are_not_listed_can_not_embed_the_frame() {
     value_when(&page, "wire.isLoaded", |loaded| loaded == &json!(true)).await;
     let heard = "new Promise((resolve) => setTimeout(() => resolve(wire.inits), 1000))";
     assert_eq!(eval(&page, heard).await.unwrap(), 0);
-    page.quit().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_frames_of_a_page_reach_each_other() {
-    let gateway = Gateway::spawn();
-    let pages = WirePages::start(&gateway).await;
-    let (_driver, page) = chromium().await;
-    page.goto(pages.url("app", "/", "&embed=no")).await.unwrap();
-    for name in ["shop", "bank"] {
-        let embed = format!(
-            "const frame = document.createElement('iframe'); frame.src = '{}'; \
-             document.body.append(frame);",
-            pages.url(name, "/", "")
-        );
-        page.execute(&embed, Vec::new()).await.unwrap();
-    }
-    // Rule: belay 22.1 — two iframes in one page, even of different sites, are in one partition
-    page.enter_frame(0).await.unwrap();
-    outpost(&page).await;
-    let cap = doubler(&page, "undefined").await;
-    page.enter_default_frame().await.unwrap();
-    page.enter_frame(1).await.unwrap();
-    outpost(&page).await;
-    assert_eq!(double(&page, &cap).await, 42);
-    page.quit().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn windows_of_different_sites_reach_each_other_over_the_relay() {
-    let gateway = Gateway::spawn();
-    let pages = WirePages::start(&gateway).await;
-    let (_driver, page) = chromium().await;
-    let first = page.window().await.unwrap();
-    pages.open(&page, "app").await;
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    let temporary = doubler(&page, "undefined").await;
-    let routed = doubler(&page, &format!("'{SHA1}'")).await;
-    let second = tab(&page).await;
-    pages.open(&page, "shop").await;
-    // Rule: belay 10.2 — the relay tier: an instance of another site
-    // Rule: belay 22.1 — windows of different sites need the relay
-    assert_eq!(double(&page, &temporary).await, 42);
-    assert_eq!(double(&page, &routed).await, 42);
-    // Rule: belay 8 — a capability in the arguments is a text, which whoever gets it can use
-    let back = eval(&page, "wire.grant((n) => n + 1)").await.unwrap();
-    page.switch_to_window(first.clone()).await.unwrap();
-    let caller = eval(&page, "wire.grant(async (cap) => wire.post(cap, 1))").await.unwrap();
-    page.switch_to_window(second.clone()).await.unwrap();
-    assert_eq!(eval(&page, &format!("wire.post({caller}, {back})")).await.unwrap(), 2);
-
-    // Rule: belay 22.4 — a second registration of a live id is refused: AlreadyRouted
-    let taken = post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap_err();
-    assert_eq!(
-        taken,
-        json!({"status": 500, "message": format!("route: {SHA1} already has a route.")})
-    );
-    // Rule: belay 22.4 — when its owner has gone, whoever knows the pre-image may claim it
-    page.switch_to_window(first).await.unwrap();
-    page.close_window().await.unwrap();
-    page.switch_to_window(second).await.unwrap();
-    assert_eq!(double(&page, &routed).await, 404);
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    assert_eq!(double(&page, &temporary).await, 404);
-    page.quit().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_come_back_to_has_its_routes() {
-    let gateway = Gateway::spawn();
-    let pages = WirePages::start(&gateway).await;
-    let (_driver, page) = chromium().await;
-    let window = page.window().await.unwrap();
-    pages.open(&page, "app").await;
-    assert_eq!(post(&page, "routeWithHash", &json!(PRE_IMAGE)).await.unwrap(), SHA1);
-    let cap = doubler(&page, &format!("'{SHA1}'")).await;
-    eval(&page, "wire.marker = 'kept'").await.unwrap();
-    page.goto(pages.url("app", "/elsewhere", "&embed=no")).await.unwrap();
-    let other = tab(&page).await;
-    pages.open(&page, "shop").await;
-    // Rule: belay 22.1 — a page that may be come back to holds no id meanwhile
-    assert_eq!(double(&page, &cap).await, 404);
-    page.switch_to_window(window).await.unwrap();
-    page.back().await.unwrap();
-    // Rule: belay 22.1 — the frame holds no lock and no socket that would keep its page out of the back/forward cache
-    assert_eq!(
-        eval(
-            &page,
-            "wire.marker || performance.getEntriesByType('navigation')[0].notRestoredReasons"
-        )
-        .await
-        .unwrap(),
-        "kept"
-    );
-    page.switch_to_window(other).await.unwrap();
-    let call = format!("wire.call({}, 'POST', 21).then(({{ type }}) => type)", json!(cap));
-    let reached = async {
-        while eval(&page, &call).await.unwrap() != "success" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(buswire_integration_tests::DEADLINE, reached)
-        .await
-        .expect("it is routed again");
     page.quit().await.unwrap();
 }

@@ -9,22 +9,16 @@
 )]
 
 use buswire_integration_tests::{
-    Gateway, WirePages, chromium, curl, eval, outpost, screenshot, value_when,
+    Gateway, WirePages, chromium, curl, eval, outpost, screenshot, tab, value_when,
 };
 use serde_json::{Value, json};
-use thirtyfour::{By, WebDriver, WindowHandle};
+use thirtyfour::{By, WebDriver};
 
 const INSTANCE: &str = "0b9e3d3c-2a0f-4f7e-8a65-9c1d6f1f2e11";
 const OTHER: &str = "5f0c9b7e-4a1d-4c52-9e36-71b2d8a0c4f3";
 
 /// What the frame asked of the page last.
 const LAST_ACTION: &str = "wire.actions[wire.actions.length - 1]";
-
-async fn tab(page: &WebDriver) -> WindowHandle {
-    let tab = page.new_tab().await.unwrap();
-    page.switch_to_window(tab.clone()).await.unwrap();
-    tab
-}
 
 /// An activate record for a page of these sites.
 fn record(pages: &WirePages, site: &str, instance: &str) -> Value {

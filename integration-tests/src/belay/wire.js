@@ -83,6 +83,8 @@ window.wire = (() => {
     wire.ids.set(capId, handler);
     return { "@": `urn:x-cap:${instanceId}:${capId}` };
   };
+  wire.doubler = (instanceId) => wire.grant((n) => 2 * n, instanceId)["@"];
+  wire.double = (ser) => wire.post({ "@": ser }, 21).catch(({ status }) => status);
   wire.send = (message) => tunnel.postMessage(message);
   wire.remove = () => frame.remove();
   return wire;

@@ -252,6 +252,14 @@ test("a_promise_of_a_function_is_waited_for", async () => {
     BROKEN,
   );
   assert.deepEqual(reported(), ["inside"]);
+  const late = async (request, success) => {
+    if (request === undefined) throw { status: 409, message: "no" };
+    success(request);
+    throw new Error("afterwards");
+  };
+  assert.deepEqual(await answers(late, "GET"), [["failure", { status: 409, message: "no" }]]);
+  assert.deepEqual(await answers(late, "POST", wire(1)), [["success", wire(1)]]);
+  assert.deepEqual(reported(), ["afterwards"]);
 });
 
 test("handlers_are_methods_of_their_object", async () => {

@@ -69,6 +69,15 @@ test("an_id_has_one_owner", async () => {
   here.router.removeInterface(ID);
   assert.equal(await next, true);
   assert.equal(await here.router.isRoutable(OTHER), false);
+  // Whoever gives up waiting has nothing, also when the id becomes free.
+  const waiting = here.router.addInterface(ID, echo);
+  await settle();
+  here.router.removeInterface(ID);
+  there.router.removeInterface(ID);
+  assert.equal(await waiting, false);
+  await settle();
+  assert.equal(await there.router.isRoutable(ID), false);
+  assert.equal(await there.router.addInterface(ID, echo), true);
   // Going back to a page: whatever was free is its own again.
   there.router.suspend();
   await settle();

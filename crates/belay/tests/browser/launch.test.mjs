@@ -76,6 +76,7 @@ test("expect_launch_gives_a_start_id_and_then_the_window", async () => {
   const activate = page.server.grant((record) => record.pageUrl);
   assert.equal(await expected.ready.post(activate), undefined);
   assert.equal(await windows[0].post({ pageUrl: "https://app.example/" }), "https://app.example/");
+  await assert.rejects(expected.ready.post(activate), { status: 404 });
   // By the names of the seed, with a start id and a capability of the page's own.
   assert.equal(util.belay.exepctLaunch, util.belay.expectLaunch);
   const told = [];

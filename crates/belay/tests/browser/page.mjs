@@ -143,6 +143,7 @@ export class Page {
     href = "https://site.example/page",
     script = {},
     isFramed = true,
+    hasBody = true,
     belay,
     fetch,
     names,
@@ -163,6 +164,7 @@ export class Page {
         throw new TypeError("no network");
       });
     this.makeDocument();
+    this.document.body = hasBody ? this.body : null;
     this.run();
     if (!isFramed) return;
     this.frame = this.elements.find(({ tagName }) => tagName === "IFRAME");
@@ -171,15 +173,32 @@ export class Page {
 
   makeDocument() {
     const selected = (name) => this.elements.filter((element) => element.classes.includes(name));
-    const body = { appendChild: (element) => this.elements.push(element) };
+    this.body = { appendChild: (element) => this.elements.push(element) };
     Object.assign(this.document, {
-      body,
       currentScript: this.script,
       scripts: [this.script],
       createElement: (tag) => new Element(tag),
       getElementsByClassName: selected,
       querySelectorAll: (selector) => selected(selector.slice(1)),
     });
+  }
+
+  /** Observers of elements that come; `this.mutate` calls them. */
+  makeObserver() {
+    const page = this;
+    page.observers = new Set();
+    page.mutate = () => page.observers.forEach((callback) => callback());
+    return class {
+      constructor(callback) {
+        this.callback = callback;
+      }
+      observe() {
+        page.observers.add(this.callback);
+      }
+      disconnect() {
+        page.observers.delete(this.callback);
+      }
+    };
   }
 
   globals() {
@@ -190,6 +209,7 @@ export class Page {
       location,
       Element,
       navigator: {},
+      MutationObserver: this.makeObserver(),
       history: {
         state: null,
         replaceState: (state, _, url) => {

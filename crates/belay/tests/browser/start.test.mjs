@@ -112,6 +112,16 @@ test("the_frame_is_above_the_page_and_hidden", () => {
   assert.equal(new Page().belay.DEBUG, false);
 });
 
+test("the_frame_is_there_as_soon_as_there_is_a_body", () => {
+  const page = new Page({ hasBody: false, isFramed: false });
+  page.mutate();
+  assert.equal(page.elements.length, 0);
+  page.document.body = page.body;
+  page.mutate();
+  page.mutate();
+  assert.deepEqual([page.elements.length, page.observers.size], [1, 0]);
+});
+
 test("the_page_says_hello_to_the_gateway_alone", async () => {
   const { frame } = new Page();
   const hello = { data: { belay: "hello", v: 1 }, origin: "https://gw.example" };

@@ -3,6 +3,16 @@
 
 /** How long a window has to load the page that it was sent to, in milliseconds. */
 const LAUNCH_TIMEOUT = 60000;
+/** How long whoever expects a window has to say so: meanwhile its page is not started. */
+const LAUNCHER_PATIENCE = 5000;
+
+/** What `promise` gives, or a failure 504 if that takes too long. */
+function soon(promise) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(failure(504)), LAUNCHER_PATIENCE);
+    promise.then(resolve, reject).then(() => clearTimeout(timer));
+  });
+}
 
 /** A page that a window may go to: http(s), so never a script. */
 function parsePageUrl(text) {
@@ -16,7 +26,7 @@ function parsePageUrl(text) {
 }
 
 function isRecord(value) {
-  return Object(value) === value && !Array.isArray(value) && !(value instanceof Capability);
+  return Object(value) === value && !Array.isArray(value) && !isCapability(value);
 }
 
 /** An activate record with exactly the members that are understood; anything malformed fails 400. */
@@ -24,7 +34,7 @@ function parseActivation(record) {
   const { instanceId, pageUrl, relaunch = null, isStation = false, outpostData } = Object(record);
   const isSound =
     isUUIDv4(instanceId) &&
-    (relaunch === null || relaunch instanceof Capability) &&
+    (relaunch === null || isCapability(relaunch)) &&
     typeof isStation === "boolean" &&
     isRecord(outpostData);
   if (!isSound) throw failure(400);
@@ -73,7 +83,7 @@ function activateHere(server, router, steered) {
 /** An activate capability for another window, which `navigation` steers; gives what closes it. */
 function activateThere(server, router, navigation) {
   const { navigateCap, closeCap } = Object(navigation);
-  if (!(navigateCap instanceof Capability && closeCap instanceof Capability)) throw failure(400);
+  if (!(isCapability(navigateCap) && isCapability(closeCap))) throw failure(400);
   return server.grant(async (record) => {
     if (Object(record).close === true) {
       await closeCap.post();
@@ -93,7 +103,7 @@ class PendingLaunch {
     this.finished = new Promise((resolve, reject) => {
       this.cap = server.grant(async (navigation) => {
         const { closeCap } = Object(navigation);
-        if (!(closeCap instanceof Capability)) throw failure(400);
+        if (!isCapability(closeCap)) throw failure(400);
         clearTimeout(timer);
         server.revoke(this.cap);
         resolve(closeCap);

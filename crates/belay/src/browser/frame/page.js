@@ -49,16 +49,15 @@ class Page {
     const taken = await router.retrieveStart(startId, this.origin || undefined).catch(report);
     const record = Object(taken);
     try {
-      if (record.startLaunch instanceof Capability) {
-        await record.startLaunch.post(await this.navigation());
-        return true;
+      if (isCapability(record.startLaunch)) {
+        await soon(record.startLaunch.post(await this.navigation()));
+      } else if (isCapability(record.finishLaunch)) {
+        this.startLaunched(await soon(record.finishLaunch.post(await this.navigation())));
+      } else if (record.setupLaunch !== undefined) {
+        this.startLaunched(record.setupLaunch);
+      } else {
+        return false;
       }
-      if (record.finishLaunch instanceof Capability) {
-        this.startLaunched(await record.finishLaunch.post(await this.navigation()));
-        return true;
-      }
-      if (record.setupLaunch === undefined) return false;
-      this.startLaunched(record.setupLaunch);
       return true;
     } catch {
       // Who expected this window is gone, or has sent it somewhere else.
@@ -73,7 +72,7 @@ class Page {
     session.remove(RELAUNCH + this.location);
     if (typeof serialization !== "string") return false;
     await this.frame.expose();
-    return server.restore(serialization).post(this.activateHere()).then(
+    return soon(server.restore(serialization).post(this.activateHere())).then(
       () => true,
       () => false,
     );
@@ -140,15 +139,18 @@ class Page {
     };
   }
 
-  /** Routes an id that the frame chose or was given by a launch: nobody else has it. */
+  /** Routes an id that the frame chose or a launch gave. If that is running elsewhere, it stays there. */
   route(instanceId) {
-    this.frame.router.addInterface(instanceId, this.tunnel.sendInterface).catch(report);
+    this.frame.router.addInterface(instanceId, this.tunnel.sendInterface).then((isRouted) => {
+      if (!isRouted) console.warn("belay: this instance is routed in another window");
+    }, report);
   }
 
   /** Routes an id that the page is entitled to. */
   async claim(id, proof) {
     const isRouted = await this.frame.router.addInterface(id, this.tunnel.sendInterface, proof);
     if (!isRouted) throw failure(500, `route: ${id} already has a route.`);
+    if (this.tunnel.isClosed) this.frame.router.removeInterface(id);
     this.ids.add(id);
     return id;
   }
@@ -173,7 +175,7 @@ class Page {
   /** Belay §13.4: the window that brings the start id is handed to `ready`, once. */
   async expectPage({ ready }) {
     const { server, router } = this.frame;
-    if (!(ready instanceof Capability)) throw failure(400);
+    if (!isCapability(ready)) throw failure(400);
     await this.frame.expose();
     const startLaunch = server.grant(async (navigation) => {
       server.revoke(startLaunch);

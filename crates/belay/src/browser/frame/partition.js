@@ -39,6 +39,7 @@ class Partition {
   /** Gives up every id, and fails what waits for an answer. */
   close() {
     this.channel.close();
+    this.channel = null;
     for (const id of [...this.held.keys()]) this.release(id);
     const calls = [...this.calls.values()];
     this.calls.clear();
@@ -51,11 +52,14 @@ class Partition {
    */
   claim(id, { steal = false, onstolen = () => {} } = {}) {
     const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), CLAIM_PATIENCE);
+    // A lock that nobody holds is still to be granted, however busy the browser is.
+    const timer = setInterval(async () => {
+      if (await this.holds(id)) patience.abort();
+    }, CLAIM_PATIENCE);
     return new Promise((resolve) => {
       let release;
       const hold = () => {
-        clearTimeout(timer);
+        clearInterval(timer);
         resolve(true);
         return new Promise((done) => {
           release = done;
@@ -63,6 +67,7 @@ class Partition {
         });
       };
       const lost = () => {
+        clearInterval(timer);
         resolve(false);
         if (release === undefined || this.held.get(id) !== release) return;
         this.held.delete(id);
@@ -107,7 +112,7 @@ class Partition {
   }
 
   post(message) {
-    this.channel.postMessage(Object.assign({ v: 1 }, message));
+    if (this.channel) this.channel.postMessage(Object.assign({ v: 1 }, message));
   }
 
   receive(message) {

@@ -41,7 +41,7 @@ class Relay {
     this.proofs.set(id, proof);
     this.claiming.add(id);
     try {
-      for (let attempt = 1; await this.ready; attempt += 1) {
+      for (let attempt = 1; this.proofs.has(id) && (await this.ready); attempt += 1) {
         const { status } = await this.register(id);
         if (status !== 409) return true;
         if (attempt === CLAIM_ATTEMPTS) {

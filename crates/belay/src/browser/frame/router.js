@@ -55,13 +55,12 @@ class CapRouter {
     if (this.local.size >= ROUTES_MAX) throw failure(429);
     // Before anything is awaited, so that a second request for the same id sees it.
     this.local.set(id, iface);
-    try {
-      if (await this.claim(id, proof)) return true;
-    } catch (error) {
-      this.removeInterface(id);
-      throw error;
-    }
-    this.removeInterface(id);
+    const isClaimed = await this.claim(id, proof);
+    const isWanted = this.local.get(id) === iface;
+    if (isClaimed && isWanted) return true;
+    // Given up meanwhile, and perhaps wanted again by another.
+    if (isWanted || !this.local.has(id)) this.removeInterface(id);
+    else if (this.partition) this.partition.release(id);
     return false;
   }
 

@@ -57,7 +57,7 @@ class Services {
 
   async arm({ rc, gen, label }) {
     const classes = parseClasses(rc);
-    const isSound = gen instanceof Capability && (label === undefined || isText(label));
+    const isSound = isCapability(gen) && (label === undefined || isText(label));
     if (!isSound) throw failure(400);
     this.giveUp();
     const timer = setTimeout(() => this.disarm(), OFFER_LIFETIME);

@@ -58,7 +58,7 @@ class Station {
   async register(origin, callbacks) {
     const { newInstHandler, getSuggestions } = Object(callbacks);
     if (origin === null) throw failure(403);
-    if (!(newInstHandler instanceof Capability && getSuggestions instanceof Capability)) {
+    if (!(isCapability(newInstHandler) && isCapability(getSuggestions))) {
       throw failure(400);
     }
     if (!this.isAllowed(origin)) {
@@ -82,7 +82,7 @@ class Station {
     if (!handler) throw failure(404, "no station");
     const { launch, name, icon } = Object(description);
     const cap = typeof launch === "string" ? this.server.restore(launch) : launch;
-    if (!(cap instanceof Capability)) throw failure(400);
+    if (!isCapability(cap)) throw failure(400);
     const instanceDescription = { launch: cap, name, icon };
     await handler.post({ instanceDescription, activate });
   }
@@ -94,7 +94,7 @@ class Station {
     const list = await getSuggestions.post(origin).catch(() => []);
     if (!Array.isArray(list)) return [];
     const isSound = (one) =>
-      isRecord(one) && typeof one.name === "string" && one.doLaunch instanceof Capability;
+      isRecord(one) && typeof one.name === "string" && isCapability(one.doLaunch);
     const short = ({ name, doLaunch }) => ({ name: name.slice(0, NAME_MAX), doLaunch });
     return list.filter(isSound).slice(0, SUGGESTIONS_MAX).map(short);
   }

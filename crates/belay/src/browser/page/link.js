@@ -58,7 +58,16 @@ function openFrame(element, { origin }) {
   });
 }
 
+/** A script in the head runs before there is a body; the rest of a long page is not waited for. */
 function whenBody(then) {
-  if (document.body) then();
-  else document.addEventListener("DOMContentLoaded", then, { once: true });
+  if (document.body) {
+    then();
+    return;
+  }
+  const observer = new MutationObserver(() => {
+    if (!document.body) return;
+    observer.disconnect();
+    then();
+  });
+  observer.observe(document.documentElement, { childList: true });
 }
