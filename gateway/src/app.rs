@@ -35,6 +35,8 @@ pub struct Platform {
     pub entropy: Arc<dyn Entropy>,
     /// The token of administrators.
     pub admin_token: Arc<Secret<String>>,
+    /// The keys of Belay: a line each, the oldest first.
+    pub belay_keys: Arc<Secret<String>>,
     /// How the world reaches the public listener; its path is `/`.
     pub public_url: Url,
     /// The gateway's own listeners, by name.
@@ -93,8 +95,14 @@ impl BuildError {
 
     /// What the operator can do, if that is known.
     pub fn hint(&self) -> Option<String> {
-        let hint = "stop the process that uses it, or choose another with --set mdp.listen='[\"tcp://HOST:PORT\"]'";
-        (self.what == "mdp.listen").then(|| hint.to_owned())
+        let hint = match self.what {
+            "mdp.listen" => {
+                "stop the process that uses it, or choose another with --set mdp.listen='[\"tcp://HOST:PORT\"]'"
+            }
+            "belay.keys" => "copy data_dir/belay.keys from the gateway that wrote the store",
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -198,6 +206,7 @@ mod tests {
             clock: Arc::new(VirtualClock::default()),
             entropy: Arc::new(SeededEntropy::new(1)),
             admin_token: Arc::new(Secret::new("t".to_owned())),
+            belay_keys: Arc::new(Secret::new("A".repeat(43))),
             public_url: Url::parse("http://127.0.0.1:1").unwrap(),
             bound: Vec::new(),
         };

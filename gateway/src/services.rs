@@ -22,7 +22,7 @@ use std::{
 };
 
 use buswire_belay::{
-    Bcap, BcapError, BcapValue, CapServer, InvokeError, Method, Relay, Serialisation,
+    Bcap, BcapError, BcapValue, CapServer, Method, Relay, RelayError, Serialisation,
     TargetChannels, decode, decode_bare, encode, encode_bare, instance::Failure,
 };
 use buswire_bridge::SinkUri;
@@ -209,7 +209,7 @@ impl Context {
             None => None,
         };
         let answer = relay.invoke(cap, call.method, data).await;
-        let answer = answer.map_err(InvokeError::into_failure)?.unwrap_or_default();
+        let answer = answer.map_err(RelayError::into_failure)?.unwrap_or_default();
         let result = decode(answer.as_bytes(), limits).map_err(|_| Failure::bad_response())?;
         Ok(self.body(Service::Invoke, result.filter(|_| call.method.gives_data()))?)
     }

@@ -53,7 +53,12 @@ fn a_route_invokes_a_capability_of_its_own_gateway() {
 
 #[test]
 fn a_route_invokes_a_capability_of_another_gateway_until_it_is_revoked() {
-    let (here, there) = (Gateway::spawn(), Gateway::spawn());
+    let there = Gateway::spawn();
+    // The other gateway is on loopback and without TLS, which must be allowed.
+    let here = Gateway::builder()
+        .set("belay.egress.allow_http", "true")
+        .set("belay.egress.allow", r#"["127.0.0.1"]"#)
+        .start();
     here.admin(&["bus", "create", "from.example"]);
     there.admin(&["bus", "create", "to.example"]);
     let granted = grant(&there, "bus.publish", &json!({"bus": "to.example", "channel": "d"}));

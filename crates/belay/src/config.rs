@@ -4,9 +4,15 @@
 
 use std::{str::FromStr, time::Duration};
 
+use buswire_message::Secret;
 use url::Url;
 
-use crate::{derive::RegrantKey, limits::Rate, wire::WireLimits};
+use crate::{
+    derive::{RegrantKey, derive},
+    limits::Rate,
+    seal::SealKeys,
+    wire::WireLimits,
+};
 
 /// A setting that can't be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +122,9 @@ pub struct Config {
     /// The key of ids that can be computed again. Default none: no grantor then has `"regrant":
     /// "stable"` (Belay §20.7).
     pub regrant_key: Option<RegrantKey>,
+    /// The keys that targets are sealed with in the store. Default none: they are stored in clear. A
+    /// target that is in clear, or sealed with an older key, is sealed anew when it is read.
+    pub seal_keys: Option<SealKeys>,
 }
 
 impl Config {
@@ -153,6 +162,7 @@ impl Config {
             not_found_per_second: 50,
             frame: FrameConfig::default(),
             regrant_key: None,
+            seal_keys: None,
         })
     }
 
@@ -177,6 +187,21 @@ impl Config {
         }
         prefix.clone_into(&mut self.prefix);
         Ok(self)
+    }
+
+    /// Sets [`regrant_key`](Self::regrant_key) and [`seal_keys`](Self::seal_keys) to keys that are
+    /// derived from these, the oldest first: a later one becomes the newest (Belay §23.12).
+    #[must_use]
+    pub fn with_keys(mut self, keys: &[Secret<[u8; 32]>]) -> Self {
+        for (version, key) in (1..).zip(keys) {
+            let seal = derive(key, "buswire belay targets");
+            self.seal_keys = Some(match self.seal_keys.take() {
+                None => SealKeys::new(version, seal),
+                Some(older) => older.with(version, seal),
+            });
+            self.regrant_key = Some(RegrantKey::new(version, derive(key, "buswire belay ids")));
+        }
+        self
     }
 
     /// The path under which capabilities are.

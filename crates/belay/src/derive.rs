@@ -29,6 +29,14 @@ pub(crate) struct Seeds {
     pub(crate) control: Seed,
 }
 
+/// A key for one purpose, of a key for several.
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+pub(crate) fn derive(key: &Secret<[u8; 32]>, purpose: &str) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("a key of 32 bytes");
+    mac.update(purpose.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
 impl RegrantKey {
     /// Takes 32 unpredictable bytes. `version` tells keys apart (Belay §23.12): a grant of another
     /// version is not computed again but replaced.

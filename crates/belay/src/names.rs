@@ -101,6 +101,28 @@ impl Kind {
     pub const WRAP: &'static str = "wrap";
     /// What controls one grant (Belay §20.2).
     pub const CONTROL: &'static str = "control";
+    /// What a registered name and its arguments make (Belay §20.2, §6.10).
+    pub const NAMED: &'static str = "named";
+    /// What forwards to another capability (Belay §20.2).
+    pub const URL: &'static str = "url";
+    /// What hands out several capabilities at once (Belay §20.2).
+    pub const RECORD: &'static str = "record";
+
+    /// What no program registers.
+    pub(crate) const RESERVED: [&'static str; 5] =
+        [Self::GRANTOR, Self::WRAP, Self::CONTROL, Self::NAMED, Self::RECORD];
+
+    pub(crate) fn named() -> Self {
+        Self(Self::NAMED.into())
+    }
+
+    pub(crate) fn url() -> Self {
+        Self(Self::URL.into())
+    }
+
+    pub(crate) fn record() -> Self {
+        Self(Self::RECORD.into())
+    }
 }
 
 impl Default for Label {

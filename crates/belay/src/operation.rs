@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use buswire_message::Entropy;
+use buswire_message::{Entropy, Secret};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::{
     method::{Method, MethodSet},
     names::Handle,
     target::{TargetError, without_caps},
-    wire::BcapValue,
+    wire::{Bcap, BcapValue},
 };
 
 /// One kind of operation, such as `bus.publish`.
@@ -132,9 +132,30 @@ impl fmt::Debug for InvocationId {
     }
 }
 
-/// Reads the chain of a grant again.
-pub(crate) trait Recheck: Send + Sync {
+/// What an invocation may ask of the server that makes it.
+pub(crate) trait Host: Send + Sync {
+    /// Reads the chain of the grant again.
     fn still_valid(&self) -> BoxFuture<'_, Result<(), BcapError>>;
+
+    /// Invokes a capability of the server, within the limits of this invocation.
+    fn invoke<'a>(
+        &'a self,
+        id: &'a str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> BoxFuture<'a, Result<Option<BcapValue>, BcapError>>;
+
+    /// The id in a capability of the server; `None` if it is another one's.
+    fn local_id(&self, cap: &Bcap) -> Option<Secret<String>>;
+
+    /// A capability that forwards to `cap`, dies with the grant that was invoked and is within its
+    /// limits. The same one every time, unless it shall be `fresh`.
+    fn forward<'a>(
+        &'a self,
+        name: &'a str,
+        cap: &'a Bcap,
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<Bcap, BcapError>>;
 }
 
 /// What an operation is told besides method and data.
@@ -144,7 +165,7 @@ pub struct Invocation {
     pub(crate) target: Arc<BcapValue>,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) cancelled: CancellationToken,
-    pub(crate) recheck: Arc<dyn Recheck>,
+    pub(crate) host: Arc<dyn Host>,
 }
 
 impl Invocation {
@@ -184,7 +205,40 @@ impl Invocation {
     ///
     /// Safe to drop: it only reads.
     pub async fn still_valid(&self) -> Result<(), BcapError> {
-        self.recheck.still_valid().await
+        self.host.still_valid().await
+    }
+
+    /// Invokes a capability of the server that makes this invocation, within the limits of this one;
+    /// `None` if it is another server's. For capabilities that a target or an argument holds: their
+    /// own authority is used, not the operation's (Belay §23.2).
+    ///
+    /// # Errors
+    ///
+    /// As the capability fails; [`BcapError::BadGateway`] if this is the ninth that hangs on another.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`CapServer::invoke`](crate::CapServer::invoke).
+    pub async fn invoke_own(
+        &self,
+        cap: &Bcap,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Option<Result<Option<BcapValue>, BcapError>> {
+        let id = self.host.local_id(cap)?;
+        Some(self.host.invoke(id.expose(), method, data).await)
+    }
+}
+
+impl Invocation {
+    /// A forwarder to `cap` that dies with this grant and is within its limits.
+    pub(crate) async fn forward(
+        &self,
+        name: &str,
+        cap: &Bcap,
+        fresh: bool,
+    ) -> Result<Bcap, BcapError> {
+        self.host.forward(name, cap, fresh).await
     }
 }
 

@@ -50,6 +50,33 @@ pub struct GrantRequest {
     pub limits: Limits,
     /// What people call it.
     pub label: Label,
+    /// What its ids look like.
+    pub form: IdForm,
+}
+
+/// What the ids of a grant look like (Belay §21.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IdForm {
+    /// 43 characters of base64url, 256 random bits.
+    #[default]
+    Token,
+    /// A UUID of version 4, 122 random bits: for clients that insist on it.
+    Uuid,
+}
+
+impl IdForm {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Uuid => "uuid",
+        }
+    }
+
+    /// Takes the word for it; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Token, Self::Uuid].into_iter().find(|form| form.as_str() == text)
+    }
 }
 
 impl GrantRequest {
@@ -70,6 +97,7 @@ impl GrantRequest {
             target: object(target_json)?,
             limits: Limits::parse(&object(limits_json)?)?,
             label: label.parse()?,
+            form: IdForm::default(),
         })
     }
 }
@@ -106,7 +134,8 @@ impl GrantorRequest {
         let kind = members.get("kind").ok_or(RequestError::Missing("kind"))?;
         let kind = kind.as_str().ok_or(RequestError::BadMember("kind"))?.parse()?;
         let target = members.get("target").cloned().unwrap_or_else(|| Members::new().into());
-        let grant = GrantRequest { kind, target, limits: limits(members)?, label: label(members)? };
+        let (limits, label, form) = (limits(members)?, label(members)?, IdForm::default());
+        let grant = GrantRequest { kind, target, limits, label, form };
         let (regrant, detached) = (flag(members, "regrant")?, flag(members, "detached")?);
         Ok(Self { grant, regrant, detached })
     }

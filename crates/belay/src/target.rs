@@ -9,7 +9,8 @@ use buswire_message::{BusName, ChannelName, MessageType, Secret, SourceUrl};
 
 use crate::{
     limits::{NameSet, texts},
-    wire::{BcapValue, Members},
+    method::{Method, MethodSet},
+    wire::{Bcap, BcapValue, Members, Serialisation},
 };
 
 /// A target that its operation can't be granted for.
@@ -219,6 +220,110 @@ impl RpcCallTarget {
     }
 }
 
+/// `url`: `{"url", "methods"?}`, a capability as `{"@": …}` or as the text of its URL, which is a
+/// secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlTarget {
+    /// What is asked.
+    pub cap: Bcap,
+    /// The methods that are passed on; all by default.
+    pub methods: MethodSet,
+}
+
+impl UrlTarget {
+    /// Reads a target.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`].
+    pub fn parse(target: &BcapValue) -> Result<Self, TargetError> {
+        let members = closed(target, &["url", "methods"])?;
+        let cap = match members.get("url").ok_or(TargetError::Missing("url"))? {
+            BcapValue::Cap(cap) => Some(cap.clone()),
+            other => other.as_str().map(Bcap::restore),
+        };
+        let cap = cap.filter(|cap| matches!(cap.serialisation(), Some(Serialisation::Url(_))));
+        let methods = members.get("methods").map_or(Some(MethodSet::ALL), |value| {
+            texts(value)?.into_iter().map(Method::parse).collect()
+        });
+        Ok(Self {
+            cap: cap.ok_or(TargetError::BadMember("url"))?,
+            methods: methods.ok_or(TargetError::BadMember("methods"))?,
+        })
+    }
+}
+
+/// `record`: `{"facets": {name: capability}, "bcaps"?: "stable" or "fresh"}`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordTarget {
+    /// The facets, at most [`FACETS_MAX`](Self::FACETS_MAX).
+    pub facets: Vec<(String, Bcap)>,
+    /// Whether every reading gives new capabilities; they are the same ones by default.
+    pub fresh: bool,
+}
+
+impl RecordTarget {
+    /// The most facets: each is a grant, made when the record is read for the first time.
+    pub const FACETS_MAX: usize = 64;
+
+    /// Reads a target.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`].
+    pub fn parse(target: &BcapValue) -> Result<Self, TargetError> {
+        let members = closed(target, &["facets", "bcaps"])?;
+        let facets = members.get("facets").ok_or(TargetError::Missing("facets"))?.as_object();
+        let facets = facets.filter(|facets| facets.len() <= Self::FACETS_MAX).and_then(|facets| {
+            let facets = facets.iter();
+            facets.map(|(name, value)| Some((name.to_owned(), value.as_cap()?.clone()))).collect()
+        });
+        let fresh = match members.get("bcaps").map(BcapValue::as_str) {
+            None | Some(Some("stable")) => false,
+            Some(Some("fresh")) => true,
+            Some(_) => return Err(TargetError::BadMember("bcaps")),
+        };
+        Ok(Self { facets: facets.ok_or(TargetError::BadMember("facets"))?, fresh })
+    }
+}
+
+/// `named`: `{"name", "args"?}`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTarget {
+    /// The name of a handler: 1 to 256 bytes without control characters.
+    pub name: String,
+    /// What the handler gets as its target, an array.
+    pub args: BcapValue,
+}
+
+impl NamedTarget {
+    /// Reads a target.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`].
+    pub fn parse(target: &BcapValue) -> Result<Self, TargetError> {
+        let members = closed(target, &["name", "args"])?;
+        let name = members.get("name").ok_or(TargetError::Missing("name"))?;
+        let name = name.as_str().filter(|name| Self::is_name(name));
+        let args = members.get("args").cloned().unwrap_or_else(|| Vec::new().into());
+        if args.as_array().is_none() {
+            return Err(TargetError::BadMember("args"));
+        }
+        Ok(Self { name: name.ok_or(TargetError::BadMember("name"))?.to_owned(), args })
+    }
+
+    /// Whether a text may name a handler.
+    pub(crate) fn is_name(text: &str) -> bool {
+        (1..=256).contains(&text.len()) && !text.chars().any(char::is_control)
+    }
+
+    /// The target of a grant.
+    pub(crate) fn to_value(&self) -> BcapValue {
+        Members::new().with("name", self.name.as_str()).with("args", self.args.clone()).into()
+    }
+}
+
 /// Gives the members of an object that may have no others than these.
 pub(crate) fn closed<'v>(
     target: &'v BcapValue,
@@ -280,7 +385,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::wire::Bcap;
 
     fn value(json: Value) -> BcapValue {
         BcapValue::from_json(json).unwrap()
@@ -316,6 +420,29 @@ mod tests {
         assert_eq!(RpcCallTarget::parse(&call).unwrap().timeout, Some(Duration::from_secs(5)));
         for bad in [json!({}), json!({"service": ""}), json!({"service": "e", "timeout": 0})] {
             assert!(RpcCallTarget::parse(&value(bad.clone())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_record_holds_capabilities_and_a_url_is_one() {
+        // Rule: belay 4.4 — a reference is a capability only where the kind expects one
+        let cap = || BcapValue::from(Bcap::restore("https://x.example/cap/1"));
+        let facets = Members::new().with("read", cap());
+        let record =
+            |facets: Members| RecordTarget::parse(&Members::new().with("facets", facets).into());
+        assert!(!record(facets).unwrap().fresh);
+        for bad in [Members::new().with("read", "https://x.example/cap/1"), {
+            (0..65).fold(Members::new(), |all, n| all.with(n.to_string(), cap()))
+        }] {
+            assert_eq!(record(bad), Err(TargetError::BadMember("facets")));
+        }
+        let url = |url: BcapValue| UrlTarget::parse(&Members::new().with("url", url).into());
+        assert_eq!(url(cap()), url("https://x.example/cap/1".into()));
+        for bad in ["", "x", "urn:x-cap:a:b", "ftp://x.example/"] {
+            assert_eq!(url(bad.into()), Err(TargetError::BadMember("url")), "{bad}");
+        }
+        for bad in [json!({"name": ""}), json!({"name": "n", "args": {}}), json!({"args": []})] {
+            assert!(NamedTarget::parse(&value(bad.clone())).is_err(), "{bad}");
         }
     }
 

@@ -10,7 +10,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request};
-use buswire_belay::{Bcap, InvokeError, Method, Relay, RelayConfig, RelayStatus};
+use buswire_belay::{Bcap, Method, Relay, RelayConfig, RelayError, RelayStatus};
 use buswire_store::{Store, memory::MemoryStore};
 use buswire_testkit::{Fault, FaultyStore, SeededEntropy, VirtualClock};
 use futures::{SinkExt as _, StreamExt as _};
@@ -172,14 +172,14 @@ async fn nobody_takes_the_place_of_a_window() {
     let (mut owner, mut stranger) = (gateway.open().await, gateway.open().await);
     let token = owner.register(TEMPORARY, None).await["resume"].as_str().unwrap().to_owned();
     assert_eq!(token.len(), 43);
-    let taken = refused(TEMPORARY, 409, "already routed");
+    let conflict = refused(TEMPORARY, 409, "already routed");
     let guess = "x".repeat(43);
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
-    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, taken);
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
+    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, conflict);
     owner.socket.close(None).await.unwrap();
     gateway.until(|status| status.connections == 1).await;
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
-    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, taken);
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
+    assert_eq!(stranger.register(TEMPORARY, Some(&guess)).await, conflict);
     let answer = stranger
         .ask(json!({"op": "invoke", "txId": 1, "ser": ser(TEMPORARY), "method": "GET"}))
         .await;
@@ -245,8 +245,8 @@ async fn a_crash_gives_an_id_to_nobody_else() {
     drop(gateway);
     let next = Gateway::start(Arc::clone(&store), RelayConfig::default()).await;
     let mut stranger = next.open().await;
-    let taken = refused(TEMPORARY, 409, "already routed");
-    assert_eq!(stranger.register(TEMPORARY, None).await, taken);
+    let conflict = refused(TEMPORARY, 409, "already routed");
+    assert_eq!(stranger.register(TEMPORARY, None).await, conflict);
     assert_eq!(next.open().await.register(TEMPORARY, Some(&token)).await["resume"], token);
 }
 
@@ -260,7 +260,7 @@ async fn gateways_that_share_a_store_are_not_joined() {
     let token = owner.register(TEMPORARY, None).await["resume"].as_str().unwrap().to_owned();
     let cap = Bcap::restore(ser(TEMPORARY));
     let answer = two.relay.invoke(&cap, Method::Get, None).await;
-    assert_eq!(answer, Err(InvokeError::NotRegistered));
+    assert_eq!(answer, Err(RelayError::NotRegistered));
     // But an id is one owner's at both, who may move.
     assert_eq!(other.register(TEMPORARY, None).await["status"], 409);
     assert_eq!(other.register(TEMPORARY, Some(&token)).await["op"], "registered");
@@ -306,7 +306,7 @@ async fn the_program_invokes_a_window() {
         assert_eq!(window.next().await.get("data"), None);
         window.socket.close(None).await.unwrap();
     };
-    assert_eq!(tokio::join!(call, answered).0, Err(InvokeError::Lost));
+    assert_eq!(tokio::join!(call, answered).0, Err(RelayError::Lost));
     gateway.until(|status| status.pending == 0).await;
 }
 
@@ -319,7 +319,7 @@ async fn a_window_that_does_not_answer_is_timed_out_and_a_call_can_be_given_up()
     window.register(HASHED, Some(PREIMAGE)).await;
     let cap = Bcap::restore(ser(HASHED));
     let answer = timeout(PATIENCE, gateway.relay.invoke(&cap, Method::Get, None)).await;
-    assert_eq!(answer.unwrap(), Err(InvokeError::TimedOut));
+    assert_eq!(answer.unwrap(), Err(RelayError::TimedOut));
     window.next().await;
     // An answer that comes late is nobody's.
     window.send(json!({"op": "response", "txId": 1000, "type": "success"})).await;
@@ -391,6 +391,6 @@ async fn draining_says_bye_and_closes() {
     timeout(PATIENCE, futures::future::join(gateway.relay.drain(), closed)).await.unwrap();
     let cap = Bcap::restore(ser(HASHED));
     let answer = gateway.relay.invoke(&cap, Method::Get, None).await;
-    assert_eq!(answer, Err(InvokeError::Draining));
+    assert_eq!(answer, Err(RelayError::Draining));
     assert!(matches!(connect_async(gateway.url()).await, Err(Error::Http(_))));
 }

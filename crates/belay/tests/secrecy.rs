@@ -9,11 +9,11 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
-use buswire_belay::Config;
-use buswire_message::SecretHash;
-use buswire_store::Operation;
+use buswire_belay::{Config, Handle};
+use buswire_message::{Clock as _, Secret, SecretHash};
+use buswire_store::{Direction, KeyRange, Operation, Partition, Store as _};
 use buswire_testkit::VirtualClock;
 use common::{
     BASE, World,
@@ -52,6 +52,61 @@ async fn an_id_is_stored_only_as_its_hash() {
         let id = world.server.local_id(cap).unwrap();
         assert!(!contains(&written, id.expose().as_bytes()));
         assert!(contains(&written, SecretHash::of(id.expose()).as_bytes()));
+    }
+}
+
+async fn over(store: &Arc<Tap>, keys: &[[u8; 32]]) -> World {
+    let keys: Vec<_> = keys.iter().map(|key| Secret::new(*key)).collect();
+    let config = Config::new(BASE).unwrap().with_keys(&keys);
+    World::over(store.clone(), VirtualClock::default(), config, keys.len() as u64).await
+}
+
+/// What the store has in the tree of a grant.
+async fn rows(store: &Arc<Tap>, handle: &Handle) -> Vec<u8> {
+    let partition = Partition::new(&format!("cap/tree/{handle}")).unwrap();
+    let (range, now) = (KeyRange::all(), VirtualClock::default().now());
+    let page = store.scan(&partition, range, 100, Direction::Ascending, now).await.unwrap();
+    let bytes = page.rows.iter().filter_map(|(_, row)| row.value.as_bytes());
+    bytes.flat_map(|bytes| bytes.to_vec()).collect()
+}
+
+#[tokio::test]
+async fn targets_are_sealed_in_the_store() {
+    // Rule: belay 20.4 — targets, which may hold capabilities and endpoints, are stored encrypted
+    let store = Tap::new();
+    let world = over(&store, &[[1; 32]]).await;
+    let root = world.grant("test.echo", r#"{"channel":"s3cret"}"#, "{}").await;
+    let child = world.wrap(&root.cap, "{}").await;
+    let answer = world.call("GET", &child.cap, "").await;
+    assert_eq!(answer.body, r#"{"value":{"channel":"s3cret"}}"#);
+    assert!(!contains(&rows(&store, &root.handle).await, b"s3cret"));
+    world.server.revoke(&root.handle).await.unwrap();
+    world.server.close().await.unwrap();
+    let rows = rows(&store, &root.handle).await;
+    assert!(!rows.is_empty() && !contains(&rows, b"s3cret"), "nor what is still listed of it");
+}
+
+#[tokio::test]
+async fn rows_in_clear_and_of_older_keys_are_sealed_when_they_are_read() {
+    // Rule: belay 23.12 — keys have versions, stored per row: a new key takes over row by row
+    let store = Tap::new();
+    let clear = over(&store, &[]).await;
+    let root = clear.grant("test.echo", r#"{"channel":"s3cret"}"#, "{}").await;
+    assert!(contains(&rows(&store, &root.handle).await, b"s3cret"));
+    let [one, two] = [[1; 32], [2; 32]];
+    for (keys, mark) in [(&[one][..], b"\"1."), (&[one, two], b"\"2."), (&[one, two], b"\"2.")] {
+        let world = over(&store, keys).await;
+        let answer = world.call("GET", &root.cap, "").await;
+        assert_eq!(answer.body, r#"{"value":{"channel":"s3cret"}}"#);
+        let rows = rows(&store, &root.handle).await;
+        assert!(!contains(&rows, b"s3cret") && contains(&rows, mark));
+        world.server.set_label(&root.handle, "x".parse().unwrap()).await.unwrap();
+    }
+    // Without its key a target can't be read, and nothing is done under it.
+    for keys in [&[][..], &[one]] {
+        let world = over(&store, keys).await;
+        assert_eq!(world.call("GET", &root.cap, "").await.status, 500);
+        assert_eq!(world.echo.invoked.load(Ordering::SeqCst), 0);
     }
 }
 

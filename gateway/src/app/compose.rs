@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
-use buswire_belay::{CapServer, Relay, StartRecords};
+use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteError, Routes};
 use buswire_bus::Buses;
 use buswire_mdp::{Broker, BrokerHandle};
@@ -45,6 +45,8 @@ struct Doors {
     /// How windows are reached; `None` if that is off.
     relay: Option<Relay>,
     starts: StartRecords,
+    /// The way to capabilities of other servers.
+    egress: Egress,
     subscriptions: Subscriptions,
     inbounds: Inbounds,
     /// Who messages are from that the gateway itself publishes.
@@ -68,6 +70,7 @@ pub(super) async fn compose(
         buses: doors.buses.clone(),
         broker: doors.broker.clone(),
         push: doors.push.clone(),
+        egress: doors.egress.clone(),
         subscriptions: doors.subscriptions.clone(),
         inbounds: doors.inbounds.clone(),
         clock: Arc::clone(&platform.clock),
@@ -146,12 +149,17 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let (runner, stop) = (push.clone(), tasks.stop());
     tasks.spawn("simplepush", async move { runner.run(stop).await });
 
-    let mut caps =
-        settings::belay(&config.belay, public_url).map_err(failed("the settings of belay"))?;
+    let keys = keys::parse(&platform.belay_keys).map_err(failed("belay.keys"))?;
+    keys::check("belay", &keys, &**store, clock.now()).await.map_err(failed("belay.keys"))?;
+    let mut caps = settings::belay(&config.belay, public_url, &keys)
+        .map_err(failed("the settings of belay"))?;
     caps.frame.relay = config.relay.is_some();
     let starts = settings::starts(&caps);
     let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
+    let egress = settings::egress(&config.belay.egress).map_err(failed("belay.egress"))?;
+    let egress = Egress::new(egress, Arc::new(SystemResolver))
+        .map_err(failed("the client of other servers"))?;
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });
     let relay = relay(config, platform, tasks)?;
@@ -180,6 +188,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         caps,
         relay,
         starts,
+        egress,
         subscriptions,
         inbounds,
         source,
@@ -232,8 +241,7 @@ async fn routes(
         subscribers,
         caps: doors.caps.clone(),
         relay: doors.relay.clone(),
-        http: settings::http_client().map_err(failed("the HTTP client"))?,
-        own_caps: settings::own_caps(doors.caps.config(), &platform.public_url),
+        egress: doors.egress.clone(),
     };
     let settings = settings::routes(&config.bridge, doors.source.clone())
         .map_err(failed("the settings of the bridge"))?;

@@ -2,7 +2,7 @@
 //!
 //! Never here: reading a setting; checking one that the gateway's configuration has checked.
 
-use std::{error::Error, fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use buswire_backplane as backplane;
 use buswire_belay as belay;
@@ -13,8 +13,8 @@ use buswire_message::{Secret, SecretHash, SourceUrl};
 use url::Url;
 
 use crate::config::{
-    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, Endpoint, MdpConfig, RelaySettings,
-    ServiceDeclaration, TitanicConfig,
+    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, EgressSettings, Endpoint, MdpConfig,
+    RelaySettings, ServiceDeclaration, TitanicConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -245,8 +245,12 @@ fn curve(config: &crate::config::CurveConfig) -> Result<mdp::CurveConfig, Failur
     Ok(mdp::CurveConfig { secret, allowed: mdp_allowed(config)? })
 }
 
-pub(super) fn belay(config: &BelayConfig, public_url: &Url) -> Result<belay::Config, Failure> {
-    let mut settings = belay::Config::new(base(public_url))?;
+pub(super) fn belay(
+    config: &BelayConfig,
+    public_url: &Url,
+    keys: &[Secret<[u8; 32]>],
+) -> Result<belay::Config, Failure> {
+    let mut settings = belay::Config::new(base(public_url))?.with_keys(keys);
     settings.wire.depth_max = usize::try_from(config.json_depth_max)?;
     settings.wire.caps_max = usize::try_from(config.bcaps_max)?;
     settings.body_bytes_max = config.body_max;
@@ -281,6 +285,15 @@ pub(super) fn starts(config: &belay::Config) -> belay::StartConfig {
     belay::StartConfig { wire: config.wire, ..belay::StartConfig::default() }
 }
 
+pub(super) fn egress(config: &EgressSettings) -> Result<belay::EgressConfig, Failure> {
+    Ok(belay::EgressConfig {
+        policy: belay::EgressPolicy { allow_http: config.allow_http, allow: config.allow.clone() },
+        timeout: config.timeout,
+        answer_bytes_max: config.answer_max,
+        in_flight_max: usize::try_from(config.in_flight_max)?,
+    })
+}
+
 pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {
     let mut routes = RoutesConfig::new(source);
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
@@ -295,20 +308,4 @@ pub(super) const fn retry(config: &BridgeConfig) -> RetryPolicy {
         attempts_max: config.max_attempts,
         timeout: config.attempt_timeout,
     }
-}
-
-/// The client for capabilities of other servers: no redirects, no proxy, bounded in time.
-pub(super) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(Duration::from_secs(10))
-        .timeout(Duration::from_secs(60))
-        .user_agent(concat!("buswire/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
-/// What the URLs of our own capabilities begin with.
-pub(super) fn own_caps(config: &belay::Config, public_url: &Url) -> Arc<str> {
-    format!("{}{}", base(public_url), config.prefix()).into()
 }

@@ -593,6 +593,42 @@ pub(crate) const BELAY: Group = Group {
             "Whether the frame serves pages without an origin, such as those of `data:` URLs; \
              `belay.frame.ancestors` then does not count.",
         ),
+        Setting::unset(
+            "belay.keys",
+            Kind::Text,
+            "The keys that seal what grants hold in the store and that ids which can be computed again come from: 32 bytes in base64url a line, the oldest first; a line that is added takes over. If they are not set, one is generated at first start into `data_dir/belay.keys`. Gateways that share a store share them, and a backup of the store is of no use without them.",
+        )
+        .hidden(),
+        Setting::new(
+            "belay.egress.allow",
+            Kind::Texts,
+            "[]",
+            "What capabilities of kind `url` and sinks `cap:` may reach beyond public addresses: ranges such as `10.0.0.0/8`, and hosts by name, whatever they resolve to.",
+        ),
+        Setting::new(
+            "belay.egress.allow_http",
+            Kind::Flag,
+            "false",
+            "Whether they may use `http:` too, which shows the links to everybody on the way.",
+        ),
+        Setting::new(
+            "belay.egress.timeout",
+            time(1, 600),
+            "\"30s\"",
+            "How long a request to another server may take.",
+        ),
+        Setting::new(
+            "belay.egress.answer_max",
+            size(1024, 1 << 30),
+            "\"1MiB\"",
+            "The longest answer of another server.",
+        ),
+        Setting::new(
+            "belay.egress.in_flight_max",
+            count(1, 65_536),
+            "256",
+            "Requests to other servers at once; one more fails with 503.",
+        ),
     ],
 };
 

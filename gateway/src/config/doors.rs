@@ -1,11 +1,12 @@
 //! The typed settings of the doors and of the bridge.
 //!
 //! They are plain values; the composition root makes the configuration of each crate of them. Never
-//! here: a type of a door.
+//! here: a door.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use buswire_message::Retention;
+use buswire_belay::Allowed;
+use buswire_message::{Retention, Secret};
 
 use super::{
     declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
@@ -258,6 +259,25 @@ pub struct BelayConfig {
     pub frame_original_clients: bool,
     /// Whether the frame serves pages without an origin.
     pub frame_opaque_origins: bool,
+    /// The keys, a line each, the oldest first; generated if unset.
+    pub keys: Option<Secret<String>>,
+    /// Requests to other servers.
+    pub egress: EgressSettings,
+}
+
+/// How capabilities of other servers are asked.
+#[derive(Clone, Debug)]
+pub struct EgressSettings {
+    /// What may be reached beyond public addresses.
+    pub allow: Vec<Allowed>,
+    /// Whether `http:` may be used.
+    pub allow_http: bool,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// Bytes of an answer.
+    pub answer_max: usize,
+    /// Requests at once.
+    pub in_flight_max: u32,
 }
 
 /// The bridge.
@@ -426,6 +446,14 @@ pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {
         frame_ancestors: reader.list("belay.frame.ancestors"),
         frame_original_clients: reader.flag("belay.frame.original_clients"),
         frame_opaque_origins: reader.flag("belay.frame.opaque_origins"),
+        keys: reader.secret("belay.keys"),
+        egress: EgressSettings {
+            allow: reader.list("belay.egress.allow"),
+            allow_http: reader.flag("belay.egress.allow_http"),
+            timeout: reader.time("belay.egress.timeout"),
+            answer_max: reader.size("belay.egress.answer_max"),
+            in_flight_max: reader.count("belay.egress.in_flight_max"),
+        },
     }
 }
 

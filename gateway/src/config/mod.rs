@@ -41,8 +41,8 @@ pub use self::{
         ServiceDeclaration, SinkAddress,
     },
     doors::{
-        BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect, Endpoint,
-        MdpConfig, TitanicConfig,
+        BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect,
+        EgressSettings, Endpoint, MdpConfig, TitanicConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,

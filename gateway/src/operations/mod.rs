@@ -12,7 +12,7 @@ mod rpc_call;
 
 use std::{sync::Arc, time::Duration};
 
-use buswire_belay::{CapServer, Operation, RegisterError};
+use buswire_belay::{CapServer, Egress, Operation, RegisterError, Station, UrlItem};
 use buswire_bus::Buses;
 use buswire_mdp::BrokerHandle;
 use buswire_message::{Clock, SourceUrl};
@@ -33,6 +33,7 @@ pub(crate) struct Operations {
     pub(crate) buses: Buses,
     pub(crate) broker: BrokerHandle,
     pub(crate) push: SimplePush,
+    pub(crate) egress: Egress,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbounds: Inbounds,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,7 +50,9 @@ impl Operations {
     ///
     /// [`RegisterError`]: never, unless a kind is misspelled here.
     pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
-        let Self { buses, broker, push, subscriptions, inbounds, clock, source, block_max } = self;
+        let Self { buses, broker, push, egress, subscriptions, inbounds, clock, source, block_max } =
+            self;
+        caps.register(Station::KIND, Station::new(caps))?;
         let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
         let inbound =
             push_inbound::PushInbound { inbounds, clock: inbound_clock, source: source.clone() };
@@ -58,7 +61,7 @@ impl Operations {
             read: Arc::new(BusRead::new(buses, read_clock, block_max)),
         };
         let notify = push_notify::PushNotify::new(push.clone());
-        let operations: [(&str, Arc<dyn Operation>); 6] = [
+        let operations: [(&str, Arc<dyn Operation>); 7] = [
             ("bus.publish", on_buses.publish.clone()),
             ("bus.read", on_buses.read.clone()),
             ("push.inbound", Arc::new(inbound)),
@@ -68,6 +71,7 @@ impl Operations {
                 Arc::new(push_subscribe::PushSubscribe { subscriptions, push, clock }),
             ),
             ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker))),
+            ("url", Arc::new(UrlItem::new(caps.config(), Arc::new(egress)))),
         ];
         operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))?;
         Ok(on_buses)

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware};
+use buswire_message::{Secret, mint_base64url};
 use buswire_store::{
     Store,
     embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
@@ -17,10 +18,10 @@ use tokio::{
 use url::Url;
 
 use super::{
-    admin_token::{self, AdminTokenError},
     data_dir::{DataDir, DataDirError},
     descriptors,
     ready::{self, Addresses, ReadyFileError},
+    secret_file::{self, SecretFileError},
 };
 use crate::{
     admin::VerifiedPeer,
@@ -40,9 +41,9 @@ pub enum ServeError {
     /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// There is no admin token.
+    /// A secret of the data directory can't be used.
     #[error(transparent)]
-    AdminToken(#[from] AdminTokenError),
+    Secret(#[from] SecretFileError),
     /// The store can't be opened. The engine says what to do.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -74,7 +75,7 @@ impl ServeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::DataDir(error) => Some(error.hint()),
-            Self::AdminToken(error) => Some(error.hint()),
+            Self::Secret(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Build(error) => error.hint(),
@@ -342,23 +343,27 @@ impl Gateway {
 /// What is open before anything is bound.
 struct Opened {
     store: Arc<dyn Store>,
-    admin_token: buswire_message::Secret<String>,
+    admin_token: Secret<String>,
+    belay_keys: Secret<String>,
 }
 
 impl Opened {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let token = config.admin.token.clone();
-        let needs_directory = token.is_none() || config.store == StoreUrl::Embedded(None);
-        let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
-        let store = open_store(config).await?;
-        let admin_token = match (token, &directory) {
-            (Some(token), _) => token,
-            (None, Some(directory)) => {
-                admin_token::load_or_generate(directory.path(), &SystemEntropy)?
-            }
-            (None, None) => admin_token::load_or_generate(&config.data_dir, &SystemEntropy)?,
+        // What is only in memory is sealed with a key that is only there too.
+        let forgotten = || {
+            let is_forgotten = config.store == StoreUrl::Memory;
+            is_forgotten.then(|| mint_base64url(&SystemEntropy, secret_file::SECRET_BYTES))
         };
-        Ok(Self { store, admin_token })
+        let keys = config.belay.keys.clone().or_else(forgotten);
+        if token.is_none() || keys.is_none() || config.store == StoreUrl::Embedded(None) {
+            DataDir::open(&config.data_dir)?;
+        }
+        let store = open_store(config).await?;
+        let file = |name| secret_file::load_or_generate(&config.data_dir, name, &SystemEntropy);
+        let admin_token = token.map_or_else(|| file("admin.token"), Ok)?;
+        let belay_keys = keys.map_or_else(|| file("belay.keys"), Ok)?;
+        Ok(Self { store, admin_token, belay_keys })
     }
 
     fn reached_at(self, public_url: Url, bound: Vec<(&'static str, SocketAddr)>) -> Platform {
@@ -367,6 +372,7 @@ impl Opened {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             admin_token: Arc::new(self.admin_token),
+            belay_keys: Arc::new(self.belay_keys),
             public_url,
             bound,
         }

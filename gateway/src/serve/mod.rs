@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | `data_dir` | the directory of everything that must not be forgotten |
-//! | `admin_token` | the token of administrators, generated at first start |
+//! | `secret_file` | secrets that are generated at first start |
 //! | `descriptors` | room for as many connections as are allowed |
 //! | `ready` | the file that says where the listeners are bound |
 //! | `gateway` | one running gateway, with its one shutdown sequence |
@@ -11,17 +11,17 @@
 //!
 //! Never here: what is served; that is `app`.
 
-mod admin_token;
 mod data_dir;
 mod descriptors;
 mod gateway;
 mod ready;
+mod secret_file;
 mod signals;
 
 pub use self::{
-    admin_token::AdminTokenError,
     data_dir::{DataDir, DataDirError},
     gateway::{Gateway, ServeError, ShutdownReport},
     ready::{Addresses, ReadyFileError},
+    secret_file::SecretFileError,
     signals::{Ended, run},
 };

@@ -1,18 +1,16 @@
 //! `cap:`: invokes a capability with POST, whose result is the reply.
 //!
 //! The argument is `{"type", "payload", "sticky", "from": {"id", "bus", "channel", "source"}}`. One of
-//! our own is invoked in the process; another server's over HTTP, without following redirects.
+//! our own is invoked in the process; another server's over HTTP, where the egress policy lets it.
 
-use buswire_belay::{BcapError, BcapValue, CapServer, Method};
-use buswire_bridge::{Reply, Sink, SinkDelivery, SinkError};
+use buswire_belay::{
+    BcapError, BcapValue, CapServer, CapUrl, Egress, EgressError, Method, Refused,
+};
+use buswire_bridge::{Reply, RouteProblem, Sink, SinkDelivery, SinkError};
 use buswire_message::{Message, Payload, Secret};
 use buswire_store::BoxFuture;
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use bytes::Bytes;
 use serde_json::{Value, json, value::RawValue};
-
-/// The longest answer of another server, in bytes; a longer one fails the attempt.
-const ANSWER_MAX: usize = 1024 * 1024;
 
 /// Invokes a capability of this gateway.
 #[derive(Debug)]
@@ -22,8 +20,8 @@ pub(crate) struct OwnCapSink {
 }
 
 impl OwnCapSink {
-    pub(crate) fn new(caps: CapServer, id: &str) -> Self {
-        Self { caps, id: Secret::new(id.to_owned()) }
+    pub(crate) const fn new(caps: CapServer, id: Secret<String>) -> Self {
+        Self { caps, id }
     }
 }
 
@@ -65,40 +63,34 @@ pub(super) const fn is_transient(status: u16) -> bool {
 /// Invokes a capability of another server.
 #[derive(Debug)]
 pub(crate) struct HttpCapSink {
-    http: reqwest::Client,
-    url: Secret<String>,
+    egress: Egress,
+    url: CapUrl,
 }
 
 impl HttpCapSink {
-    pub(crate) const fn new(http: reqwest::Client, url: Secret<String>) -> Self {
-        Self { http, url }
+    /// Refuses a URL that the egress policy refuses.
+    pub(crate) fn new(egress: Egress, url: CapUrl) -> Result<Self, RouteProblem> {
+        let refused = |refused: Refused| RouteProblem::SinkUnavailable(refused.to_string());
+        egress.policy().check(url.expose()).map_err(refused)?;
+        Ok(Self { egress, url })
     }
 
     async fn post(&self, delivery: &SinkDelivery) -> Result<Option<Reply>, SinkError> {
-        // The error of a request shows its URL, which is the secret.
-        let hidden = |error: reqwest::Error| SinkError::Retry(error.without_url().to_string());
-        let mut request = self.http.post(self.url.expose()).header("content-type", "text/plain");
-        if let Some(trace) = delivery.traceparent {
-            request = request.header("traceparent", trace.to_string());
-        }
         let body = format!(r#"{{"value":{}}}"#, argument(&delivery.message));
-        let response = request.body(body).send().await.map_err(hidden)?;
-        let status = response.status().as_u16();
-        if is_transient(status) {
-            return Err(SinkError::Retry(format!("the server answered {status}")));
-        }
-        if status != 200 {
-            return Err(SinkError::Reject(format!("the server answered {status}")));
-        }
-        let mut answer = BytesMut::new();
-        let mut stream = response.bytes_stream();
-        while let Some(chunk) = stream.next().await {
-            answer.extend_from_slice(&chunk.map_err(hidden)?);
-            if answer.len() > ANSWER_MAX {
-                return Err(SinkError::Reject(format!("the answer exceeds {ANSWER_MAX} bytes")));
+        let answer = self.egress.send(Method::Post, self.url.expose(), Some(body)).await;
+        let answer = answer.map_err(|error| match error {
+            EgressError::Refused(_) | EgressError::TooLong => SinkError::Reject(error.to_string()),
+            EgressError::Busy | EgressError::Timeout | EgressError::Unreachable(_) => {
+                SinkError::Retry(error.to_string())
             }
+        })?;
+        match answer.status {
+            200..=299 => result_of(&answer.body),
+            status if is_transient(status) => {
+                Err(SinkError::Retry(format!("the server answered {status}")))
+            }
+            status => Err(SinkError::Reject(format!("the server answered {status}"))),
         }
-        result_of(&answer)
     }
 }
 

@@ -12,7 +12,7 @@ mod window;
 
 use std::sync::Arc;
 
-use buswire_belay::{Bcap, CapServer, Relay, Serialisation};
+use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
 use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
@@ -30,9 +30,27 @@ pub(crate) struct Sinks {
     pub(crate) caps: CapServer,
     /// How windows are reached; `None` if the relay is off.
     pub(crate) relay: Option<Relay>,
-    pub(crate) http: reqwest::Client,
-    /// What the URLs of our own capabilities begin with: `https://host/cap/`.
-    pub(crate) own_caps: Arc<str>,
+    pub(crate) egress: Egress,
+}
+
+impl Sinks {
+    fn open_cap(&self, cap: &Bcap) -> Result<Arc<dyn Sink>, RouteProblem> {
+        if let Some(id) = self.caps.local_id(cap) {
+            return Ok(Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)));
+        }
+        match cap.serialisation() {
+            Some(Serialisation::Url(url)) => {
+                Ok(Arc::new(cap::HttpCapSink::new(self.egress.clone(), url)?))
+            }
+            Some(Serialisation::Urn { .. }) => {
+                let off =
+                    || RouteProblem::SinkUnavailable("belay.relay.enabled is false".to_owned());
+                let relay = self.relay.clone().ok_or_else(off)?;
+                Ok(Arc::new(window::WindowSink::new(relay, cap.clone())))
+            }
+            None => Err(RouteProblem::SinkUnavailable("not a capability".to_owned())),
+        }
+    }
 }
 
 impl OpenSink for Sinks {
@@ -51,24 +69,7 @@ impl OpenSink for Sinks {
                 Arc::new(push::PushSink::new(self.push.clone(), endpoint.clone()))
             }
             SinkUri::PushSubscribers => Arc::new(self.subscribers.clone()),
-            SinkUri::Cap(cap) if cap.expose().starts_with("urn:") => {
-                let cap = Bcap::restore(cap.expose());
-                Arc::new(window::WindowSink::new(self.relay_for(&cap)?, cap))
-            }
-            SinkUri::Cap(url) => match url.expose().strip_prefix(&*self.own_caps) {
-                Some(id) => Arc::new(cap::OwnCapSink::new(self.caps.clone(), id)),
-                None => Arc::new(cap::HttpCapSink::new(self.http.clone(), url.clone())),
-            },
+            SinkUri::Cap(url) => self.open_cap(&Bcap::restore(url.expose()))?,
         })
-    }
-}
-
-impl Sinks {
-    fn relay_for(&self, window: &Bcap) -> Result<Relay, RouteProblem> {
-        let unavailable = |why: &str| RouteProblem::SinkUnavailable(why.to_owned());
-        if !matches!(window.serialisation(), Some(Serialisation::Urn { .. })) {
-            return Err(unavailable("not an urn:x-cap:INSTANCE:ID"));
-        }
-        self.relay.clone().ok_or_else(|| unavailable("belay.relay.enabled is false"))
     }
 }

@@ -3,7 +3,7 @@
 //! A window that is not there comes back, as a rule: the attempt fails, and the route tries again.
 //! What the window's own capability refuses is refused. Never here: a URL.
 
-use buswire_belay::{Bcap, InvokeError, Method, Relay};
+use buswire_belay::{Bcap, Method, Relay, RelayError};
 use buswire_bridge::{Reply, Sink, SinkDelivery, SinkError};
 use buswire_store::BoxFuture;
 
@@ -35,17 +35,17 @@ impl Sink for WindowSink {
 }
 
 /// Whether the same invocation may work later.
-fn failure(error: &InvokeError) -> SinkError {
+fn failure(error: &RelayError) -> SinkError {
     let text = error.to_string();
     let lasts = match error {
-        InvokeError::BadMethod | InvokeError::Unparsable => true,
+        RelayError::BadMethod | RelayError::Unparsable => true,
         // Status 0: the window itself had no answer from where it asked.
-        InvokeError::Answered(it) => it.status() != 0 && !is_transient(it.status()),
-        InvokeError::NotRegistered
-        | InvokeError::TooMany
-        | InvokeError::Draining
-        | InvokeError::Lost
-        | InvokeError::TimedOut => false,
+        RelayError::Answered(it) => it.status() != 0 && !is_transient(it.status()),
+        RelayError::NotRegistered
+        | RelayError::TooMany
+        | RelayError::Draining
+        | RelayError::Lost
+        | RelayError::TimedOut => false,
     };
     if lasts { SinkError::Reject(text) } else { SinkError::Retry(text) }
 }
@@ -59,9 +59,9 @@ mod tests {
     #[test]
     fn an_absent_window_is_waited_for_and_a_refusal_is_final() {
         let lasts = |error| matches!(failure(&error), SinkError::Reject(_));
-        let answered = |status| InvokeError::Answered(Failure::of_status(status));
-        assert!(!lasts(InvokeError::NotRegistered) && !lasts(InvokeError::Lost));
+        let answered = |status| RelayError::Answered(Failure::of_status(status));
+        assert!(!lasts(RelayError::NotRegistered) && !lasts(RelayError::Lost));
         assert!(!lasts(answered(0)) && !lasts(answered(429)) && !lasts(answered(500)));
-        assert!(lasts(answered(404)) && lasts(answered(405)) && lasts(InvokeError::Unparsable));
+        assert!(lasts(answered(404)) && lasts(answered(405)) && lasts(RelayError::Unparsable));
     }
 }

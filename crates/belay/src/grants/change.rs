@@ -11,10 +11,7 @@ use buswire_store::{
 use bytes::Bytes;
 
 use crate::{
-    grants::{
-        ATTEMPTS, Grants, contended, keys,
-        record::{Grant, decode_grant, encode_grant},
-    },
+    grants::{ATTEMPTS, Grants, contended, keys, record::Grant},
     names::{Handle, Label},
 };
 
@@ -53,7 +50,7 @@ impl Grants {
             }
             grant.suspended = change.suspended.unwrap_or(grant.suspended);
             let key = keys::grant(handle);
-            let (value, expires) = (encode_grant(&grant)?, self.keep_until(&grant));
+            let (value, expires) = (self.encode(&grant)?, self.keep_until(&grant));
             let batch = Batch::new(keys::tree(tree))
                 .expect(Expectation::Unchanged(key.clone(), loaded.revision))
                 .then(Operation::Put { key, value, expires });
@@ -77,7 +74,7 @@ impl Grants {
             let grant = match row.map(|row| row.value) {
                 None => return Ok(Removal::Unknown),
                 Some(RowValue::Tombstone | RowValue::Version(_)) => return Ok(Removal::Already),
-                Some(RowValue::Bytes(bytes)) => decode_grant(handle, &bytes)?,
+                Some(RowValue::Bytes(bytes)) => self.decode(handle, &bytes)?,
             };
             // No expectations: whatever changed in between, the grant is to be dead.
             let mut batch = Batch::new(partition.clone());
@@ -101,7 +98,7 @@ impl Grants {
             Operation::Tombstone { key: keys::grant(handle), until },
             Operation::Put {
                 key: keys::retired(handle),
-                value: encode_grant(grant)?,
+                value: self.encode(grant)?,
                 expires: Some(until),
             },
             Operation::Delete { key: keys::uses(handle) },
@@ -142,7 +139,7 @@ impl Grants {
                 else {
                     continue;
                 };
-                let grant = decode_grant(&own, bytes)?;
+                let grant = self.decode(&own, bytes)?;
                 if grant.ancestors.iter().any(|above| above.handle == *handle) {
                     batch.operations.extend(self.burial(&grant, now)?);
                     buried.push(grant);

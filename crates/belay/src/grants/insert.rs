@@ -11,10 +11,7 @@ use futures::future::try_join_all;
 use crate::{
     grants::{
         ATTEMPTS, Grants, contended, keys,
-        record::{
-            Count, Designated, Grant, Link, Role, decode_count, encode_count, encode_grant,
-            encode_index,
-        },
+        record::{Count, Designated, Grant, Link, Role, decode_count, encode_count, encode_index},
         regrant::Fit,
         unchanged,
     },
@@ -89,7 +86,7 @@ impl Grants {
         let listed = (keys::roots(), keys::root(grant.created, &grant.handle), Bytes::new());
         self.index(grant, vec![listed]).await?;
         let key = keys::grant(&grant.handle);
-        let value = encode_grant(grant)?;
+        let value = self.encode(grant)?;
         let batch = Batch::new(keys::tree(&grant.handle))
             .expect(Expectation::Absent(key.clone()))
             .then(Operation::Put { key, value, expires });
@@ -195,7 +192,7 @@ impl Grants {
             let derived = Tally { count, prefix, row, most };
             self.tally(batch, derived, None, grant, now).await?;
         }
-        let (key, value) = (keys::grant(&grant.handle), encode_grant(grant)?);
+        let (key, value) = (keys::grant(&grant.handle), self.encode(grant)?);
         let expires = self.keep_until(grant);
         batch.operations.push(Operation::Put { key, value, expires });
         Ok(())

@@ -7,10 +7,7 @@ use buswire_message::Timestamp;
 use buswire_store::{Direction, Key, KeyRange, StoreError};
 
 use crate::{
-    grants::{
-        Chain, Grants, keys,
-        record::{Grant, decode_grant},
-    },
+    grants::{Chain, Grants, keys, record::Grant},
     names::Handle,
 };
 
@@ -120,7 +117,7 @@ impl Grants {
             for (key, row) in &page.rows {
                 if let (Some(handle), Some(bytes)) = (keys::grant_handle(key), row.value.as_bytes())
                 {
-                    let grant = decode_grant(&handle, bytes)?;
+                    let grant = self.decode(&handle, bytes)?;
                     let retired = !key.as_bytes().starts_with(keys::GRANTS);
                     listed.push(Listed { grant, retired });
                 }
@@ -130,6 +127,25 @@ impl Grants {
             }
             after = page.rows.last().map(|(key, _)| key.clone());
         }
+    }
+
+    /// The fewest uses that a counting level of a chain has left; `None` if uses are not limited.
+    pub(crate) async fn uses_left(
+        &self,
+        chain: &Chain,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        let tree = chain.grant().root();
+        let above = chain.above.iter().zip(&chain.grant().ancestors);
+        let counting = above.filter(|(_, ancestor)| ancestor.counts).map(|(loaded, _)| loaded);
+        let mut least = None;
+        for loaded in std::iter::once(&chain.leaf).chain(counting) {
+            let Some(most) = loaded.grant.limits.uses() else { continue };
+            let used = self.account(tree, loaded, now).await?.account.used;
+            let left = most.get().saturating_sub(used);
+            least = Some(least.map_or(left, |least: u64| least.min(left)));
+        }
+        Ok(least)
     }
 
     /// What is listed of a grant besides itself.

@@ -16,9 +16,10 @@ use std::{sync::Arc, time::Duration};
 
 use buswire_message::{SecretHash, Timestamp};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, Key, KeyRange, Outcome, Partition, Revision, Row, RowValue,
-    Store, StoreError,
+    Ack, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition, Revision,
+    Row, RowValue, Store, StoreError,
 };
+use bytes::Bytes;
 use futures::future::try_join_all;
 
 pub(crate) use admission::Admission;
@@ -34,10 +35,11 @@ use crate::{
     config::Config,
     grants::{
         ledger::Account,
-        record::{Meter, decode_bucket, decode_grant, decode_index},
+        record::{Meter, decode_bucket, decode_grant, decode_index, encode_grant},
     },
     limits::Rate,
     names::Handle,
+    seal::SealKeys,
 };
 
 /// How often something is tried that others may have changed in between. Within one gateway,
@@ -58,6 +60,7 @@ pub(crate) struct Grants {
     granted_max: u32,
     derived_max: u32,
     wrap_rate: Rate,
+    seal_keys: Option<SealKeys>,
 }
 
 /// A grant as it was read.
@@ -126,6 +129,7 @@ impl Grants {
             granted_max: config.granted_max,
             derived_max: config.derived_max,
             wrap_rate: config.wrap_rate,
+            seal_keys: config.seal_keys.clone(),
         }
     }
 
@@ -170,11 +174,32 @@ impl Grants {
         handle: &Handle,
         now: Timestamp,
     ) -> Result<Option<Loaded>, StoreError> {
-        let row = self.store.get(&keys::tree(tree), &keys::grant(handle), now).await?;
-        let Some(Row { value: RowValue::Bytes(bytes), revision, .. }) = row else {
-            return Ok(None);
-        };
-        Ok(Some(Loaded { grant: decode_grant(handle, &bytes)?, revision }))
+        let (partition, key) = (keys::tree(tree), keys::grant(handle));
+        for is_last in [false, true] {
+            let row = self.store.get(&partition, &key, now).await?;
+            let Some(Row { value: RowValue::Bytes(bytes), revision, .. }) = row else {
+                return Ok(None);
+            };
+            let (grant, is_stale) = decode_grant(handle, &bytes, self.seal_keys.as_ref())?;
+            if !is_stale || is_last {
+                return Ok(Some(Loaded { grant, revision }));
+            }
+            // Sealed once with the newest key; if somebody else changes it, they seal it.
+            let (value, expires) = (self.encode(&grant)?, self.keep_until(&grant));
+            let batch = Batch::new(partition.clone())
+                .expect(Expectation::Unchanged(key.clone(), revision))
+                .then(Operation::Put { key: key.clone(), value, expires });
+            self.commit(batch, Ack::Accepted, now).await?;
+        }
+        Ok(None)
+    }
+
+    fn encode(&self, grant: &Grant) -> Result<Bytes, StoreError> {
+        encode_grant(grant, self.seal_keys.as_ref())
+    }
+
+    fn decode(&self, handle: &Handle, bytes: &[u8]) -> Result<Grant, StoreError> {
+        decode_grant(handle, bytes, self.seal_keys.as_ref()).map(|(grant, _)| grant)
     }
 
     /// A grant with everything above it; `None` if one of them is revoked or was never there.

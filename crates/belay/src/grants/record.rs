@@ -14,6 +14,7 @@ use crate::{
     derive::{Seed, Seeds},
     limits::{Bounds, Bucket, Limits, Rate},
     names::{Handle, Kind, Label},
+    seal::SealKeys,
     wire::{BcapValue, WireLimits, decode_bare, encode_bare},
 };
 
@@ -86,7 +87,11 @@ struct GrantRow {
     link: Link,
     // With a `+` in front of those that count.
     ancestors: Vec<String>,
-    target: String,
+    // In clear or sealed, one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
     limits: String,
     bounds: String,
     label: String,
@@ -105,18 +110,24 @@ const VERSION: u32 = 1;
 // What is stored was within the bounds of requests; the store sets none of its own.
 const STORED: WireLimits = WireLimits { depth_max: 100, caps_max: usize::MAX };
 
-pub(super) fn encode_grant(grant: &Grant) -> Result<Bytes, StoreError> {
+pub(super) fn encode_grant(grant: &Grant, keys: Option<&SealKeys>) -> Result<Bytes, StoreError> {
     let text = |value: &BcapValue| encode_bare(value, STORED).map_err(|_| corrupt());
     let ancestors = grant.ancestors.iter().map(|ancestor| {
         let mark = if ancestor.counts { "+" } else { "" };
         format!("{mark}{}", ancestor.handle)
     });
+    let target = text(&grant.target)?;
+    let (target, sealed) = match keys {
+        None => (Some(target), None),
+        Some(keys) => (None, Some(keys.seal(grant.handle.as_str(), &target).ok_or_else(corrupt)?)),
+    };
     encode(&GrantRow {
         v: VERSION,
         kind: grant.kind.to_string(),
         link: grant.link,
         ancestors: ancestors.collect(),
-        target: text(&grant.target)?,
+        target,
+        sealed,
         limits: text(&grant.limits.to_value())?,
         bounds: text(&Limits::from((*grant.bounds).clone()).to_value())?,
         label: grant.label.to_string(),
@@ -129,11 +140,25 @@ pub(super) fn encode_grant(grant: &Grant) -> Result<Bytes, StoreError> {
     })
 }
 
-pub(super) fn decode_grant(handle: &Handle, bytes: &[u8]) -> Result<Grant, StoreError> {
+/// Reads a row, and whether its target is not sealed as it would be now.
+pub(super) fn decode_grant(
+    handle: &Handle,
+    bytes: &[u8],
+    keys: Option<&SealKeys>,
+) -> Result<(Grant, bool), StoreError> {
     let row: GrantRow = decode(bytes)?;
     if row.v != VERSION {
         return Err(StoreError::Corrupt("a grant of an unknown version".to_owned()));
     }
+    let (target, is_stale) = match (row.target, row.sealed, keys) {
+        (Some(target), None, keys) => (target, keys.is_some()),
+        (None, Some(sealed), Some(keys)) => {
+            let target = keys.open(handle.as_str(), &sealed).ok_or_else(unsealable)?;
+            (target, !keys.is_newest(&sealed))
+        }
+        (None, Some(_), None) => return Err(unsealable()),
+        (None, None, _) | (Some(_), Some(_), _) => return Err(corrupt()),
+    };
     let limits = |text: &str| {
         let value = decode_bare(text, STORED).ok();
         value.and_then(|value| Limits::parse(&value).ok()).ok_or_else(corrupt)
@@ -145,12 +170,12 @@ pub(super) fn decode_grant(handle: &Handle, bytes: &[u8]) -> Result<Grant, Store
         };
         Ok(Ancestor { handle: handle.parse().map_err(|_| corrupt())?, counts })
     });
-    Ok(Grant {
+    let grant = Grant {
         handle: handle.clone(),
         kind: row.kind.parse().map_err(|_| corrupt())?,
         link: row.link,
         ancestors: ancestors.collect::<Result<_, StoreError>>()?,
-        target: Arc::new(decode_bare(&row.target, STORED).map_err(|_| corrupt())?),
+        target: Arc::new(decode_bare(&target, STORED).map_err(|_| corrupt())?),
         limits: limits(&row.limits)?,
         bounds: Arc::new(limits(&row.bounds)?.bounds().clone()),
         label: row.label.parse().map_err(|_| corrupt())?,
@@ -160,7 +185,8 @@ pub(super) fn decode_grant(handle: &Handle, bytes: &[u8]) -> Result<Grant, Store
         control_hash: SecretHash::from_bytes(row.control),
         seeds: row.seeds.map(|(version, cap, control)| Seeds { version, cap, control }),
         fingerprint: row.fingerprint.map(SecretHash::from_bytes),
-    })
+    };
+    Ok((grant, is_stale))
 }
 
 /// What an id was issued for.
@@ -275,6 +301,11 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError>
 /// Says that a row of ours can't be read. No content: rows hold targets.
 pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt("a row of a capability tree can't be read".to_owned())
+}
+
+/// Says that a target was sealed with a key that is not there.
+fn unsealable() -> StoreError {
+    StoreError::Corrupt("a target is sealed with a key that is not configured".to_owned())
 }
 
 /// How an invocation of a grant counts at one level.

@@ -28,6 +28,17 @@ impl Failure {
         Self::new(status, standard.map(|error| error.message()).unwrap_or_default())
     }
 
+    /// The failure that an HTTP answer says: its text is that of the body if there is one, else the
+    /// reason phrase, which HTTP/2 does not have, else the standard text (Belay §21.5).
+    pub fn of_answer(status: u16, reason_phrase: &str, body: &str) -> Self {
+        let body = serde_json::from_str::<Value>(body).ok();
+        let message = body.as_ref().and_then(|body| body.get("error")?.get("message")?.as_str());
+        match message.unwrap_or(reason_phrase) {
+            "" => Self::of_status(status),
+            message => Self::new(status, message),
+        }
+    }
+
     /// No HTTP status was ever received: status 0, reason `network` (Belay §7.2).
     pub fn network() -> Self {
         Self::new(0, "")

@@ -20,8 +20,8 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// Sends `body`, which is bcapJson already, with the method as it is.
     ///
     /// A status of 200 to 299 is success; its body is the wire data, an empty one is no data. Any
-    /// other status fails with that status and its reason phrase ([`Failure::new`]); no answer at all
-    /// fails with [`Failure::network`].
+    /// other status fails with what it says ([`Failure::of_answer`]); no answer at all fails with
+    /// [`Failure::network`], an answer that is not UTF-8 with [`Failure::bad_response`].
     ///
     /// # Errors
     ///

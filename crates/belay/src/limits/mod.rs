@@ -105,6 +105,11 @@ impl Bounds {
         Self { methods: None, read_only: false, max_bytes: None, ..self.clone() }
     }
 
+    /// The limits that hold for what is reached through a capability by other methods than its own.
+    pub(crate) fn through(&self) -> Self {
+        Self { methods: None, ..self.clone() }
+    }
+
     /// What both allow.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What a [`Relay`](crate::Relay) is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// Connections at once, about 15 KiB each when idle. Default 10,000. One more is refused 503.
+    /// Connections at once, about 10 KiB each when idle. Default 10,000. One more is refused 503.
     pub connections_max: usize,
     /// Connections at once from one address. Default 1000: whole offices share one. One more is
     /// refused 429.
@@ -36,6 +36,9 @@ pub struct RelayConfig {
     pub queued_bytes_max: usize,
     /// Bytes that may wait for all connections together. Default 256 MiB. At it calls fail 429.
     pub queued_bytes_all_max: usize,
+    /// Bytes of the sockets' buffers together: each keeps what its longest messages in and out took.
+    /// Default 512 MiB. At it the connection that holds most is closed, and may come back.
+    pub buffered_bytes_max: usize,
     /// Tokens that a connection gets in a second. A message takes one for each 16 KiB that it
     /// begins. Default 200.
     pub tokens_per_second: u32,
@@ -68,6 +71,7 @@ impl Default for RelayConfig {
             message_bytes_max: 1024 * 1024,
             queued_bytes_max: 4 * 1024 * 1024,
             queued_bytes_all_max: 256 * 1024 * 1024,
+            buffered_bytes_max: 512 * 1024 * 1024,
             tokens_per_second: 200,
             tokens_max: 1000,
             silence: Duration::from_secs(30),

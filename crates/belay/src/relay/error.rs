@@ -6,7 +6,7 @@ use crate::instance::Failure;
 
 /// Why an invocation of a window failed (Belay §7.2, §22.4).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvokeError {
+pub enum RelayError {
     /// 400: the method is none.
     #[error("bad request")]
     BadMethod,
@@ -33,7 +33,7 @@ pub enum InvokeError {
     Answered(Failure),
 }
 
-impl InvokeError {
+impl RelayError {
     /// The status and message that the caller is told.
     pub fn into_failure(self) -> Failure {
         let status = match &self {
@@ -102,6 +102,8 @@ pub(super) enum CloseReason {
     Flood,
     /// It does not read what it is sent.
     Slow,
+    /// The relay needs its memory for others.
+    Crowded,
     /// A message is too long.
     TooBig,
     /// A message is not text.
@@ -117,6 +119,7 @@ impl CloseReason {
             Self::Binary => 1003,
             Self::Silent | Self::Flood | Self::Slow => 1008,
             Self::TooBig => 1009,
+            Self::Crowded => 1013,
         }
     }
 
@@ -128,6 +131,7 @@ impl CloseReason {
             Self::Silent => "silent",
             Self::Flood => "flood",
             Self::Slow => "slow",
+            Self::Crowded => "crowded",
             Self::TooBig => "too big",
             Self::Binary => "binary",
         }

@@ -13,7 +13,7 @@ use buswire_testkit::{SeededEntropy, SplitMix64};
 use proptest::prelude::*;
 
 use super::{
-    InvokeError, RelayConfig,
+    RelayConfig, RelayError,
     core::{CallId, Claimed, ConnectionId, Core, Input, Output},
     wire::{Call, FromPeer, ToPeer},
 };
@@ -197,7 +197,7 @@ impl Model {
         if let Owner::Live(old) = self.owners[id]
             && old != by
         {
-            self.fail(|call| call.target == old && call.id == id, &InvokeError::Lost);
+            self.fail(|call| call.target == old && call.id == id, &RelayError::Lost);
             self.expected.push(Event::Unregistered(old, id));
         }
         self.owners[id] = Owner::Live(by);
@@ -211,7 +211,7 @@ impl Model {
 
     fn unregister(&mut self, by: ConnectionId, id: usize) {
         if self.owners[id] == Owner::Live(by) {
-            self.fail(|call| call.target == by && call.id == id, &InvokeError::Lost);
+            self.fail(|call| call.target == by && call.id == id, &RelayError::Lost);
             self.give_up(id);
             self.expected.push(Event::Unregistered(by, id));
         }
@@ -230,11 +230,11 @@ impl Model {
             return self.expected.push(answer);
         }
         let Owner::Live(target) = self.owners[id] else {
-            return self.answer(caller, InvokeError::NotRegistered);
+            return self.answer(caller, RelayError::NotRegistered);
         };
         let at_target = self.calls.iter().filter(|call| call.target == target).count();
         if pending >= most || at_target >= PENDING_MAX {
-            return self.answer(caller, InvokeError::TooMany);
+            return self.answer(caller, RelayError::TooMany);
         }
         let deadline = self.now.saturating_add(Duration::from_secs(30));
         let call = ModelCall { label: label.to_owned(), caller, id, target, deadline };
@@ -242,13 +242,13 @@ impl Model {
         self.expected.push(Event::Forwarded(target, label.to_owned()));
     }
 
-    fn answer(&mut self, caller: Caller, error: InvokeError) {
+    fn answer(&mut self, caller: Caller, error: RelayError) {
         let failure = error.into_failure();
         let message = failure.message().to_owned();
         self.expected.push(Event::Answered(caller, failure.status(), message));
     }
 
-    fn fail(&mut self, concerned: impl Fn(&ModelCall) -> bool, error: &InvokeError) {
+    fn fail(&mut self, concerned: impl Fn(&ModelCall) -> bool, error: &RelayError) {
         let (failed, rest) = self.calls.drain(..).partition(|call| concerned(call));
         self.calls = rest;
         let failed: Vec<ModelCall> = failed;
@@ -260,7 +260,7 @@ impl Model {
     fn close(&mut self, gone: ConnectionId) {
         self.open.retain(|open| *open != gone);
         self.calls.retain(|call| !matches!(call.caller, Caller::Peer(by, _) if by == gone));
-        self.fail(|call| call.target == gone, &InvokeError::Lost);
+        self.fail(|call| call.target == gone, &RelayError::Lost);
         for owner in &mut self.owners {
             if *owner == Owner::Live(gone) {
                 *owner = Owner::Lost(self.now.saturating_add(Duration::from_secs(60)));
@@ -270,7 +270,7 @@ impl Model {
 
     fn second_passed(&mut self) {
         let now = self.now;
-        self.fail(|call| call.deadline <= now, &InvokeError::TimedOut);
+        self.fail(|call| call.deadline <= now, &RelayError::TimedOut);
         for id in 0..IDS.len() {
             if matches!(self.owners[id], Owner::Lost(until) if until <= now) {
                 self.give_up(id);

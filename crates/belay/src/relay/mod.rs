@@ -18,6 +18,13 @@ mod claims;
 mod config;
 mod core;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what does not hold is a failed test"
+)]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod harness;
 mod metrics;
@@ -51,11 +58,11 @@ use self::{
     metrics::Metrics,
     wire::{Call, ToPeer},
 };
-pub use self::{config::RelayConfig, error::InvokeError};
+pub use self::{config::RelayConfig, error::RelayError};
 use crate::{Bcap, Method};
 
 /// What an invocation through the relay gives: bcapJson, or nothing for no data.
-type Answer = Result<Option<String>, InvokeError>;
+type Answer = Result<Option<String>, RelayError>;
 
 /// What the relay holds at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -175,7 +182,7 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// [`InvokeError`]. After [`InvokeError::Lost`] and [`InvokeError::TimedOut`] the window may or
+    /// [`RelayError`]. After [`RelayError::Lost`] and [`RelayError::TimedOut`] the window may or
     /// may not have acted.
     ///
     /// # Cancel safety
@@ -188,7 +195,7 @@ impl Relay {
         let _waiting = Waiting { relay: self, id };
         let ser = Secret::new(cap.expose().to_owned());
         self.0.apply(Input::Call(id, Call { ser, method: method.as_str().to_owned(), data }));
-        let answer = answer.await.unwrap_or(Err(InvokeError::Draining));
+        let answer = answer.await.unwrap_or(Err(RelayError::Draining));
         self.0.metrics.called(answer.is_ok());
         answer
     }

@@ -12,7 +12,7 @@ use crate::{
     grants::{Change, Cursor, Grant, Link, Removal},
     limits::Limits,
     names::{Handle, Kind, Label},
-    server::{CapServer, Inner},
+    server::{CapServer, Designated, Inner},
     target::without_caps,
     wire::BcapValue,
 };
@@ -234,14 +234,14 @@ impl Inner {
             }
             _ => GrantState::Revoked,
         };
-        let operation = self.operation(&grant.kind);
+        let designated = self.designated(&grant.kind, &grant.target);
         let kind =
             if grant.link == Link::Wrap { Kind::WRAP.parse() } else { Ok(grant.kind.clone()) };
         Ok(GrantInfo {
             handle: grant.handle.clone(),
             kind: kind.unwrap_or_else(|_| grant.kind.clone()),
             operation: grant.kind.clone(),
-            target: operation.map_or_else(
+            target: designated.map_or_else(
                 // Whether there are other secrets in it only the operation knows.
                 || {
                     if grant.kind.as_str() == Kind::GRANTOR {
@@ -250,7 +250,7 @@ impl Inner {
                         BcapValue::Null
                     }
                 },
-                |operation| operation.public_target(&grant.target),
+                |Designated { operation, target }| operation.public_target(&target),
             ),
             label: grant.label.clone(),
             state,

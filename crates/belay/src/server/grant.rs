@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use buswire_message::{Secret, SecretHash, mint_base64url};
+use buswire_message::{Entropy, Secret, SecretHash, mint_base64url};
 use buswire_store::StoreError;
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     grants::{Ancestor, Chain, Derivation, Grant, InsertError, Inserted, Link, Regrant, Role},
     limits::{Bounds, Limits},
     names::{Handle, Kind, Label},
-    request::{GrantRequest, RequestError},
-    server::{CapServer, Inner, grantor::GrantorTarget},
+    request::{GrantRequest, IdForm, RequestError},
+    server::{CapServer, Designated, Inner, grantor::GrantorTarget},
     target::TargetError,
     wire::{Bcap, BcapValue, Members, encode_bare},
 };
@@ -43,6 +43,12 @@ impl Granted {
             .with("handle", self.handle.as_str())
             .into()
     }
+}
+
+fn mint_uuid(entropy: &dyn Entropy) -> Secret<String> {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    Secret::new(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 /// Why nothing was granted.
@@ -120,11 +126,7 @@ impl CapServer {
     /// A dropped call may leave a grant behind whose id nobody knows; it is listed.
     pub async fn grant(&self, request: GrantRequest) -> Result<Granted, GrantError> {
         self.0.check_request(&request)?;
-        let bounds = request.limits.bounds().clone();
-        let new = self.0.mint(request, Link::Root, Vec::new(), bounds);
-        self.0.grants.insert_root(&new.grant, new.grant.created).await?;
-        audit::granted(&new.grant, None);
-        Ok(new.granted)
+        self.0.grant_root(request).await
     }
 
     /// Makes an attenuated child of a capability, separately revocable; it needs no other authority
@@ -164,6 +166,7 @@ impl CapServer {
             target: (*parent.target).clone(),
             limits,
             label,
+            form: IdForm::default(),
         };
         let new = self.0.mint(request, Link::Wrap, ancestors, bounds);
         self.0.insert_child(new, Regrant::No, &parent.handle).await
@@ -177,6 +180,15 @@ pub(super) struct New {
 }
 
 impl Inner {
+    /// Grants what was checked.
+    pub(super) async fn grant_root(&self, request: GrantRequest) -> Result<Granted, GrantError> {
+        let bounds = request.limits.bounds().clone();
+        let new = self.mint(request, Link::Root, Vec::new(), bounds);
+        self.grants.insert_root(&new.grant, new.grant.created).await?;
+        audit::granted(&new.grant, None);
+        Ok(new.granted)
+    }
+
     /// Whether a kind has a target like that.
     pub(super) fn check_request(&self, request: &GrantRequest) -> Result<(), GrantError> {
         let text = encode_bare(&request.target, self.config.wire);
@@ -189,8 +201,9 @@ impl Inner {
                 if possible { Ok(()) } else { Err(TargetError::BadMember("regrant")) }
             })
         } else {
-            let operation = self.operation(&request.kind).ok_or(GrantError::UnknownKind)?;
-            operation.check_target(&request.target)
+            let designated = self.designated(&request.kind, &Arc::new(request.target.clone()));
+            let Designated { operation, target } = designated.ok_or(GrantError::UnknownKind)?;
+            operation.check_target(&target)
         };
         checked.map_err(|error| GrantError::Request(error.into()))
     }
@@ -202,7 +215,10 @@ impl Inner {
         ancestors: Vec<Ancestor>,
         bounds: Bounds,
     ) -> New {
-        let mint = || mint_base64url(&*self.entropy, ID_BYTES);
+        let mint = || match request.form {
+            IdForm::Token => mint_base64url(&*self.entropy, ID_BYTES),
+            IdForm::Uuid => mint_uuid(&*self.entropy),
+        };
         let ids = (mint(), mint());
         self.new_grant(request, link, ancestors, bounds, ids)
     }
@@ -215,7 +231,7 @@ impl Inner {
         bounds: Bounds,
         (id, control): (Secret<String>, Secret<String>),
     ) -> New {
-        let GrantRequest { kind, target, limits, label } = request;
+        let GrantRequest { kind, target, limits, label, form: _ } = request;
         let grant = Grant {
             handle: Handle::mint(&*self.entropy),
             kind,

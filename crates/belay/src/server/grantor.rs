@@ -9,24 +9,25 @@ use buswire_message::SecretHash;
 use crate::{
     error::BcapError,
     grants::{Chain, Link, Regrant},
-    limits::{Limits, NameSet, texts},
+    limits::{Bounds, Limits, NameSet, texts},
     method::Method,
     names::Kind,
-    request::{GrantRequest, GrantorRequest, RequestError},
+    request::{GrantRequest, GrantorRequest, IdForm, RequestError},
     server::{
-        CapServer, Inner,
+        CapServer, Designated, Inner,
         grant::{GrantError, Granted},
     },
     target::{TargetError, closed},
-    wire::{BcapValue, Members, WireLimits, encode_bare},
+    wire::{Bcap, BcapValue, Members, WireLimits, encode_bare},
 };
 
 /// What a grantor may grant.
 ///
-/// `{"kinds", "targets"?, "channels"?, "limits"?, "detached"?, "regrant"?}`. `kinds` lists kinds, or `"*"` for all
-/// but `grantor`; `targets` fixes target members per kind; `channels` confines to channels;
-/// `limits` is a ceiling for every grant; `detached` allows grants that outlive the grantor; `regrant`
-/// says what a regrant gives: `"rotate"` (the default) a new URL, `"stable"` the same.
+/// `{"kinds", "targets"?, "channels"?, "limits"?, "detached"?, "regrant"?, "form"?}`. `kinds` lists
+/// kinds, or `"*"` for all but `grantor`; `targets` fixes target members per kind; `channels` confines
+/// to channels; `limits` is a ceiling for every grant; `detached` allows grants that outlive the
+/// grantor; `regrant` says what a regrant gives: `"rotate"` (the default) a new URL, `"stable"` the
+/// same; `form` what ids look like: `"token"` (the default) or `"uuid"`, which can't be stable.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GrantorTarget {
     kinds: BTreeSet<String>,
@@ -35,9 +36,11 @@ pub(super) struct GrantorTarget {
     limits: Limits,
     detached: bool,
     stable: bool,
+    form: IdForm,
 }
 
-const MEMBERS: [&str; 6] = ["kinds", "targets", "channels", "limits", "detached", "regrant"];
+const MEMBERS: [&str; 7] =
+    ["kinds", "targets", "channels", "limits", "detached", "regrant", "form"];
 
 const EVERY_KIND: &str = "*";
 
@@ -66,17 +69,22 @@ impl GrantorTarget {
         };
         let limits = members.get("limits").map(Limits::parse).transpose();
         let detached = members.get("detached").map_or(Some(false), BcapValue::as_bool);
+        let stable = match members.get("regrant").map(BcapValue::as_str) {
+            None | Some(Some("rotate")) => false,
+            Some(Some("stable")) => true,
+            Some(_) => return Err(TargetError::BadMember("regrant")),
+        };
+        let form = members.get("form");
+        let form = form.map_or(Some(IdForm::Token), |form| IdForm::parse(form.as_str()?));
+        let form = form.filter(|form| !stable || *form == IdForm::Token);
         Ok(Self {
             kinds: kinds.into_iter().map(str::to_owned).collect(),
             targets,
             channels,
             limits: limits.map_err(|_| TargetError::BadMember("limits"))?.unwrap_or_default(),
             detached: detached.ok_or(TargetError::BadMember("detached"))?,
-            stable: match members.get("regrant").map(BcapValue::as_str) {
-                None | Some(Some("rotate")) => false,
-                Some(Some("stable")) => true,
-                Some(_) => return Err(TargetError::BadMember("regrant")),
-            },
+            stable,
+            form: form.ok_or(TargetError::BadMember("form"))?,
         })
     }
 
@@ -93,6 +101,9 @@ impl GrantorTarget {
         }
         members.set("limits", self.limits.to_value());
         let regrant = if self.stable { "stable" } else { "rotate" };
+        if self.form != IdForm::default() {
+            members.set("form", self.form.as_str());
+        }
         members.with("detached", self.detached).with("regrant", regrant).into()
     }
 
@@ -147,6 +158,7 @@ impl GrantorTarget {
             limits: asked.limits.under(&self.limits),
             detached: asked.detached,
             stable: asked.stable,
+            form: asked.form,
         })
     }
 }
@@ -156,6 +168,7 @@ impl Inner {
     pub(super) async fn invoke_grantor(
         self: &Arc<Self>,
         chain: &Chain,
+        bounds: &Bounds,
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
@@ -166,7 +179,7 @@ impl Inner {
         }
         let request = data.as_ref().ok_or(BcapError::BadRequest)?;
         let request = GrantorRequest::parse(request).map_err(|_| BcapError::BadRequest)?;
-        let granted = self.grant_below(chain, &target, request).await;
+        let granted = self.grant_below(chain, bounds, &target, request).await;
         granted.map(|granted| Some(granted.into_value())).map_err(|error| {
             if let GrantError::Store(error) = &error {
                 tracing::warn!(error = %error, "a grant could not be stored");
@@ -178,6 +191,7 @@ impl Inner {
     async fn grant_below(
         self: &Arc<Self>,
         chain: &Chain,
+        bounds: &Bounds,
         ceiling: &GrantorTarget,
         request: GrantorRequest,
     ) -> Result<Granted, GrantError> {
@@ -192,16 +206,47 @@ impl Inner {
             return Err(GrantError::Forbidden);
         }
         grant.limits = grant.limits.under(&ceiling.limits);
-        let grantor = chain.grant();
-        let bounds = grantor.bounds.reach().intersection(grant.limits.bounds());
+        grant.form = ceiling.form;
+        let bounds = bounds.reach().intersection(grant.limits.bounds());
         if detached {
             // It outlives the grantor but not what the grantor was limited to.
             grant.limits = grant.limits.under(&Limits::from(bounds));
             return CapServer(Arc::clone(self)).grant(grant).await;
         }
+        self.grant_child(chain, grant, bounds, Again { regrant, stable: ceiling.stable }).await
+    }
+
+    /// Makes a capability that forwards to `cap`, for whoever holds `chain` (Belay §23.7).
+    pub(super) async fn forward(
+        self: &Arc<Self>,
+        chain: &Chain,
+        bounds: &Bounds,
+        name: &str,
+        cap: &Bcap,
+        fresh: bool,
+    ) -> Result<Granted, GrantError> {
+        let grant = GrantRequest {
+            kind: Kind::url(),
+            target: Members::new().with("url", cap.clone()).into(),
+            // As what was asked for, so that a stable one is found again only within the same limits.
+            limits: Limits::from(bounds.through()),
+            label: name.parse().unwrap_or_default(),
+            form: IdForm::default(),
+        };
+        self.grant_child(chain, grant, bounds.through(), Again { regrant: !fresh, stable: !fresh })
+            .await
+    }
+
+    async fn grant_child(
+        self: &Arc<Self>,
+        chain: &Chain,
+        grant: GrantRequest,
+        bounds: Bounds,
+        Again { regrant, stable }: Again,
+    ) -> Result<Granted, GrantError> {
         let fingerprint = fingerprint(chain, &grant)?;
         let (above, link) = (Self::below_grantor(chain), Link::Granted);
-        let key = self.config.regrant_key.as_ref().filter(|_| ceiling.stable);
+        let key = self.config.regrant_key.as_ref().filter(|_| stable);
         let (mut new, reuse) = if let Some(key) = key {
             let seeds = key.mint(&*self.entropy);
             let ids = (key.id(&seeds.cap), key.id(&seeds.control));
@@ -213,7 +258,7 @@ impl Inner {
         };
         let regrant = if regrant { reuse } else { Regrant::No };
         new.grant.fingerprint = Some(fingerprint);
-        self.insert_child(new, regrant, &grantor.handle).await
+        self.insert_child(new, regrant, &chain.grant().handle).await
     }
 
     fn check_within(
@@ -233,14 +278,24 @@ impl Inner {
             return Ok(());
         }
         let Some(channels) = &ceiling.channels else { return Ok(()) };
-        let operation = self.operation(&grant.kind).ok_or(GrantError::UnknownKind)?;
-        let reach = operation.reach(&grant.target);
+        let designated = self.designated(&grant.kind, &Arc::new(grant.target.clone()));
+        let Designated { operation, target } = designated.ok_or(GrantError::UnknownKind)?;
+        let reach = operation.reach(&target);
         if reach.is_some_and(|reach| channels.covers(&reach)) {
             Ok(())
         } else {
             Err(GrantError::Forbidden)
         }
     }
+}
+
+/// What becomes of a grant that was made for the same before.
+#[derive(Clone, Copy)]
+struct Again {
+    /// It is answered again, or dies.
+    regrant: bool,
+    /// The URL stays the same.
+    stable: bool,
 }
 
 // Names what a regrant replaces: the same grantor, kind, target, limits and label (Belay §20.7).

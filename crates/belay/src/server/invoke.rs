@@ -4,30 +4,34 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use buswire_message::{SecretHash, Timestamp};
+use buswire_message::{Secret, SecretHash, Timestamp};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     audit::{self, Peer},
     config::is_id,
     error::{BcapError, of_store},
-    grants::{Chain, Designated, Role, Verdict},
+    grants::{Chain, Designated as Found, Role, Verdict},
+    limits::Bounds,
     method::{Method, MethodSet},
-    names::{Handle, Kind},
-    operation::{Invocation, InvocationId, Operation, Recheck},
+    names::Kind,
+    operation::{Host, Invocation, InvocationId},
     server::{
-        CapServer, Inner,
+        CapServer, Designated, Inner,
         live::{Entered, Refused},
     },
-    wire::{BcapValue, encode},
+    wire::{Bcap, BcapValue, encode},
 };
 
 /// How often a chain is read again because something was revoked while it was read.
 const READINGS_MAX: usize = 64;
 
+/// How many invocations may hang on one another, each made by the one before.
+const NESTING_MAX: u8 = 8;
+
 /// What a capability designates.
 enum Item {
-    Operation(Arc<dyn Operation>),
+    Operation(Designated),
     Grantor,
     Control,
 }
@@ -35,9 +39,13 @@ enum Item {
 /// A capability that was found alive, its invocation not yet made.
 pub(crate) struct Opened {
     inner: Arc<Inner>,
-    chain: Chain,
+    chain: Arc<Chain>,
     item: Item,
     methods: MethodSet,
+    /// What the chain and whoever invokes leave.
+    bounds: Arc<Bounds>,
+    /// How many invocations this one hangs on.
+    nesting: u8,
     entered: Entered,
     since: Timestamp,
 }
@@ -104,6 +112,11 @@ impl CapServer {
 
     /// Finds a capability that is alive.
     pub(crate) async fn open(&self, id: &str) -> Result<Opened, BcapError> {
+        self.open_within(id, None).await
+    }
+
+    // Within the limits of another invocation, if that is what invokes.
+    async fn open_within(&self, id: &str, outer: Option<&Outer>) -> Result<Opened, BcapError> {
         if !is_id(id) {
             return Err(BcapError::NotFound);
         }
@@ -115,11 +128,29 @@ impl CapServer {
             let seen = self.0.live.generation();
             let now = self.0.now();
             let found = self.0.find(&hash, now).await?;
-            let (chain, item, methods) = found.ok_or(BcapError::NotFound)?;
+            let (chain, item) = found.ok_or(BcapError::NotFound)?;
             match self.0.live.enter(seen, chain.handles()) {
                 Ok(entered) => {
                     let inner = Arc::clone(&self.0);
-                    return Ok(Opened { inner, chain, item, methods, entered, since: now });
+                    let own = &chain.grant().bounds;
+                    let bounds = outer.map_or_else(
+                        || Arc::clone(own),
+                        |outer| Arc::new(own.intersection(&outer.bounds.through())),
+                    );
+                    let nesting = outer.map_or(0, |outer| outer.nesting + 1);
+                    let methods = item.methods(&bounds);
+                    let chain = Arc::new(chain);
+                    let since = now;
+                    return Ok(Opened {
+                        inner,
+                        chain,
+                        item,
+                        methods,
+                        bounds,
+                        nesting,
+                        entered,
+                        since,
+                    });
                 }
                 Err(Refused::Stale) => {}
                 Err(Refused::Full) => break,
@@ -134,39 +165,63 @@ impl Inner {
         &self,
         hash: &SecretHash,
         now: Timestamp,
-    ) -> Result<Option<(Chain, Item, MethodSet)>, BcapError> {
+    ) -> Result<Option<(Chain, Item)>, BcapError> {
         let store_failed = |error| {
             tracing::warn!(error = %error, "a capability could not be read");
             of_store(&error)
         };
         let designated = self.grants.designated(hash, now).await.map_err(store_failed)?;
-        let Some(Designated { tree, handle, role }) = designated else { return Ok(None) };
+        let Some(Found { tree, handle, role }) = designated else { return Ok(None) };
         let chain = self.grants.chain(&tree, &handle, now).await.map_err(store_failed)?;
         let Some(chain) = chain else { return Ok(None) };
         let grant = chain.grant();
         if role == Role::Control {
-            let methods = MethodSet::of(&[Method::Get, Method::Put, Method::Delete]);
-            return Ok(Some((chain, Item::Control, methods)));
+            return Ok(Some((chain, Item::Control)));
         }
         if !chain.is_live(now) {
             return Ok(None);
         }
-        let (item, own, reading) = if grant.kind.as_str() == Kind::GRANTOR {
-            let methods = MethodSet::of(&[Method::Get, Method::Post]);
-            (Item::Grantor, methods, MethodSet::GET)
-        } else {
-            // A kind that is not registered is a dead capability, as a named grant without its
-            // handler is (Belay §6.10).
-            let Some(operation) = self.operation(&grant.kind) else { return Ok(None) };
-            let (own, reading) = (operation.methods(&grant.target), operation.reading_methods());
-            (Item::Operation(operation), own, reading)
-        };
-        let methods = grant.bounds.methods(own, reading);
-        Ok(Some((chain, item, methods)))
+        if grant.kind.as_str() == Kind::GRANTOR {
+            return Ok(Some((chain, Item::Grantor)));
+        }
+        // A kind that is not registered is a dead capability, as a named grant without its handler
+        // is (Belay §6.10).
+        let designated = self.designated(&grant.kind, &grant.target);
+        Ok(designated.map(|designated| (chain, Item::Operation(designated))))
+    }
+}
+
+impl Item {
+    /// The methods that the limits leave. Those of a control capability are not limited: the limits
+    /// are those of what it controls.
+    fn methods(&self, bounds: &Bounds) -> MethodSet {
+        match self {
+            Self::Control => MethodSet::of(&[Method::Get, Method::Put, Method::Delete]),
+            Self::Grantor => {
+                bounds.methods(MethodSet::of(&[Method::Get, Method::Post]), MethodSet::GET)
+            }
+            Self::Operation(Designated { operation, target }) => {
+                bounds.methods(operation.methods(target), operation.reading_methods())
+            }
+        }
     }
 }
 
 impl Opened {
+    pub(super) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The methods that may be used.
+    pub(super) const fn methods(&self) -> MethodSet {
+        self.methods
+    }
+
+    /// Whether it controls the grant instead of being it.
+    pub(super) const fn is_control(&self) -> bool {
+        matches!(self.item, Item::Control)
+    }
+
     /// Whether the method may be used.
     pub(crate) fn check_method(&self, method: Method) -> Result<(), BcapError> {
         if self.methods.contains(method) {
@@ -212,8 +267,8 @@ impl Opened {
             });
         }
         let result = match &self.item {
-            Item::Operation(operation) => self.operate(&**operation, method, data).await?,
-            Item::Grantor => inner.invoke_grantor(&self.chain, method, data).await?,
+            Item::Operation(designated) => self.operate(designated, method, data).await?,
+            Item::Grantor => inner.invoke_grantor(&self.chain, &self.bounds, method, data).await?,
             Item::Control => None,
         };
         if result.is_some() && !method.gives_data() {
@@ -229,14 +284,13 @@ impl Opened {
         data: Option<&BcapValue>,
         bytes: u64,
     ) -> Result<(), BcapError> {
-        let grant = self.chain.grant();
-        if let Item::Operation(operation) = &self.item {
-            let subject = operation.subject(&grant.target, method, data)?;
-            if !subject.is_within(&grant.bounds) {
+        if let Item::Operation(Designated { operation, target }) = &self.item {
+            let subject = operation.subject(target, method, data)?;
+            if !subject.is_within(&self.bounds) {
                 return Err(BcapError::Forbidden);
             }
         }
-        if grant.bounds.max_bytes().is_some_and(|most| bytes > most) {
+        if self.bounds.max_bytes().is_some_and(|most| bytes > most) {
             return Err(BcapError::TooLarge);
         }
         Ok(())
@@ -260,7 +314,7 @@ impl Opened {
 
     async fn operate(
         &self,
-        operation: &dyn Operation,
+        Designated { operation, target }: &Designated,
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
@@ -273,13 +327,14 @@ impl Opened {
         let cx = Invocation {
             id: InvocationId::mint(&*self.inner.entropy),
             handle: grant.handle.clone(),
-            target: Arc::clone(&grant.target),
-            bounds: Arc::clone(&grant.bounds),
+            target: Arc::clone(target),
+            bounds: Arc::clone(&self.bounds),
             cancelled: cancelled.clone(),
-            recheck: Arc::new(ChainRecheck {
-                inner: Arc::clone(&self.inner),
-                tree: grant.root().clone(),
-                handle: grant.handle.clone(),
+            host: Arc::new(Outer {
+                server: CapServer(Arc::clone(&self.inner)),
+                chain: Arc::clone(&self.chain),
+                bounds: Arc::clone(&self.bounds),
+                nesting: self.nesting,
             }),
         };
         // A panic is a bug of the operation and ends this invocation, not the connection.
@@ -314,22 +369,56 @@ impl Opened {
     }
 }
 
-struct ChainRecheck {
-    inner: Arc<Inner>,
-    tree: Handle,
-    handle: Handle,
+/// An invocation, as what it makes of the server sees it.
+struct Outer {
+    server: CapServer,
+    chain: Arc<Chain>,
+    bounds: Arc<Bounds>,
+    nesting: u8,
 }
 
-impl Recheck for ChainRecheck {
+impl Host for Outer {
     fn still_valid(&self) -> BoxFuture<'_, Result<(), BcapError>> {
         Box::pin(async move {
-            let now = self.inner.now();
-            let chain = self.inner.grants.chain(&self.tree, &self.handle, now).await;
+            let Inner { grants, .. } = &*self.server.0;
+            let (grant, now) = (self.chain.grant(), self.server.0.now());
+            let chain = grants.chain(grant.root(), &grant.handle, now).await;
             match chain.map_err(|error| of_store(&error))? {
                 // The use of this very invocation may have been the last.
                 Some(chain) if chain.is_current(now) => Ok(()),
                 _ => Err(BcapError::NotFound),
             }
+        })
+    }
+
+    fn invoke<'a>(
+        &'a self,
+        id: &'a str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> BoxFuture<'a, Result<Option<BcapValue>, BcapError>> {
+        Box::pin(async move {
+            if self.nesting >= NESTING_MAX {
+                return Err(BcapError::BadGateway);
+            }
+            let opened = self.server.open_within(id, Some(self)).await?;
+            self.server.invoke_opened(&opened, method, data).await
+        })
+    }
+
+    fn local_id(&self, cap: &Bcap) -> Option<Secret<String>> {
+        self.server.local_id(cap)
+    }
+
+    fn forward<'a>(
+        &'a self,
+        name: &'a str,
+        cap: &'a Bcap,
+        fresh: bool,
+    ) -> BoxFuture<'a, Result<Bcap, BcapError>> {
+        Box::pin(async move {
+            let granted = self.server.0.forward(&self.chain, &self.bounds, name, cap, fresh).await;
+            granted.map(|granted| granted.cap).map_err(|error| error.to_bcap_error())
         })
     }
 }

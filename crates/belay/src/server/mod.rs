@@ -1,14 +1,15 @@
 //! The CapServer: grants, wraps, revokes, lists and dispatches (Belay §20.1, §20.3).
 //!
-//! Room is left for the items of §6 (functions, handlers, named grants, snapshots): they are further
-//! kinds of item beside the operations. Never here: HTTP.
+//! Never here: HTTP.
 
 mod admin;
 mod control;
+mod describe;
 mod grant;
 mod grantor;
 mod invoke;
 mod live;
+mod named;
 mod standing;
 mod watch;
 
@@ -29,10 +30,12 @@ pub use standing::Standing;
 use crate::{
     config::Config,
     grants::{Admission, Grants, UsageBuffer},
+    items::{RecordItem, UrlItem},
     names::Kind,
     operation::Operation,
     server::live::Live,
-    wire::{Bcap, Serialisation},
+    target::NamedTarget,
+    wire::{Bcap, BcapValue, Serialisation},
 };
 
 /// A kind that can't be registered.
@@ -41,7 +44,7 @@ pub enum RegisterError {
     /// Not a kind.
     #[error("a kind has 1 to 64 characters of a-z 0-9 . _ -")]
     Name,
-    /// `grantor`, `wrap` and `control` are the server's own.
+    /// `grantor`, `wrap`, `control`, `named` and `record` are the server's own.
     #[error("the kind is the server's own")]
     Reserved,
 }
@@ -62,10 +65,11 @@ pub(crate) struct Inner {
     admission: Arc<Admission>,
     live: Arc<Live>,
     usage: UsageBuffer,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) config: Config,
     operations: RwLock<BTreeMap<Kind, Arc<dyn Operation>>>,
+    named: RwLock<BTreeMap<String, Arc<dyn Operation>>>,
     tracker: TaskTracker,
     draining: CancellationToken,
 }
@@ -86,6 +90,8 @@ impl CapServer {
             tracker.clone(),
             config.waiting_max,
         );
+        let url: Arc<dyn Operation> = Arc::new(UrlItem::within(&config));
+        let record = Arc::new(RecordItem { has_stable: config.regrant_key.is_some() });
         Self(Arc::new(Inner {
             grants,
             admission: Arc::new(admission),
@@ -94,7 +100,8 @@ impl CapServer {
             clock,
             entropy,
             config,
-            operations: RwLock::default(),
+            operations: RwLock::new([(Kind::url(), url), (Kind::record(), record)].into()),
+            named: RwLock::default(),
             tracker,
             draining: CancellationToken::new(),
         }))
@@ -102,13 +109,15 @@ impl CapServer {
 
     /// Registers what grants of a kind designate, in place of what was registered before.
     ///
-    /// Grants outlive the process: until their kind is registered they answer 404.
+    /// Grants outlive the process: until their kind is registered they answer 404. `url` is there
+    /// from the beginning, for capabilities of this server; a [`UrlItem`](crate::UrlItem) that asks
+    /// other servers takes its place.
     ///
     /// # Errors
     ///
     /// [`RegisterError`].
     pub fn register(&self, kind: &str, operation: Arc<dyn Operation>) -> Result<(), RegisterError> {
-        if matches!(kind, Kind::GRANTOR | Kind::WRAP | Kind::CONTROL) {
+        if Kind::RESERVED.contains(&kind) {
             return Err(RegisterError::Reserved);
         }
         let kind = kind.parse().map_err(|_| RegisterError::Name)?;
@@ -171,9 +180,24 @@ impl Inner {
         self.clock.now()
     }
 
-    fn operation(&self, kind: &Kind) -> Option<Arc<dyn Operation>> {
-        self.operations.read().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
+    /// What a kind and a target designate; `None` if it is not registered.
+    fn designated(&self, kind: &Kind, target: &Arc<BcapValue>) -> Option<Designated> {
+        if kind.as_str() != Kind::NAMED {
+            let operations = self.operations.read().unwrap_or_else(PoisonError::into_inner);
+            let operation = operations.get(kind)?.clone();
+            return Some(Designated { operation, target: Arc::clone(target) });
+        }
+        let NamedTarget { name, args } = NamedTarget::parse(target).ok()?;
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Designated { operation: named.get(&name)?.clone(), target: Arc::new(args) })
     }
+}
+
+/// An operation with what it is about.
+#[derive(Clone)]
+struct Designated {
+    operation: Arc<dyn Operation>,
+    target: Arc<BcapValue>,
 }
 
 impl fmt::Debug for CapServer {

@@ -85,6 +85,31 @@ impl Operation for Echo {
     }
 }
 
+/// A named handler: GET gives its arguments, which are objects.
+#[derive(Debug)]
+pub(crate) struct Args;
+
+impl Operation for Args {
+    fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
+        let args = target.as_array().unwrap_or_default();
+        let good = args.iter().all(|arg| arg.as_object().is_some());
+        if good { Ok(()) } else { Err(TargetError::NotAnObject) }
+    }
+
+    fn methods(&self, _: &BcapValue) -> MethodSet {
+        MethodSet::GET
+    }
+
+    fn invoke(
+        &self,
+        cx: Invocation,
+        _: Method,
+        _: Option<BcapValue>,
+    ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
+        Box::pin(async move { Ok(Some(cx.target().clone())) })
+    }
+}
+
 /// An [`Echo`] with the target and the methods of `bus.publish`.
 #[derive(Debug)]
 struct Publish(Arc<Echo>);

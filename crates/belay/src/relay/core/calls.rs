@@ -8,7 +8,7 @@ use super::{CallId, ConnectionId, Core, Output, Timer};
 use crate::{
     instance::Failure,
     relay::{
-        InvokeError,
+        RelayError,
         wire::{Call, ToPeer},
     },
     wire::Serialisation,
@@ -57,26 +57,21 @@ impl Core {
         }
     }
 
-    fn try_invoke(
-        &mut self,
-        now: Timestamp,
-        caller: Caller,
-        call: Call,
-    ) -> Result<(), InvokeError> {
+    fn try_invoke(&mut self, now: Timestamp, caller: Caller, call: Call) -> Result<(), RelayError> {
         if self.draining {
-            return Err(InvokeError::Draining);
+            return Err(RelayError::Draining);
         }
         if !call.is_sound() {
-            return Err(InvokeError::BadMethod);
+            return Err(RelayError::BadMethod);
         }
         let Some(Serialisation::Urn { instance, .. }) = Serialisation::parse(call.ser.expose())
         else {
-            return Err(InvokeError::Unparsable);
+            return Err(RelayError::Unparsable);
         };
-        let connection = self.owner(instance.as_str()).ok_or(InvokeError::NotRegistered)?;
+        let connection = self.owner(instance.as_str()).ok_or(RelayError::NotRegistered)?;
         self.check_room(caller, connection)?;
         let Some(to) = self.connections.get_mut(&connection) else {
-            return Err(InvokeError::NotRegistered);
+            return Err(RelayError::NotRegistered);
         };
         let target = Target { connection, tx: to.next_tx };
         to.next_tx += 1;
@@ -100,7 +95,7 @@ impl Core {
     }
 
     /// Belay §9: so many calls wait in each direction, and no more.
-    fn check_room(&self, caller: Caller, to: ConnectionId) -> Result<(), InvokeError> {
+    fn check_room(&self, caller: Caller, to: ConnectionId) -> Result<(), RelayError> {
         let config = &self.config;
         let connection = |id| self.connections.get(&id);
         let caller_full = match caller {
@@ -111,7 +106,7 @@ impl Core {
         };
         let target_full = connection(to).is_none_or(|to| to.incoming >= config.pending_max);
         if caller_full || target_full || self.queued >= config.queued_bytes_all_max {
-            return Err(InvokeError::TooMany);
+            return Err(RelayError::TooMany);
         }
         Ok(())
     }
@@ -136,17 +131,17 @@ impl Core {
         Some(pending)
     }
 
-    pub(super) fn answer(&mut self, caller: Caller, result: Result<Option<String>, InvokeError>) {
+    pub(super) fn answer(&mut self, caller: Caller, result: Result<Option<String>, RelayError>) {
         match caller {
             Caller::Peer(from, tx) => {
-                let result = result.map_err(InvokeError::into_failure);
+                let result = result.map_err(RelayError::into_failure);
                 self.send(from, ToPeer::Response { tx, result });
             }
             Caller::Own(own) => self.outputs.push_back(Output::Answer(own, result)),
         }
     }
 
-    pub(super) fn fail(&mut self, target: Target, error: InvokeError) {
+    pub(super) fn fail(&mut self, target: Target, error: RelayError) {
         if let Some(pending) = self.take_call(target) {
             self.answer(pending.caller, Err(error));
         }
@@ -160,7 +155,7 @@ impl Core {
             .range(all)
             .filter(|(_, pending)| instance.is_none_or(|instance| pending.instance == instance));
         for target in concerned.map(|(target, _)| *target).collect::<Vec<_>>() {
-            self.fail(target, InvokeError::Lost);
+            self.fail(target, RelayError::Lost);
         }
     }
 

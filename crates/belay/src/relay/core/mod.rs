@@ -27,7 +27,7 @@ use self::{
     ids::Instance,
 };
 use crate::relay::{
-    InvokeError, RelayConfig,
+    RelayConfig, RelayError,
     allowance::{Allowance, Verdict},
     error::{CloseReason, Refusal},
     wire::{Call, FromPeer, ToPeer},
@@ -100,7 +100,7 @@ pub(super) enum Output {
     /// Bury a claim.
     Retire { id: String, revision: Revision },
     /// Answer a call of the gateway.
-    Answer(CallId, Result<Option<String>, InvokeError>),
+    Answer(CallId, Result<Option<String>, RelayError>),
 }
 
 /// What falls due.
@@ -132,6 +132,8 @@ struct Connection {
     ids: BTreeSet<String>,
     /// Bytes that its socket has not taken yet.
     queued: usize,
+    /// What its socket's buffers grew to: the longest message in, and the longest out.
+    buffers: [usize; 2],
     allowance: Allowance,
 }
 
@@ -146,6 +148,8 @@ pub(super) struct Core {
     own: BTreeMap<CallId, Target>,
     timers: BTreeSet<(Timestamp, Timer)>,
     queued: usize,
+    /// The sum of all `buffers`.
+    buffered: usize,
     /// Connections to be closed when the present input is done with.
     doomed: Vec<(ConnectionId, CloseReason)>,
     outputs: VecDeque<Output>,
@@ -163,6 +167,7 @@ impl Core {
             own: BTreeMap::new(),
             timers: BTreeSet::new(),
             queued: 0,
+            buffered: 0,
             doomed: Vec::new(),
             outputs: VecDeque::new(),
             draining: false,
@@ -175,7 +180,10 @@ impl Core {
             Input::Opened(connection) => self.opened(now, connection),
             Input::Received { from, message, bytes } => self.received(now, from, message, bytes),
             Input::Heard(connection) => self.heard(now, connection),
-            Input::Taken { by, bytes } => self.taken(by, bytes),
+            Input::Taken { by, bytes } => {
+                self.taken(by, bytes);
+                self.buffer(by, [0, bytes]);
+            }
             Input::Broken(connection, reason) => self.doomed.push((connection, reason)),
             Input::Closed(connection) => self.forget(now, connection),
             Input::Claimed { by, id, outcome } => self.claimed(now, by, id, outcome),
@@ -195,7 +203,7 @@ impl Core {
                 return;
             }
             match timer {
-                Timer::Call(target) => self.fail(target, InvokeError::TimedOut),
+                Timer::Call(target) => self.fail(target, RelayError::TimedOut),
                 Timer::Silence(connection) => self.silent(now, connection),
                 Timer::Grace(id) => self.remove(&id),
                 Timer::Renew(id) => self.renew(id),
@@ -234,6 +242,7 @@ impl Core {
             incoming: 0,
             ids: BTreeSet::new(),
             queued: 0,
+            buffers: [0; 2],
             allowance: Allowance::full(&self.config, now),
         };
         self.connections.insert(id, connection);
@@ -249,12 +258,13 @@ impl Core {
 
     fn received(&mut self, now: Timestamp, from: ConnectionId, message: FromPeer, bytes: usize) {
         self.heard(now, from);
+        self.buffer(from, [bytes, 0]);
         // An answer that somebody waits for was paid for by the question.
         let message = match message {
             FromPeer::Response { tx, result } => {
                 match self.take_call(Target { connection: from, tx }) {
                     Some(pending) => {
-                        return self.answer(pending.caller, result.map_err(InvokeError::Answered));
+                        return self.answer(pending.caller, result.map_err(RelayError::Answered));
                     }
                     None => FromPeer::Unknown,
                 }
@@ -284,7 +294,7 @@ impl Core {
         match message {
             FromPeer::Register { id, .. } => self.refuse(from, id, Refusal::TooMany),
             FromPeer::Invoke { tx, .. } => {
-                let result = Err(InvokeError::TooMany.into_failure());
+                let result = Err(RelayError::TooMany.into_failure());
                 self.send(from, ToPeer::Response { tx, result });
             }
             FromPeer::Bye => self.doomed.push((from, CloseReason::Bye)),
@@ -317,6 +327,21 @@ impl Core {
         }
     }
 
+    /// Counts what a socket's buffers hold, which never shrink. At the bound the connection with the
+    /// greatest ones is closed; its frame connects again and shows its resume tokens.
+    fn buffer(&mut self, id: ConnectionId, bytes: [usize; 2]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for (buffer, bytes) in connection.buffers.iter_mut().zip(bytes) {
+            self.buffered += bytes.saturating_sub(*buffer);
+            *buffer = bytes.max(*buffer);
+        }
+        if self.buffered > self.config.buffered_bytes_max {
+            let size = |connection: &Connection| connection.buffers.iter().sum::<usize>();
+            let greatest = self.connections.iter().max_by_key(|(_, it)| size(it));
+            self.doomed.extend(greatest.map(|(id, _)| (*id, CloseReason::Crowded)));
+        }
+    }
+
     fn silent(&mut self, now: Timestamp, id: ConnectionId) {
         let silence = self.config.silence;
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -341,7 +366,7 @@ impl Core {
         self.draining = true;
         for own in self.own.keys().copied().collect::<Vec<_>>() {
             self.cancel(own);
-            self.outputs.push_back(Output::Answer(own, Err(InvokeError::Draining)));
+            self.outputs.push_back(Output::Answer(own, Err(RelayError::Draining)));
         }
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.send(id, ToPeer::Bye);
@@ -364,6 +389,7 @@ impl Core {
         let Some(connection) = self.connections.remove(&id) else { return };
         self.timers.remove(&(connection.silence_at, Timer::Silence(id)));
         self.queued = self.queued.saturating_sub(connection.queued);
+        self.buffered = self.buffered.saturating_sub(connection.buffers.iter().sum());
         for target in connection.outgoing.into_values() {
             self.take_call(target);
         }

@@ -251,6 +251,22 @@ fn queued_bytes_are_counted_down_as_they_are_taken() {
 }
 
 #[test]
+fn the_greatest_buffers_make_room_for_others() {
+    // Rule: belay 23.11 — what the sockets of all windows keep in memory is bounded
+    let config = RelayConfig { buffered_bytes_max: 5000, ..RelayConfig::default() };
+    let mut bench = Bench::pair(config);
+    let junk = "x".repeat(2000);
+    assert!(bench.message(TWO, &junk).is_empty());
+    // As long again takes no more room; longer does, and so does what goes out.
+    assert!(bench.message(TWO, &junk).is_empty());
+    assert!(bench.apply(Input::Taken { by: TWO, bytes: 2000 }).is_empty());
+    assert_eq!(bench.message(ONE, &"x".repeat(1500)), ["2 Crowded"]);
+    assert!(bench.message(ONE, &"x".repeat(3000)).is_empty());
+    bench.apply(Input::Closed(ONE));
+    assert_eq!(bench.core.buffered, 0);
+}
+
+#[test]
 fn draining_ends_everything() {
     let mut bench = Bench::pair(RelayConfig::default());
     let call = Call {

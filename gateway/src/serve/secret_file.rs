@@ -1,6 +1,6 @@
-//! The token of administrators, generated at first start.
+//! Secrets that are generated at first start: `admin.token`, `belay.keys`.
 //!
-//! Never here: checking a token that somebody presents.
+//! Never here: what a secret is for.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use std::{
 
 use buswire_message::{Entropy, Secret, mint_base64url};
 
-/// Random bytes in a token that is generated.
-const TOKEN_BYTES: usize = 32;
+/// Random bytes in a secret that is generated.
+pub(super) const SECRET_BYTES: usize = 32;
 
-/// Why there is no token.
+/// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
-pub enum AdminTokenError {
+pub enum SecretFileError {
     /// The file can't be read or written.
-    #[error("admin.token: can't use the file {}", path.display())]
+    #[error("can't use the file {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -28,14 +28,14 @@ pub enum AdminTokenError {
         source: io::Error,
     },
     /// The file holds something else.
-    #[error("admin.token: the file {} holds no token", path.display())]
+    #[error("the file {} holds no secret", path.display())]
     Content {
         /// The file.
         path: PathBuf,
     },
 }
 
-impl AdminTokenError {
+impl SecretFileError {
     /// What the operator can do.
     pub fn hint(&self) -> String {
         match self {
@@ -43,51 +43,53 @@ impl AdminTokenError {
                 "make it readable and writable for the user that runs buswire".to_owned()
             }
             Self::Content { path } => {
-                format!("remove {} and a new token is generated", path.display())
+                format!("restore {}; if it is removed, a new one is generated", path.display())
             }
         }
     }
 }
 
-/// Reads `admin.token` in `directory`; generates it if it is not there.
+/// Reads the file `name` in `directory`; generates it if it is not there.
 pub(super) fn load_or_generate(
     directory: &Path,
+    name: &'static str,
     entropy: &dyn Entropy,
-) -> Result<Secret<String>, AdminTokenError> {
-    let path = directory.join("admin.token");
-    let failed = |source| AdminTokenError::File { path: path.clone(), source };
+) -> Result<Secret<String>, SecretFileError> {
+    let path = directory.join(name);
+    let failed = |source| SecretFileError::File { path: path.clone(), source };
     let text = match fs::read_to_string(&path) {
         Ok(text) => Secret::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let token = mint_base64url(entropy, TOKEN_BYTES);
-            write(directory, &path, &token).map_err(failed)?;
-            tracing::info!(file = %path.display(), "the admin token was generated");
-            return Ok(token);
+            let secret = mint_base64url(entropy, SECRET_BYTES);
+            write(directory, name, &secret).map_err(failed)?;
+            tracing::info!(file = %path.display(), "a secret was generated");
+            return Ok(secret);
         }
         Err(error) => return Err(failed(error)),
     };
-    let token = text.expose().trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(AdminTokenError::Content { path });
+    let secret = text.expose().trim();
+    let is_word = |line: &str| !line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic());
+    if secret.is_empty() || !secret.lines().all(is_word) {
+        return Err(SecretFileError::Content { path });
     }
     let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "others can read the admin token: set mode 0600");
+        tracing::warn!(file = %path.display(), "others can read a secret: set mode 0600");
     }
-    Ok(Secret::new(token.to_owned()))
+    Ok(Secret::new(secret.to_owned()))
 }
 
 /// Writes the file whole or not at all: a half-written token would lock everybody out.
-fn write(directory: &Path, path: &Path, token: &Secret<String>) -> io::Result<()> {
-    let draft = directory.join("admin.token.new");
+fn write(directory: &Path, name: &str, secret: &Secret<String>) -> io::Result<()> {
+    let draft = directory.join(format!("{name}.new"));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     // The mode above only counts if the file is new.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(token.expose().as_bytes())?;
+    file.write_all(secret.expose().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    fs::rename(&draft, path)?;
+    fs::rename(&draft, directory.join(name))?;
     File::open(directory)?.sync_all()
 }
 
@@ -98,10 +100,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_generated_once_for_its_owner_only() {
+    fn a_secret_is_generated_once_for_its_owner_only() {
         let directory = tempfile::tempdir().unwrap();
-        let first = load_or_generate(directory.path(), &SeededEntropy::new(1)).unwrap();
-        let second = load_or_generate(directory.path(), &SeededEntropy::new(2)).unwrap();
+        let first =
+            load_or_generate(directory.path(), "admin.token", &SeededEntropy::new(1)).unwrap();
+        let second =
+            load_or_generate(directory.path(), "admin.token", &SeededEntropy::new(2)).unwrap();
         assert_eq!(first.expose().len(), 43);
         assert_eq!(first, second);
         let mode = fs::metadata(directory.path().join("admin.token")).unwrap().permissions().mode();
@@ -110,12 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_token_is_refused() {
+    fn a_file_without_a_secret_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         for content in ["", "\n", "two words\n"] {
             fs::write(directory.path().join("admin.token"), content).unwrap();
-            let error = load_or_generate(directory.path(), &SeededEntropy::new(1)).unwrap_err();
-            assert!(matches!(error, AdminTokenError::Content { .. }), "{content:?}");
+            let entropy = SeededEntropy::new(1);
+            let error = load_or_generate(directory.path(), "admin.token", &entropy).unwrap_err();
+            assert!(matches!(error, SecretFileError::Content { .. }), "{content:?}");
         }
     }
 }
