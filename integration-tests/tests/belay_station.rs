@@ -252,6 +252,7 @@ async fn what_sites_offer_is_shown_and_not_trusted() {
     text_when(page, "#message-title", has("No memberships yet")).await;
 
     // Rule: belay 6.9 — whoever issued a membership can give the right to end it along with it
+    world.gateway.admin(&["bus", "create", "b"]);
     let granted = world.gateway.admin(&["cap", "grant", "bus.read", "--target", r#"{"bus":"b"}"#]);
     let granted: Value = serde_json::from_str(&granted).unwrap();
     let add = json!({"value": {"add": {"launch": {"@": granted["cap"]},
