@@ -108,8 +108,8 @@ async fn a_page_uses_every_transport_with_one_capability_each() {
     let listen = "navigator.setMessageHandler('push', ({ version }) => { window.rang = version; })";
     eval(&world.page, listen).await.unwrap();
     let ring = world.grant("push.notify", &json!({ "endpoint": endpoint }));
-    let rung = world.invoke(&ring, "post({ version: 7 })").await;
-    assert_eq!(rung["version"].to_string().trim_matches('"'), "7");
+    let told = world.invoke(&ring, "post({ version: 7 })").await;
+    assert_eq!(told["version"].to_string().trim_matches('"'), "7");
     value_when(&world.page, "window.rang", |version| *version == json!(7)).await;
     world.page.quit().await.unwrap();
 }
