@@ -9,7 +9,7 @@
 )]
 
 use buswire_integration_tests::{
-    Gateway, WirePages, chromium, curl, eval, outpost, screenshot, tab, value_when,
+    Gateway, WirePages, chromium, curl, eval, leave, outpost, screenshot, tab, value_when,
 };
 use serde_json::{Value, json};
 use thirtyfour::{By, WebDriver};
@@ -64,8 +64,8 @@ async fn a_page_launches_itself_and_a_reload_launches_it_again() {
     }
     let mut given = again.clone();
     given["relaunch"] = relaunch;
-    let call = format!("wire.post(wire.outpost.activateLocalPage, {given}).then(() => null)");
-    eval(&page, &call).await.unwrap_or_default();
+    let call = format!("wire.post(wire.outpost.activateLocalPage, {given})");
+    leave(&page, &call).await;
     let outpost = launched(&page, INSTANCE).await;
     // Rule: belay 11.4 — a launched page has the record of its launcher, and what every page has; nothing of a fresh one
     assert_eq!(
@@ -174,8 +174,8 @@ async fn station(page: &WebDriver, pages: &WirePages) {
     pages.open(page, "station").await;
     let mut given = record(pages, "station", INSTANCE);
     given["isStation"] = json!(true);
-    let call = format!("wire.post(wire.outpost.activateLocalPage, {given}).then(() => null)");
-    eval(page, &call).await.unwrap_or_default();
+    let call = format!("wire.post(wire.outpost.activateLocalPage, {given})");
+    leave(page, &call).await;
     launched(page, INSTANCE).await;
 }
 
