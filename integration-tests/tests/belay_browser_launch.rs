@@ -248,6 +248,12 @@ async fn a_station_is_who_the_person_allows() {
     assert_eq!(eval(&page, &running).await.unwrap(), true);
     let other = running.replace(INSTANCE, OTHER);
     assert_eq!(eval(&page, &other).await.unwrap(), false);
+    let station = page.window().await.unwrap();
+    tab(&page).await;
+    let elsewhere = pages.open(&page, "app").await["instanceId"].clone();
+    page.switch_to_window(station).await.unwrap();
+    let other = format!("wire.post(wire.outpost.isRunning, {elsewhere})");
+    assert_eq!(eval(&page, &other).await.unwrap(), true, "a window of another site");
     // Rule: belay 13.6 — consent is remembered per origin
     register(&page).await;
     value_when(&page, "wire.registered", |told| told == "yes").await;
