@@ -1,5 +1,7 @@
 //! Pages with the Belay frame, on sites of their own.
 
+mod shop;
+
 use axum::{Router, response::Html, routing::get};
 use serde_json::Value;
 use thirtyfour::{WebDriver, WindowHandle};
@@ -8,6 +10,8 @@ use crate::{
     gateway::Gateway,
     website::{Website, value_when},
 };
+
+pub use shop::Shop;
 
 const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>A Belay page</title>
 <body><p>A page.</p><script src="/wire.js"></script></body></html>"#;

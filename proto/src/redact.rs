@@ -23,6 +23,7 @@ shows! {
     CreateRouteRequest { name, scope, reply_type, from, retry }
     GrantCapabilityRequest { kind, label }
     GrantCapabilityResponse { handle }
+    WrapCapabilityResponse { handle }
     NotifyRequest { version, agent, channel }
     CreateInboundResponse { id }
     RequestRequest { service, timeout }
@@ -52,6 +53,7 @@ mod tests {
             format!("{:?}", v1::CreateRouteRequest { sink: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityRequest { target: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityResponse { cap: hidden(), ..Default::default() }),
+            format!("{:?}", v1::WrapCapabilityResponse { cap: hidden(), ..Default::default() }),
             format!(
                 "{:?}",
                 v1::GrantCapabilityResponse { control: hidden(), ..Default::default() }

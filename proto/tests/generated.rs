@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 16] = [
+const REDACTED: [&str; 17] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
@@ -23,6 +23,7 @@ const REDACTED: [&str; 16] = [
     "RequestResponse",
     "GrantCapabilityRequest",
     "GrantCapabilityResponse",
+    "WrapCapabilityResponse",
     "NotifyRequest",
     "Channel",
     "ListChannelsRequest",

@@ -77,6 +77,8 @@ async fn capabilities_and_items() {
     // Rule: belay 6.8 — invoke handlers get every method, as values or with raw as texts
     // Rule: belay 7.1 — errors have an integer status and a message
     // Rule: belay 7.2 — an answer that can't be decoded is 502, no answer is 0 with a reason
+    // Rule: belay 19 row 1 — what a success callback throws is not reported as a failure too
+    // Rule: belay 19 row 2 — an item that answers several times is heard once
     in_node("capability").await;
 }
 
@@ -100,6 +102,8 @@ async fn the_tunnel() {
     // Rule: belay 9 — closing fails what is under way with 504, bye closes both ends
     // Rule: belay 9 — 256 calls may be under way in each direction; one more is 429
     // Rule: belay 9 — the outpost reaches its handler whichever comes first
+    // Rule: belay 18 D21 — a tunnel is silent for 30 s before it asks, and 30 s more before it is closed
+    // Rule: belay 25.4 — the worked example of the tunnel
     in_node("tunnel").await;
 }
 
@@ -119,6 +123,13 @@ async fn starting_a_page() {
     // Rule: belay 22.3 — the library styles through CSSOM and sets no sandbox; a blocked frame is an error at once
     // Rule: belay 22.5 — the start id leaves the address before anything else
     // Rule: belay 22.6 — one frozen object; loading twice does nothing
+    // Rule: belay 12 — start functions wait for the frame; once it is there, handlers run at once but later
+    // Rule: belay 18 D2 — route gives a CapServer and calls back
+    // Rule: belay 18 D4 — start errors have type, status and message
+    // Rule: belay 18 D15 — startForOrigin takes an object or two arguments
+    // Rule: belay 19 row 8 — a CapServer of route reaches others
+    // Rule: belay 19 row 9 — startForLaunch on a page that was not launched fails and does not throw
+    // Rule: belay 19 row 10 — the page tells the frame nothing but at the gateway, and the frame is heard there alone
     in_node("start").await;
 }
 
@@ -129,6 +140,8 @@ async fn launching() {
     // Rule: belay 13.4 — expectLaunch gives a start id and later the window; the misspelt name is the same
     // Rule: belay 13.5 — selfLaunch launches into this window
     // Rule: belay 13.6 — a station finds its powers in util
+    // Rule: belay 18 D20 — expectLaunch has the misspelt name of the seed too
+    // Rule: belay 18 D22 — becomeInstance without a station is a failure, and nothing else needs one
     in_node("launch").await;
 }
 
@@ -139,6 +152,7 @@ async fn exchanging() {
     // Rule: belay 14.2 — a click arms an offer, another completes it, Escape disarms
     // Rule: belay 14.2 — dropped data is decoded strictly and must be of the class
     // Rule: belay 23 — introductions hand over generators, not live capabilities
+    // Rule: belay 25.6 — the worked example of a drag
     in_node("exchange").await;
 }
 

@@ -193,6 +193,7 @@ export interface Offered {
   generate?(rc: string): Item | object | Promise<Item | object>;
   /** Handed over instead of what `generate` gives. */
   cap?: Capability;
+  /** Told to whoever accepts; it names an element without text. */
   label?: string;
   /** Shown while dragging: a URL. */
   image?: string | (() => string);
@@ -206,6 +207,7 @@ export interface Accepted {
     given: any,
     info: { readonly rc: string; readonly label?: string; readonly generator: Capability },
   ): void;
+  /** Names an element without text. */
   label?: string;
 }
 

@@ -64,7 +64,8 @@ impl Capability {
 
     /// Invokes a method by name; items of which the program decides itself take others than the four.
     ///
-    /// A result of PUT and DELETE is dropped, whoever gave it (Belay §5.1).
+    /// A result of PUT and DELETE is dropped, whoever gave it (Belay §5.1). Items that invoke
+    /// capabilities which invoke others do so at most 32 deep within one task; below that is 404.
     ///
     /// # Errors
     ///

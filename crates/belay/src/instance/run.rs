@@ -38,13 +38,12 @@ pub(super) struct Call<'c> {
 impl Target {
     /// Answers an invocation. What panics is answered 500.
     pub(super) async fn run(self, call: Call<'_>) -> WireResult {
-        let method = call.method;
         let cancelled = CancellationToken::new();
         let given_up = cancelled.clone().drop_guard();
         let answer = AssertUnwindSafe(self.answer(call, cancelled)).catch_unwind().await;
         given_up.disarm();
         answer.unwrap_or_else(|_| {
-            tracing::error!(method, "an item panicked");
+            tracing::error!("an item panicked");
             Err(BcapError::Internal.into())
         })
     }

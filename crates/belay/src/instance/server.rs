@@ -222,11 +222,11 @@ impl CapServer {
     /// Revokes whatever this server has granted (Belay §6.9).
     pub fn revoke_all(&self) {
         let grants = std::mem::take(&mut self.state().grants);
-        let kept = grants.values().filter(|grant| grant.entry.is_some()).count();
+        let any_kept = grants.values().any(|grant| grant.entry.is_some());
         for grant in grants.values() {
             grant.revoked.cancel();
         }
-        if kept > 0 {
+        if any_kept {
             self.changed();
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use buswire_message::{Entropy, Secret};
 use sha1::{Digest as _, Sha1};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use uuid::{Builder, Uuid, Variant};
 
 use crate::wire::serialisation::{InstanceId, is_uuid_shaped};

@@ -302,6 +302,22 @@ test("a_click_arms_and_another_completes", async () => {
   assert.equal(source.getAttribute("aria-pressed"), "false");
 });
 
+test("a_label_names_an_element_without_text", async () => {
+  const { page, util } = await exchange();
+  const [icon, text, named] = [page.element(), page.element(), page.element("div", { "aria-label": "own" })];
+  text.textContent = "A chit";
+  for (const element of [icon, text, named]) {
+    util.exchange.offer(element, { rc: "a", generate: () => () => 1, label: "Letters" });
+  }
+  assert.deepEqual(
+    [icon, text, named].map((element) => element.getAttribute("aria-label")),
+    ["Letters", null, "own"],
+  );
+  const zone = page.element();
+  util.exchange.accept(zone, { rc: "a", accept() {}, label: "Drop here" }).cancel();
+  assert.equal(zone.getAttribute("aria-label"), null);
+});
+
 test("a_second_click_disarms", async () => {
   const { page, util, names } = await exchange();
   const source = page.element();

@@ -84,7 +84,7 @@ class Events {
 export class Element extends Events {
   attributes = new Map();
   style = {};
-  children = [];
+  textContent = "";
 
   constructor(tagName, attributes = {}) {
     super();
@@ -94,6 +94,7 @@ export class Element extends Events {
 
   getAttribute = (name) => this.attributes.get(name) ?? null;
   setAttribute = (name, value) => void this.attributes.set(name, String(value));
+  hasAttribute = (name) => this.attributes.has(name);
   removeAttribute = (name) => void this.attributes.delete(name);
   get tabIndex() {
     return this.matches() ? 0 : Number(this.getAttribute("tabindex") ?? -1);

@@ -12,6 +12,7 @@ mod failures;
 mod grants;
 mod interfaces;
 mod items;
+mod logs;
 mod model;
 mod named;
 mod persist;

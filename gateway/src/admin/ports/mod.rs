@@ -18,7 +18,8 @@ mod system;
 pub use access::{AccessAdmin, ChannelView};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
-    CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
+    AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
+    GrantedCapability, NewCapability, NewWrap, Revoked,
 };
 pub use people::{
     BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
