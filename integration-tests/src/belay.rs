@@ -122,6 +122,12 @@ pub async fn eval(page: &WebDriver, expression: &str) -> Result<Value, Value> {
     }
 }
 
+/// Has the page do what leads it away: nothing waits for the promise of the expression.
+pub async fn leave(page: &WebDriver, expression: &str) {
+    let script = format!("Promise.resolve({expression}).catch(() => {{}})");
+    page.execute(&script, Vec::new()).await.expect("a running page");
+}
+
 /// What a capability of the outpost gives, by its name, for a value that is posted.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ mod wait;
 mod website;
 
 pub use backplane::{Site, Visit};
-pub use belay::{Shop, WirePages, eval, named, outpost, tab};
+pub use belay::{Shop, WirePages, eval, leave, named, outpost, tab};
 pub use broker::{Broker, node_client, python_client, root};
 pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};

@@ -9,7 +9,7 @@
 )]
 
 use buswire_integration_tests::{
-    Gateway, WirePages, chromium, curl, eval, outpost, screenshot, tab, value_when,
+    Gateway, WirePages, chromium, curl, eval, leave, outpost, screenshot, tab, value_when,
 };
 use serde_json::{Value, json};
 use thirtyfour::{By, WebDriver};
@@ -64,8 +64,8 @@ async fn a_page_launches_itself_and_a_reload_launches_it_again() {
     }
     let mut given = again.clone();
     given["relaunch"] = relaunch;
-    let call = format!("wire.post(wire.outpost.activateLocalPage, {given}).then(() => null)");
-    eval(&page, &call).await.unwrap_or_default();
+    let call = format!("wire.post(wire.outpost.activateLocalPage, {given})");
+    leave(&page, &call).await;
     let outpost = launched(&page, INSTANCE).await;
     // Rule: belay 11.4 — a launched page has the record of its launcher, and what every page has; nothing of a fresh one
     assert_eq!(
@@ -174,8 +174,8 @@ async fn station(page: &WebDriver, pages: &WirePages) {
     pages.open(page, "station").await;
     let mut given = record(pages, "station", INSTANCE);
     given["isStation"] = json!(true);
-    let call = format!("wire.post(wire.outpost.activateLocalPage, {given}).then(() => null)");
-    eval(page, &call).await.unwrap_or_default();
+    let call = format!("wire.post(wire.outpost.activateLocalPage, {given})");
+    leave(page, &call).await;
     launched(page, INSTANCE).await;
 }
 
@@ -248,6 +248,12 @@ async fn a_station_is_who_the_person_allows() {
     assert_eq!(eval(&page, &running).await.unwrap(), true);
     let other = running.replace(INSTANCE, OTHER);
     assert_eq!(eval(&page, &other).await.unwrap(), false);
+    let station = page.window().await.unwrap();
+    tab(&page).await;
+    let elsewhere = pages.open(&page, "app").await["instanceId"].clone();
+    page.switch_to_window(station).await.unwrap();
+    let other = format!("wire.post(wire.outpost.isRunning, {elsewhere})");
+    assert_eq!(eval(&page, &other).await.unwrap(), true, "a window of another site");
     // Rule: belay 13.6 — consent is remembered per origin
     register(&page).await;
     value_when(&page, "wire.registered", |told| told == "yes").await;

@@ -79,6 +79,12 @@ async fn the_relay_is_the_last_tier() {
 }
 
 #[tokio::test]
+async fn whether_an_instance_is_routed_its_frame_says() {
+    // Rule: belay 10.2 — isRoutable is a promise; what is at the relay its frame answers for
+    in_node("whether_an_instance_is_routed_its_frame_says").await;
+}
+
+#[tokio::test]
 async fn ids_are_registered_with_what_proves_them() {
     // Rule: belay 22.4 — a temporary id registers without proof and later with its resume token, a hashed one with its pre-image
     in_node("ids_are_registered_with_what_proves_them").await;

@@ -167,6 +167,30 @@ test("the_relay_is_the_last_tier", async () => {
   ]);
 });
 
+test("whether_an_instance_is_routed_its_frame_says", async () => {
+  const world = new World();
+  const { router, sockets } = relayed(world);
+  await sockets[0].open();
+  const asked = router.isRoutable(OTHER);
+  await settle();
+  const [{ txId, ser, ...probe }] = sockets[0].heard();
+  assert.deepEqual(probe, { op: "invoke", method: "OPTIONS" });
+  assert.equal(ser.slice(0, -36), `urn:x-cap:${OTHER}:`);
+  await sockets[0].say({ op: "response", txId, type: "success" });
+  assert.equal(await asked, true);
+  const nobody = router.isRoutable(OTHER);
+  await settle();
+  await sockets[0].say({ op: "response", txId: txId + 1, type: "failure", data: { status: 404 } });
+  assert.equal(await nobody, false);
+  assert.equal(await router.isRoutable("https://app.example"), false);
+  // The one who is asked answers for an instance that says nothing.
+  router.addInterface(ID, silent);
+  await settle();
+  sockets[0].heard();
+  await sockets[0].say({ op: "invoke", txId: 1000, ser: SER, method: "OPTIONS" });
+  assert.deepEqual(sockets[0].heard(), [{ op: "response", txId: 1000, type: "success" }]);
+});
+
 test("ids_are_registered_with_what_proves_them", async () => {
   const world = new World();
   const { router, sockets } = relayed(world);
@@ -214,7 +238,7 @@ test("an_id_that_another_has_is_refused", async () => {
     await world.clock.pass(400);
   }
   assert.equal(await claim, false);
-  assert.equal(await router.isRoutable(HASHED), false, "nor is it kept from others in the partition");
+  assert.equal(await router.partition.holds(HASHED), false, "others of the partition may try");
   assert.deepEqual(sockets[0].heard(), [], "somebody else's id is not given up");
 });
 

@@ -12,6 +12,8 @@ const CLAIM_PAUSE = 400;
 /** The longest data, in UTF-16 units: more would be a message of more than the 1 MiB of the relay. */
 const RELAY_DATA_MAX = 1024 * 1024;
 
+/** Whether an instance is routed is asked by this method of any capability; its frame says so. */
+const PROBE = "OPTIONS";
 /** Where a window keeps what a reload proves its instance to the relay by. */
 const RESUME = "belay.resume:";
 
@@ -74,6 +76,25 @@ class Relay {
     });
   }
 
+  /** Whether the frame of an instance answers. */
+  reaches(id) {
+    return new Promise((resolve) => {
+      const ser = encodeSerialization(id, newUUIDv4());
+      this.invoke(ser, PROBE, undefined, () => resolve(true), () => resolve(false));
+    });
+  }
+
+  /** An interface of this frame, for others: the instance itself is not asked whether it is there. */
+  served(id) {
+    const iface = this.find(id);
+    return iface && {
+      invoke: (ser, method, data, succeed, fail) => {
+        if (method === PROBE) succeed();
+        else iface.invoke(ser, method, data, succeed, fail);
+      },
+    };
+  }
+
   /** One registration: what the relay says. A token that it refuses (403) is forgotten. */
   async register(id) {
     const token = this.tokens.get(id);
@@ -134,7 +155,7 @@ class Relay {
     this.wait = RECONNECT.first;
     const port = { postMessage: (message) => this.say(message), close: () => socket.close() };
     this.tunnel = new CapTunnel(port);
-    this.tunnel.setLocalResolver((id) => this.find(id));
+    this.tunnel.setLocalResolver((id) => this.served(id));
     socket.onmessage = ({ data }) => this.receive(JSON.parse(data), port);
     this.settle(true);
     for (const id of this.proofs.keys()) if (!this.claiming.has(id)) this.register(id);

@@ -77,9 +77,10 @@ class CapRouter {
     if (this.relay) this.relay.release(id);
   }
 
-  /** Whether an instance is here or in the partition. Who is at the relay only the relay knows. */
+  /** Whether an instance can be reached now. */
   async isRoutable(id) {
-    return this.local.has(id) || (this.partition !== null && (await this.partition.holds(id)));
+    const tier = await this.tier(id);
+    return tier !== null && (tier !== this.relay || this.relay.reaches(id));
   }
 
   /** Keeps a start record for pages of `origin`, or of any; gives its start id (Belay §22.5). */
