@@ -12,19 +12,23 @@
 )]
 
 mod backplane;
+pub mod belay;
 mod broker;
 mod chromium;
 mod client;
+mod drag;
 mod gateway;
 mod relay;
 mod wait;
 mod website;
 
 pub use backplane::{Site, Visit};
+pub use belay::{Shop, WirePages, eval, leave, named, outpost, tab};
 pub use broker::{Broker, node_client, python_client, root};
 pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
+pub use drag::drag;
 pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
 pub use relay::Relay;
 pub use wait::{DEADLINE, until};
-pub use website::{Website, screenshot, text_when, value_when};
+pub use website::{Website, look, press, screenshot, text_when, value_when};

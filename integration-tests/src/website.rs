@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::Router;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thirtyfour::{By, WebDriver};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -86,6 +86,37 @@ pub async fn value_when(
     let in_time = tokio::time::timeout(DEADLINE, look).await;
     assert!(in_time.is_ok(), "{expression} is {last}");
     last
+}
+
+/// Clicks the button with this text as soon as there is one that can be clicked.
+///
+/// # Panics
+///
+/// After [`DEADLINE`].
+pub async fn press(page: &WebDriver, text: &str) {
+    let named = By::XPath(format!("//button[normalize-space()=\"{text}\"]"));
+    let look = async {
+        loop {
+            if let Ok(button) = page.find(named.clone()).await
+                && button.is_clickable().await.unwrap_or(false)
+                && button.click().await.is_ok()
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(DEADLINE, look).await;
+    assert!(in_time.is_ok(), "no button {text}; the page: {:?}", page.source().await);
+}
+
+/// Shows the page in a window of this width, to a person who prefers `scheme`: `light` or `dark`.
+pub async fn look(page: &WebDriver, width: u32, scheme: &str) {
+    let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+    let cdp = page.cdp();
+    cdp.send_raw("Emulation.setDeviceMetricsOverride", metrics).await.expect("a width");
+    cdp.send_raw("Emulation.setEmulatedMedia", features).await.expect("a scheme");
 }
 
 /// Keeps a picture of the page in the target folder, to be looked at.

@@ -8,7 +8,9 @@
 
 use std::process::Command;
 
-use buswire_integration_tests::{Running, binary, chromium, screenshot, start, text_when};
+use buswire_integration_tests::{
+    DEADLINE, Running, binary, chromium, look, press, screenshot, start, text_when,
+};
 use thirtyfour::prelude::*;
 
 fn demo() -> (Running, String) {
@@ -48,5 +50,47 @@ async fn a_message_of_one_widget_arrives_in_the_other() {
     let problem = page.find(By::Id("problem")).await.unwrap();
     assert!(!problem.is_displayed().await.unwrap(), "{}", problem.text().await.unwrap());
     screenshot(&page, "demo-revoked.png").await;
+    page.quit().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_link_for_each_transport_works_until_it_is_ended() {
+    let (_demo, url) = demo();
+    let (_driver, page) = chromium().await;
+    page.goto(format!("{url}links/")).await.unwrap();
+
+    press(&page, "Publish an order").await;
+    text_when(&page, "#publish-result", |text| text.starts_with("It is message ")).await;
+    // Rule: belay 22.4 — a route delivers into a window over the relay
+    text_when(&page, "#window li", |text| text.starts_with("New order: ticket 1")).await;
+    press(&page, "Call the service").await;
+    text_when(&page, "#call-result", |text| text == "Confirmed: a seat.").await;
+    press(&page, "Ring the device").await;
+    text_when(&page, "#ring-result", |text| text == "The device was told: version 1.").await;
+    let read = async {
+        loop {
+            press(&page, "Read the channel").await;
+            let shown = text_when(&page, "#read-result", |text| text.contains("messages")).await;
+            // The service's answer comes when it comes.
+            if shown == "2 messages: demo/order, demo/answer" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, read).await.expect("the answer is on the bus");
+    for (width, scheme) in [(1120, "light"), (390, "dark")] {
+        look(&page, width, scheme).await;
+        screenshot(&page, &format!("demo-links-{width}-{scheme}.png")).await;
+    }
+
+    press(&page, "End all links").await;
+    let ended = async {
+        while text_when(&page, "#publish-result", |_| true).await != "404 not found" {
+            press(&page, "Publish an order").await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the links end");
+    let problem = page.find(By::Id("problem")).await.unwrap();
+    assert!(!problem.is_displayed().await.unwrap(), "{}", problem.text().await.unwrap());
     page.quit().await.unwrap();
 }

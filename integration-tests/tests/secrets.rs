@@ -71,10 +71,13 @@ fn capabilities(
 
 #[test]
 fn nothing_that_is_printed_shows_a_secret() {
+    // Rule: belay 21.7 — ids are in no log, no metric, no error text and no listing
     let mut secrets = Secrets(Vec::new());
     let gateway = Gateway::builder().set("log.filter", "trace").start();
     secrets
         .add("admin token", fs::read_to_string(gateway.path("data/admin.token")).unwrap().trim());
+    secrets
+        .add("key of Belay", fs::read_to_string(gateway.path("data/belay.keys")).unwrap().trim());
     gateway.admin(&["owner", "create", "olga", "--password", "Parsley-owner-7"]);
     secrets.add("owner's password", "Parsley-owner-7");
     let site = Site::create(&gateway, "shop.example", &[]);

@@ -159,7 +159,7 @@ fn nobody_takes_the_place_of_a_window_not_even_after_a_crash() {
 fn floods_and_giants_end_their_own_connection_alone() {
     // Rule: belay 22.4 — a flood is answered 429 and then closed; a message over the limit closes
     let gateway = Gateway::builder()
-        .set("belay.relay.rate", "10")
+        .set("belay.relay.rate", "1")
         .set("belay.relay.message_max", "2KiB")
         .start();
     let mut good = doubling_window(&gateway);
@@ -174,7 +174,7 @@ fn floods_and_giants_end_their_own_connection_alone() {
         line["closed"].as_u64()
     });
     assert_eq!(closed, 1008);
-    assert!(answers.contains(&404) && answers.len() < 150, "{answers:?}");
+    assert!(answers.contains(&404) && answers.len() < 100, "{answers:?}");
     let mut giant = Window::open(&gateway);
     giant.say(&json!({"op": "ping", "x": "x".repeat(3000)}));
     assert_eq!(giant.0.json(), json!({"closed": 1009}));

@@ -24,6 +24,7 @@ shows! {
     UpdateRouteRequest { name, scope, reply_type, retry, update_mask }
     GrantCapabilityRequest { kind, label }
     GrantCapabilityResponse { handle }
+    WrapCapabilityResponse { handle }
     NotifyRequest { version, agent, channel }
     CreateInboundResponse { id }
     CreateAdminTokenResponse {}
@@ -55,6 +56,7 @@ mod tests {
             format!("{:?}", v1::UpdateRouteRequest { sink: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityRequest { target: hidden(), ..Default::default() }),
             format!("{:?}", v1::GrantCapabilityResponse { cap: hidden(), ..Default::default() }),
+            format!("{:?}", v1::WrapCapabilityResponse { cap: hidden(), ..Default::default() }),
             format!(
                 "{:?}",
                 v1::GrantCapabilityResponse { control: hidden(), ..Default::default() }

@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 18] = [
+const REDACTED: [&str; 19] = [
     "CreateAdminTokenResponse",
     "Message",
     "PublishRequest",
@@ -25,6 +25,7 @@ const REDACTED: [&str; 18] = [
     "RequestResponse",
     "GrantCapabilityRequest",
     "GrantCapabilityResponse",
+    "WrapCapabilityResponse",
     "NotifyRequest",
     "Channel",
     "ListChannelsRequest",

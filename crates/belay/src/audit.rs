@@ -1,17 +1,94 @@
-//! The audit record: tracing events and counters (Belay §20.9).
+//! The audit record: what was granted, changed, revoked and invoked (Belay §20.9).
 //!
-//! Never here: an id, a URL, a body, a target; handles and statuses only.
+//! Each event is a line of the log and a count, and the last of them are kept for whoever follows the
+//! record. Never here: an id, a URL, a body, a target; handles and statuses only.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use crate::{grants::Grant, method::Method, names::Handle};
+use buswire_message::Timestamp;
+use tokio::sync::watch;
 
-/// The target of every audit event.
+use crate::{
+    grants::Grant,
+    method::Method,
+    names::{Handle, Kind},
+};
+
+/// The target of every audit event in the log.
 const TARGET: &str = "buswire::belay::audit";
+
+/// Events that are kept, about 400 bytes each; the oldest go first. The log has all of them.
+const KEPT: usize = 1024;
+
+/// Something that is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// Its place in the record of this server, from 1.
+    pub sequence: u64,
+    /// When it was.
+    pub at: Timestamp,
+    /// The grant.
+    pub handle: Handle,
+    /// What is invoked.
+    pub kind: Kind,
+    /// The grants above it, nearest first: who handed it on.
+    pub above: Vec<Handle>,
+    /// What happened.
+    pub action: AuditAction,
+}
+
+/// What happened to a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditAction {
+    /// It was made.
+    Granted {
+        /// The grantor, or the capability that was wrapped; `None` for the operator.
+        by: Option<Handle>,
+    },
+    /// Its label or suspension was changed.
+    Changed {
+        /// The grant whose control capability was used; `None` for the operator.
+        by: Option<Handle>,
+        /// Whether it is suspended, if that is what was changed.
+        suspended: Option<bool>,
+    },
+    /// It was revoked, and what is below with it.
+    Revoked {
+        /// The grant whose control capability was used, or the grantor that replaced it; `None` for the
+        /// operator.
+        by: Option<Handle>,
+    },
+    /// It was invoked, or its control capability was.
+    Invoked(Invoked),
+}
+
+/// What became of an invocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoked {
+    /// Whether it was the control capability.
+    pub control: bool,
+    /// The method.
+    pub method: Method,
+    /// The HTTP status.
+    pub status: u16,
+    /// The bytes of the argument.
+    pub bytes_in: u64,
+    /// The bytes of the result; 0 within the process.
+    pub bytes_out: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Where it came from.
+    pub peer: Peer,
+}
 
 /// Where an invocation came from, coarsely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// This process.
     InProcess,
     /// This machine.
@@ -37,7 +114,8 @@ impl Peer {
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::InProcess => "process",
             Self::Loopback => "loopback",
@@ -48,63 +126,108 @@ impl Peer {
     }
 }
 
-pub(crate) fn granted(grant: &Grant, by: Option<&Handle>) {
-    tracing::info!(
-        target: TARGET,
-        handle = %grant.handle,
-        kind = %grant.kind,
-        link = ?grant.link,
-        by = by.map(Handle::as_str),
-        "granted"
-    );
-    metrics::counter!("buswire_belay_grants_total").increment(1);
+/// A part of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct AuditPage {
+    /// Events, oldest first.
+    pub events: Vec<Arc<AuditEvent>>,
+    /// Events before them that are not kept any more.
+    pub missed: u64,
 }
 
-pub(crate) fn revoked(grant: &Grant) {
-    tracing::info!(target: TARGET, handle = %grant.handle, kind = %grant.kind, "revoked");
-    metrics::counter!("buswire_belay_revocations_total").increment(1);
+/// The last events.
+#[derive(Debug)]
+pub(crate) struct AuditLog {
+    kept: Mutex<VecDeque<Arc<AuditEvent>>>,
+    latest: watch::Sender<u64>,
 }
 
-pub(crate) fn changed(grant: &Grant, suspended: Option<bool>) {
-    tracing::info!(target: TARGET, handle = %grant.handle, suspended, "changed");
+impl Default for AuditLog {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), latest: watch::Sender::new(0) }
+    }
 }
 
-pub(crate) struct Invoked<'a> {
-    pub(crate) grant: &'a Grant,
-    pub(crate) control: bool,
-    pub(crate) method: Option<Method>,
-    pub(crate) status: u16,
-    /// In and out.
-    pub(crate) bytes: [u64; 2],
-    pub(crate) took: Duration,
-    pub(crate) peer: Peer,
+impl AuditLog {
+    pub(crate) fn record(&self, at: Timestamp, grant: &Grant, action: AuditAction) {
+        emit(grant, &action);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = kept.back().map_or(0, |last| last.sequence) + 1;
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Arc::new(AuditEvent {
+            sequence,
+            at,
+            handle: grant.handle.clone(),
+            kind: grant.kind.clone(),
+            above: grant.ancestors.iter().map(|above| above.handle.clone()).collect(),
+            action,
+        }));
+        self.latest.send_replace(sequence);
+    }
+
+    /// What is kept of the events after one.
+    pub(crate) fn after(&self, sequence: u64) -> AuditPage {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let events: Vec<_> = kept.iter().filter(|it| it.sequence > sequence).cloned().collect();
+        let missed = events.first().map_or(0, |first| first.sequence - sequence - 1);
+        AuditPage { events, missed }
+    }
+
+    /// Waits until there is an event after one.
+    pub(crate) async fn wait_after(&self, sequence: u64) {
+        let mut latest = self.latest.subscribe();
+        // The sender is part of the log, so it is there.
+        drop(latest.wait_for(|latest| *latest > sequence).await);
+    }
 }
 
-pub(crate) fn invoked(event: &Invoked<'_>) {
-    let [bytes_in, bytes_out] = event.bytes;
-    // Joining the chain costs an allocation for each level; not for events that nobody records.
+fn emit(grant: &Grant, action: &AuditAction) {
+    let (handle, kind) = (&grant.handle, &grant.kind);
+    let name = |by: &Option<Handle>| by.as_ref().map(|by| by.as_str().to_owned());
+    match action {
+        AuditAction::Granted { by } => {
+            let link = grant.link;
+            tracing::info!(target: TARGET, %handle, %kind, ?link, by = name(by), "granted");
+            metrics::counter!("buswire_belay_grants_total").increment(1);
+        }
+        AuditAction::Changed { by, suspended } => {
+            tracing::info!(target: TARGET, %handle, suspended, by = name(by), "changed");
+        }
+        AuditAction::Revoked { by } => {
+            tracing::info!(target: TARGET, %handle, %kind, by = name(by), "revoked");
+            metrics::counter!("buswire_belay_revocations_total").increment(1);
+        }
+        AuditAction::Invoked(invoked) => emit_invoked(grant, invoked),
+    }
+}
+
+fn emit_invoked(grant: &Grant, invoked: &Invoked) {
+    let Invoked { control, method, status, bytes_in, bytes_out, took, peer } = invoked;
+    // Joining the chain costs an allocation for each level; not for events that nobody logs.
     if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
-        let above = event.grant.ancestors.iter().map(|ancestor| ancestor.handle.as_str());
+        let above = grant.ancestors.iter().map(|ancestor| ancestor.handle.as_str());
         let chain = above.collect::<Vec<_>>().join(" ");
         tracing::info!(
             target: TARGET,
-            handle = %event.grant.handle,
+            handle = %grant.handle,
             chain,
-            control = event.control,
-            method = event.method.map(Method::as_str),
-            status = event.status,
+            control,
+            method = method.as_str(),
+            status,
             bytes_in,
             bytes_out,
-            took_ms = u64::try_from(event.took.as_millis()).unwrap_or(u64::MAX),
-            peer = event.peer.as_str(),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            peer = peer.as_str(),
             "invoked"
         );
     }
     // Kinds are what the program registered, so the label is bounded.
     metrics::counter!(
         "buswire_belay_invocations_total",
-        "kind" => event.grant.kind.to_string(),
-        "status" => event.status.to_string()
+        "kind" => grant.kind.to_string(),
+        "status" => status.to_string()
     )
     .increment(1);
 }

@@ -2,7 +2,7 @@
 //!
 //! Never here: reading a configuration; that is the program's.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use buswire_message::Secret;
 use url::Url;
@@ -20,9 +20,64 @@ pub enum ConfigError {
     /// The base URL is not one.
     #[error("the base URL is an absolute http(s) URL without query and fragment")]
     BaseUrl,
+    /// A site that may embed the frame is not one.
+    #[error("a site is an origin such as https://app.example or https://*.app.example")]
+    Ancestor,
     /// The prefix is not one.
     #[error("the prefix is a path of a-z 0-9 - that begins and ends with a slash")]
     Prefix,
+}
+
+/// How the hosted frame is (Belay §22.2, §22.3).
+#[derive(Clone, Debug)]
+pub struct FrameConfig {
+    /// Which sites may embed it. Default none, which means all.
+    pub ancestors: Vec<FrameAncestor>,
+    /// Whether pages that do not say hello are served as original-style ones, whose origin is not
+    /// known. Default `true`.
+    pub original_clients: bool,
+    /// Whether pages of no origin, such as those of `data:` URLs, are served. A page that is sandboxed
+    /// without `allow-same-origin` never is: its frames have no origin either. Then `ancestors` does
+    /// not count, for no list lets such pages in. Default `false`.
+    pub opaque_origins: bool,
+    /// Whether it connects to the relay. Default `true`.
+    pub relay: bool,
+}
+
+impl Default for FrameConfig {
+    fn default() -> Self {
+        let ancestors = Vec::new();
+        Self { ancestors, original_clients: true, opaque_origins: false, relay: true }
+    }
+}
+
+/// A site that may embed the frame, such as `https://app.example` or `https://*.app.example:8443`: a
+/// source of `frame-ancestors` in a Content Security Policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameAncestor(String);
+
+impl FromStr for FrameAncestor {
+    type Err = ConfigError;
+
+    fn from_str(site: &str) -> Result<Self, ConfigError> {
+        let plain = site.replacen("://*.", "://", 1);
+        let is_origin =
+            Url::parse(&plain).is_ok_and(|url| url.origin().ascii_serialization() == plain);
+        is_origin.then(|| Self(site.to_owned())).ok_or(ConfigError::Ancestor)
+    }
+}
+
+impl FrameConfig {
+    /// The value of `frame-ancestors`. A page without an origin matches none, not even `*`: where it
+    /// is to be served there is no such directive.
+    pub(crate) fn ancestor_list(&self) -> Option<String> {
+        let sites: Vec<&str> = self.ancestors.iter().map(|site| site.0.as_str()).collect();
+        match (self.opaque_origins, sites.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some("*".to_owned()),
+            (false, false) => Some(sites.join(" ")),
+        }
+    }
 }
 
 /// What a [`CapServer`](crate::CapServer) is set to.
@@ -62,6 +117,8 @@ pub struct Config {
     /// Answers 404 for one client address in a second, after which it gets 429 instead for ids that
     /// do not exist; one that exists is never refused for it (Belay §21.6). Default 50.
     pub not_found_per_second: u32,
+    /// The hosted frame.
+    pub frame: FrameConfig,
     /// The key of ids that can be computed again. Default none: no grantor then has `"regrant":
     /// "stable"` (Belay §20.7).
     pub regrant_key: Option<RegrantKey>,
@@ -103,6 +160,7 @@ impl Config {
             in_flight_max: 65_536,
             waiting_max: 4096,
             not_found_per_second: 50,
+            frame: FrameConfig::default(),
             regrant_key: None,
             seal_keys: None,
         })
@@ -149,6 +207,11 @@ impl Config {
     /// The path under which capabilities are.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The origin of this server's WebSockets, such as `wss://gw.example`.
+    pub(crate) fn socket_origin(&self) -> String {
+        self.base_url.origin().ascii_serialization().replacen("http", "ws", 1)
     }
 
     /// The URL of a capability.
@@ -204,6 +267,22 @@ mod tests {
             "https://gw.example/cap/short".to_owned(),
         ] {
             assert_eq!(id_in(&url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn sites_that_embed_are_origins() {
+        // Rule: belay 22.3 — frame-ancestors is * or the configured list
+        let list = |sites: &[&str]| {
+            let ancestors = sites.iter().map(|site| site.parse()).collect::<Result<_, _>>()?;
+            let config = FrameConfig { ancestors, ..FrameConfig::default() };
+            Ok(config.ancestor_list().unwrap_or_default())
+        };
+        assert_eq!(list(&[]), Ok("*".to_owned()));
+        let sites = ["https://app.example", "https://*.app.example:8443"];
+        assert_eq!(list(&sites), Ok(sites.join(" ")));
+        for bad in ["*", "app.example", "https://a/", "https://a.example; script-src *", "data:x"] {
+            assert_eq!(list(&[bad]), Err(ConfigError::Ancestor), "{bad}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! One vocabulary of operations on a tree of grants, and a model to compare with.
 //!
-//! The model is a list of grants with a parent each; a grant is alive if it and all above it are. The
+//! The model is a list of grants with a parent each; a grant is alive if it and all above it are, and
+//! an invocation goes through the limits of all of them, then through what it forwards to. The
 //! world is a server over the store in memory, thrown away and made anew at [`Op::Crash`]. Never here:
 //! HTTP.
 
@@ -14,19 +15,27 @@ use proptest::prelude::*;
 
 use crate::{
     AdminError, Bcap, BcapError, BcapValue, Bounds, CapServer, Config, GrantError, GrantRequest,
-    GrantState, Handle, Invocation, Label, Limits, Method, MethodSet, Operation, Revoked,
-    TargetError, parse_limits,
+    GrantState, Granted, Handle, Invocation, Label, Limits, Members, Method, MethodSet, Operation,
+    Revoked, Subject, TargetError, WireLimits, encode, limits::Bucket, parse_limits,
 };
 
 /// One thing that happens. Indexes are taken modulo the number of grants there are.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Grant(Asked),
+    /// A grant of a registered name.
+    Named(Asked),
+    /// A grant that forwards to another one.
+    Forward(usize, Asked),
+    /// A record of another one.
+    Record(usize, Asked),
+    /// Takes the facet of a record.
+    Read(usize),
     Wrap(usize, Asked),
     Suspend(usize, bool),
     Revoke(usize),
     ControlDelete(usize),
-    Invoke(usize, Method),
+    Invoke(usize, Method, Option<Said>),
     /// Milliseconds.
     Advance(u64),
     /// The server is gone without a word; another one opens the store.
@@ -38,8 +47,31 @@ pub(crate) enum Op {
 pub(crate) struct Asked {
     uses: Option<u64>,
     methods: Option<MethodSet>,
+    read_only: bool,
+    channels: Option<Vec<&'static str>>,
+    types: Option<Vec<&'static str>>,
+    /// Count and seconds.
+    rate: Option<(u64, u64)>,
+    max_bytes: Option<u64>,
     expires_in: Option<u64>,
     starts_in: Option<u64>,
+}
+
+/// The argument of an invocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    channel: &'static str,
+    kind: &'static str,
+}
+
+impl Said {
+    fn value(&self) -> BcapValue {
+        Members::new().with("channel", self.channel).with("type", self.kind).into()
+    }
+
+    fn bytes(&self) -> u64 {
+        encode(Some(&self.value()), WireLimits::default()).unwrap().len() as u64
+    }
 }
 
 impl Asked {
@@ -53,6 +85,22 @@ impl Asked {
             let names: Vec<_> = methods.iter().map(|method| format!("\"{method}\"")).collect();
             parts.push(format!("\"methods\":[{}]", names.join(",")));
         }
+        if self.read_only {
+            parts.push("\"readOnly\":true".to_owned());
+        }
+        let list = |texts: &[&str]| format!("[\"{}\"]", texts.join("\",\""));
+        if let Some(channels) = &self.channels {
+            parts.push(format!("\"channels\":{}", list(channels)));
+        }
+        if let Some(types) = &self.types {
+            parts.push(format!("\"types\":{}", list(types)));
+        }
+        if let Some((count, per)) = self.rate {
+            parts.push(format!("\"rate\":{{\"count\":{count},\"per\":{per}}}"));
+        }
+        if let Some(bytes) = self.max_bytes {
+            parts.push(format!("\"maxBytes\":{bytes}"));
+        }
         if let Some(millis) = self.expires_in {
             parts.push(format!("\"expires\":\"{}\"", at(millis)));
         }
@@ -63,42 +111,91 @@ impl Asked {
     }
 }
 
+fn any_asked() -> impl Strategy<Value = Asked> {
+    use proptest::{option::weighted, sample::subsequence};
+    let methods = subsequence(Method::ALL.to_vec(), 1..=4);
+    (
+        weighted(0.15, 1..5_u64),
+        weighted(0.1, methods.prop_map(|methods| MethodSet::of(&methods))),
+        proptest::bool::weighted(0.1),
+        weighted(0.3, subsequence(vec!["a", "a.*", "a.b", "c"], 1..=3)),
+        weighted(0.1, subsequence(vec!["t", "u"], 1..=2)),
+        weighted(0.1, (1..4_u64, 1..5_u64)),
+        weighted(0.1, 25..45_u64),
+        weighted(0.2, 1..10_000_u64),
+        weighted(0.1, 1..3_000_u64),
+    )
+        .prop_map(|all| {
+            let (uses, methods, read_only, channels, types, rate, max_bytes, ends, starts) = all;
+            let (expires_in, starts_in) = (ends, starts);
+            let limits = Asked { uses, methods, read_only, channels, types, rate, ..EMPTY };
+            Asked { max_bytes, expires_in, starts_in, ..limits }
+        })
+}
+
+const EMPTY: Asked = Asked {
+    uses: None,
+    methods: None,
+    read_only: false,
+    channels: None,
+    types: None,
+    rate: None,
+    max_bytes: None,
+    expires_in: None,
+    starts_in: None,
+};
+
 /// Lists of operations.
 pub(crate) fn any_ops() -> impl Strategy<Value = Vec<Op>> {
-    let asked = (
-        proptest::option::weighted(0.3, 1..5_u64),
-        proptest::option::weighted(
-            0.2,
-            proptest::sample::subsequence(Method::ALL.to_vec(), 1..=4)
-                .prop_map(|methods| MethodSet::of(&methods)),
-        ),
-        proptest::option::weighted(0.2, 1..10_000_u64),
-        proptest::option::weighted(0.1, 1..3_000_u64),
-    )
-        .prop_map(|(uses, methods, expires_in, starts_in)| Asked {
-            uses,
-            methods,
-            expires_in,
-            starts_in,
-        });
+    use proptest::sample::select;
+    let at = any::<usize>;
+    let said = (select(vec!["a", "a.b", "c"]), select(vec!["t", "u", "longer"]));
+    let said = said.prop_map(|(channel, kind)| Said { channel, kind });
+    let said = proptest::option::weighted(0.7, said);
     let op = prop_oneof![
-        2 => asked.clone().prop_map(Op::Grant),
-        6 => (any::<usize>(), asked).prop_map(|(at, asked)| Op::Wrap(at, asked)),
-        2 => (any::<usize>(), any::<bool>()).prop_map(|(at, on)| Op::Suspend(at, on)),
-        1 => any::<usize>().prop_map(Op::Revoke),
-        1 => any::<usize>().prop_map(Op::ControlDelete),
-        12 => (any::<usize>(), proptest::sample::select(Method::ALL.to_vec()))
-            .prop_map(|(at, method)| Op::Invoke(at, method)),
+        2 => any_asked().prop_map(Op::Grant),
+        1 => any_asked().prop_map(Op::Named),
+        4 => (at(), any_asked()).prop_map(|(at, asked)| Op::Forward(at, asked)),
+        2 => (at(), any_asked()).prop_map(|(at, asked)| Op::Record(at, asked)),
+        3 => at().prop_map(Op::Read),
+        4 => (at(), any_asked()).prop_map(|(at, asked)| Op::Wrap(at, asked)),
+        2 => (at(), any::<bool>()).prop_map(|(at, on)| Op::Suspend(at, on)),
+        1 => at().prop_map(Op::Revoke),
+        1 => at().prop_map(Op::ControlDelete),
+        20 => (at(), select(Method::ALL.to_vec()), said)
+            .prop_map(|(at, method, said)| Op::Invoke(at, method, said)),
         2 => (1..2_000_u64).prop_map(Op::Advance),
         1 => Just(Op::Crash),
     ];
-    proptest::collection::vec(op, 1..60)
+    proptest::collection::vec(op, 1..80)
+}
+
+/// What a grant designates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    /// The test's own operation.
+    Own,
+    Forward(usize),
+    Record(usize),
+}
+
+impl Item {
+    const fn methods(self) -> MethodSet {
+        match self {
+            Self::Own | Self::Forward(_) => MethodSet::ALL,
+            Self::Record(_) => MethodSet::GET,
+        }
+    }
 }
 
 struct ModelGrant {
+    item: Item,
     parent: Option<usize>,
+    /// Whether it counts as a use of its parent, as a wrap does and a facet does not.
+    counts: bool,
     limits: Limits,
     used: u64,
+    bucket: Option<Bucket>,
     suspended: bool,
     revoked: bool,
 }
@@ -110,14 +207,28 @@ struct Model {
 }
 
 impl Model {
-    fn add(&mut self, parent: Option<usize>, limits: Limits) {
-        let grant = ModelGrant { parent, limits, used: 0, suspended: false, revoked: false };
-        self.grants.push(grant);
+    fn add(&mut self, item: Item, parent: Option<usize>, limits: Limits) {
+        self.grants.push(ModelGrant {
+            item,
+            parent,
+            counts: true,
+            limits,
+            used: 0,
+            bucket: None,
+            suspended: false,
+            revoked: false,
+        });
     }
 
     // A grant and all above it.
     fn chain(&self, at: usize) -> Vec<usize> {
         std::iter::successors(Some(at), |at| self.grants[*at].parent).collect()
+    }
+
+    // Those of them that an invocation counts for.
+    fn counted(&self, at: usize) -> Vec<usize> {
+        let next = |at: &usize| self.grants[*at].parent.filter(|_| self.grants[*at].counts);
+        std::iter::successors(Some(at), next).collect()
     }
 
     fn any(&self, at: usize, test: impl Fn(&ModelGrant) -> bool) -> bool {
@@ -128,40 +239,102 @@ impl Model {
         self.any(at, |grant| grant.revoked)
     }
 
+    // What the whole chain allows; a facet has in its own limits what its record allowed.
+    fn bounds(&self, at: usize) -> Bounds {
+        let levels = self.counted(at).into_iter().map(|at| self.grants[at].limits.bounds());
+        levels.fold(Bounds::default(), |left, level| left.intersection(level))
+    }
+
     fn state(&self, at: usize) -> GrantState {
-        let over = |b: &Bounds| b.expires().is_some_and(|end| self.now >= end);
-        let early = |b: &Bounds| b.not_before().is_some_and(|begin| self.now < begin);
-        let empty = |g: &ModelGrant| g.limits.uses().is_some_and(|uses| g.used >= uses.get());
+        let bounds = self.bounds(at);
+        let empty = |at: &usize| {
+            let grant = &self.grants[*at];
+            grant.limits.uses().is_some_and(|uses| grant.used >= uses.get())
+        };
         if self.is_revoked(at) {
             GrantState::Revoked
-        } else if self.any(at, |grant| over(grant.limits.bounds())) {
+        } else if bounds.expires().is_some_and(|end| self.now >= end) {
             GrantState::Expired
-        } else if self.any(at, |grant| early(grant.limits.bounds())) {
+        } else if bounds.not_before().is_some_and(|begin| self.now < begin) {
             GrantState::Pending
         } else if self.any(at, |grant| grant.suspended) {
             GrantState::Suspended
-        } else if self.any(at, empty) {
+        } else if self.counted(at).iter().any(empty) {
             GrantState::Exhausted
         } else {
             GrantState::Live
         }
     }
 
-    fn invoke(&mut self, at: usize, method: Method) -> Result<(), BcapError> {
+    // `outer` is what whoever forwards leaves; `depth` how many forward.
+    fn invoke(
+        &mut self,
+        at: usize,
+        method: Method,
+        said: Option<&Said>,
+        outer: &Bounds,
+        depth: u8,
+    ) -> Result<(), BcapError> {
+        if depth > 8 {
+            return Err(BcapError::BadGateway);
+        }
         if self.state(at) != GrantState::Live {
             return Err(BcapError::NotFound);
         }
-        let chain = self.chain(at);
-        let levels = chain.iter().map(|at| self.grants[*at].limits.bounds());
-        let allow = levels.fold(MethodSet::ALL, |left, b| b.methods(left, MethodSet::GET));
+        let bounds = self.bounds(at).intersection(passed_on(outer).bounds());
+        let item = self.grants[at].item;
+        let allow = bounds.methods(item.methods(), MethodSet::GET);
         if !allow.contains(method) {
             return Err(BcapError::MethodNotAllowed { allow });
         }
-        for at in chain {
-            self.grants[at].used += 1;
+        if said.is_some() && !method.takes_data() {
+            return Err(BcapError::BadRequest);
+        }
+        if let (Item::Own, Some(said)) = (item, said)
+            && !bounds.admits(said.channel, said.kind)
+        {
+            return Err(BcapError::Forbidden);
+        }
+        if bounds.max_bytes().is_some_and(|most| said.map_or(0, Said::bytes) > most) {
+            return Err(BcapError::TooLarge);
+        }
+        self.count(at)?;
+        match item {
+            Item::Forward(inner) => self.invoke(inner, method, said, &bounds, depth + 1),
+            Item::Own | Item::Record(_) => Ok(()),
+        }
+    }
+
+    fn count(&mut self, at: usize) -> Result<(), BcapError> {
+        let levels = self.counted(at);
+        let mut wait = None;
+        let mut taken = Vec::new();
+        for level in &levels {
+            let grant = &self.grants[*level];
+            let Some(rate) = grant.limits.rate() else { continue };
+            match rate.take(grant.bucket.unwrap_or_else(|| rate.full(self.now)), self.now) {
+                Ok(bucket) => taken.push((*level, bucket)),
+                Err(secs) => wait = wait.max(Some(secs)),
+            }
+        }
+        if let Some(retry_after_secs) = wait {
+            return Err(BcapError::TooManyRequests { retry_after_secs });
+        }
+        for (level, bucket) in taken {
+            self.grants[level].bucket = Some(bucket);
+        }
+        for level in levels {
+            self.grants[level].used += 1;
         }
         Ok(())
     }
+}
+
+// What holds for whatever is reached through a capability: everything but the methods.
+fn passed_on(bounds: &Bounds) -> Limits {
+    let BcapValue::Object(all) = Limits::from(bounds.clone()).to_value() else { unreachable!() };
+    let kept = all.into_iter().filter(|(name, _)| name != "methods");
+    Limits::parse(&kept.fold(Members::new(), |all, (name, v)| all.with(name, v)).into()).unwrap()
 }
 
 #[derive(Debug)]
@@ -176,6 +349,20 @@ impl Operation for Nothing {
         MethodSet::ALL
     }
 
+    fn subject(
+        &self,
+        _: &BcapValue,
+        _: Method,
+        data: Option<&BcapValue>,
+    ) -> Result<Subject, BcapError> {
+        let said = |name| {
+            let members = data.and_then(BcapValue::as_object);
+            let text = members.and_then(|members| members.get(name)?.as_str());
+            text.map(str::to_owned).into_iter().collect()
+        };
+        Ok(Subject { channels: said("channel"), types: said("type") })
+    }
+
     fn invoke(
         &self,
         _: Invocation,
@@ -188,8 +375,16 @@ impl Operation for Nothing {
 
 struct Held {
     cap: Bcap,
-    control: Bcap,
-    handle: Handle,
+    /// Unknown for the facet of a record.
+    control: Option<Bcap>,
+    handle: Option<Handle>,
+}
+
+impl From<Granted> for Held {
+    fn from(granted: Granted) -> Self {
+        let (control, handle) = (Some(granted.control), Some(granted.handle));
+        Self { cap: granted.cap, control, handle }
+    }
 }
 
 struct World {
@@ -218,12 +413,25 @@ impl World {
         let server =
             CapServer::new(store.clone(), Arc::new(clock.clone()), entropy.clone(), config);
         server.register("test", Arc::new(Nothing)).unwrap();
+        server.set_named_handler("test", Arc::new(Nothing)).unwrap();
         server
     }
 
-    async fn invoke(&self, cap: &Bcap, method: Method) -> Result<(), BcapError> {
+    async fn invoke(
+        &self,
+        cap: &Bcap,
+        method: Method,
+        said: Option<&Said>,
+    ) -> Result<Option<BcapValue>, BcapError> {
         let id = self.server.local_id(cap).unwrap();
-        self.server.invoke(id.expose(), method, None).await.map(drop)
+        self.server.invoke(id.expose(), method, said.map(Said::value)).await
+    }
+
+    async fn grant(&mut self, kind: &str, target: BcapValue, limits: Limits) {
+        let mut request = GrantRequest::parse(kind, "", "", "").unwrap();
+        (request.target, request.limits) = (target, limits);
+        let granted = self.server.grant(request).await.unwrap();
+        self.held.push(granted.into());
     }
 }
 
@@ -243,12 +451,14 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
     match op {
         Op::Grant(asked) => {
             let limits = asked.limits(model.now);
-            let mut request = GrantRequest::parse("test", "", "", "").unwrap();
-            request.limits = limits.clone();
-            let granted = world.server.grant(request).await.unwrap();
-            let (cap, control, handle) = (granted.cap, granted.control, granted.handle);
-            world.held.push(Held { cap, control, handle });
-            model.add(None, limits);
+            world.grant("test", Members::new().into(), limits.clone()).await;
+            model.add(Item::Own, None, limits);
+        }
+        Op::Named(asked) => {
+            let limits = asked.limits(model.now);
+            let named = world.server.grant_named("test", vec![], limits.clone(), Label::default());
+            world.held.push(named.await.unwrap().into());
+            model.add(Item::Own, None, limits);
         }
         Op::Advance(millis) => {
             world.clock.advance(Duration::from_millis(*millis));
@@ -256,26 +466,37 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
         }
         Op::Crash => world.server = World::open(&world.store, &world.clock, &world.entropy),
         _ if world.held.is_empty() => {}
-        Op::Wrap(at, asked) => wrap(world, model, at % count, asked).await,
-        Op::Invoke(at, method) => {
-            let at = at % count;
-            let outcome = world.invoke(&world.held[at].cap, *method).await;
-            assert_eq!(outcome, model.invoke(at, *method), "{op:?}");
+        Op::Forward(at, asked) => {
+            let (at, limits) = (at % count, asked.limits(model.now));
+            let target = Members::new().with("url", world.held[at].cap.clone());
+            world.grant("url", target.into(), limits.clone()).await;
+            model.add(Item::Forward(at), None, limits);
         }
-        Op::Suspend(at, suspended) => {
+        Op::Record(at, asked) => {
+            let (at, limits) = (at % count, asked.limits(model.now));
+            let facets = Members::new().with("facet", world.held[at].cap.clone());
+            let target = Members::new().with("facets", facets).with("bcaps", "fresh");
+            world.grant("record", target.into(), limits.clone()).await;
+            model.add(Item::Record(at), None, limits);
+        }
+        Op::Read(at) => read(world, model, at % count).await,
+        Op::Wrap(at, asked) => wrap(world, model, at % count, asked).await,
+        Op::Invoke(at, method, said) => {
             let at = at % count;
-            let outcome = world.server.set_suspended(&world.held[at].handle, *suspended).await;
-            if model.is_revoked(at) {
-                // What is below a revoked grant is buried some time later.
-                assert!(matches!(outcome, Ok(()) | Err(AdminError::NotFound)), "{outcome:?}");
-            } else {
-                assert_eq!(outcome, Ok(()));
-                model.grants[at].suspended = *suspended;
+            // What a record gives has an operation of its own.
+            let is_record = matches!(resolved(model, at), Item::Record(_));
+            if !is_record || *method != Method::Get {
+                let said = said.as_ref();
+                let outcome = world.invoke(&world.held[at].cap, *method, said).await;
+                let expected = model.invoke(at, *method, said, &Bounds::default(), 0);
+                assert_eq!(outcome.map(drop), expected, "{op:?}");
             }
         }
+        Op::Suspend(at, suspended) => suspend(world, model, at % count, *suspended).await,
         Op::Revoke(at) => {
             let at = at % count;
-            let outcome = world.server.revoke(&world.held[at].handle).await.unwrap();
+            let Some(handle) = &world.held[at].handle else { return };
+            let outcome = world.server.revoke(handle).await.unwrap();
             if model.grants[at].revoked {
                 assert_eq!(outcome, Revoked::Already);
             }
@@ -283,12 +504,49 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
         }
         Op::ControlDelete(at) => {
             let at = at % count;
-            let outcome = world.invoke(&world.held[at].control, Method::Delete).await;
+            let Some(control) = world.held[at].control.clone() else { return };
+            let outcome = world.invoke(&control, Method::Delete, None).await.map(drop);
             let dead = model.is_revoked(at);
             assert_eq!(outcome, if dead { Err(BcapError::NotFound) } else { Ok(()) });
             model.grants[at].revoked |= !dead;
         }
     }
+}
+
+// What is invoked in the end.
+fn resolved(model: &Model, at: usize) -> Item {
+    match model.grants[at].item {
+        Item::Forward(inner) => resolved(model, inner),
+        item => item,
+    }
+}
+
+async fn suspend(world: &World, model: &mut Model, at: usize, suspended: bool) {
+    let Some(handle) = &world.held[at].handle else { return };
+    let outcome = world.server.set_suspended(handle, suspended).await;
+    if model.is_revoked(at) {
+        // What is below a revoked grant is buried some time later.
+        assert!(matches!(outcome, Ok(()) | Err(AdminError::NotFound)), "{outcome:?}");
+    } else {
+        assert_eq!(outcome, Ok(()));
+        model.grants[at].suspended = suspended;
+    }
+}
+
+async fn read(world: &mut World, model: &mut Model, at: usize) {
+    let Item::Record(facet) = model.grants[at].item else { return };
+    let outcome = world.invoke(&world.held[at].cap, Method::Get, None).await;
+    let mut expected = model.invoke(at, Method::Get, None, &Bounds::default(), 0);
+    if expected.is_ok() && model.chain(at).len() == 32 {
+        expected = Err(BcapError::Forbidden);
+    }
+    assert_eq!(outcome.as_ref().map(drop).map_err(|error| *error), expected);
+    let Ok(Some(BcapValue::Object(facets))) = outcome else { return };
+    let cap = facets.get("facet").and_then(BcapValue::as_cap).unwrap().clone();
+    world.held.push(Held { cap, control: None, handle: None });
+    let limits = passed_on(&model.bounds(at));
+    model.add(Item::Forward(facet), Some(at), limits);
+    model.grants.last_mut().unwrap().counts = false;
 }
 
 async fn wrap(world: &mut World, model: &mut Model, at: usize, asked: &Asked) {
@@ -303,10 +561,8 @@ async fn wrap(world: &mut World, model: &mut Model, at: usize, asked: &Asked) {
         assert_eq!(outcome, Err(GrantError::Full));
         return;
     }
-    let granted = outcome.unwrap();
-    let (cap, control, handle) = (granted.cap, granted.control, granted.handle);
-    world.held.push(Held { cap, control, handle });
-    model.add(Some(at), limits);
+    world.held.push(outcome.unwrap().into());
+    model.add(model.grants[at].item, Some(at), limits);
 }
 
 // Every grant is listed once, in the state that the model has for it.
@@ -324,10 +580,13 @@ async fn check_listing(world: &World, model: &Model) {
     }
     assert_eq!(listed.len(), model.grants.len());
     for (at, held) in world.held.iter().enumerate() {
-        let info = listed.iter().find(|info| info.handle == held.handle).unwrap();
+        let Some(handle) = &held.handle else { continue };
+        let info = listed.iter().find(|info| info.handle == *handle).unwrap();
         assert_eq!(info.state, model.state(at), "{at}: {info:?}");
-        let parent = model.grants[at].parent.map(|parent| &world.held[parent].handle);
-        assert_eq!(info.parent.as_ref(), parent);
+        let parent = model.grants[at].parent.map(|parent| world.held[parent].handle.clone());
+        if let Some(Some(parent)) = parent {
+            assert_eq!(info.parent, Some(parent));
+        }
     }
 }
 
@@ -337,6 +596,7 @@ proptest! {
     #[test]
     fn trees_of_grants_behave_as_the_model(ops in any_ops()) {
         // Rule: belay 20.6 — a grant is valid iff it and every ancestor are live, also after a restart
+        // Rule: belay 20.8 — every limit of every level holds, through forwarders and records too
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(exercise(&ops));
     }

@@ -16,10 +16,11 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `seal` | the encryption of stored targets |
 //! | `server` | [`CapServer`] |
+//! | `station` | [`Station`]: a person's memberships, and the pages for people |
 //! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
 //! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
-//! | `browser` | what pages load: the library `/belay/client.js` |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`; the files of `browser` |
+//! | `browser` | what pages load: the library `/belay/client.js`, the frame `/belay/frame.html` |
 //! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
@@ -48,11 +49,13 @@ mod request;
 mod seal;
 mod server;
 mod start;
+mod station;
 mod target;
 mod wire;
 
+pub use audit::{AuditAction, AuditEvent, AuditPage, Invoked, Peer};
 pub use browser::{client_integrity, client_path};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, FrameAncestor, FrameConfig};
 pub use derive::RegrantKey;
 pub use egress::{Allowed, AllowedError, EgressPolicy, Network, NetworkError, Refused};
 #[cfg(feature = "egress")]
@@ -63,7 +66,7 @@ pub use items::{Outward, UrlItem};
 pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
-pub use operation::{Invocation, InvocationId, Operation, Subject};
+pub use operation::{BindError, Invocation, InvocationId, Operation, Subject};
 pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use seal::SealKeys;
@@ -72,9 +75,10 @@ pub use server::{
     Revoked, Standing,
 };
 pub use start::{StartConfig, StartRecords};
+pub use station::Station;
 pub use target::{
-    BusPublishTarget, BusReadTarget, NamedTarget, PushNotifyTarget, RecordTarget, RpcCallTarget,
-    TargetChannels, TargetError, UrlTarget,
+    BusPublishTarget, BusReadTarget, GENERATION, NamedTarget, PushNotifyTarget, RecordTarget,
+    RpcCallTarget, TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use buswire_message::Entropy;
+use buswire_message::{Entropy, SecretHash};
 
 /// A text is no name of that sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +88,17 @@ impl Handle {
     pub(crate) fn mint(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; HANDLE_CHARS];
         entropy.fill(&mut bytes);
-        let chars = bytes.iter().filter_map(|byte| BASE32.get(usize::from(byte % 32)));
+        Self::of(&bytes)
+    }
+
+    /// The handle that nobody has, for looking up an id that nobody has.
+    pub(crate) fn decoy(hash: &SecretHash) -> Self {
+        Self::of(hash.as_bytes())
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let bytes = bytes.iter().take(HANDLE_CHARS);
+        let chars = bytes.filter_map(|byte| BASE32.get(usize::from(byte % 32)));
         let text: String = "g_".chars().chain(chars.map(|&byte| char::from(byte))).collect();
         Self(text.into())
     }

@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use buswire_message::{Entropy, Secret};
+use buswire_store::StoreError;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,27 @@ pub trait Operation: Send + Sync {
     ///
     /// [`TargetError`].
     fn check_target(&self, target: &BcapValue) -> Result<(), TargetError>;
+
+    /// Completes a target at grant with which things its names mean, so that another thing that gets
+    /// the name later is not addressed (Belay §23.4). Nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if there is no such thing.
+    fn bind(&self, target: BcapValue) -> BoxFuture<'_, Result<BcapValue, BindError>> {
+        Box::pin(std::future::ready(Ok(target)))
+    }
+
+    /// Whether what a target was bound to is still there; a grant for what is gone is dead. It is by
+    /// default.
+    ///
+    /// # Errors
+    ///
+    /// [`BcapError`] if that can't be found out; the invocation fails with it.
+    fn is_bound<'a>(&'a self, target: &'a BcapValue) -> BoxFuture<'a, Result<bool, BcapError>> {
+        let _ = target;
+        Box::pin(std::future::ready(Ok(true)))
+    }
 
     /// The methods that the operation has for a target.
     fn methods(&self, target: &BcapValue) -> MethodSet;
@@ -83,6 +105,17 @@ pub trait Operation: Send + Sync {
         method: Method,
         data: Option<BcapValue>,
     ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>>;
+}
+
+/// Why a target can't be bound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// There is no such thing.
+    #[error("the target is refused")]
+    Target(#[from] TargetError),
+    /// It can't be found out.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
 }
 
 /// What an invocation touches; checked against the limits before it is made.

@@ -1,10 +1,10 @@
-//! Targets of grants as they are stored: sealed, since they may hold capabilities and push endpoints
-//! (Belay §20.4).
+//! Targets of grants and memberships of stations as they are stored: sealed, since they may hold
+//! capabilities and push endpoints (Belay §20.4, §23.10).
 //!
-//! `VERSION.BASE64URL`, the second being AES-256-GCM-SIV of the target. The handle of the grant is
-//! authenticated with it, so that a target can't be moved to another grant; the nonce is made of the
-//! handle, and a grant's target does not change. The version says which key it was (Belay §23.12).
-//! Never here: the store.
+//! `VERSION.BASE64URL`, the second being AES-256-GCM-SIV of the text. The name of what it belongs to, such
+//! as the handle of a grant, is authenticated with it, so that a text can't be moved to another; the nonce
+//! is made of the name, so of two texts that one name had it shows whether they are equal, and no more. The
+//! version says which key it was (Belay §23.12). Never here: the store.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,8 +14,6 @@ use aes_gcm_siv::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use buswire_message::{Secret, SecretHash};
-
-use crate::names::Handle;
 
 const NONCE_BYTES: usize = 12;
 
@@ -38,22 +36,22 @@ impl SealKeys {
         self
     }
 
-    /// Seals the target of a grant with the newest key.
-    pub(crate) fn seal(&self, handle: &Handle, target: &str) -> Option<String> {
+    /// Seals a text of what has this name with the newest key.
+    pub(crate) fn seal(&self, name: &str, text: &str) -> Option<String> {
         let (version, key) = self.0.last_key_value()?;
-        let payload = Payload { msg: target.as_bytes(), aad: handle.as_str().as_bytes() };
-        let sealed = cipher(key).encrypt(&nonce(handle), payload).ok()?;
+        let payload = Payload { msg: text.as_bytes(), aad: name.as_bytes() };
+        let sealed = cipher(key).encrypt(&nonce(name), payload).ok()?;
         Some(format!("{version}.{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// Opens what a key sealed for this grant.
-    pub(crate) fn open(&self, handle: &Handle, sealed: &str) -> Option<String> {
+    /// Opens what a key sealed for what has this name.
+    pub(crate) fn open(&self, name: &str, sealed: &str) -> Option<String> {
         let (version, sealed) = sealed.split_once('.')?;
         let key = self.0.get(&version.parse().ok()?)?;
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let payload = Payload { msg: &sealed, aad: handle.as_str().as_bytes() };
-        let target = cipher(key).decrypt(&nonce(handle), payload).ok()?;
-        String::from_utf8(target).ok()
+        let payload = Payload { msg: &sealed, aad: name.as_bytes() };
+        let text = cipher(key).decrypt(&nonce(name), payload).ok()?;
+        String::from_utf8(text).ok()
     }
 
     /// Whether it is the newest key that sealed something.
@@ -73,8 +71,8 @@ fn cipher(key: &Secret<[u8; 32]>) -> Aes256GcmSiv {
     Aes256GcmSiv::new(&(*key.expose()).into())
 }
 
-fn nonce(handle: &Handle) -> Nonce {
-    let hash = SecretHash::of(handle.as_str());
+fn nonce(name: &str) -> Nonce {
+    let hash = SecretHash::of(name);
     let mut nonce = [0; NONCE_BYTES];
     for (byte, of_hash) in nonce.iter_mut().zip(hash.as_bytes()) {
         *byte = *of_hash;
@@ -84,28 +82,25 @@ fn nonce(handle: &Handle) -> Nonce {
 
 #[cfg(test)]
 mod tests {
-    use buswire_testkit::SeededEntropy;
-
     use super::*;
 
     #[test]
     fn only_the_same_grant_and_key_open_a_target() {
         // Rule: belay 20.4 — the column of targets is encrypted, bound to its grant
         // Rule: belay 23.12 — the version of the key is stored per row; older keys still open
-        let entropy = SeededEntropy::new(5);
-        let [own, other] = [Handle::mint(&entropy), Handle::mint(&entropy)];
+        let (own, other) = ("g_aaaaaaaaaaaaaaaa", "g_bbbbbbbbbbbbbbbb");
         let first = SealKeys::new(1, [1; 32]);
-        let sealed = first.seal(&own, "secret").unwrap();
+        let sealed = first.seal(own, "secret").unwrap();
         assert!(sealed.starts_with("1.") && !sealed.contains("secret"));
-        assert_eq!(first.open(&own, &sealed).as_deref(), Some("secret"));
-        assert_eq!(first.open(&other, &sealed), None);
-        assert_eq!(SealKeys::new(1, [2; 32]).open(&own, &sealed), None);
+        assert_eq!(first.open(own, &sealed).as_deref(), Some("secret"));
+        assert_eq!(first.open(other, &sealed), None);
+        assert_eq!(SealKeys::new(1, [2; 32]).open(own, &sealed), None);
         let both = first.clone().with(2, [2; 32]);
-        assert_eq!(both.open(&own, &sealed).as_deref(), Some("secret"));
+        assert_eq!(both.open(own, &sealed).as_deref(), Some("secret"));
         assert!(first.is_newest(&sealed) && !both.is_newest(&sealed));
-        assert!(both.seal(&own, "secret").unwrap().starts_with("2."));
+        assert!(both.seal(own, "secret").unwrap().starts_with("2."));
         for broken in ["", "1", "1.", "x.y", sealed.trim_end_matches(char::is_alphanumeric)] {
-            assert_eq!(first.open(&own, broken), None, "{broken}");
+            assert_eq!(first.open(own, broken), None, "{broken}");
         }
         assert_eq!(format!("{both:?}"), "SealKeys([1, 2])");
     }

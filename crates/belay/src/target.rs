@@ -28,6 +28,9 @@ pub enum TargetError {
     /// A member has a value that it can't have.
     #[error("the target member \"{0}\" has no such value")]
     BadMember(&'static str),
+    /// A member names what does not exist.
+    #[error("what the target member \"{0}\" names does not exist")]
+    Absent(&'static str),
     /// Two members that exclude each other.
     #[error("a target has \"channel\" or \"channels\", not both")]
     ChannelTwice,
@@ -89,7 +92,7 @@ impl TargetChannels {
     }
 }
 
-/// `bus.publish`: `{"bus", "channel" or "channels"?, "source"?, "types"?}`.
+/// `bus.publish`: `{"bus", "channel" or "channels"?, "source"?, "types"?, "generation"?}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusPublishTarget {
     /// The bus.
@@ -100,6 +103,8 @@ pub struct BusPublishTarget {
     pub source: Option<SourceUrl>,
     /// The message types that are let through; `None` for all.
     pub types: Option<BTreeSet<MessageType>>,
+    /// Which bus of that name; `None` in grants of releases that did not bind it.
+    pub generation: Option<u64>,
 }
 
 impl BusPublishTarget {
@@ -115,17 +120,19 @@ impl BusPublishTarget {
     ///
     /// [`TargetError`].
     pub fn parse(target: &BcapValue) -> Result<Self, TargetError> {
-        let members = closed(target, &["bus", "channel", "channels", "source", "types"])?;
+        let members =
+            closed(target, &["bus", "channel", "channels", "source", "types", GENERATION])?;
         Ok(Self {
             bus: required(members, "bus")?,
             channels: TargetChannels::read(members)?,
             source: optional(members, "source")?,
             types: types(members)?,
+            generation: generation(members)?,
         })
     }
 }
 
-/// `bus.read`: `{"bus", "channel" or "channels"?, "types"?}`.
+/// `bus.read`: `{"bus", "channel" or "channels"?, "types"?, "generation"?}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusReadTarget {
     /// The bus.
@@ -134,6 +141,8 @@ pub struct BusReadTarget {
     pub channels: TargetChannels,
     /// The message types that are shown; `None` for all.
     pub types: Option<BTreeSet<MessageType>>,
+    /// Which bus of that name; `None` in grants of releases that did not bind it.
+    pub generation: Option<u64>,
 }
 
 impl BusReadTarget {
@@ -149,11 +158,12 @@ impl BusReadTarget {
     ///
     /// [`TargetError`].
     pub fn parse(target: &BcapValue) -> Result<Self, TargetError> {
-        let members = closed(target, &["bus", "channel", "channels", "types"])?;
+        let members = closed(target, &["bus", "channel", "channels", "types", GENERATION])?;
         Ok(Self {
             bus: required(members, "bus")?,
             channels: TargetChannels::read(members)?,
             types: types(members)?,
+            generation: generation(members)?,
         })
     }
 }
@@ -355,6 +365,14 @@ fn types(members: &Members) -> Result<Option<BTreeSet<MessageType>>, TargetError
     let parsed =
         texts(value).and_then(|texts| texts.into_iter().map(|text| text.parse().ok()).collect());
     parsed.map(Some).ok_or(TargetError::BadMember("types"))
+}
+
+/// The member of a target that says which bus of its name is meant (Belay §23.4). A grant binds it.
+pub const GENERATION: &str = "generation";
+
+fn generation(members: &Members) -> Result<Option<u64>, TargetError> {
+    let Some(value) = members.get(GENERATION) else { return Ok(None) };
+    value.as_u64().map(Some).ok_or(TargetError::BadMember(GENERATION))
 }
 
 /// Shows a target without the capabilities in it.

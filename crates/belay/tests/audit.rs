@@ -76,8 +76,8 @@ async fn the_audit_record_names_handles_only() {
             "invoked handle={child_handle} chain=\"{root_handle}\" control=false \
              method=\"POST\" status=200 bytes_in=23 bytes_out=23"
         ),
-        format!("changed handle={root_handle} suspended=true"),
-        format!("revoked handle={root_handle} kind=test.echo"),
+        format!("changed handle={root_handle} suspended=true by=\"{root_handle}\""),
+        format!("revoked handle={root_handle} kind=test.echo by=\"{root_handle}\""),
     ] {
         assert!(text.contains(&line), "{line} is not in {text}");
     }

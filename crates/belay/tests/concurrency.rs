@@ -89,6 +89,32 @@ async fn two_servers_count_together() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_use_is_spent_once_by_64_callers_of_two_servers() {
+    // Rule: belay 20.6 — uses: 1 is spent once, whoever calls where
+    for seed in 0..4 {
+        let store = Tap::turbulent(seed);
+        let clock = VirtualClock::default();
+        let config = Config::new(BASE).unwrap();
+        let one = World::over(store.clone(), clock.clone(), config.clone(), 1).await;
+        let other = World::over(store, clock, config, 2).await;
+        let granted = one.grant("test.echo", "", r#"{"uses":1}"#).await;
+        let id = one.server.local_id(&granted.cap).unwrap().expose().clone();
+        let mut callers = JoinSet::new();
+        for n in 0..64 {
+            let server = if n % 2 == 0 { one.server.clone() } else { other.server.clone() };
+            let id = id.clone();
+            callers.spawn(async move { server.invoke(&id, Method::Get, None).await });
+        }
+        let (done, refused): (Vec<_>, Vec<_>) =
+            callers.join_all().await.into_iter().partition(Result::is_ok);
+        assert_eq!((done.len(), refused.len()), (1, 63), "seed {seed}");
+        assert!(refused.iter().all(|refused| *refused == Err(BcapError::NotFound)), "{refused:?}");
+        let invoked = |world: &World| world.echo.invoked.load(Ordering::SeqCst);
+        assert_eq!(invoked(&one) + invoked(&other), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_rate_is_kept_by_two_servers_together() {
     // Rule: belay 20.6 — limits counters are never cached

@@ -394,3 +394,66 @@ async fn draining_says_bye_and_closes() {
     assert_eq!(answer, Err(RelayError::Draining));
     assert!(matches!(connect_async(gateway.url()).await, Err(Error::Http(_))));
 }
+
+#[tokio::test]
+async fn the_worked_example_of_the_tunnel_passes_the_relay() {
+    // Rule: belay 25.4 — the exchange of the worked example, between two windows at the relay
+    let gateway = Gateway::new().await;
+    let (mut page, mut other) = (gateway.open().await, gateway.open().await);
+    other.register(TEMPORARY, None).await;
+    let (doubling, read_only) =
+        ("688af7a0-4008-4c35-a99a-b7a23a5f4b5e", "f800f7a0-4008-4c35-a99a-b7a23a5f93d9");
+    let unknown =
+        "urn:x-cap:5f0c9b7e-4a1d-4c52-9e36-71b2d8a0c4f3:7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936";
+    assert_eq!(page.ask(json!({"op": "ping"})).await, json!({"op": "pong"}));
+    for (tx, ser, method, sent, answer) in [
+        (
+            1000,
+            format!("urn:x-cap:{TEMPORARY}:{doubling}"),
+            "POST",
+            Some(r#"{"value":21}"#),
+            json!({"type": "success", "data": r#"{"value":42}"#}),
+        ),
+        (
+            1001,
+            format!("urn:x-cap:{TEMPORARY}:{read_only}"),
+            "PUT",
+            Some(r#"{"value":1}"#),
+            json!({"type": "failure", "data": {"status": 405, "message": "method not allowed"}}),
+        ),
+        (
+            1002,
+            unknown.to_owned(),
+            "GET",
+            None,
+            json!({"type": "failure", "data": {"status": 404, "message": "not found"}}),
+        ),
+        (
+            1003,
+            format!("urn:x-cap:{TEMPORARY}:{read_only}"),
+            "DELETE",
+            None,
+            json!({"type": "success"}),
+        ),
+    ] {
+        let mut call = json!({"op": "invoke", "txId": tx, "ser": ser, "method": method});
+        if let Some(sent) = sent {
+            call["data"] = sent.into();
+        }
+        page.send(call.clone()).await;
+        let mut expected = answer.clone();
+        expected["op"] = "response".into();
+        expected["txId"] = tx.into();
+        if ser != unknown {
+            let mut asked = other.next().await;
+            let here = asked["txId"].take();
+            call["txId"] = Value::Null;
+            assert_eq!(asked, call);
+            let mut answer = answer;
+            answer["op"] = "response".into();
+            answer["txId"] = here;
+            other.send(answer).await;
+        }
+        assert_eq!(page.next().await, expected);
+    }
+}

@@ -110,6 +110,30 @@ async fn rows_in_clear_and_of_older_keys_are_sealed_when_they_are_read() {
     }
 }
 
+#[tokio::test]
+async fn whatever_is_dead_takes_the_same_work() {
+    // Rule: belay 23.9 — unknown and dead ids answer alike, after the same number of reads
+    let store = Tap::new();
+    let clock = VirtualClock::default();
+    let config = Config::new(BASE).unwrap();
+    let world = World::over(store.clone(), clock, config, 1).await;
+    let limits = format!(r#"{{"expires":"{}"}}"#, world.clock.now());
+    let [suspended, revoked] =
+        [world.grant("test.echo", "", "").await, world.grant("test.echo", "", "").await];
+    let expired = world.grant("test.echo", "", &limits).await;
+    world.server.set_suspended(&suspended.handle, true).await.unwrap();
+    world.server.revoke(&revoked.handle).await.unwrap();
+    let unknown = buswire_belay::Bcap::restore(format!("{BASE}/cap/{}", "A".repeat(43)));
+    let mut answers = Vec::new();
+    for cap in [&unknown, &suspended.cap, &revoked.cap, &expired.cap] {
+        let before = store.gets();
+        let answer = world.call("POST", cap, r#"{"value":1}"#).await.comparable();
+        answers.push((answer, store.gets() - before));
+    }
+    assert_eq!(answers[0].1, 2);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
 #[test]
 fn the_worked_hashes() {
     // Rule: belay 20.4 — an id is looked up by the SHA-256 of its text

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use buswire_message::{BusName, Clock, Realm, Retention};
+use buswire_message::{BusName, Clock, Realm, Retention, Timestamp};
 use buswire_store::{
     Ack, Batch, Direction, Expectation, KeyRange, Operation, Outcome, Row, Store, StoreError,
 };
@@ -165,6 +165,21 @@ impl Buses {
             }
             None => Ok(None),
         }
+    }
+
+    /// When the bus `name` was created; `None` if it does not exist. Tells a bus from another one
+    /// that had its name before.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn created_at(&self, name: &BusName) -> Result<Option<Timestamp>, BusError> {
+        let Some(row) = self.row(name).await? else { return Ok(None) };
+        Ok(Some(read_settings(name, row.value.as_bytes())?.created_at))
     }
 
     /// Every bus, of one realm if that is given, in the order of their qualified names. Reads the

@@ -12,9 +12,9 @@ use axum::{Router, middleware};
 use buswire_bus::Buses;
 use buswire_message::{Clock, Retention, SourceUrl};
 use buswire_proto::{FILE_DESCRIPTOR_SET, v1};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 
@@ -219,5 +219,11 @@ impl Shared {
     fn new(state: AdminState) -> Self {
         let streams = Arc::new(Semaphore::new(state.limits.streams_max));
         Self { state, streams }
+    }
+
+    /// Lets one more stream begin, if there may be one.
+    fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned();
+        permit.map_err(|_| Status::resource_exhausted("too many streams are open"))
     }
 }

@@ -15,7 +15,7 @@ use tonic::Status;
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Ends `items` with DEADLINE_EXCEEDED after `time`, with UNAVAILABLE at the shutdown, and after its
-/// first error. Holds `permit` until then. Nothing is queued: an item is asked for when the connection
+/// last item or first error. Holds `permit` until then. Nothing is queued: an item is asked for when the connection
 /// has room.
 pub(super) fn until_end<T: Send + 'static>(
     items: impl Stream<Item = Result<T, Status>> + Send + 'static,
@@ -35,14 +35,16 @@ pub(super) fn until_end<T: Send + 'static>(
             () = deadline => Status::deadline_exceeded("the stream lasted as long as was asked for"),
         }
     };
-    let end: BoxStream<'static, Result<T, Status>> = end.map(Err).into_stream().boxed();
+    let end: BoxStream<'static, Option<Result<T, Status>>> =
+        end.map(|status| Some(Err(status))).into_stream().boxed();
+    // The stream is over with its items, whatever time is left.
+    let items = items.map(Some).chain(stream::iter([None])).boxed();
     // The end goes first, so that a stream which always has an item ends too.
-    let both =
-        stream::select_with_strategy(end, items.boxed(), |(): &mut ()| stream::PollNext::Left);
+    let both = stream::select_with_strategy(end, items, |(): &mut ()| stream::PollNext::Left);
     // Without the rest of its state a stream is over: nothing is asked for after an error.
     let until_error = stream::unfold(Some((both, permit)), async |state| {
         let (mut both, permit) = state?;
-        let item = both.next().await?;
+        let item = both.next().await??;
         let rest = item.is_ok().then_some((both, permit));
         Some((item, rest))
     });
@@ -86,6 +88,12 @@ mod tests {
         let all: Vec<_> = answers.collect().await;
         assert_eq!(codes(&all), [Ok(1), Ok(2), Ok(3), Err(Code::Unavailable)]);
         assert!(held.upgrade().is_none(), "the permit is given back");
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_last_item() {
+        let all = until_end(stream::iter([Ok(1)]), None, CancellationToken::new(), ());
+        assert_eq!(codes(&all.collect::<Vec<_>>().await), [Ok(1)]);
     }
 
     #[tokio::test]

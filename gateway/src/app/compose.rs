@@ -153,8 +153,9 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
 
     let keys = keys::parse(&platform.belay_keys).map_err(failed("belay.keys"))?;
     keys::check("belay", &keys, &**store, clock.now()).await.map_err(failed("belay.keys"))?;
-    let caps = settings::belay(&config.belay, public_url, &keys)
+    let mut caps = settings::belay(&config.belay, public_url, &keys)
         .map_err(failed("the settings of belay"))?;
+    caps.frame.relay = config.relay.is_some();
     let starts = settings::starts(&caps);
     let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);

@@ -256,6 +256,10 @@ pub(super) fn belay(
     settings.body_bytes_max = config.body_max;
     settings.children_max = config.children_max;
     settings.not_found_per_second = config.unknown_rate;
+    let sites = config.frame_ancestors.iter();
+    settings.frame.ancestors = sites.map(|site| site.parse()).collect::<Result<_, _>>()?;
+    settings.frame.original_clients = config.frame_original_clients;
+    settings.frame.opaque_origins = config.frame_opaque_origins;
     Ok(settings)
 }
 

@@ -572,6 +572,27 @@ pub(crate) const BELAY: Group = Group {
             "50",
             "Answers 404 per second and client address; more are answered 429.",
         ),
+        Setting::new(
+            "belay.frame.ancestors",
+            Kind::Texts,
+            "[]",
+            "Sites that may embed the frame, such as `https://app.example` or \
+             `https://*.app.example`. Empty: all.",
+        ),
+        Setting::new(
+            "belay.frame.original_clients",
+            Kind::Flag,
+            "true",
+            "Whether the frame serves pages with the original library, whose origin it does not \
+             learn: they can neither route an origin nor call a station.",
+        ),
+        Setting::new(
+            "belay.frame.opaque_origins",
+            Kind::Flag,
+            "false",
+            "Whether the frame serves pages without an origin, such as those of `data:` URLs; \
+             `belay.frame.ancestors` then does not count.",
+        ),
         Setting::unset(
             "belay.keys",
             Kind::Text,

@@ -253,6 +253,12 @@ pub struct BelayConfig {
     pub children_max: u32,
     /// Answers 404 per second and client address.
     pub unknown_rate: u32,
+    /// Sites that may embed the frame.
+    pub frame_ancestors: Vec<String>,
+    /// Whether the frame serves pages with the original library.
+    pub frame_original_clients: bool,
+    /// Whether the frame serves pages without an origin.
+    pub frame_opaque_origins: bool,
     /// The keys, a line each, the oldest first; generated if unset.
     pub keys: Option<Secret<String>>,
     /// Requests to other servers.
@@ -437,6 +443,9 @@ pub(super) fn belay(reader: &mut Reader<'_>) -> BelayConfig {
         block_max: reader.time("belay.block_max"),
         children_max: reader.count("belay.children_max"),
         unknown_rate: reader.count("belay.unknown_rate"),
+        frame_ancestors: reader.list("belay.frame.ancestors"),
+        frame_original_clients: reader.flag("belay.frame.original_clients"),
+        frame_opaque_origins: reader.flag("belay.frame.opaque_origins"),
         keys: reader.secret("belay.keys"),
         egress: EgressSettings {
             allow: reader.list("belay.egress.allow"),

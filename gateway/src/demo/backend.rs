@@ -136,23 +136,23 @@ impl Backend {
         Ok(expect(reply, StatusCode::OK).await?.json().await?)
     }
 
-    /// Has answers on `channel` ring at a push endpoint.
-    pub(super) async fn ring(
+    /// Has messages of a type on `channel` delivered to a sink.
+    pub(super) async fn route(
         &self,
         name: &str,
         channel: &str,
-        endpoint: &str,
+        kind: &str,
+        sink: &str,
     ) -> Result<(), Failure> {
-        let scope = format!("bus:{BUS} channel:{channel} type:{ANSWER}");
-        let sink = format!("push:{endpoint}");
-        self.command(&["route", "create", name, "--scope", &scope, "--sink", &sink]).await?;
+        let scope = format!("bus:{BUS} channel:{channel} type:{kind}");
+        self.command(&["route", "create", name, "--scope", &scope, "--sink", sink]).await?;
         Ok(())
     }
 
-    /// Grants reading one channel.
-    pub(super) async fn grant_reading(&self, channel: &str) -> Result<Granted, Failure> {
-        let target = json!({"bus": BUS, "channel": channel}).to_string();
-        let granted = self.command(&["cap", "grant", "bus.read", "--target", &target]).await?;
+    /// Grants a capability.
+    pub(super) async fn grant(&self, kind: &str, target: &Value) -> Result<Granted, Failure> {
+        let granted =
+            self.command(&["cap", "grant", kind, "--target", &target.to_string()]).await?;
         let granted: Value = serde_json::from_str(&granted)?;
         Ok(Granted { cap: text(&granted, "cap")?, handle: text(&granted, "handle")? })
     }

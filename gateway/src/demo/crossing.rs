@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use buswire_message::Version;
 use buswire_simplepush::client::{Client, Event, Events};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -57,8 +57,8 @@ pub(super) async fn run(
     let device = Client::builder(&(backend.base().replacen("http", "ws", 1) + "/push"))?;
     let (device, mut events) = device.start().await?;
     let (_channel, endpoint) = device.register_new().await?;
-    backend.ring("ring", &visit.channel, endpoint.as_str()).await?;
-    let granted = backend.grant_reading(&visit.channel).await?;
+    backend.route("ring", &visit.channel, ANSWER, &format!("push:{}", endpoint.as_str())).await?;
+    let granted = backend.grant("bus.read", &json!({"bus": BUS, "channel": visit.channel})).await?;
 
     writeln!(out, "One message, hop by hop:\n")?;
     let now = Instant::now();

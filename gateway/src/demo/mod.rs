@@ -5,6 +5,7 @@
 
 mod backend;
 mod crossing;
+mod links;
 mod page;
 
 use std::{

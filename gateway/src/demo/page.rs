@@ -1,4 +1,4 @@
-//! The page at `/demo/` and the back ends that it calls.
+//! The page at `/demo/` and the back ends that it calls; `links` has another one.
 //!
 //! Visitors are few and forgotten: at most [`SESSIONS_MAX`], the oldest goes first.
 
@@ -17,7 +17,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Failure, backend::Backend};
+use super::{ANSWER, BUS, Failure, backend::Backend, links};
 
 /// The most visitors at once; each has a route and a capability.
 const SESSIONS_MAX: usize = 32;
@@ -32,11 +32,12 @@ struct Inner {
     sessions: Mutex<VecDeque<Session>>,
 }
 
+/// What a visitor has: a route of the name of the session, and capabilities.
 #[derive(Clone)]
-struct Session {
-    id: String,
-    channel: String,
-    handle: String,
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) channel: String,
+    pub(super) handles: Vec<String>,
 }
 
 impl Pages {
@@ -53,6 +54,7 @@ impl Pages {
                 "/demo/demo.js",
                 get(async || file("text/javascript", include_str!("page/demo.js"))),
             )
+            .merge(links::router())
             .route("/demo/api/session", post(session))
             .route("/demo/api/order", post(order))
             .route("/demo/api/payload", post(payload))
@@ -65,7 +67,7 @@ impl Pages {
         self.0.backend.get_or_init(|| backend);
     }
 
-    fn backend(&self) -> Result<&Backend, Failed> {
+    pub(super) fn backend(&self) -> Result<&Backend, Failed> {
         self.0.backend.get().ok_or(Failed(StatusCode::SERVICE_UNAVAILABLE))
     }
 
@@ -75,15 +77,27 @@ impl Pages {
         found.ok_or(Failed(StatusCode::NOT_FOUND))
     }
 
-    /// Keeps a session, and returns the one that had to go for it.
-    fn keep(&self, session: Session) -> Option<Session> {
-        let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.push_back(session);
-        if sessions.len() > SESSIONS_MAX { sessions.pop_front() } else { None }
+    /// Keeps a session, and ends the oldest if there are too many.
+    pub(super) async fn keep(&self, session: Session) -> Result<(), Failed> {
+        let oldest = {
+            let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.push_back(session);
+            if sessions.len() > SESSIONS_MAX { sessions.pop_front() } else { None }
+        };
+        let Some(oldest) = oldest else { return Ok(()) };
+        self.backend()?.command(&["route", "delete", &oldest.id]).await?;
+        self.revoke(&oldest).await
+    }
+
+    async fn revoke(&self, session: &Session) -> Result<(), Failed> {
+        for handle in &session.handles {
+            self.backend()?.revoke(handle).await?;
+        }
+        Ok(())
     }
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
+pub(super) fn file(kind: &'static str, text: &'static str) -> Response {
     const POLICY: &str =
         "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
     let headers = [
@@ -97,7 +111,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 }
 
 /// What the page is answered when something fails; the reason is logged.
-struct Failed(StatusCode);
+pub(super) struct Failed(StatusCode);
 
 impl From<Failure> for Failed {
     fn from(error: Failure) -> Self {
@@ -123,15 +137,12 @@ async fn session(
     Json(new): Json<NewSession>,
 ) -> Result<Json<Value>, Failed> {
     let backend = pages.backend()?;
-    let granted = backend.grant_reading(&new.channel).await?;
+    let granted = backend.grant("bus.read", &json!({"bus": BUS, "channel": new.channel})).await?;
     // The public name of the grant is random and unique: it names the session and its route too.
     let id = format!("page-{}", granted.handle);
-    backend.ring(&id, &new.channel, &new.endpoint).await?;
-    let session = Session { id: id.clone(), channel: new.channel, handle: granted.handle };
-    if let Some(oldest) = pages.keep(session) {
-        backend.command(&["route", "delete", &oldest.id]).await?;
-        backend.revoke(&oldest.handle).await?;
-    }
+    backend.route(&id, &new.channel, ANSWER, &format!("push:{}", new.endpoint)).await?;
+    let handles = vec![granted.handle];
+    pages.keep(Session { id: id.clone(), channel: new.channel, handles }).await?;
     Ok(Json(json!({"session": id, "cap": granted.cap})))
 }
 
@@ -180,6 +191,6 @@ async fn revoke(
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, Failed> {
     let session = pages.find(&named.session)?;
-    pages.backend()?.revoke(&session.handle).await?;
+    pages.revoke(&session).await?;
     Ok(Json(json!({})))
 }

@@ -4,8 +4,8 @@
 //! where the grant fixes one. `from`, which a `cap:` sink adds, is passed over.
 
 use buswire_belay::{
-    BcapError, BcapValue, BusPublishTarget, Invocation, Members, Method, MethodSet, NameSet,
-    Operation, Subject, TargetChannels, TargetError,
+    BcapError, BcapValue, BindError, BusPublishTarget, Invocation, Members, Method, MethodSet,
+    NameSet, Operation, Subject, TargetChannels, TargetError,
 };
 use buswire_bus::{Buses, PublishError};
 use buswire_message::{
@@ -14,6 +14,8 @@ use buswire_message::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
+
+use super::binding;
 
 const MEMBERS: [&str; 6] = ["type", "payload", "channel", "sticky", "expire", "from"];
 
@@ -107,6 +109,14 @@ impl BusPublish {
 impl Operation for BusPublish {
     fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
         BusPublishTarget::parse(target).map(|_| ())
+    }
+
+    fn bind(&self, target: BcapValue) -> BoxFuture<'_, Result<BcapValue, BindError>> {
+        binding::bind(&self.buses, target)
+    }
+
+    fn is_bound<'a>(&'a self, target: &'a BcapValue) -> BoxFuture<'a, Result<bool, BcapError>> {
+        binding::is_bound(&self.buses, target)
     }
 
     fn methods(&self, _: &BcapValue) -> MethodSet {

@@ -8,12 +8,14 @@
 use std::{sync::Arc, time::Duration};
 
 use buswire_belay::{
-    BcapError, BcapValue, BusReadTarget, Invocation, Members, Method, MethodSet, NameSet,
-    Operation, TargetChannels, TargetError,
+    BcapError, BcapValue, BindError, BusReadTarget, Invocation, Members, Method, MethodSet,
+    NameSet, Operation, TargetChannels, TargetError,
 };
 use buswire_bus::{BusError, Buses, ReadPage, StoredMessage};
 use buswire_message::{Clock, Cursor, Field, MessageId, Scope, Sequence, Timestamp};
 use futures::future::BoxFuture;
+
+use super::binding;
 
 /// The most messages of one answer.
 const MESSAGES_MAX: usize = 1000;
@@ -91,6 +93,14 @@ impl BusRead {
 impl Operation for BusRead {
     fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
         BusReadTarget::parse(target).map(|_| ())
+    }
+
+    fn bind(&self, target: BcapValue) -> BoxFuture<'_, Result<BcapValue, BindError>> {
+        binding::bind(&self.buses, target)
+    }
+
+    fn is_bound<'a>(&'a self, target: &'a BcapValue) -> BoxFuture<'a, Result<bool, BcapError>> {
+        binding::is_bound(&self.buses, target)
     }
 
     fn methods(&self, _: &BcapValue) -> MethodSet {

@@ -3,6 +3,7 @@
 //! Each translates an invocation, calls its door and translates the result back. Never here: whether
 //! the invocation is allowed; the CapServer has seen to it.
 
+mod binding;
 mod bus_publish;
 mod bus_read;
 mod push_inbound;
@@ -12,7 +13,7 @@ mod rpc_call;
 
 use std::{sync::Arc, time::Duration};
 
-use buswire_belay::{CapServer, Egress, Operation, RegisterError, UrlItem};
+use buswire_belay::{CapServer, Egress, Operation, RegisterError, Station, UrlItem};
 use buswire_bus::Buses;
 use buswire_mdp::BrokerHandle;
 use buswire_message::{Clock, SourceUrl};
@@ -52,23 +53,31 @@ impl Operations {
     pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
         let Self { buses, broker, push, egress, subscriptions, inbounds, clock, source, block_max } =
             self;
+        caps.register(Station::KIND, Station::new(caps))?;
         let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
-        let inbound =
-            push_inbound::PushInbound { inbounds, clock: inbound_clock, source: source.clone() };
+        let inbound = push_inbound::PushInbound {
+            buses: buses.clone(),
+            inbounds,
+            clock: inbound_clock,
+            source: source.clone(),
+        };
+        let subscribe = push_subscribe::PushSubscribe {
+            buses: buses.clone(),
+            subscriptions,
+            push: push.clone(),
+            clock,
+        };
         let on_buses = BusOperations {
             publish: Arc::new(BusPublish::new(buses.clone(), source)),
             read: Arc::new(BusRead::new(buses, read_clock, block_max)),
         };
-        let notify = push_notify::PushNotify::new(push.clone());
+        let notify = push_notify::PushNotify::new(push);
         let operations: [(&str, Arc<dyn Operation>); 7] = [
             ("bus.publish", on_buses.publish.clone()),
             ("bus.read", on_buses.read.clone()),
             ("push.inbound", Arc::new(inbound)),
             ("push.notify", Arc::new(notify)),
-            (
-                "push.subscribe",
-                Arc::new(push_subscribe::PushSubscribe { subscriptions, push, clock }),
-            ),
+            ("push.subscribe", Arc::new(subscribe)),
             ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker))),
             ("url", Arc::new(UrlItem::new(caps.config(), Arc::new(egress)))),
         ];

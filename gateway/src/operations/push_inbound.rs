@@ -7,17 +7,20 @@
 use std::sync::Arc;
 
 use buswire_belay::{
-    BcapError, BcapValue, BusPublishTarget, Invocation, Members, Method, MethodSet, NameSet,
-    Operation, Subject, TargetError,
+    BcapError, BcapValue, BindError, BusPublishTarget, Invocation, Members, Method, MethodSet,
+    NameSet, Operation, Subject, TargetError,
 };
+use buswire_bus::Buses;
 use buswire_message::{ChannelName, Clock, MessageType, SourceUrl};
 use futures::future::BoxFuture;
 
+use super::binding;
 use crate::push::inbound::{InboundEndpoint, InboundError, InboundId, Inbounds};
 
 /// Makes inbound endpoints.
 #[derive(Debug)]
 pub(crate) struct PushInbound {
+    pub(super) buses: Buses,
     pub(super) inbounds: Inbounds,
     pub(super) clock: Arc<dyn Clock>,
     /// Who a message is from if the grant does not say.
@@ -66,6 +69,14 @@ impl PushInbound {
 impl Operation for PushInbound {
     fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
         BusPublishTarget::parse(target).map(|_| ())
+    }
+
+    fn bind(&self, target: BcapValue) -> BoxFuture<'_, Result<BcapValue, BindError>> {
+        binding::bind(&self.buses, target)
+    }
+
+    fn is_bound<'a>(&'a self, target: &'a BcapValue) -> BoxFuture<'a, Result<bool, BcapError>> {
+        binding::is_bound(&self.buses, target)
     }
 
     fn methods(&self, _: &BcapValue) -> MethodSet {

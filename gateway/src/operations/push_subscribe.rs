@@ -8,19 +8,21 @@
 use std::sync::Arc;
 
 use buswire_belay::{
-    BcapError, BcapValue, BusReadTarget, Invocation, Members, Method, MethodSet, NameSet,
-    Operation, Subject, TargetChannels, TargetError,
+    BcapError, BcapValue, BindError, BusReadTarget, Invocation, Members, Method, MethodSet,
+    NameSet, Operation, Subject, TargetChannels, TargetError,
 };
+use buswire_bus::Buses;
 use buswire_message::{Clock, Field, Scope, Secret};
 use buswire_simplepush::{NotifyError, SimplePush};
 use futures::future::BoxFuture;
 
-use super::bus_read;
+use super::{binding, bus_read};
 use crate::push::subscriptions::{Endpoint, Subscription, SubscriptionError, Subscriptions};
 
 /// Subscribes endpoints.
 #[derive(Debug)]
 pub(crate) struct PushSubscribe {
+    pub(super) buses: Buses,
     pub(super) subscriptions: Subscriptions,
     pub(super) push: SimplePush,
     pub(super) clock: Arc<dyn Clock>,
@@ -68,6 +70,14 @@ impl PushSubscribe {
 impl Operation for PushSubscribe {
     fn check_target(&self, target: &BcapValue) -> Result<(), TargetError> {
         BusReadTarget::parse(target).map(|_| ())
+    }
+
+    fn bind(&self, target: BcapValue) -> BoxFuture<'_, Result<BcapValue, BindError>> {
+        binding::bind(&self.buses, target)
+    }
+
+    fn is_bound<'a>(&'a self, target: &'a BcapValue) -> BoxFuture<'a, Result<bool, BcapError>> {
+        binding::is_bound(&self.buses, target)
     }
 
     fn methods(&self, _: &BcapValue) -> MethodSet {

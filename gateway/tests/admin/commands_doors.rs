@@ -68,6 +68,39 @@ async fn a_capability_is_granted_as_json() {
 }
 
 #[tokio::test]
+async fn capabilities_are_shown_as_a_tree_and_changed() {
+    let server = Server::start().await;
+    let json = async |arguments: &[&str]| run(&server, arguments).await.unwrap();
+    json(&["cap", "grant", "bus.publish"]).await;
+    json(&["cap", "grant", "bus.publish", "--label", "b"]).await;
+    json(&["cap", "wrap", "g_0", "--label", "courier"]).await;
+    json(&["cap", "wrap", "g_2"]).await;
+    let tree = json(&["cap", "list", "--tree"]).await;
+    let handles: Vec<_> = tree.lines().map(|line| line.split("  bus").next().unwrap()).collect();
+    assert_eq!(handles[1..], ["g_0    ", "  g_2  ", "    g_3", "g_1    "]);
+    assert_eq!(json(&["cap", "suspend", "g_0"]).await, "capability g_0 suspended\n");
+    assert!(json(&["cap", "show", "g_0"]).await.contains("state         suspended\n"));
+    assert_eq!(json(&["cap", "resume", "g_0"]).await, "capability g_0 resumed\n");
+    let labelled = json(&["cap", "label", "g_0", "till", "--output", "json"]).await;
+    assert_eq!(labelled, "{\"labelled\":\"g_0\"}\n");
+    assert!(json(&["cap", "show", "g_0"]).await.contains("label         till\n"));
+    for command in ["suspend", "resume", "show", "wrap"] {
+        let refused = run(&server, &["cap", command, "https://gateway.example/cap/x"]).await;
+        assert!(!refused.unwrap_err().contains("/cap/x"), "{command}");
+    }
+    let [kept, followed] =
+        [json(&["cap", "audit"]).await, json(&["cap", "audit", "--follow"]).await];
+    assert_eq!((kept.lines().count(), followed.lines().count()), (4, 5));
+    assert_eq!(
+        kept.lines().take(2).collect::<Vec<_>>(),
+        [
+            r#"{"missed":7,"sequence":8,"at":"2024-03-09T14:05:21.000Z","action":"granted","handle":"g_1","kind":"bus.publish","above":["g_0"],"by":"g_0"}"#,
+            r#"{"sequence":9,"at":"2024-03-09T14:05:21.000Z","action":"invoked","handle":"g_1","kind":"bus.publish","above":["g_0"],"control":false,"method":"POST","status":200,"bytes_in":5,"bytes_out":7,"took_ms":3.0,"peer":"public"}"#,
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_client_is_made_and_granted() {
     let server = Server::start().await;
     let create = ["client", "create", "shop", "--source-url", "https://shop.example/"];

@@ -84,6 +84,7 @@ async fn a_capability_is_granted_listed_and_revoked() {
         target: r#"{"bus":"a","channel":"c"}"#.into(),
         limits: r#"{"uses":3}"#.into(),
         label: "shop".into(),
+        form: v1::LinkForm::Unspecified.into(),
     };
     let granted = client.grant_capability(request).await.unwrap().into_inner();
     assert_eq!(granted.cap, "https://gateway.example/cap/x");
@@ -103,6 +104,45 @@ async fn a_capability_is_granted_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_capability_is_wrapped_changed_shown_and_followed() {
+    let server = Server::start().await;
+    let mut client = CapabilityServiceClient::new(server.authorized().await);
+    let request = v1::GrantCapabilityRequest { kind: "bus.publish".into(), ..Default::default() };
+    client.grant_capability(request).await.unwrap();
+    let wrap = |handle: &str| v1::WrapCapabilityRequest {
+        handle: handle.into(),
+        limits: r#"{"uses":1}"#.into(),
+        label: "courier".into(),
+    };
+    let wrapped = client.wrap_capability(wrap("g_0")).await.unwrap().into_inner();
+    assert_eq!(wrapped.handle, "g_1");
+    assert_eq!(client.wrap_capability(wrap("g_9")).await.unwrap_err().code(), Code::NotFound);
+    let get = |handle: &str| v1::GetCapabilityRequest { handle: handle.into() };
+    let shown = client.get_capability(get("g_1")).await.unwrap().into_inner().capability.unwrap();
+    assert_eq!((shown.parent.as_str(), shown.label.as_str()), ("g_0", "courier"));
+    let request = v1::UpdateCapabilityRequest {
+        handle: "g_1".into(),
+        label: Some("other".into()),
+        suspended: Some(true),
+    };
+    client.update_capability(request).await.unwrap();
+    let shown = client.get_capability(get("g_1")).await.unwrap().into_inner().capability.unwrap();
+    assert_eq!((shown.state(), shown.label.as_str()), (v1::CapabilityState::Suspended, "other"));
+    let follow = |follow| v1::TailAuditRequest { follow };
+    let mut kept = client.tail_audit(follow(false)).await.unwrap().into_inner();
+    let first = kept.message().await.unwrap().unwrap();
+    assert_eq!(first.missed, 7);
+    let event = first.event.unwrap();
+    assert_eq!((event.action(), event.by.as_str()), (v1::AuditAction::Granted, "g_0"));
+    let invoked = kept.message().await.unwrap().unwrap().event.unwrap().invocation.unwrap();
+    assert_eq!((invoked.method.as_str(), invoked.status, invoked.bytes_out), ("POST", 200, 7));
+    for _ in 0..2 {
+        assert!(kept.message().await.unwrap().is_some());
+    }
+    assert!(kept.message().await.unwrap().is_none(), "the record ends unless it is followed");
+}
+
+#[tokio::test]
 async fn a_capability_that_makes_no_sense_is_refused() {
     let server = Server::start().await;
     let mut client = CapabilityServiceClient::new(server.authorized().await);
@@ -110,7 +150,7 @@ async fn a_capability_that_makes_no_sense_is_refused() {
         kind: String::new(),
         target: "[]".into(),
         limits: "{\"uses\":".into(),
-        label: String::new(),
+        ..v1::GrantCapabilityRequest::default()
     };
     let status = client.grant_capability(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

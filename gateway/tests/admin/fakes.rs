@@ -7,11 +7,12 @@ use std::{
 };
 
 use buswire::admin::ports::{
-    AccessAdmin, AdminError, BrokerAdmin, BusRemoval, CapabilityAdmin, CapabilityState,
-    CapabilityView, ChangedRoute, ChannelView, ClientAdmin, ClientView, CreatedClient, GrantAdmin,
-    GrantState, GrantView, GrantedCapability, ListenerView, NewCapability, NewClient, NewRoute,
-    OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports, RetryView, Revoked, RouteAdmin,
-    RouteState, RouteView, SystemAdmin, SystemView, UserAdmin, UserView,
+    AccessAdmin, AdminError, AuditActionView, AuditView, BrokerAdmin, BusRemoval, CapabilityAdmin,
+    CapabilityChange, CapabilityState, CapabilityView, ChangedRoute, ChannelView, ClientAdmin,
+    ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability, ListenerView,
+    NewCapability, NewClient, NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest,
+    Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState, RouteView, SystemAdmin,
+    SystemView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -21,7 +22,11 @@ use buswire_mdp::{
 };
 use buswire_message::{BusName, Secret, Timestamp};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 
 pub(crate) const AT: Timestamp = Timestamp::from_millis(1_709_993_121_000);
 
@@ -238,6 +243,11 @@ impl CapabilityAdmin for Fake {
             created_at: AT,
             expires_at: None,
             uses_left: new.limits.get("uses").and_then(serde_json::Value::as_u64),
+            children: 0,
+            invocations: 0,
+            last_used_at: None,
+            target: serde_json::Value::Object(new.target).to_string(),
+            limits: serde_json::Value::Object(new.limits).to_string(),
         };
         self.memory().capabilities.insert(handle.clone(), view);
         done(Ok(GrantedCapability {
@@ -257,6 +267,79 @@ impl CapabilityAdmin for Fake {
             CapabilityState::Revoked => Revoked::Before,
             _ => Revoked::Newly,
         }))
+    }
+
+    fn wrap(&self, new: NewWrap) -> BoxFuture<'_, Result<GrantedCapability, AdminError>> {
+        let parent = self.memory().capabilities.get(&new.handle).cloned();
+        let Some(parent) = parent else { return done(Err(not_found("capability", &new.handle))) };
+        let handle = format!("g_{}", self.memory().capabilities.len());
+        let view = CapabilityView {
+            handle: handle.clone(),
+            label: new.label,
+            parent: Some(parent.handle.clone()),
+            ..parent
+        };
+        self.memory().capabilities.insert(handle.clone(), view);
+        done(Ok(GrantedCapability {
+            cap: Secret::new("https://gateway.example/cap/x".into()),
+            control: Secret::new("https://gateway.example/cap/y".into()),
+            handle,
+        }))
+    }
+
+    fn show<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<CapabilityView, AdminError>> {
+        let shown = self.memory().capabilities.get(handle).cloned();
+        done(shown.ok_or_else(|| not_found("capability", handle)))
+    }
+
+    fn change<'a>(
+        &'a self,
+        handle: &'a str,
+        change: CapabilityChange,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let mut memory = self.memory();
+        let Some(capability) = memory.capabilities.get_mut(handle) else {
+            return done(Err(not_found("capability", handle)));
+        };
+        if let Some(label) = change.label {
+            capability.label = Some(label);
+        }
+        capability.state = match change.suspended {
+            Some(true) => CapabilityState::Suspended,
+            Some(false) => CapabilityState::Live,
+            None => capability.state,
+        };
+        done(Ok(()))
+    }
+
+    fn audit(&self, follow: bool) -> BoxStream<'static, AuditView> {
+        let event = AuditView {
+            sequence: 8,
+            at: AT,
+            handle: "g_1".into(),
+            kind: "bus.publish".into(),
+            above: vec!["g_0".into()],
+            action: AuditActionView::Granted { by: Some("g_0".into()) },
+            missed: 7,
+        };
+        let invoked = AuditActionView::Invoked {
+            control: false,
+            method: "POST",
+            status: 200,
+            bytes: [5, 7],
+            took: Duration::from_millis(3),
+            peer: "public",
+        };
+        let revoked = AuditActionView::Revoked { by: None };
+        let changed = AuditActionView::Changed { by: None, suspended: Some(true) };
+        let more = [invoked, changed, revoked]
+            .into_iter()
+            .zip(9..)
+            .map(|(action, sequence)| AuditView { sequence, action, missed: 0, ..event.clone() });
+        let kept: Vec<_> = std::iter::once(event.clone()).chain(more).collect();
+        let further =
+            stream::iter(follow.then_some(AuditView { sequence: 12, missed: 0, ..event }));
+        stream::iter(kept).chain(further).boxed()
     }
 
     fn list(&self, wanted: PageRequest) -> BoxFuture<'_, Result<Page<CapabilityView>, AdminError>> {

@@ -3066,6 +3066,21 @@ pub struct Capability {
     /// How many invocations are left. Unset: any number.
     #[prost(uint64, optional, tag = "8")]
     pub uses_left: ::core::option::Option<u64>,
+    /// How many live capabilities derive from it directly.
+    #[prost(uint32, tag = "9")]
+    pub children: u32,
+    /// How often it was invoked, about: the last seconds before a crash are not counted.
+    #[prost(uint64, tag = "10")]
+    pub invocations: u64,
+    /// When it was last invoked. Unset: never.
+    #[prost(message, optional, tag = "11")]
+    pub last_used_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it operates on, as a JSON object without secrets.
+    #[prost(string, tag = "12")]
+    pub target: ::prost::alloc::string::String,
+    /// Its own limits: a JSON object of the members of Belay §20.8.
+    #[prost(string, tag = "13")]
+    pub limits: ::prost::alloc::string::String,
 }
 /// Asks for a capability.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3083,6 +3098,9 @@ pub struct GrantCapabilityRequest {
     /// What to call it in listings. Empty: nothing.
     #[prost(string, tag = "4")]
     pub label: ::prost::alloc::string::String,
+    /// What its links look like.
+    #[prost(enumeration = "LinkForm", tag = "5")]
+    pub form: i32,
 }
 /// Answers GrantCapability. The links are shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3098,6 +3116,63 @@ pub struct GrantCapabilityResponse {
     #[prost(string, tag = "3")]
     pub handle: ::prost::alloc::string::String,
 }
+/// Asks for a narrower capability.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WrapCapabilityRequest {
+    /// The handle of the capability to derive it from.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// Its limits: a JSON object of the members of Belay §20.8. Empty: none but those of the other one.
+    #[prost(string, tag = "2")]
+    pub limits: ::prost::alloc::string::String,
+    /// What to call it in listings. Empty: nothing.
+    #[prost(string, tag = "3")]
+    pub label: ::prost::alloc::string::String,
+}
+/// Answers WrapCapability. The links are shown here and never again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct WrapCapabilityResponse {
+    /// The link that invokes the operation: a secret.
+    #[prost(string, tag = "1")]
+    pub cap: ::prost::alloc::string::String,
+    /// The link that shows, suspends and revokes the capability: a secret.
+    #[prost(string, tag = "2")]
+    pub control: ::prost::alloc::string::String,
+    /// The public name of the capability.
+    #[prost(string, tag = "3")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Asks for one capability.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCapabilityRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers GetCapability.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCapabilityResponse {
+    /// The capability.
+    #[prost(message, optional, tag = "1")]
+    pub capability: ::core::option::Option<Capability>,
+}
+/// Asks for a capability to be changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateCapabilityRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// What to call it. Unset: as before; empty: nothing.
+    #[prost(string, optional, tag = "2")]
+    pub label: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether it is suspended. Unset: as before.
+    #[prost(bool, optional, tag = "3")]
+    pub suspended: ::core::option::Option<bool>,
+}
+/// Answers UpdateCapability.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateCapabilityResponse {}
 /// Asks for a capability to be revoked.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeCapabilityRequest {
@@ -3131,6 +3206,80 @@ pub struct ListCapabilitiesResponse {
     /// Names the next page. Empty: this is the last.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// Something that was recorded: no link, no argument, no result.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditEvent {
+    /// Its place in the record of this gateway since it started, from 1.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// When it was.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The handle of the capability.
+    #[prost(string, tag = "3")]
+    pub handle: ::prost::alloc::string::String,
+    /// The kind of its operation.
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// What it derives from, the nearest first.
+    #[prost(string, repeated, tag = "5")]
+    pub above: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What happened.
+    #[prost(enumeration = "AuditAction", tag = "6")]
+    pub action: i32,
+    /// The handle of the capability by whose authority: the grantor, what was wrapped, or its own for its
+    /// control link. Empty: the operator, or an invocation.
+    #[prost(string, tag = "7")]
+    pub by: ::prost::alloc::string::String,
+    /// Whether it is suspended now. Unset: that was not changed.
+    #[prost(bool, optional, tag = "8")]
+    pub suspended: ::core::option::Option<bool>,
+    /// What became of the invocation. Unset: it was none.
+    #[prost(message, optional, tag = "9")]
+    pub invocation: ::core::option::Option<AuditInvocation>,
+}
+/// What became of an invocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditInvocation {
+    /// Whether it was the control link that was used.
+    #[prost(bool, tag = "1")]
+    pub control: bool,
+    /// GET, PUT, POST or DELETE.
+    #[prost(string, tag = "2")]
+    pub method: ::prost::alloc::string::String,
+    /// The HTTP status.
+    #[prost(uint32, tag = "3")]
+    pub status: u32,
+    /// The bytes of the argument.
+    #[prost(uint64, tag = "4")]
+    pub bytes_in: u64,
+    /// The bytes of the result; 0 within the gateway.
+    #[prost(uint64, tag = "5")]
+    pub bytes_out: u64,
+    /// How long it took.
+    #[prost(message, optional, tag = "6")]
+    pub took: ::core::option::Option<::prost_types::Duration>,
+    /// Where it came from: process, loopback, private, public or unknown.
+    #[prost(string, tag = "7")]
+    pub peer: ::prost::alloc::string::String,
+}
+/// Asks for the record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TailAuditRequest {
+    /// Whether to go on with what is recorded from now on.
+    #[prost(bool, tag = "1")]
+    pub follow: bool,
+}
+/// One event of the record.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TailAuditResponse {
+    /// The event.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<AuditEvent>,
+    /// Events before it that the gateway does not keep any more.
+    #[prost(uint64, tag = "2")]
+    pub missed: u64,
 }
 /// Whether a capability can be invoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3177,6 +3326,80 @@ impl CapabilityState {
             "CAPABILITY_STATE_EXHAUSTED" => Some(Self::Exhausted),
             "CAPABILITY_STATE_REVOKED" => Some(Self::Revoked),
             "CAPABILITY_STATE_PENDING" => Some(Self::Pending),
+            _ => None,
+        }
+    }
+}
+/// What the links of a capability look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LinkForm {
+    /// As LINK_FORM_TOKEN.
+    Unspecified = 0,
+    /// 43 characters with 256 random bits.
+    Token = 1,
+    /// A UUID with 122 random bits, for clients that insist on one.
+    Uuid = 2,
+}
+impl LinkForm {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LINK_FORM_UNSPECIFIED",
+            Self::Token => "LINK_FORM_TOKEN",
+            Self::Uuid => "LINK_FORM_UUID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LINK_FORM_UNSPECIFIED" => Some(Self::Unspecified),
+            "LINK_FORM_TOKEN" => Some(Self::Token),
+            "LINK_FORM_UUID" => Some(Self::Uuid),
+            _ => None,
+        }
+    }
+}
+/// What happened to a capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditAction {
+    /// Never sent.
+    Unspecified = 0,
+    /// It was granted, or derived.
+    Granted = 1,
+    /// Its label or its suspension was changed.
+    Changed = 2,
+    /// It was revoked.
+    Revoked = 3,
+    /// It was invoked.
+    Invoked = 4,
+}
+impl AuditAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_ACTION_UNSPECIFIED",
+            Self::Granted => "AUDIT_ACTION_GRANTED",
+            Self::Changed => "AUDIT_ACTION_CHANGED",
+            Self::Revoked => "AUDIT_ACTION_REVOKED",
+            Self::Invoked => "AUDIT_ACTION_INVOKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_ACTION_GRANTED" => Some(Self::Granted),
+            "AUDIT_ACTION_CHANGED" => Some(Self::Changed),
+            "AUDIT_ACTION_REVOKED" => Some(Self::Revoked),
+            "AUDIT_ACTION_INVOKED" => Some(Self::Invoked),
             _ => None,
         }
     }
@@ -3304,6 +3527,97 @@ pub mod capability_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Derives a narrower capability from another one. NOT_FOUND if that one is not alive.
+        pub async fn wrap_capability(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WrapCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WrapCapabilityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.CapabilityService/WrapCapability",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.CapabilityService",
+                        "WrapCapability",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows one capability that is not revoked. NOT_FOUND otherwise.
+        pub async fn get_capability(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCapabilityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.CapabilityService/GetCapability",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.CapabilityService",
+                        "GetCapability",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes what a capability is called, or suspends it and everything derived from it, or ends that.
+        /// NOT_FOUND if it is revoked.
+        pub async fn update_capability(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateCapabilityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.CapabilityService/UpdateCapability",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.CapabilityService",
+                        "UpdateCapability",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Revokes a capability and everything derived from it. No invocation starts after the answer.
         /// Revoking again changes nothing. NOT_FOUND if there never was one of this handle.
         pub async fn revoke_capability(
@@ -3366,6 +3680,34 @@ pub mod capability_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Streams what is recorded of capabilities: the last thousand events or so that this gateway keeps,
+        /// then, if that is asked for, every further one. Ends with UNAVAILABLE when the gateway stops.
+        pub async fn tail_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TailAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TailAuditResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.CapabilityService/TailAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.CapabilityService", "TailAudit"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3390,6 +3732,31 @@ pub mod capability_service_server {
             tonic::Response<super::GrantCapabilityResponse>,
             tonic::Status,
         >;
+        /// Derives a narrower capability from another one. NOT_FOUND if that one is not alive.
+        async fn wrap_capability(
+            &self,
+            request: tonic::Request<super::WrapCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WrapCapabilityResponse>,
+            tonic::Status,
+        >;
+        /// Shows one capability that is not revoked. NOT_FOUND otherwise.
+        async fn get_capability(
+            &self,
+            request: tonic::Request<super::GetCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCapabilityResponse>,
+            tonic::Status,
+        >;
+        /// Changes what a capability is called, or suspends it and everything derived from it, or ends that.
+        /// NOT_FOUND if it is revoked.
+        async fn update_capability(
+            &self,
+            request: tonic::Request<super::UpdateCapabilityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateCapabilityResponse>,
+            tonic::Status,
+        >;
         /// Revokes a capability and everything derived from it. No invocation starts after the answer.
         /// Revoking again changes nothing. NOT_FOUND if there never was one of this handle.
         async fn revoke_capability(
@@ -3408,6 +3775,18 @@ pub mod capability_service_server {
             tonic::Response<super::ListCapabilitiesResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the TailAudit method.
+        type TailAuditStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TailAuditResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams what is recorded of capabilities: the last thousand events or so that this gateway keeps,
+        /// then, if that is asked for, every further one. Ends with UNAVAILABLE when the gateway stops.
+        async fn tail_audit(
+            &self,
+            request: tonic::Request<super::TailAuditRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TailAuditStream>, tonic::Status>;
     }
     /// Administers Belay capabilities: unguessable, revocable links to one operation each.
     #[derive(Debug)]
@@ -3532,6 +3911,144 @@ pub mod capability_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/buswire.admin.v1.CapabilityService/WrapCapability" => {
+                    #[allow(non_camel_case_types)]
+                    struct WrapCapabilitySvc<T: CapabilityService>(pub Arc<T>);
+                    impl<
+                        T: CapabilityService,
+                    > tonic::server::UnaryService<super::WrapCapabilityRequest>
+                    for WrapCapabilitySvc<T> {
+                        type Response = super::WrapCapabilityResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WrapCapabilityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CapabilityService>::wrap_capability(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WrapCapabilitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.CapabilityService/GetCapability" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCapabilitySvc<T: CapabilityService>(pub Arc<T>);
+                    impl<
+                        T: CapabilityService,
+                    > tonic::server::UnaryService<super::GetCapabilityRequest>
+                    for GetCapabilitySvc<T> {
+                        type Response = super::GetCapabilityResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCapabilityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CapabilityService>::get_capability(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCapabilitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.CapabilityService/UpdateCapability" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateCapabilitySvc<T: CapabilityService>(pub Arc<T>);
+                    impl<
+                        T: CapabilityService,
+                    > tonic::server::UnaryService<super::UpdateCapabilityRequest>
+                    for UpdateCapabilitySvc<T> {
+                        type Response = super::UpdateCapabilityResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateCapabilityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CapabilityService>::update_capability(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateCapabilitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/buswire.admin.v1.CapabilityService/RevokeCapability" => {
                     #[allow(non_camel_case_types)]
                     struct RevokeCapabilitySvc<T: CapabilityService>(pub Arc<T>);
@@ -3620,6 +4137,52 @@ pub mod capability_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.CapabilityService/TailAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct TailAuditSvc<T: CapabilityService>(pub Arc<T>);
+                    impl<
+                        T: CapabilityService,
+                    > tonic::server::ServerStreamingService<super::TailAuditRequest>
+                    for TailAuditSvc<T> {
+                        type Response = super::TailAuditResponse;
+                        type ResponseStream = T::TailAuditStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TailAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CapabilityService>::tail_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TailAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

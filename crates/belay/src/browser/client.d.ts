@@ -72,7 +72,8 @@ export interface InvokeHandler {
 }
 
 /** What a grant designates: `null` is dead, a string an http(s) URL, a capability is stood for. */
-export type Item = null | string | Capability | SyncFunction | AsyncFunction | SyncHandler | AsyncHandler | InvokeHandler;
+export type Item =
+  null | string | Capability | SyncFunction | AsyncFunction | SyncHandler | AsyncHandler | InvokeHandler;
 
 /** What routes are made of. */
 export interface BcapInterface {
@@ -148,6 +149,23 @@ export interface CapTunnel {
   bye(): void;
 }
 
+/** Joins instances of this document, and those of the browser's storage partition. */
+export interface CapRouter {
+  readonly sendInterface: BcapInterface;
+  /** The interface of an instance of this document, or else the router's own. */
+  readonly resolver: (instanceId: string) => BcapInterface;
+  /** `false` if the id is routed already. */
+  addInterface(instanceId: string, iface: BcapInterface): Promise<boolean>;
+  removeInterface(instanceId: string): void;
+  isRoutable(instanceId: string): Promise<boolean>;
+  /** Fails 503 without a gateway. */
+  storeStart(record: unknown, origin?: string): Promise<string>;
+  retrieveStart(startId: string, origin?: string): Promise<any>;
+  /** The original's; does nothing. */
+  expireMessages(milliseconds?: number): void;
+  close(): void;
+}
+
 export interface ErrorOf<T extends string> extends BcapError {
   readonly type: T;
 }
@@ -175,6 +193,7 @@ export interface Offered {
   generate?(rc: string): Item | object | Promise<Item | object>;
   /** Handed over instead of what `generate` gives. */
   cap?: Capability;
+  /** Told to whoever accepts; it names an element without text. */
   label?: string;
   /** Shown while dragging: a URL. */
   image?: string | (() => string);
@@ -184,7 +203,11 @@ export interface Accepted {
   /** Resource class or classes; `"*"` is any. */
   rc: string | readonly string[];
   /** `given` is what the generator of the offer gave: untrusted. */
-  accept(given: any, info: { readonly rc: string; readonly label?: string; readonly generator: Capability }): void;
+  accept(
+    given: any,
+    info: { readonly rc: string; readonly label?: string; readonly generator: Capability },
+  ): void;
+  /** Names an element without text. */
   label?: string;
 }
 
@@ -223,7 +246,10 @@ export interface Expected {
 }
 
 export interface ExpectLaunch {
-  /** `ready` gets a capability that activates the window which brings the start id. */
+  /**
+   * `ready` gets a capability that activates the window which brings the start id. The one that is given
+   * back counts; `startId` is a wish.
+   */
   (
     expected: { ready: Capability | ((activate: Capability) => void); startId?: string },
     success?: Success<Expected>,
@@ -270,6 +296,7 @@ export type Transport = (
 export interface Internals {
   readonly CapServer: CapServerConstructor;
   readonly CapTunnel: new (port: MessagePort) => CapTunnel;
+  readonly CapRouter: new (options?: { timeout?: number }) => CapRouter;
   encodeSerialization(instanceId: string, capId: string): string;
   /** `[instanceId, capId]`; null ids for what is none. */
   decodeSerialization(serialization: string): [string, string];
@@ -286,13 +313,27 @@ export interface Internals {
 export interface Belay {
   readonly version: string;
   start(handler?: StartHandler, failure?: StartFailure): Promise<Started>;
-  startForOrigin(claim: { origin: string; pageUrl: string }, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
-  startForOrigin(origin: string, pageUrl: string, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
+  startForOrigin(
+    claim: { origin: string; pageUrl: string },
+    handler?: StartHandler,
+    failure?: StartFailure,
+  ): Promise<Started>;
+  startForOrigin(
+    origin: string,
+    pageUrl: string,
+    handler?: StartHandler,
+    failure?: StartFailure,
+  ): Promise<Started>;
   startForLaunch(key: string, handler?: StartHandler, failure?: StartFailure): Promise<Started>;
   /** A TypeError unless the pre-image is a v4 UUID in lower case. Grants at once, receives after `success`. */
   route(preImage: string, success?: Success<CapServer>, failure?: StartFailure): CapServer;
   /** An origin is no secret: any script of it can take its place. */
-  routeOrigin(origin: string, pageUrl: string, success?: Success<CapServer>, failure?: StartFailure): CapServer;
+  routeOrigin(
+    origin: string,
+    pageUrl: string,
+    success?: Success<CapServer>,
+    failure?: StartFailure,
+  ): CapServer;
   newUUIDv4(): string;
   readonly CapServer: CapServerConstructor;
   /** Legacy. */

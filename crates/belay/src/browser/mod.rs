@@ -3,11 +3,15 @@
 //! It is written as fragments that see the names of the ones before them; `README.md` says more. Never
 //! here: an answer of HTTP.
 
+pub(crate) mod frame;
+
 use std::{fmt::Write as _, sync::LazyLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha384};
+
+use frame::ROUTER;
 
 /// What pages and the hosted frame share: ids, bcapJson, capabilities, CapServer, tunnel.
 pub(crate) const CORE: [&str; 10] = [
@@ -55,14 +59,14 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The library as a classic script, which defines `window.belay`.
 pub(crate) static CLIENT: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [&[HEAD, START_ID, CLASSIC], &CORE[..], &PAGE[..], &["})();\n"]];
+    let parts = [&[HEAD, START_ID, CLASSIC], &CORE[..], &ROUTER, &PAGE, &["})();\n"]];
     Asset::new("client", "js", JAVASCRIPT, parts.concat().concat())
 });
 
 /// The library as a module.
 pub(crate) static CLIENT_MODULE: LazyLock<Asset> = LazyLock::new(|| {
-    let parts =
-        [&["const belay = ", HEAD, START_ID, MODULE], &CORE[..], &PAGE[..], &["})();\n", EXPORTS]];
+    let head = ["const belay = ", HEAD, START_ID, MODULE];
+    let parts = [&head[..], &CORE, &ROUTER, &PAGE, &["})();\n", EXPORTS]];
     Asset::new("client", "mjs", JAVASCRIPT, parts.concat().concat())
 });
 

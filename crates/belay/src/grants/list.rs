@@ -129,6 +129,25 @@ impl Grants {
         }
     }
 
+    /// The fewest uses that a counting level of a chain has left; `None` if uses are not limited.
+    pub(crate) async fn uses_left(
+        &self,
+        chain: &Chain,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        let tree = chain.grant().root();
+        let above = chain.above.iter().zip(&chain.grant().ancestors);
+        let counting = above.filter(|(_, ancestor)| ancestor.counts).map(|(loaded, _)| loaded);
+        let mut least = None;
+        for loaded in std::iter::once(&chain.leaf).chain(counting) {
+            let Some(most) = loaded.grant.limits.uses() else { continue };
+            let used = self.account(tree, loaded, now).await?.account.used;
+            let left = most.get().saturating_sub(used);
+            least = Some(least.map_or(left, |least: u64| least.min(left)));
+        }
+        Ok(least)
+    }
+
     /// What is listed of a grant besides itself.
     pub(crate) async fn details(
         &self,

@@ -119,7 +119,7 @@ pub(super) fn encode_grant(grant: &Grant, keys: Option<&SealKeys>) -> Result<Byt
     let target = text(&grant.target)?;
     let (target, sealed) = match keys {
         None => (Some(target), None),
-        Some(keys) => (None, Some(keys.seal(&grant.handle, &target).ok_or_else(corrupt)?)),
+        Some(keys) => (None, Some(keys.seal(grant.handle.as_str(), &target).ok_or_else(corrupt)?)),
     };
     encode(&GrantRow {
         v: VERSION,
@@ -153,7 +153,7 @@ pub(super) fn decode_grant(
     let (target, is_stale) = match (row.target, row.sealed, keys) {
         (Some(target), None, keys) => (target, keys.is_some()),
         (None, Some(sealed), Some(keys)) => {
-            let target = keys.open(handle, &sealed).ok_or_else(unsealable)?;
+            let target = keys.open(handle.as_str(), &sealed).ok_or_else(unsealable)?;
             (target, !keys.is_newest(&sealed))
         }
         (None, Some(_), None) => return Err(unsealable()),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use axum::{
     Router,
-    response::{IntoResponse as _, Response},
+    response::{AppendHeaders, IntoResponse as _, Response},
     routing::get,
 };
 use http::{
@@ -37,25 +37,34 @@ pub(super) fn serve(router: Router, asset: &'static LazyLock<Asset>) -> Router {
         .route(&format!("/belay/{}", asset.hashed_name()), get(hashed))
 }
 
-/// The file; nothing but its tag if the browser has it already.
 fn answer(asset: &Asset, caching: HeaderValue, headers: &HeaderMap) -> Response {
+    let cross_origin = HeaderValue::from_static("cross-origin");
+    let more = [
+        (CACHE_CONTROL, caching),
+        // Pages of other sites check its hash, which browsers allow with CORS only.
+        (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (HeaderName::from_static("cross-origin-resource-policy"), cross_origin),
+    ];
+    respond(asset, headers, more)
+}
+
+/// A file with more headers; nothing but these if the browser, which asks with `headers`, has it already.
+pub(crate) fn respond<const N: usize>(
+    asset: &Asset,
+    headers: &HeaderMap,
+    more: [(HeaderName, HeaderValue); N],
+) -> Response {
     let tag = format!("\"{}\"", asset.integrity());
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     let mut tags = known.flat_map(|line| line.split(',')).map(str::trim);
     let has_it = tags.any(|known| known == "*" || known.trim_start_matches("W/") == tag);
-    let headers = [
+    let own = [
         (CONTENT_TYPE, HeaderValue::from_static(asset.content_type())),
         // Base64 is visible ASCII.
         (ETAG, HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))),
-        (CACHE_CONTROL, caching),
-        // Pages of other sites check its hash, which browsers allow with CORS only.
-        (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
-        ),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
+    let headers = (own, AppendHeaders(more));
     if has_it {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }

@@ -1,13 +1,15 @@
-//! The HTTP endpoint: `/cap/{id}` and `/belay/wrap` (Belay §21).
+//! The HTTP endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`, and what browsers load (Belay §21).
 //!
 //! Nothing of a request reaches an operation but its method and data; `Cookie` and `Authorization` are
 //! not read. Never here: an access log; whoever writes one logs the route template, not the path.
 
+mod frame;
 mod library;
 mod reply;
 mod request;
 mod scan;
 
+pub(crate) use library::respond;
 pub(crate) use reply::same_origin;
 pub(crate) use request::{client_address, read};
 
@@ -31,6 +33,7 @@ use crate::{
     method::{Method, MethodSet},
     request::WrapRequest,
     server::{CapServer, GrantError},
+    station,
     wire::{BcapValue, decode, encode},
 };
 
@@ -49,7 +52,9 @@ struct Endpoint {
 }
 
 impl CapServer {
-    /// The HTTP endpoint: `/cap/{id}` (or the configured prefix) and `/belay/wrap`.
+    /// The HTTP endpoint: `/cap/{id}` (or the configured prefix), `/belay/wrap`, `/belay/describe`,
+    /// and what browsers load: the library, the frame `/belay/frame.html`, and the pages for people,
+    /// `/belay/open` and `/belay/station`.
     ///
     /// Bounds on the header section, on time and on connections are the listener's (Belay §21.6).
     pub fn router(&self) -> Router {
@@ -63,8 +68,11 @@ impl CapServer {
             .route(prefix, any(capability))
             .route(&format!("{prefix}{{*id}}"), any(capability))
             .route("/belay/wrap", any(wrap))
+            .route("/belay/describe", any(describe))
             .with_state(endpoint)
+            .merge(station::router(config))
             .merge(library::router())
+            .merge(frame::router(config))
     }
 }
 
@@ -83,6 +91,15 @@ async fn wrap(State(endpoint): State<Endpoint>, request: Request) -> Response {
         Err(response) => return *response,
     };
     let reply = endpoint.wrap(&incoming).await;
+    incoming.answer(reply)
+}
+
+async fn describe(State(endpoint): State<Endpoint>, request: Request) -> Response {
+    let incoming = match request::receive(request, &endpoint.server, MethodSet::POST).await {
+        Ok(incoming) => incoming,
+        Err(response) => return *response,
+    };
+    let reply = endpoint.describe(&incoming).await;
     incoming.answer(reply)
 }
 
@@ -106,7 +123,7 @@ impl Endpoint {
             Ok(reply) => (200, reply.len()),
             Err(error) => (error.status(), 0),
         };
-        opened.audit(Some(*method), status, [bytes, bytes_out], *peer);
+        opened.audit(*method, status, [bytes, bytes_out], *peer);
         reply
     }
 
@@ -163,6 +180,18 @@ impl Endpoint {
             self.not_opened(error.to_bcap_error(), incoming.call.address)
         })?;
         self.encode(Method::Post, Some(&granted.into_value()))
+    }
+
+    // What a capability is, to who holds it; no use is taken, so that a person may look before
+    // using a link (Belay §21.7).
+    async fn describe(&self, incoming: &Incoming) -> Result<Reply, BcapError> {
+        let data = self.prepare(incoming, Ok(()))?;
+        let cap = data.as_ref().and_then(BcapValue::as_cap).ok_or(BcapError::BadRequest)?;
+        let id = self.server.local_id(cap).ok_or(BcapError::BadRequest)?;
+        let description = self.server.describe(id.expose()).await;
+        let description =
+            description.map_err(|error| self.not_opened(error, incoming.call.address))?;
+        self.encode(Method::Post, Some(&description))
     }
 }
 

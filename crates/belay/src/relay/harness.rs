@@ -396,7 +396,7 @@ impl World {
             }
             ToPeer::Response { tx, result } => self.answered(Caller::Peer(to, tx), result),
             ToPeer::Ping => self.core.handle(model.now, Input::Heard(to)),
-            ToPeer::Pong | ToPeer::Bye => panic!("{to:?} gets {message:?}"),
+            ToPeer::Pong | ToPeer::Bye => panic!("{to:?} gets {}", message.encode()),
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) struct Metrics {
     pub(super) refused: Counter,
     pub(super) received: Counter,
     pub(super) sent: Counter,
+    /// Ids that were given up while there was no room to retire them in the store.
+    pub(super) unretired: Counter,
     calls: [Counter; 2],
 }
 
@@ -23,6 +25,7 @@ impl Metrics {
             refused: counter!("buswire_belay_relay_refused_total"),
             received: messages("in"),
             sent: messages("out"),
+            unretired: counter!("buswire_belay_relay_unretired_total"),
             calls: [calls("failure"), calls("success")],
         }
     }

@@ -19,11 +19,6 @@ mod config;
 mod core;
 mod error;
 #[cfg(any(test, feature = "__harness"))]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "what does not hold is a failed test"
-)]
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod harness;
@@ -45,6 +40,7 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Limiter, Secret, SecretHash, Timestamp};
 use buswire_store::{Revision, Store};
+use futures::future::join_all;
 use tokio::{
     sync::{Notify, oneshot},
     time::{self, Instant},
@@ -60,6 +56,12 @@ use self::{
 };
 pub use self::{config::RelayConfig, error::RelayError};
 use crate::{Bcap, Method};
+
+/// Work on stored claims that waits, at most. More is left undone: an id that is not retired is kept
+/// from others by its claim, until that ends.
+const CHORES_MAX: usize = 100_000;
+/// Work on stored claims that is done at once, so that the store commits it together.
+const CHORES_AT_ONCE: usize = 64;
 
 /// What an invocation through the relay gives: bcapJson, or nothing for no data.
 type Answer = Result<Option<String>, RelayError>;
@@ -101,7 +103,7 @@ struct Shared {
     core: Core,
     mailboxes: HashMap<ConnectionId, Mailbox>,
     waiting: HashMap<CallId, oneshot::Sender<Answer>>,
-    /// At most two for each id that the core holds.
+    /// At most [`CHORES_MAX`].
     chores: VecDeque<Chore>,
     by_source: HashMap<IpAddr, usize>,
     /// When [`Relay::run`] wakes up next.
@@ -277,9 +279,17 @@ impl Inner {
                         let _unwanted = waiting.send(answer);
                     }
                 }
-                Output::Renew { id, revision } => self.chore(shared, Chore::Renew { id, revision }),
+                Output::Renew { id, revision } => {
+                    if !self.chore(shared, Chore::Renew { id: id.clone(), revision }) {
+                        // The next time, then.
+                        let put_off = Input::Renewed { id, revision: Some(revision) };
+                        shared.core.handle(self.clock.now(), put_off);
+                    }
+                }
                 Output::Retire { id, revision } => {
-                    self.chore(shared, Chore::Retire { id, revision });
+                    if !self.chore(shared, Chore::Retire { id, revision }) {
+                        self.metrics.unretired.increment(1);
+                    }
                 }
             }
         }
@@ -290,9 +300,14 @@ impl Inner {
         }
     }
 
-    fn chore(&self, shared: &mut Shared, chore: Chore) {
-        shared.chores.push_back(chore);
-        self.chores_came.notify_one();
+    /// Returns whether there was room for it.
+    fn chore(&self, shared: &mut Shared, chore: Chore) -> bool {
+        let room = shared.chores.len() < CHORES_MAX;
+        if room {
+            shared.chores.push_back(chore);
+            self.chores_came.notify_one();
+        }
+        room
     }
 
     async fn mind_timers(&self) {
@@ -315,24 +330,33 @@ impl Inner {
         }
     }
 
-    /// One after the other: nobody waits for them.
     async fn mind_claims(&self) {
         loop {
-            let chore = self.shared().chores.pop_front();
-            match chore {
-                None => self.chores_came.notified().await,
-                Some(Chore::Renew { id, revision }) => {
-                    let renewed = self.claims.renew(&id, revision).await.unwrap_or_else(|error| {
-                        tracing::warn!(%error, "a claim of an instance id could not be renewed");
-                        Some(revision)
-                    });
-                    self.apply(Input::Renewed { id, revision: renewed });
-                }
-                Some(Chore::Retire { id, revision }) => {
-                    if let Err(error) = self.claims.retire(&id, revision).await {
-                        // The claim still keeps others from the id.
-                        tracing::warn!(%error, "a claim of an instance id could not be retired");
-                    }
+            let chores: Vec<_> = {
+                let mut shared = self.shared();
+                let many = shared.chores.len().min(CHORES_AT_ONCE);
+                shared.chores.drain(..many).collect()
+            };
+            if chores.is_empty() {
+                self.chores_came.notified().await;
+            }
+            join_all(chores.into_iter().map(|chore| self.mind(chore))).await;
+        }
+    }
+
+    async fn mind(&self, chore: Chore) {
+        match chore {
+            Chore::Renew { id, revision } => {
+                let renewed = self.claims.renew(&id, revision).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a claim of an instance id could not be renewed");
+                    Some(revision)
+                });
+                self.apply(Input::Renewed { id, revision: renewed });
+            }
+            Chore::Retire { id, revision } => {
+                if let Err(error) = self.claims.retire(&id, revision).await {
+                    // The claim still keeps others from the id.
+                    tracing::warn!(%error, "a claim of an instance id could not be retired");
                 }
             }
         }

@@ -13,8 +13,7 @@ const METHOD_MAX: usize = 32;
 /// The longest error object that is looked at, in bytes. A longer one is a 500.
 const FAILURE_MAX: usize = 4096;
 
-/// What a frame sends.
-#[derive(Debug)]
+/// What a frame sends. Not printed: it may hold capabilities.
 pub(crate) enum FromPeer {
     Register {
         id: String,
@@ -128,8 +127,8 @@ fn result(members: &Members<'_>) -> Option<WireResult> {
     }
 }
 
-/// What the relay sends.
-#[derive(Debug, Serialize)]
+/// What the relay sends. Not printed: it may hold capabilities.
+#[derive(Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(crate) enum ToPeer {
     Registered {

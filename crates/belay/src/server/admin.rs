@@ -8,7 +8,7 @@ use buswire_message::Timestamp;
 use buswire_store::StoreError;
 
 use crate::{
-    audit,
+    audit::{AuditAction, AuditPage},
     grants::{Change, Cursor, Grant, Link, Removal},
     limits::Limits,
     names::{Handle, Kind, Label},
@@ -131,7 +131,7 @@ impl CapServer {
     /// Safe to drop: the grant is then revoked or not; repeat it to be sure.
     pub async fn revoke(&self, handle: &Handle) -> Result<Revoked, AdminError> {
         let tree = self.0.tree_of(handle).await?;
-        self.0.revoke(&tree, handle).await?.ok_or(AdminError::NotFound)
+        self.0.revoke(&tree, handle, None).await?.ok_or(AdminError::NotFound)
     }
 
     /// Suspends a grant, and so everything below, or ends that.
@@ -162,7 +162,7 @@ impl CapServer {
 
     async fn change(&self, handle: &Handle, change: Change) -> Result<(), AdminError> {
         let tree = self.0.tree_of(handle).await?;
-        if self.0.change(&tree, handle, &change).await? {
+        if self.0.change(&tree, handle, &change, None).await? {
             Ok(())
         } else {
             Err(AdminError::NotFound)
@@ -189,6 +189,21 @@ impl CapServer {
             grants.push(self.0.info(&one.grant, one.retired).await?);
         }
         Ok(GrantPage { grants, next: next.map(|cursor| cursor.to_text()) })
+    }
+
+    /// The events after one, by its sequence, of the last thousand or so that this server recorded
+    /// (Belay §20.9); 0 is before all.
+    pub fn audit_after(&self, sequence: u64) -> AuditPage {
+        self.0.audit.after(sequence)
+    }
+
+    /// Waits until there is an event after one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: it only waits.
+    pub async fn audit_wait(&self, sequence: u64) {
+        self.0.audit.wait_after(sequence).await;
     }
 
     /// What may be shown of a grant that is not revoked.
@@ -271,13 +286,15 @@ impl Inner {
         tree: &Handle,
         handle: &Handle,
         change: &Change,
+        by: Option<Handle>,
     ) -> Result<bool, StoreError> {
         let changed = self.grants.change(tree, handle, change, self.now()).await?;
         if changed.is_some() && change.suspended == Some(true) {
             self.live.cut(handle);
         }
         if let Some(grant) = &changed {
-            audit::changed(grant, change.suspended);
+            let action = AuditAction::Changed { by, suspended: change.suspended };
+            self.audit.record(self.now(), grant, action);
         }
         Ok(changed.is_some())
     }
@@ -287,6 +304,7 @@ impl Inner {
         self: &Arc<Self>,
         tree: &Handle,
         handle: &Handle,
+        by: Option<Handle>,
     ) -> Result<Option<Revoked>, StoreError> {
         match self.grants.revoke(tree, handle, self.now()).await? {
             Removal::Unknown => Ok(None),
@@ -295,7 +313,7 @@ impl Inner {
                 Ok(Some(Revoked::Already))
             }
             Removal::Revoked(grant) => {
-                self.bury(*grant);
+                self.bury(*grant, by);
                 Ok(Some(Revoked::Now))
             }
         }
@@ -303,9 +321,9 @@ impl Inner {
 
     /// Cancels what is in progress below a grant that is dead in the store, and buries what is below
     /// it, in the background.
-    pub(super) fn bury(self: &Arc<Self>, grant: Grant) {
+    pub(super) fn bury(self: &Arc<Self>, grant: Grant, by: Option<Handle>) {
         self.live.cut(&grant.handle);
-        audit::revoked(&grant);
+        self.audit.record(self.now(), &grant, AuditAction::Revoked { by });
         let this = Arc::clone(self);
         self.tracker.spawn(async move {
             if let Err(error) = this.bury_below(grant).await {

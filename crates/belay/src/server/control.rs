@@ -58,7 +58,8 @@ impl Inner {
             ControlRequest::parse(&data).map_err(|_| BcapError::BadRequest)?;
         let change = Change { label, suspended };
         let handle = &chain.grant().handle;
-        let changed = self.change(chain.grant().root(), handle, &change).await;
+        let changed =
+            self.change(chain.grant().root(), handle, &change, Some(handle.clone())).await;
         match changed {
             Ok(true) => Ok(()),
             Ok(false) => Err(BcapError::NotFound),
@@ -68,7 +69,7 @@ impl Inner {
 
     async fn control_revoke(self: &Arc<Self>, chain: &Chain) -> Result<(), BcapError> {
         let handle = &chain.grant().handle;
-        match self.revoke(chain.grant().root(), handle).await {
+        match self.revoke(chain.grant().root(), handle, Some(handle.clone())).await {
             Ok(Some(Revoked::Now)) => Ok(()),
             // The capability died with the grant, so whoever comes second finds it dead.
             Ok(Some(Revoked::Already) | None) => Err(BcapError::NotFound),

@@ -8,12 +8,13 @@ use buswire_message::{Entropy, Secret, SecretHash, mint_base64url};
 use buswire_store::StoreError;
 
 use crate::{
-    audit,
+    audit::AuditAction,
     config::is_id,
     error::{BcapError, of_store},
     grants::{Ancestor, Chain, Derivation, Grant, InsertError, Inserted, Link, Regrant, Role},
     limits::{Bounds, Limits},
     names::{Handle, Kind, Label},
+    operation::BindError,
     request::{GrantRequest, IdForm, RequestError},
     server::{CapServer, Designated, Inner, grantor::GrantorTarget},
     target::TargetError,
@@ -99,6 +100,15 @@ impl GrantError {
     }
 }
 
+impl From<BindError> for GrantError {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Target(error) => Self::Request(error.into()),
+            BindError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<InsertError> for GrantError {
     fn from(error: InsertError) -> Self {
         match error {
@@ -124,8 +134,8 @@ impl CapServer {
     /// # Cancel safety
     ///
     /// A dropped call may leave a grant behind whose id nobody knows; it is listed.
-    pub async fn grant(&self, request: GrantRequest) -> Result<Granted, GrantError> {
-        self.0.check_request(&request)?;
+    pub async fn grant(&self, mut request: GrantRequest) -> Result<Granted, GrantError> {
+        self.0.check_request(&mut request).await?;
         self.0.grant_root(request).await
     }
 
@@ -155,7 +165,45 @@ impl CapServer {
         if designated.role == Role::Control {
             return Err(GrantError::Forbidden);
         }
-        let chain = self.0.grants.chain(&designated.tree, &designated.handle, now).await?;
+        self.0.wrap(&designated.tree, &designated.handle, limits, label).await
+    }
+
+    /// The same for whoever administers the server, by handle.
+    ///
+    /// # Errors
+    ///
+    /// As [`wrap`](Self::wrap).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`grant`](Self::grant).
+    pub async fn wrap_handle(
+        &self,
+        handle: &Handle,
+        limits: Limits,
+        label: Label,
+    ) -> Result<Granted, GrantError> {
+        let tree = self.0.grants.tree_of(handle, self.0.now()).await?;
+        self.0.wrap(&tree.ok_or(GrantError::NotFound)?, handle, limits, label).await
+    }
+}
+
+/// A grant with its ids in clear.
+pub(super) struct New {
+    pub(super) grant: Grant,
+    pub(super) granted: Granted,
+}
+
+impl Inner {
+    async fn wrap(
+        self: &Arc<Self>,
+        tree: &Handle,
+        handle: &Handle,
+        limits: Limits,
+        label: Label,
+    ) -> Result<Granted, GrantError> {
+        let now = self.now();
+        let chain = self.grants.chain(tree, handle, now).await?;
         let chain = chain.filter(|chain| chain.is_live(now)).ok_or(GrantError::NotFound)?;
         let parent = chain.grant();
         let mut ancestors = vec![Ancestor { handle: parent.handle.clone(), counts: true }];
@@ -168,44 +216,40 @@ impl CapServer {
             label,
             form: IdForm::default(),
         };
-        let new = self.0.mint(request, Link::Wrap, ancestors, bounds);
-        self.0.insert_child(new, Regrant::No, &parent.handle).await
+        let new = self.mint(request, Link::Wrap, ancestors, bounds);
+        self.insert_child(new, Regrant::No, &parent.handle).await
     }
-}
 
-/// A grant with its ids in clear.
-pub(super) struct New {
-    pub(super) grant: Grant,
-    pub(super) granted: Granted,
-}
-
-impl Inner {
     /// Grants what was checked.
     pub(super) async fn grant_root(&self, request: GrantRequest) -> Result<Granted, GrantError> {
         let bounds = request.limits.bounds().clone();
         let new = self.mint(request, Link::Root, Vec::new(), bounds);
         self.grants.insert_root(&new.grant, new.grant.created).await?;
-        audit::granted(&new.grant, None);
+        self.audit.record(self.now(), &new.grant, AuditAction::Granted { by: None });
         Ok(new.granted)
     }
 
-    /// Whether a kind has a target like that.
-    pub(super) fn check_request(&self, request: &GrantRequest) -> Result<(), GrantError> {
+    /// Whether a kind has a target like that; binds the target to what it names now.
+    pub(super) async fn check_request(&self, request: &mut GrantRequest) -> Result<(), GrantError> {
         let text = encode_bare(&request.target, self.config.wire);
         if text.map_or(true, |text| text.len() > self.config.target_bytes_max) {
             return Err(RequestError::BadMember("target").into());
         }
-        let checked = if request.kind.as_str() == Kind::GRANTOR {
-            GrantorTarget::parse(&request.target).and_then(|target| {
-                let possible = !target.is_stable() || self.config.regrant_key.is_some();
-                if possible { Ok(()) } else { Err(TargetError::BadMember("regrant")) }
-            })
-        } else {
-            let designated = self.designated(&request.kind, &Arc::new(request.target.clone()));
-            let Designated { operation, target } = designated.ok_or(GrantError::UnknownKind)?;
-            operation.check_target(&target)
-        };
-        checked.map_err(|error| GrantError::Request(error.into()))
+        if request.kind.as_str() == Kind::GRANTOR {
+            let target = GrantorTarget::parse(&request.target).map_err(RequestError::Target)?;
+            if target.is_stable() && self.config.regrant_key.is_none() {
+                return Err(RequestError::Target(TargetError::BadMember("regrant")).into());
+            }
+            return Ok(());
+        }
+
+        let designated = self.designated(&request.kind, &Arc::new(request.target.clone()));
+        let Designated { operation, target } = designated.ok_or(GrantError::UnknownKind)?;
+        operation.check_target(&target).map_err(RequestError::Target)?;
+        if request.kind.as_str() != Kind::NAMED {
+            request.target = operation.bind(request.target.clone()).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn mint(
@@ -275,9 +319,10 @@ impl Inner {
         match self.grants.insert_child(&derivation, derivation.grant.created).await? {
             Inserted::New { replaced } => {
                 for old in replaced {
-                    self.bury(old);
+                    self.bury(old, Some(by.clone()));
                 }
-                audit::granted(&derivation.grant, Some(by));
+                let action = AuditAction::Granted { by: Some(by.clone()) };
+                self.audit.record(self.now(), &derivation.grant, action);
                 Ok(new.granted)
             }
             Inserted::Existing(grant) => self.granted_again(&grant),

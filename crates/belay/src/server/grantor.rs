@@ -196,7 +196,7 @@ impl Inner {
         request: GrantorRequest,
     ) -> Result<Granted, GrantError> {
         let GrantorRequest { mut grant, regrant, detached } = request;
-        self.check_request(&grant)?;
+        self.check_request(&mut grant).await?;
         self.check_within(ceiling, &mut grant)?;
         if detached && regrant {
             // What hangs on nothing has no grantor that could know it again.

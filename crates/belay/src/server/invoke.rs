@@ -8,13 +8,13 @@ use buswire_message::{Secret, SecretHash, Timestamp};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{
-    audit::{self, Peer},
+    audit::{AuditAction, Invoked, Peer},
     config::is_id,
     error::{BcapError, of_store},
     grants::{Chain, Designated as Found, Role, Verdict},
     limits::Bounds,
     method::{Method, MethodSet},
-    names::Kind,
+    names::{Handle, Kind},
     operation::{Host, Invocation, InvocationId},
     server::{
         CapServer, Designated, Inner,
@@ -89,7 +89,7 @@ impl CapServer {
     ) -> Result<Option<BcapValue>, BcapError> {
         let opened = self.open(id).await?;
         if matches!(opened.item, Item::Control) || opened.chain.grant().kind.as_str() != kind {
-            opened.audit(Some(method), BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
+            opened.audit(method, BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
             return Err(BcapError::Forbidden);
         }
         self.invoke_opened(&opened, method, data).await
@@ -106,7 +106,7 @@ impl CapServer {
             Err(error) => (Err(error), 0),
         };
         let status = outcome.as_ref().map_or_else(|error| error.status(), |_| 200);
-        opened.audit(Some(method), status, [bytes, 0], Peer::InProcess);
+        opened.audit(method, status, [bytes, 0], Peer::InProcess);
         outcome
     }
 
@@ -171,7 +171,12 @@ impl Inner {
             of_store(&error)
         };
         let designated = self.grants.designated(hash, now).await.map_err(store_failed)?;
-        let Some(Found { tree, handle, role }) = designated else { return Ok(None) };
+        let Some(Found { tree, handle, role }) = designated else {
+            // An id that nobody has takes as long as one whose grant is dead (Belay §20.8).
+            let decoy = Handle::decoy(hash);
+            self.grants.load(&decoy, &decoy, now).await.map_err(store_failed)?;
+            return Ok(None);
+        };
         let chain = self.grants.chain(&tree, &handle, now).await.map_err(store_failed)?;
         let Some(chain) = chain else { return Ok(None) };
         let grant = chain.grant();
@@ -186,8 +191,9 @@ impl Inner {
         }
         // A kind that is not registered is a dead capability, as a named grant without its handler
         // is (Belay §6.10).
-        let designated = self.designated(&grant.kind, &grant.target);
-        Ok(designated.map(|designated| (chain, Item::Operation(designated))))
+        let Some(designated) = self.designated(&grant.kind, &grant.target) else { return Ok(None) };
+        let is_bound = designated.operation.is_bound(&designated.target).await?;
+        Ok(is_bound.then_some((chain, Item::Operation(designated))))
     }
 }
 
@@ -208,6 +214,20 @@ impl Item {
 }
 
 impl Opened {
+    pub(super) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The methods that may be used.
+    pub(super) const fn methods(&self) -> MethodSet {
+        self.methods
+    }
+
+    /// Whether it controls the grant instead of being it.
+    pub(super) const fn is_control(&self) -> bool {
+        matches!(self.item, Item::Control)
+    }
+
     /// Whether the method may be used.
     pub(crate) fn check_method(&self, method: Method) -> Result<(), BcapError> {
         if self.methods.contains(method) {
@@ -342,16 +362,12 @@ impl Opened {
     }
 
     /// Records what became of the invocation.
-    pub(crate) fn audit(&self, method: Option<Method>, status: u16, bytes: [u64; 2], peer: Peer) {
-        audit::invoked(&audit::Invoked {
-            grant: self.chain.grant(),
-            control: matches!(self.item, Item::Control),
-            method,
-            status,
-            bytes,
-            took: self.inner.now().saturating_since(self.since),
-            peer,
-        });
+    pub(crate) fn audit(&self, method: Method, status: u16, bytes: [u64; 2], peer: Peer) {
+        let (now, [bytes_in, bytes_out]) = (self.inner.now(), bytes);
+        let took = now.saturating_since(self.since);
+        let control = matches!(self.item, Item::Control);
+        let invoked = Invoked { control, method, status, bytes_in, bytes_out, took, peer };
+        self.inner.audit.record(now, self.chain.grant(), AuditAction::Invoked(invoked));
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod control;
+mod describe;
 mod grant;
 mod grantor;
 mod invoke;
@@ -27,6 +28,7 @@ pub use grant::{GrantError, Granted};
 pub use standing::Standing;
 
 use crate::{
+    audit::AuditLog,
     config::Config,
     grants::{Admission, Grants, UsageBuffer},
     items::{RecordItem, UrlItem},
@@ -64,8 +66,9 @@ pub(crate) struct Inner {
     admission: Arc<Admission>,
     live: Arc<Live>,
     usage: UsageBuffer,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    audit: AuditLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) config: Config,
     operations: RwLock<BTreeMap<Kind, Arc<dyn Operation>>>,
     named: RwLock<BTreeMap<String, Arc<dyn Operation>>>,
@@ -96,6 +99,7 @@ impl CapServer {
             admission: Arc::new(admission),
             live: Arc::new(Live::new(config.in_flight_max)),
             usage: UsageBuffer::default(),
+            audit: AuditLog::default(),
             clock,
             entropy,
             config,

@@ -60,9 +60,9 @@ impl CapServer {
             return Err(RequestError::Target(TargetError::BadMember("name")).into());
         }
         let target = NamedTarget { name: name.to_owned(), args: args.into() }.to_value();
-        let request =
+        let mut request =
             GrantRequest { kind: Kind::named(), target, limits, label, form: IdForm::default() };
-        match self.0.check_request(&request) {
+        match self.0.check_request(&mut request).await {
             // Nobody can check the arguments yet.
             Ok(()) | Err(GrantError::UnknownKind) => self.0.grant_root(request).await,
             Err(error) => Err(error),
@@ -115,7 +115,7 @@ impl CapServer {
         loop {
             let (listed, next) = self.0.grants.list(cursor, PAGE, self.0.now()).await?;
             for one in listed.iter().filter(|one| !one.retired && is_meant(&one.grant)) {
-                self.0.revoke(one.grant.root(), &one.grant.handle).await?;
+                self.0.revoke(one.grant.root(), &one.grant.handle, None).await?;
                 revoked += 1;
             }
             match next {

@@ -9,7 +9,7 @@ use buswire_store::StoreError;
 use crate::{
     limits::Bounds,
     names::{Handle, Kind},
-    server::CapServer,
+    server::{CapServer, Designated},
     wire::BcapValue,
 };
 
@@ -51,6 +51,15 @@ impl CapServer {
             return Ok(Standing::Ended);
         };
         let grant = chain.grant();
+        if let Some(Designated { operation, target }) =
+            self.0.designated(&grant.kind, &grant.target)
+        {
+            let bound = operation.is_bound(&target).await;
+            let unknown = |_| StoreError::Unavailable("a target can't be looked up".to_owned());
+            if !bound.map_err(unknown)? {
+                return Ok(Standing::Ended);
+            }
+        }
         Ok(if chain.is_current(now) {
             Standing::Current {
                 kind: grant.kind.clone(),

@@ -12,7 +12,8 @@ const server = newServer();
 const wire = (value) => JSON.stringify({ value });
 
 /** What the public interface answers for an item. */
-const answers = (item, method, data) => outcomes(server.publicInterface, server.grant(item).serialize(), method, data);
+const answers = (item, method, data) =>
+  outcomes(server.publicInterface, server.grant(item).serialize(), method, data);
 const BAD = [["failure", { status: 400, message: "bad request" }]];
 const DEAD = [["failure", { status: 404, message: "not found" }]];
 const NOT_ALLOWED = [["failure", { status: 405, message: "method not allowed" }]];
@@ -35,10 +36,20 @@ test("capabilities_tell_nothing", () => {
 test("invoke_encodes_data_and_decodes_results", async () => {
   const seen = [];
   const item = {
-    get() { seen.push(["get", arguments.length]); return { n: 1 }; },
-    put(data) { seen.push(["put", data]); },
-    post(data) { seen.push(["post", data]); return data; },
-    remove() { seen.push(["remove", arguments.length]); },
+    get() {
+      seen.push(["get", arguments.length]);
+      return { n: 1 };
+    },
+    put(data) {
+      seen.push(["put", data]);
+    },
+    post(data) {
+      seen.push(["post", data]);
+      return data;
+    },
+    remove() {
+      seen.push(["remove", arguments.length]);
+    },
   };
   const cap = server.grant(item);
   assert.deepEqual(await cap.get(), { n: 1 });
@@ -46,7 +57,14 @@ test("invoke_encodes_data_and_decodes_results", async () => {
   assert.equal(await cap.post(null), null);
   assert.equal(await cap.remove(), undefined);
   assert.equal(await cap.post(undefined), undefined);
-  assert.deepEqual(seen, [["get", 0], ["put", [1]], ["post", null], ["remove", 0], ["post", undefined]]);
+  assert.deepEqual(seen, [
+    ["get", 0],
+    ["put", [1]],
+    ["post", null],
+    ["remove", 0],
+    ["post", undefined],
+  ]);
+  assert.throws(() => cap.invoke(undefined), TypeError);
   for (const method of ["GET", "DELETE", "PATCH"]) {
     for (const data of [null, 0, {}]) assert.throws(() => cap.invoke(method, data), TypeError);
   }
@@ -56,7 +74,12 @@ test("invoke_encodes_data_and_decodes_results", async () => {
 });
 
 test("void_methods_give_undefined_whatever_came_back", async () => {
-  const raw = server.grant({ raw: true, invoke(method, text, success, failure) { success(wire("x")); } });
+  const raw = server.grant({
+    raw: true,
+    invoke(method, text, success, failure) {
+      success(wire("x"));
+    },
+  });
   assert.equal(await raw.put(1), undefined);
   assert.equal(await raw.remove(), undefined);
   assert.equal(await raw.get(), "x");
@@ -70,7 +93,9 @@ test("callbacks_come_later_once_and_alone", async () => {
   assert.deepEqual(order, ["after", "now"]);
 
   const both = [];
-  const thrower = () => { throw new Error("mine"); };
+  const thrower = () => {
+    throw new Error("mine");
+  };
   server.grant(() => 1).get(thrower, (error) => both.push(error));
   server.grant(null).get((value) => both.push(value), thrower);
   await settle();
@@ -84,7 +109,10 @@ test("callbacks_come_later_once_and_alone", async () => {
     failure({ status: 400 });
     throw new Error("late");
   });
-  eager.get((value) => several.push(value), (error) => several.push(error));
+  eager.get(
+    (value) => several.push(value),
+    (error) => several.push(error),
+  );
   await settle();
   assert.deepEqual(several, [1]);
   assert.deepEqual(reported(), ["late"]);
@@ -106,20 +134,54 @@ test("items_are_recognised_in_order", async () => {
   const post = wire(3);
   assert.deepEqual(await answers(null, "GET"), DEAD);
   assert.deepEqual(await answers((n) => n * 2, "POST", post), [["success", wire(6)]]);
-  assert.deepEqual(await answers(function (request, success) { success(request * 3); }, "POST", post), [["success", wire(9)]]);
-  assert.deepEqual(await answers(server.grant(() => 5), "GET"), [["success", wire(5)]]);
-  const invoke = { invoke(method, request, success, failure) { success([method, request]); } };
+  assert.deepEqual(
+    await answers(
+      function (request, success) {
+        success(request * 3);
+      },
+      "POST",
+      post,
+    ),
+    [["success", wire(9)]],
+  );
+  assert.deepEqual(
+    await answers(
+      server.grant(() => 5),
+      "GET",
+    ),
+    [["success", wire(5)]],
+  );
+  const invoke = {
+    invoke(method, request, success, failure) {
+      success([method, request]);
+    },
+  };
   assert.deepEqual(await answers(invoke, "POST", post), [["success", wire(["POST", 3])]]);
   // With another number of parameters `invoke` is no invoke handler.
   assert.deepEqual(await answers({ invoke() {}, get: () => 1 }, "GET"), [["success", wire(1)]]);
 
   const refused = [
-    [{ get() {}, put(value, success) { success(value); } }, "Inconsistent handlers"],
-    [{}, "Object with no handlers"], [[], "Object with no handlers"], [{ get: 1 }, "Object with no handlers"],
-    [undefined, "Unusable handler"], [5, "Unusable handler"], [true, "Unusable handler"],
-    ["urn:x-cap:x", "Unusable handler"], ["ftp://x", "Unusable handler"], ["HTTPS://x", "Unusable handler"],
+    [
+      {
+        get() {},
+        put(value, success) {
+          success(value);
+        },
+      },
+      "Inconsistent handlers",
+    ],
+    [{}, "Object with no handlers"],
+    [[], "Object with no handlers"],
+    [{ get: 1 }, "Object with no handlers"],
+    [undefined, "Unusable handler"],
+    [5, "Unusable handler"],
+    [true, "Unusable handler"],
+    ["urn:x-cap:x", "Unusable handler"],
+    ["ftp://x", "Unusable handler"],
+    ["HTTPS://x", "Unusable handler"],
   ];
-  for (const [item, message] of refused) assert.throws(() => server.grant(item), { name: "TypeError", message });
+  for (const [item, message] of refused)
+    assert.throws(() => server.grant(item), { name: "TypeError", message });
   const [one, two] = [server.grant(null), server.grant(null)];
   assert.notEqual(one.serialize(), two.serialize());
 });
@@ -136,10 +198,22 @@ test("a_server_without_an_id_restores_but_does_not_grant", async () => {
 
 test("functions_are_called_by_arity", async () => {
   let given;
-  const none = function () { given = [...arguments]; return "r"; };
-  const one = function (request) { given = [...arguments]; return request; };
-  const two = function (request, success) { given = [...arguments]; success("two"); };
-  const three = function (request, success, failure) { given = [...arguments]; failure({ status: 418, message: "teapot" }); };
+  const none = function () {
+    given = [...arguments];
+    return "r";
+  };
+  const one = function (request) {
+    given = [...arguments];
+    return request;
+  };
+  const two = function (request, success) {
+    given = [...arguments];
+    success("two");
+  };
+  const three = function (request, success, failure) {
+    given = [...arguments];
+    failure({ status: 418, message: "teapot" });
+  };
   assert.deepEqual(await answers(none, "GET"), [["success", wire("r")]]);
   assert.deepEqual(given, []);
   assert.deepEqual(await answers(none, "POST", wire(1)), [["success", wire("r")]]);
@@ -155,30 +229,68 @@ test("functions_are_called_by_arity", async () => {
 test("synchronous_items_answer_inside_the_call", () => {
   const seen = [];
   const cap = server.grant(() => 1);
-  server.publicInterface.invoke(cap.serialize(), "GET", undefined, (text) => seen.push(text), () => {});
+  server.publicInterface.invoke(
+    cap.serialize(),
+    "GET",
+    undefined,
+    (text) => seen.push(text),
+    () => {},
+  );
   assert.deepEqual(seen, [wire(1)]);
 });
 
 test("a_promise_of_a_function_is_waited_for", async () => {
   assert.deepEqual(await answers(async (n) => n + 1, "POST", wire(1)), [["success", wire(2)]]);
-  const refuse = async () => { throw { status: 403, message: "no", stack: "secret" }; };
+  const refuse = async () => {
+    throw { status: 403, message: "no", stack: "secret" };
+  };
   assert.deepEqual(await answers(refuse, "GET"), [["failure", { status: 403, message: "no" }]]);
-  assert.deepEqual(await answers(async () => { throw new Error("inside"); }, "GET"), BROKEN);
+  assert.deepEqual(
+    await answers(async () => {
+      throw new Error("inside");
+    }, "GET"),
+    BROKEN,
+  );
   assert.deepEqual(reported(), ["inside"]);
+  const late = async (request, success) => {
+    if (request === undefined) throw { status: 409, message: "no" };
+    success(request);
+    throw new Error("afterwards");
+  };
+  assert.deepEqual(await answers(late, "GET"), [["failure", { status: 409, message: "no" }]]);
+  assert.deepEqual(await answers(late, "POST", wire(1)), [["success", wire(1)]]);
+  assert.deepEqual(reported(), ["afterwards"]);
 });
 
 test("handlers_are_methods_of_their_object", async () => {
-  const handler = { n: 7, get() { return this.n; }, put(n) { this.n = n; }, note: "ignored" };
+  const handler = {
+    n: 7,
+    get() {
+      return this.n;
+    },
+    put(n) {
+      this.n = n;
+    },
+    note: "ignored",
+  };
   assert.deepEqual(await answers(handler, "PUT", wire(8)), [["success", undefined]]);
   assert.deepEqual(await answers(handler, "GET"), [["success", wire(8)]]);
   assert.deepEqual(await answers(handler, "POST", wire(1)), NOT_ALLOWED);
   assert.deepEqual(await answers(handler, "DELETE"), NOT_ALLOWED);
   assert.deepEqual(await answers(handler, "PATCH"), NOT_ALLOWED);
   const later = {
-    get(success) { success("g"); },
-    put(value, success) { success(); },
-    post(value, success, failure) { failure({ status: 409, message: "twice" }); },
-    remove(success, failure) { success(); },
+    get(success) {
+      success("g");
+    },
+    put(value, success) {
+      success();
+    },
+    post(value, success, failure) {
+      failure({ status: 409, message: "twice" });
+    },
+    remove(success, failure) {
+      success();
+    },
   };
   assert.deepEqual(await answers(later, "GET"), [["success", wire("g")]]);
   assert.deepEqual(await answers(later, "PUT", wire(1)), [["success", undefined]]);
@@ -189,7 +301,17 @@ test("handlers_are_methods_of_their_object", async () => {
 
 test("rules_around_every_item", async () => {
   let calls = 0;
-  const handler = { get() { calls += 1; }, post() { calls += 1; }, remove() { calls += 1; } };
+  const handler = {
+    get() {
+      calls += 1;
+    },
+    post() {
+      calls += 1;
+    },
+    remove() {
+      calls += 1;
+    },
+  };
   assert.deepEqual(await answers(handler, "GET", wire(null)), BAD);
   assert.deepEqual(await answers(handler, "DELETE", wire(0)), BAD);
   assert.deepEqual(await answers(handler, "POST", "{"), BAD);
@@ -197,10 +319,25 @@ test("rules_around_every_item", async () => {
   assert.equal(calls, 0);
   assert.deepEqual(await answers(handler, "GET", " "), [["success", undefined]]);
 
-  assert.deepEqual(await answers(() => { throw new Error("bug"); }, "GET"), BROKEN);
+  assert.deepEqual(
+    await answers(() => {
+      throw new Error("bug");
+    }, "GET"),
+    BROKEN,
+  );
   assert.deepEqual(await answers({ put: () => true }, "PUT", wire(1)), BROKEN);
   assert.deepEqual(await answers({ remove: () => null }, "DELETE"), BROKEN);
-  assert.deepEqual(await answers({ remove(success) { success(1); } }, "DELETE"), BROKEN);
+  assert.deepEqual(
+    await answers(
+      {
+        remove(success) {
+          success(1);
+        },
+      },
+      "DELETE",
+    ),
+    BROKEN,
+  );
   assert.deepEqual(await answers(() => () => {}, "GET"), BROKEN);
   assert.equal(reported().length, 5);
 });
@@ -208,42 +345,85 @@ test("rules_around_every_item", async () => {
 test("errors_of_items_are_made_standard", async () => {
   const failing = (error) => answers((request, success, failure) => failure(error), "GET");
   const expected = [
-    [{ status: 409, message: "m", stack: "s", extra: 1 }, { status: 409, message: "m" }],
+    [
+      { status: 409, message: "m", stack: "s", extra: 1 },
+      { status: 409, message: "m" },
+    ],
     [{ status: 404 }, { status: 404, message: "not found" }],
     [{ message: "why" }, { status: 500, message: "why" }],
     [{ status: "404" }, { status: 500, message: "internal server error" }],
     ["text", { status: 500, message: "internal server error" }],
     [undefined, { status: 500, message: "internal server error" }],
-    [{ status: 0, message: "", reason: "network" }, { status: 0, message: "", reason: "network" }],
+    [
+      { status: 0, message: "", reason: "network" },
+      { status: 0, message: "", reason: "network" },
+    ],
   ];
   for (const [given, error] of expected) assert.deepEqual(await failing(given), [["failure", error]]);
 });
 
 test("invoke_handlers_get_values_or_texts", async () => {
   const seen = [];
-  const values = { invoke(method, request, success, failure) { seen.push([method, request]); success(); } };
-  const texts = { raw: true, invoke(method, text, success, failure) { seen.push([method, text]); success(text); } };
+  const values = {
+    invoke(method, request, success, failure) {
+      seen.push([method, request]);
+      success();
+    },
+  };
+  const texts = {
+    raw: true,
+    invoke(method, text, success, failure) {
+      seen.push([method, text]);
+      success(text);
+    },
+  };
   assert.deepEqual(await answers(values, "PUT", wire({ a: 1 })), [["success", undefined]]);
   assert.deepEqual(await answers(values, "PATCH"), [["success", undefined]]);
   assert.deepEqual(await answers(values, "GET", wire(1)), BAD);
   assert.deepEqual(await answers(texts, "POST", wire(1)), [["success", wire(1)]]);
-  assert.deepEqual(await answers({ raw: true, invoke(m, t, success, f) { success(5); } }, "GET"), BROKEN);
-  assert.deepEqual(await answers({ invoke(m, r, success, f) { success(5); } }, "PUT", wire(1)), BROKEN);
-  assert.deepEqual(seen, [["PUT", { a: 1 }], ["PATCH", undefined], ["POST", wire(1)]]);
+  assert.deepEqual(
+    await answers(
+      {
+        raw: true,
+        invoke(m, t, success, f) {
+          success(5);
+        },
+      },
+      "GET",
+    ),
+    BROKEN,
+  );
+  assert.deepEqual(
+    await answers(
+      {
+        invoke(m, r, success, f) {
+          success(5);
+        },
+      },
+      "PUT",
+      wire(1),
+    ),
+    BROKEN,
+  );
+  assert.deepEqual(seen, [
+    ["PUT", { a: 1 }],
+    ["PATCH", undefined],
+    ["POST", wire(1)],
+  ]);
   reported();
 });
 
 test("urls_are_invoked_by_http", async () => {
   const replies = [];
   const web = new Page({ fetch: async () => replies.shift() });
-  const reply = (status, text, statusText = "") => replies.push({ status, statusText, text: async () => text });
+  const reply = (status, text, statusText) => replies.push(new Response(text, { status, statusText }));
   const mine = new web.belay.CapServer(web.belay.newUUIDv4());
   const cap = mine.restore("https://gw.example/cap/abc");
   reply(200, wire({ id: 7 }));
   assert.deepEqual(await cap.post({ n: 1 }), { id: 7 });
   reply(200, "");
   assert.equal(await mine.grant("https://gw.example/cap/abc").put(1), undefined);
-  reply(204, "");
+  reply(204, null);
   assert.equal(await cap.get(), undefined);
   reply(404, '{"error":{"status":404,"message":"gone"}}', "Not Found");
   assert.deepEqual(await failureOf(cap.get()), { status: 404, message: "gone" });
@@ -254,10 +434,29 @@ test("urls_are_invoked_by_http", async () => {
   reply(200, "<html>");
   assert.deepEqual(await failureOf(cap.get()), { status: 502, message: "bad response" });
 
-  assert.deepEqual(web.requests[0], ["https://gw.example/cap/abc", {
-    mode: "cors", credentials: "omit", referrerPolicy: "no-referrer", cache: "no-store", redirect: "error",
-    method: "POST", body: wire({ n: 1 }),
-  }]);
+  let isCancelled = false;
+  const endless = new ReadableStream({
+    pull: (controller) => controller.enqueue(new Uint8Array(100000)),
+    cancel: () => {
+      isCancelled = true;
+    },
+  });
+  reply(200, endless);
+  assert.deepEqual(await failureOf(cap.get()), { status: 502, message: "bad response" });
+  assert.ok(isCancelled);
+
+  assert.deepEqual(web.requests[0], [
+    "https://gw.example/cap/abc",
+    {
+      mode: "cors",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      cache: "no-store",
+      redirect: "error",
+      method: "POST",
+      body: wire({ n: 1 }),
+    },
+  ]);
   assert.equal(web.requests[2][1].body, undefined);
   assert.ok(web.requests.every(([, { headers }]) => headers === undefined));
   const offline = page.belay.CapServer;
@@ -282,7 +481,9 @@ test("the_transport_can_be_replaced", async () => {
   assert.throws(() => internals.setTransport("fetch"), TypeError);
 
   class Request {
-    open(...given) { sent.push(given); }
+    open(...given) {
+      sent.push(given);
+    }
     send(body) {
       Object.assign(this, { status: 503, statusText: "", responseText: "" });
       sent.push(body);
@@ -291,10 +492,19 @@ test("the_transport_can_be_replaced", async () => {
   }
   globalThis.XMLHttpRequest = Request;
   internals.setTransport(internals.xhrTransport);
-  assert.deepEqual(await failureOf(new CapServer().restore("https://x.example/").post(1)), { status: 503, message: "unavailable" });
+  assert.deepEqual(await failureOf(new CapServer().restore("https://x.example/").post(1)), {
+    status: 503,
+    message: "unavailable",
+  });
   assert.deepEqual(sent.slice(1), [["POST", "https://x.example/"], wire(1)]);
-  Request.prototype.send = function () { this.onerror(); };
-  assert.deepEqual(await failureOf(new CapServer().restore("https://x.example/").get()), { status: 0, message: "", reason: "network" });
+  Request.prototype.send = function () {
+    this.onerror();
+  };
+  assert.deepEqual(await failureOf(new CapServer().restore("https://x.example/").get()), {
+    status: 0,
+    message: "",
+    reason: "network",
+  });
   delete globalThis.XMLHttpRequest;
 });
 

@@ -37,7 +37,9 @@ test("revoking_is_final_and_only_for_own_grants", async () => {
 test("an_invocation_in_progress_is_answered_after_a_revocation", async () => {
   const server = newServer();
   let finish;
-  const cap = server.grant((request, success) => { finish = success; });
+  const cap = server.grant((request, success) => {
+    finish = success;
+  });
   const answer = cap.get();
   await settle();
   server.revoke(cap);
@@ -51,7 +53,10 @@ test("named_grants_are_built_when_they_are_invoked", async () => {
   const calls = [];
   const cap = server.grantNamed("sum", 1, { n: [2] });
   await isDead(cap);
-  server.setNamedHandler("sum", function (a) { calls.push([...arguments]); return () => a + arguments[1].n[0]; });
+  server.setNamedHandler("sum", function (a) {
+    calls.push([...arguments]);
+    return () => a + arguments[1].n[0];
+  });
   assert.equal(calls.length, 0);
   assert.equal(await cap.get(), 3);
   assert.equal(await cap.get(), 3);
@@ -61,7 +66,9 @@ test("named_grants_are_built_when_they_are_invoked", async () => {
   assert.equal(await cap.get(), 3);
   assert.equal(await server.grantNamed("sum").get(), "new");
   for (const wrong of [undefined, {}, "f"]) {
-    assert.throws(() => server.setNamedHandler("sum", wrong), { message: "NamedHandler generators must be functions" });
+    assert.throws(() => server.setNamedHandler("sum", wrong), {
+      message: "NamedHandler generators must be functions",
+    });
   }
   await isDead(server.grantNamed("toString"));
   await isDead(server.grantNamed("__proto__"));
@@ -69,7 +76,13 @@ test("named_grants_are_built_when_they_are_invoked", async () => {
 
 test("a_named_handler_that_fails_is_tried_again", async () => {
   const server = newServer();
-  const items = [() => { throw new Error("not yet"); }, () => 5, () => () => "at last"];
+  const items = [
+    () => {
+      throw new Error("not yet");
+    },
+    () => 5,
+    () => () => "at last",
+  ];
   server.setNamedHandler("n", () => items.shift()());
   const cap = server.grantNamed("n");
   await isDead(cap);
@@ -84,10 +97,19 @@ test("arguments_of_named_grants_are_copies", async () => {
   const cap = server.grantNamed("n", given);
   given.list.push(2);
   const seen = [];
-  server.setNamedHandler("n", (argument) => { seen.push(argument.list.length); argument.list.push(9); return argument.cap; });
+  server.setNamedHandler("n", (argument) => {
+    seen.push(argument.list.length);
+    argument.list.push(9);
+    return argument.cap;
+  });
   assert.equal(await cap.get(), "inner");
   const revived = new belay.CapServer(server.instanceId, server.serialize());
-  revived.setNamedHandler("n", ({ list }) => () => list);
+  revived.setNamedHandler(
+    "n",
+    ({ list }) =>
+      () =>
+        list,
+  );
   assert.deepEqual(await revived.restore(cap.serialize()).get(), [1]);
   assert.deepEqual(seen, [1]);
   assert.throws(() => server.grantNamed("n", () => {}), TypeError);
@@ -100,14 +122,30 @@ test("revoke_named_asks_a_validator", async () => {
   const docs = [1, 2, 3].map((id) => server.grantNamed("doc", id, "x"));
   const other = server.grantNamed("other", 2);
   const seen = [];
-  server.revokeNamed("doc", (...args) => { seen.push(args); return args[0] === 2; });
-  assert.deepEqual(seen, [[1, "x"], [2, "x"], [3, "x"]]);
+  server.revokeNamed("doc", (...args) => {
+    seen.push(args);
+    return args[0] === 2;
+  });
+  assert.deepEqual(seen, [
+    [1, "x"],
+    [2, "x"],
+    [3, "x"],
+  ]);
   assert.equal(await docs[0].get(), 1);
   await isDead(docs[1]);
   assert.equal(await other.get(), 2);
   let saved = 0;
-  server.setSyncNotifier((state) => { saved += 1; });
-  assert.throws(() => server.revokeNamed("doc", (id) => { if (id === 3) throw new Error("stop"); return true; }), /stop/);
+  server.setSyncNotifier((state) => {
+    saved += 1;
+  });
+  assert.throws(
+    () =>
+      server.revokeNamed("doc", (id) => {
+        if (id === 3) throw new Error("stop");
+        return true;
+      }),
+    /stop/,
+  );
   await isDead(docs[0]);
   assert.equal(await docs[2].get(), 3);
   assert.equal(saved, 1);
@@ -118,7 +156,9 @@ test("revoke_named_asks_a_validator", async () => {
 test("restoring_never_fails_until_it_is_invoked", async () => {
   const server = newServer();
   const asked = [];
-  server.setResolver((id) => { asked.push(id); });
+  server.setResolver((id) => {
+    asked.push(id);
+  });
   for (const text of ["", "asdf", "urn:x-cap:x:y"]) await isDead(server.restore(text));
   assert.deepEqual(asked, []);
   const foreign = belay.newUUIDv4();
@@ -132,12 +172,20 @@ test("the_snapshot_of_the_worked_example", async () => {
   const server = new belay.CapServer(id, text);
   assert.equal(server.serialize(), text);
   let given;
-  server.setNamedHandler(name, (...all) => { given = all; return () => "read"; });
+  server.setNamedHandler(name, (...all) => {
+    given = all;
+    return () => "read";
+  });
   assert.equal(await server.restore(named).get(), "read");
   assert.equal(given[0], args[0]);
   assert.equal(given[1].serialize(), args[1].$cap);
   const asked = [];
-  server.setResolver(() => ({ invoke(ser, method, data, success) { asked.push(ser); success('{"value":"inner"}'); } }));
+  server.setResolver(() => ({
+    invoke(ser, method, data, success) {
+      asked.push(ser);
+      success('{"value":"inner"}');
+    },
+  }));
   assert.equal(await server.restore(wrap).get(), "inner");
   assert.deepEqual(asked, [inner]);
 });
@@ -168,14 +216,17 @@ test("a_snapshot_of_another_id_is_an_alias", async () => {
   const server = newServer(old.serialize());
   server.setNamedHandler("n", () => () => "moved");
   assert.equal(await server.restore(cap.serialize()).get(), "moved");
-  assert.deepEqual(await outcomes(server.publicInterface, cap.serialize(), "GET"), [["success", '{"value":"moved"}']]);
+  assert.deepEqual(await outcomes(server.publicInterface, cap.serialize(), "GET"), [
+    ["success", '{"value":"moved"}'],
+  ]);
   server.revoke(cap);
   await isDead(server.restore(cap.serialize()));
 });
 
 test("snapshots_are_read_leniently_and_kept_whole", () => {
   const id = belay.newUUIDv4();
-  for (const text of ["{", "null", "{}", '{"map":5}', '{"map":null}']) assert.throws(() => new belay.CapServer(id, text), SyntaxError);
+  for (const text of ["{", "null", "{}", '{"map":5}', '{"map":null}'])
+    assert.throws(() => new belay.CapServer(id, text), SyntaxError);
   const unknown = { v: 2, id, map: { a: { restoreLater: [1] } } };
   const server = new belay.CapServer(id, JSON.stringify(unknown));
   assert.deepEqual(JSON.parse(server.serialize()).map, unknown.map);
@@ -185,14 +236,19 @@ test("the_sync_notifier_is_called_inside_each_change", () => {
   const server = newServer();
   for (const wrong of [undefined, "f", () => {}]) {
     assert.throws(() => server.setSyncNotifier(wrong), {
-      name: "TypeError", message: "the sync notifier must be a function that takes at least one argument",
+      name: "TypeError",
+      message: "the sync notifier must be a function that takes at least one argument",
     });
   }
   const states = [];
   server.setSyncNotifier((state) => states.push(state));
   const changes = [
-    () => server.grant(() => 1), () => server.grantNamed("n"), () => server.wrap(server.restore("https://x.example/")),
-    () => server.revoke("somekey"), () => server.revokeNamed("n", () => true), () => server.revokeAll(),
+    () => server.grant(() => 1),
+    () => server.grantNamed("n"),
+    () => server.wrap(server.restore("https://x.example/")),
+    () => server.revoke("somekey"),
+    () => server.revokeNamed("n", () => true),
+    () => server.revokeAll(),
   ];
   changes.forEach((change, index) => {
     change();
@@ -205,7 +261,9 @@ test("the_persistifier_saves_once_for_many_changes", async () => {
   const server = newServer();
   const saved = [];
   server.grantNamed("before");
-  server.setPersistifier((state) => { saved.push(Object.keys(JSON.parse(state).map).length); });
+  server.setPersistifier((state) => {
+    saved.push(Object.keys(JSON.parse(state).map).length);
+  });
   await settle();
   assert.deepEqual(saved, [1]);
   const cap = server.grantNamed("n");
@@ -231,7 +289,9 @@ test("the_persistifier_waits_for_its_interval_from_the_first_change", async () =
   const { belay: own, clock, window } = new Page();
   const server = new own.CapServer(own.newUUIDv4());
   let saved = 0;
-  server.setPersistifier(() => { saved += 1; }, 500);
+  server.setPersistifier(() => {
+    saved += 1;
+  }, 500);
   server.grantNamed("a");
   await clock.pass(400);
   server.grantNamed("b");
@@ -271,14 +331,38 @@ test("the_persistifier_does_not_overlap_and_tries_again", async () => {
   calls[2].resolve();
   await own.clock.pass(100000);
   assert.equal(calls.length, 3);
-  assert.deepEqual(own.errors.map(({ message }) => message), ["full", "full"]);
+  assert.deepEqual(
+    own.errors.map(({ message }) => message),
+    ["full", "full"],
+  );
   // Another saver is told what the last one did not save.
   server.grantNamed("c");
   let later = 0;
-  server.setPersistifier(() => { later += 1; });
+  server.setPersistifier(() => {
+    later += 1;
+  });
   await settle();
   assert.equal(later, 1);
   assert.equal(calls.length, 3);
+});
+
+test("what_changes_while_it_is_saved_is_saved_next", async () => {
+  const own = new Page();
+  const server = new own.belay.CapServer(own.belay.newUUIDv4());
+  const finish = [];
+  server.setPersistifier(() => new Promise((resolve) => finish.push(resolve)));
+  server.grantNamed("a");
+  await settle();
+  server.grantNamed("b");
+  own.window.fire("pagehide");
+  await settle();
+  assert.equal(finish.length, 1);
+  finish[0]();
+  await settle();
+  assert.equal(finish.length, 2);
+  finish[1]();
+  await settle();
+  assert.equal(finish.length, 2);
 });
 
 test("the_public_interface_is_for_own_grants_alone", async () => {
@@ -292,5 +376,7 @@ test("the_public_interface_is_for_own_grants_alone", async () => {
   }
   other.setResolver((id) => (id === server.instanceId ? server.publicInterface : null));
   assert.equal(await other.restore(cap.serialize()).get(), 1);
-  assert.deepEqual(await outcomes(other.privateInterface, cap.serialize(), "GET"), [["success", '{"value":1}']]);
+  assert.deepEqual(await outcomes(other.privateInterface, cap.serialize(), "GET"), [
+    ["success", '{"value":1}'],
+  ]);
 });

@@ -16,7 +16,10 @@ test("uuids_are_random_and_of_version_4", () => {
   for (const text of made) assert.match(text, UUID);
   const original = crypto.getRandomValues;
   try {
-    crypto.getRandomValues = (array) => { array.set(uuid.numbers.map((n) => parseInt(n, 16))); return array; };
+    crypto.getRandomValues = (array) => {
+      array.set(uuid.numbers.map((n) => parseInt(n, 16)));
+      return array;
+    };
     assert.equal(belay.newUUIDv4(), uuid.text);
     crypto.getRandomValues = undefined;
     assert.throws(() => belay.newUUIDv4(), TypeError);
@@ -38,15 +41,35 @@ test("instance_ids_are_hashes_of_pre_images", () => {
 });
 
 test("instance_ids_have_four_forms", () => {
-  const good = [belay.newUUIDv4(), "f3522d294a20493303bd4c2ceb28d6aa", "66c6bd1f4cda24069debe0efa2193f64baeae867",
-    "https://myserv.com", "https://myserv.com:8443", "http://127.0.0.1:8080"];
+  const good = [
+    belay.newUUIDv4(),
+    "f3522d294a20493303bd4c2ceb28d6aa",
+    "66c6bd1f4cda24069debe0efa2193f64baeae867",
+    "https://myserv.com",
+    "https://myserv.com:8443",
+    "http://127.0.0.1:8080",
+  ];
   for (const id of good) assert.equal(new belay.CapServer(id).instanceId, id);
-  const bad = [null, 5, "", "bob", "00000000-0000-0000-0000-000000000000", "https://myserv.com/", "https://myserv.com:443",
-    "https://MYSERV.com", "null", "ftp://myserv.com", "66C6BD1F4CDA24069DEBE0EFA2193F64BAEAE867"];
+  const bad = [
+    null,
+    5,
+    "",
+    "bob",
+    "00000000-0000-0000-0000-000000000000",
+    "https://myserv.com/",
+    "https://myserv.com:443",
+    "https://MYSERV.com",
+    "null",
+    "ftp://myserv.com",
+    "66C6BD1F4CDA24069DEBE0EFA2193F64BAEAE867",
+  ];
   for (const id of bad) {
-    assert.throws(() => new belay.CapServer(id), (error) => {
-      return error instanceof TypeError && error.message.startsWith("CapServer: bad instance identifier: ");
-    });
+    assert.throws(
+      () => new belay.CapServer(id),
+      (error) => {
+        return error instanceof TypeError && error.message.startsWith("CapServer: bad instance identifier: ");
+      },
+    );
   }
   assert.equal(new belay.CapServer().instanceId, undefined);
 });
@@ -93,8 +116,24 @@ test("bcap_json_refuses_what_it_is_not", () => {
   const { dataPreProcess } = new belay.CapServer();
   const cycle = { a: [] };
   cycle.a.push(cycle);
-  const refused = [() => {}, { f() {} }, Symbol("s"), { s: Symbol("s") }, 10n, cycle, /x/, new Map(), new Set(), new Error("x"),
-    Promise.resolve(), NaN, Infinity, [-Infinity], { "@": "https://gw.example/cap/x" }, { "@": "x", also: 1 }];
+  const refused = [
+    () => {},
+    { f() {} },
+    Symbol("s"),
+    { s: Symbol("s") },
+    10n,
+    cycle,
+    /x/,
+    new Map(),
+    new Set(),
+    new Error("x"),
+    Promise.resolve(),
+    NaN,
+    Infinity,
+    [-Infinity],
+    { "@": "https://gw.example/cap/x" },
+    { "@": "x", also: 1 },
+  ];
   for (const value of refused) assert.throws(() => dataPreProcess(value), TypeError);
   assert.throws(() => dataPreProcess(() => {}), /Passing a function/);
   assert.throws(() => dataPreProcess({ "@": "x" }), /forged reference/);
@@ -123,7 +162,15 @@ test("bcap_json_reads_strictly", () => {
   for (const text of [undefined, null, "", " \n\t\r "]) assert.equal(dataPostProcess(text), undefined);
   assert.equal(dataPostProcess('{"value":null}'), null);
   assert.equal(dataPostProcess('{"other":{"@":5},"value":3}'), 3);
-  const malformed = ["{", '{"value":}', '{"valu":1}', "null", '"x"', '{"value":{"@":null}}', '{"value":[{"@":"x","y":1}]}'];
+  const malformed = [
+    "{",
+    '{"value":}',
+    '{"valu":1}',
+    "null",
+    '"x"',
+    '{"value":{"@":null}}',
+    '{"value":[{"@":"x","y":1}]}',
+  ];
   for (const text of malformed) assert.throws(() => dataPostProcess(text), SyntaxError);
   const proto = dataPostProcess('{"value":{"__proto__":{"polluted":true}}}');
   assert.equal({}.polluted, undefined);

@@ -11,21 +11,39 @@ const HEX = { "note/é": "6e6f74652fc3a9", a: "61" };
 /** What is dragged, as browsers keep it. */
 class Transfer {
   data = new Map();
-  setData(type, text) { this.data.set(type.toLowerCase(), text); }
-  getData(type) { return this.data.get(type.toLowerCase()) ?? ""; }
-  get types() { return [...this.data.keys()]; }
-  setDragImage(...given) { this.image = given; }
+  setData(type, text) {
+    this.data.set(type.toLowerCase(), text);
+  }
+  getData(type) {
+    return this.data.get(type.toLowerCase()) ?? "";
+  }
+  get types() {
+    return [...this.data.keys()];
+  }
+  setDragImage(...given) {
+    this.image = given;
+  }
 }
 
 /** Services of a frame with one page. */
 function services(page, asked) {
   let armed;
-  const note = (name, answer = () => {}) => (data) => { asked.push([name, data]); return answer(data); };
+  const note =
+    (name, answer = () => {}) =>
+    (data) => {
+      asked.push([name, data]);
+      return answer(data);
+    };
   return {
     highlightByRC: note("highlightByRC"),
     unhighlight: note("unhighlight"),
-    offer: note("offer", (offer) => { armed = offer; }),
-    disarm: note("disarm", () => { armed = undefined; page.action.postMessage("disarmed"); }),
+    offer: note("offer", (offer) => {
+      armed = offer;
+    }),
+    disarm: note("disarm", () => {
+      armed = undefined;
+      page.action.postMessage("disarmed");
+    }),
     take: note("take", () => {
       if (!armed) throw Object.assign(new Error("none"), { status: 404 });
       const taken = { ...armed, rc: armed.rc[0] };
@@ -71,7 +89,14 @@ test("a_drag_carries_a_generator_in_three_forms", async () => {
   const { page, asked, util, capServer } = await exchange();
   const element = page.element("div", { class: "chit" });
   const served = [];
-  util.exchange.offer(element, { rc: "note/é", generate: (rc) => { served.push(rc); return () => "granted"; }, image: "/chit.png" });
+  util.exchange.offer(element, {
+    rc: "note/é",
+    generate: (rc) => {
+      served.push(rc);
+      return () => "granted";
+    },
+    image: "/chit.png",
+  });
   assert.deepEqual(classesOf(element), ["belay-cap-source", "chit"]);
   assert.equal(element.getAttribute("data-rc"), "note/é");
   assert.equal(element.getAttribute("draggable"), "true");
@@ -106,9 +131,14 @@ test("the_drag_data_of_the_worked_example", async () => {
   // The positional call of the original: its generator is handed over as it is.
   util.exchange.offer([element], "belay/generate", gen, () => "/chit.png");
   const transfer = await drag(element);
-  assert.equal(transfer.getData(RECORD),
-    '{"value":{"rc":"belay/generate","gen":{"@":"https://shop.example/cap/7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936"}}}');
-  assert.equal(transfer.getData("text/html"), '<img data="eyJ2YWx1ZSI6eyJyYyI6ImJlbGF5L2dlbmVyYXRlIiwiZ2VuIjp7IkAiOiJodHRwczovL3Nob3AuZXhhbXBsZS9jYXAvN2Q5ZjFjNTItM2I2ZS00ZjA4LWExZDQtMmM4NWUwN2I5OTM2In19fQ==">');
+  assert.equal(
+    transfer.getData(RECORD),
+    '{"value":{"rc":"belay/generate","gen":{"@":"https://shop.example/cap/7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936"}}}',
+  );
+  assert.equal(
+    transfer.getData("text/html"),
+    '<img data="eyJ2YWx1ZSI6eyJyYyI6ImJlbGF5L2dlbmVyYXRlIiwiZ2VuIjp7IkAiOiJodHRwczovL3Nob3AuZXhhbXBsZS9jYXAvN2Q5ZjFjNTItM2I2ZS00ZjA4LWExZDQtMmM4NWUwN2I5OTM2In19fQ==">',
+  );
   const seen = [];
   const target = page.element();
   util.exchange.accept([target], "belay/generate", (cap, rc) => seen.push([cap.serialize(), rc]));
@@ -120,7 +150,11 @@ test("a_drop_completes_the_introduction", async () => {
   const { page, util, capServer } = await exchange();
   const [source, target] = [page.element(), page.element()];
   const accepted = [];
-  util.exchange.offer(source, { rc: ["a", "b"], label: "Letters", generate: (rc) => ({ post: capServer.grant(() => rc), name: rc }) });
+  util.exchange.offer(source, {
+    rc: ["a", "b"],
+    label: "Letters",
+    generate: (rc) => ({ post: capServer.grant(() => rc), name: rc }),
+  });
   util.exchange.accept(target, { rc: ["c", "b"], accept: (given, info) => accepted.push([given, info]) });
   assert.deepEqual(classesOf(target), ["belay-cap-target"]);
   const transfer = await drag(source);
@@ -143,7 +177,10 @@ test("generate_offers_are_asked_with_get", async () => {
   const [source, target] = [page.element(), page.element()];
   const launch = capServer.grant(() => ({}));
   const accepted = [];
-  util.exchange.offer(source, { rc: "belay/generate", generate: () => ({ launch, name: "Shop", icon: "/i" }) });
+  util.exchange.offer(source, {
+    rc: "belay/generate",
+    generate: () => ({ launch, name: "Shop", icon: "/i" }),
+  });
   util.exchange.accept(target, { rc: "*", accept: ({ name }, { rc }) => accepted.push([name, rc]) });
   await drop(target, await drag(source));
   assert.deepEqual(accepted, [["Shop", "belay/generate"]]);
@@ -157,19 +194,31 @@ test("what_does_not_fit_is_not_accepted", async () => {
   const carrying = (entries) => Object.assign(new Transfer(), { data: new Map(Object.entries(entries)) });
   const gen = capServer.grant({ post: () => "given" });
   const text = (record) => capServer.dataPreProcess(record);
+  const notUTF8 = Buffer.from(text({ rc: "a", gen, label: "\u00ff" }), "latin1").toString("base64");
   const marker = { [`application/x-belay-rc-${HEX.a}`]: "1" };
   const refused = [
-    [{ "text/plain": "hello" }, false], [{ [RECORD]: text({ rc: "b", gen }), "application/x-belay-rc-62": "1" }, false],
+    [{ "text/plain": "hello" }, false],
+    [{ [RECORD]: text({ rc: "b", gen }), "application/x-belay-rc-62": "1" }, false],
     // The marker lies, or what is inside is none.
-    [{ [RECORD]: text({ rc: "b", gen }), ...marker }, true], [{ [RECORD]: "{", ...marker }, true],
-    [{ [RECORD]: text({ rc: "a", gen: "https://x.example" }), ...marker }, true], [{ [RECORD]: text({ gen }), ...marker }, true],
-    [{ [RECORD]: text({ rc: { a: 1 }, gen }), ...marker }, true], [{ [RECORD]: `{"value":{"rc":"a","gen":{"@":"x","y":1}}}`, ...marker }, true],
+    [{ [RECORD]: text({ rc: "b", gen }), ...marker }, true],
+    [{ [RECORD]: "{", ...marker }, true],
+    [{ [RECORD]: text({ rc: "a", gen: "https://x.example" }), ...marker }, true],
+    [{ [RECORD]: text({ gen }), ...marker }, true],
+    [{ [RECORD]: text({ rc: { a: 1 }, gen }), ...marker }, true],
+    [{ [RECORD]: `{"value":{"rc":"a","gen":{"@":"x","y":1}}}`, ...marker }, true],
     [{ [RECORD]: text({ rc: "a", gen, label: "x".repeat(20000) }), ...marker }, true],
-    [{ "text/html": "<b>bold</b>" }, true], [{ "text/html": '<img data="!!!!">' }, true], [{ "text/html": '<img data="AAAA">' }, true],
+    [{ "text/html": "<b>bold</b>" }, true],
+    [{ "text/html": '<img data="!!!!">' }, true],
+    [{ "text/html": '<img data="AAAA">' }, true],
     [{ "text/html": "<img ".repeat(20000) }, true],
+    [{ "text/html": `<img data="${notUTF8}">` }, true],
   ];
   for (const [entries, isOver] of refused) {
-    assert.deepEqual(await drop(target, carrying(entries)), [isOver, isOver], JSON.stringify(entries).slice(0, 100));
+    assert.deepEqual(
+      await drop(target, carrying(entries)),
+      [isOver, isOver],
+      JSON.stringify(entries).slice(0, 100),
+    );
   }
   assert.deepEqual(accepted, []);
   assert.deepEqual(page.errors, []);
@@ -184,7 +233,11 @@ test("the_historic_image_is_read", async () => {
   util.exchange.accept(target, { rc: "note/é", accept: (given) => accepted.push(given) });
   const gen = capServer.grant({ post: () => "given" });
   const base64 = Buffer.from(capServer.dataPreProcess({ rc: "note/é", gen })).toString("base64");
-  const forms = [`<img data="${base64}">`, `<meta charset='utf-8'><p><img src="x" data="http://${base64}" alt=""></p>`, `<IMG data='${base64}'/>`];
+  const forms = [
+    `<img data="${base64}">`,
+    `<meta charset='utf-8'><p><img src="x" data="http://${base64}" alt=""></p>`,
+    `<IMG data='${base64}'/>`,
+  ];
   for (const html of forms) {
     const transfer = new Transfer();
     transfer.setData("text/html", html);
@@ -215,7 +268,10 @@ test("hovering_shows_where_it_could_come_from", async () => {
   target.fire("mouseenter");
   target.fire("mouseleave");
   await settle();
-  assert.deepEqual(asked, [["highlightByRC", { className: "belay-cap-source", rc: ["a", "b"] }], ["unhighlight", undefined]]);
+  assert.deepEqual(asked, [
+    ["highlightByRC", { className: "belay-cap-source", rc: ["a", "b"] }],
+    ["unhighlight", undefined],
+  ]);
 });
 
 test("a_click_arms_and_another_completes", async () => {
@@ -223,7 +279,10 @@ test("a_click_arms_and_another_completes", async () => {
   const [source, target, button] = [page.element(), page.element(), page.element("button")];
   const accepted = [];
   util.exchange.offer(source, { rc: ["a", "b"], generate: (rc) => () => rc, label: "Letters" });
-  util.exchange.accept(target, { rc: "a", accept: (cap, { label }) => cap.get().then((value) => accepted.push([value, label])) });
+  util.exchange.accept(target, {
+    rc: "a",
+    accept: (cap, { label }) => cap.get().then((value) => accepted.push([value, label])),
+  });
   util.exchange.accept(button, { rc: "a", accept() {} });
   // Both are reached by keyboard; a button is a button already.
   assert.deepEqual([source.getAttribute("role"), source.getAttribute("tabindex")], ["button", "0"]);
@@ -241,6 +300,34 @@ test("a_click_arms_and_another_completes", async () => {
   await settle();
   assert.deepEqual(accepted, [["a", "Letters"]]);
   assert.equal(source.getAttribute("aria-pressed"), "false");
+});
+
+test("a_label_names_an_element_without_text", async () => {
+  const { page, util } = await exchange();
+  const [icon, text, named] = [page.element(), page.element(), page.element("div", { "aria-label": "own" })];
+  text.textContent = "A chit";
+  for (const element of [icon, text, named]) {
+    util.exchange.offer(element, { rc: "a", generate: () => () => 1, label: "Letters" });
+  }
+  assert.deepEqual(
+    [icon, text, named].map((element) => element.getAttribute("aria-label")),
+    ["Letters", null, "own"],
+  );
+  const zone = page.element();
+  util.exchange.accept(zone, { rc: "a", accept() {}, label: "Drop here" }).cancel();
+  assert.equal(zone.getAttribute("aria-label"), null);
+});
+
+test("a_second_click_disarms", async () => {
+  const { page, util, names } = await exchange();
+  const source = page.element();
+  util.exchange.offer(source, { rc: "a", generate: () => () => 1 });
+  for (const pressed of ["true", "false", "true"]) {
+    source.fire("click");
+    await settle();
+    assert.equal(source.getAttribute("aria-pressed"), pressed);
+  }
+  assert.deepEqual(names(), ["offer", "disarm", "offer"]);
 });
 
 test("escape_disarms", async () => {
@@ -263,10 +350,15 @@ test("generators_are_for_their_classes_once_and_a_minute", async () => {
   const element = page.element();
   let failing = true;
   let finish;
-  util.exchange.offer(element, { rc: ["a", "b"], generate: (rc) => {
-    if (failing) throw new Error("not now");
-    return new Promise((resolve) => { finish = () => resolve(() => rc); });
-  } });
+  util.exchange.offer(element, {
+    rc: ["a", "b"],
+    generate: (rc) => {
+      if (failing) throw new Error("not now");
+      return new Promise((resolve) => {
+        finish = () => resolve(() => rc);
+      });
+    },
+  });
   const generator = async () => capServer.dataPostProcess((await drag(element)).getData(RECORD)).gen;
   const gen = await generator();
   assert.equal((await failureOf(gen.post("c"))).status, 400);
@@ -312,10 +404,14 @@ test("cancelling_undoes_everything", async () => {
   assert.equal((await failureOf(gen.post("a"))).status, 404);
   for (const element of [source, target]) {
     assert.deepEqual([element.classes, element.listeners], [[], []]);
-    for (const name of ["draggable", "role", "tabindex", "aria-pressed"]) assert.equal(element.getAttribute(name), null);
+    for (const name of ["draggable", "role", "tabindex", "aria-pressed"])
+      assert.equal(element.getAttribute(name), null);
   }
   assert.equal(source.getAttribute("data-rc"), "mine");
-  assert.deepEqual(page.document.listeners.filter(([type]) => type === "keydown"), []);
+  assert.deepEqual(
+    page.document.listeners.filter(([type]) => type === "keydown"),
+    [],
+  );
 });
 
 test("offers_and_acceptors_are_checked", async () => {
@@ -323,11 +419,16 @@ test("offers_and_acceptors_are_checked", async () => {
   const element = page.element();
   const generate = () => () => 1;
   const wrong = [
-    () => util.exchange.offer(undefined, { rc: "a", generate }), () => util.exchange.offer({}, { rc: "a", generate }),
-    () => util.exchange.offer(element, { rc: "*", generate }), () => util.exchange.offer(element, { rc: [], generate }),
-    () => util.exchange.offer(element, { rc: "a b", generate }), () => util.exchange.offer(element, { rc: 5, generate }),
-    () => util.exchange.offer(element, { rc: "a" }), () => util.exchange.offer(element, { rc: "a", cap: "urn:x" }),
-    () => util.exchange.accept(element, { rc: "a" }), () => util.exchange.accept(element, { rc: [] , accept() {} }),
+    () => util.exchange.offer(undefined, { rc: "a", generate }),
+    () => util.exchange.offer({}, { rc: "a", generate }),
+    () => util.exchange.offer(element, { rc: "*", generate }),
+    () => util.exchange.offer(element, { rc: [], generate }),
+    () => util.exchange.offer(element, { rc: "a b", generate }),
+    () => util.exchange.offer(element, { rc: 5, generate }),
+    () => util.exchange.offer(element, { rc: "a" }),
+    () => util.exchange.offer(element, { rc: "a", cap: "urn:x" }),
+    () => util.exchange.accept(element, { rc: "a" }),
+    () => util.exchange.accept(element, { rc: [], accept() {} }),
   ];
   for (const call of wrong) assert.throws(call, TypeError);
   assert.deepEqual(element.classes, []);

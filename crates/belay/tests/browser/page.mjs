@@ -67,7 +67,15 @@ class Events {
 
   /** What a person or the browser does; scripts can't make trusted events. */
   fire(type, event = {}) {
-    const full = { type, isTrusted: true, target: this, preventDefault() { this.isPrevented = true; }, ...event };
+    const full = {
+      type,
+      isTrusted: true,
+      target: this,
+      preventDefault() {
+        this.isPrevented = true;
+      },
+      ...event,
+    };
     for (const [t, listener] of [...this.listeners]) if (t === type) listener(full);
     return full;
   }
@@ -76,7 +84,7 @@ class Events {
 export class Element extends Events {
   attributes = new Map();
   style = {};
-  children = [];
+  textContent = "";
 
   constructor(tagName, attributes = {}) {
     super();
@@ -86,10 +94,17 @@ export class Element extends Events {
 
   getAttribute = (name) => this.attributes.get(name) ?? null;
   setAttribute = (name, value) => void this.attributes.set(name, String(value));
+  hasAttribute = (name) => this.attributes.has(name);
   removeAttribute = (name) => void this.attributes.delete(name);
-  get tabIndex() { return this.matches() ? 0 : Number(this.getAttribute("tabindex") ?? -1); }
-  set tabIndex(index) { this.setAttribute("tabindex", index); }
-  matches() { return this.tagName === "BUTTON"; }
+  get tabIndex() {
+    return this.matches() ? 0 : Number(this.getAttribute("tabindex") ?? -1);
+  }
+  set tabIndex(index) {
+    this.setAttribute("tabindex", index);
+  }
+  matches() {
+    return this.tagName === "BUTTON";
+  }
 
   get classes() {
     return (this.getAttribute("class") ?? "").split(" ").filter(Boolean);
@@ -125,15 +140,32 @@ export class Page {
   requests = [];
 
   /** Loads the library; `script` are the attributes of its element. */
-  constructor({ href = "https://site.example/page", script = {}, isFramed = true, belay, fetch, names } = {}) {
-    this.location = { href, assign: (url) => this.visits.push(url), reload: () => this.visits.push("reload") };
+  constructor({
+    href = "https://site.example/page",
+    script = {},
+    isFramed = true,
+    hasBody = true,
+    belay,
+    fetch,
+    names,
+  } = {}) {
+    this.location = {
+      href,
+      assign: (url) => this.visits.push(url),
+      reload: () => this.visits.push("reload"),
+    };
     Object.defineProperty(this.location, "origin", { get: () => new URL(this.location.href).origin });
     this.script = new Element("script", script);
     this.script.src = "https://gw.example/belay/client.js";
     Object.assign(this.window, { close: () => this.visits.push("close"), scrollY: 0 }, names);
     if (belay) this.window.belay = belay;
-    this.fetch = fetch ?? (async () => { throw new TypeError("no network"); });
+    this.fetch =
+      fetch ??
+      (async () => {
+        throw new TypeError("no network");
+      });
     this.makeDocument();
+    this.document.body = hasBody ? this.body : null;
     this.run();
     if (!isFramed) return;
     this.frame = this.elements.find(({ tagName }) => tagName === "IFRAME");
@@ -142,15 +174,32 @@ export class Page {
 
   makeDocument() {
     const selected = (name) => this.elements.filter((element) => element.classes.includes(name));
-    const body = { appendChild: (element) => this.elements.push(element) };
+    this.body = { appendChild: (element) => this.elements.push(element) };
     Object.assign(this.document, {
-      body,
       currentScript: this.script,
       scripts: [this.script],
       createElement: (tag) => new Element(tag),
       getElementsByClassName: selected,
       querySelectorAll: (selector) => selected(selector.slice(1)),
     });
+  }
+
+  /** Observers of elements that come; `this.mutate` calls them. */
+  makeObserver() {
+    const page = this;
+    page.observers = new Set();
+    page.mutate = () => page.observers.forEach((callback) => callback());
+    return class {
+      constructor(callback) {
+        this.callback = callback;
+      }
+      observe() {
+        page.observers.add(this.callback);
+      }
+      disconnect() {
+        page.observers.delete(this.callback);
+      }
+    };
   }
 
   globals() {
@@ -160,7 +209,14 @@ export class Page {
       document,
       location,
       Element,
-      history: { state: null, replaceState: (state, _, url) => { location.href = url; } },
+      navigator: {},
+      MutationObserver: this.makeObserver(),
+      history: {
+        state: null,
+        replaceState: (state, _, url) => {
+          location.href = url;
+        },
+      },
       addEventListener: (...given) => window.addEventListener(...given),
       removeEventListener: (...given) => window.removeEventListener(...given),
       setTimeout: (callback, delay) => clock.start(callback, delay),
@@ -168,8 +224,14 @@ export class Page {
       clearTimeout: (timer) => clock.timers.delete(timer),
       clearInterval: (timer) => clock.timers.delete(timer),
       reportError: (error) => this.errors.push(error),
-      console: { error: (...text) => this.logged.push(text.join(" ")), warn: (...text) => this.logged.push(text.join(" ")) },
-      fetch: (...given) => { this.requests.push(given); return this.fetch(...given); },
+      console: {
+        error: (...text) => this.logged.push(text.join(" ")),
+        warn: (...text) => this.logged.push(text.join(" ")),
+      },
+      fetch: (...given) => {
+        this.requests.push(given);
+        return this.fetch(...given);
+      },
     };
   }
 
@@ -210,7 +272,9 @@ export class Page {
     const { CapServer, CapTunnel } = this.belay.internals;
     this.server = new CapServer(this.belay.newUUIDv4());
     this.far = new CapTunnel(this.tunnel);
-    this.far.setLocalResolver((id) => (id === this.server.instanceId ? this.server.publicInterface : undefined));
+    this.far.setLocalResolver((id) =>
+      id === this.server.instanceId ? this.server.publicInterface : undefined,
+    );
     this.server.setResolver(this.far.remoteResolverProxy);
     const granted = Object.entries(caps).map(([name, item]) => [name, this.server.grant(item)]);
     this.instanceId = record.instanceId ?? this.belay.newUUIDv4();
@@ -222,13 +286,22 @@ export class Page {
 /** The outcome of an interface's call: `["success", text]` or `["failure", error]`, all that came. */
 export async function outcomes(iface, ser, method, data) {
   const all = [];
-  iface.invoke(ser, method, data, (text) => all.push(["success", text]), (error) => all.push(["failure", error]));
+  iface.invoke(
+    ser,
+    method,
+    data,
+    (text) => all.push(["success", text]),
+    (error) => all.push(["failure", error]),
+  );
   await settle();
   return all;
 }
 
 /** What a promise fails with. */
-export const failureOf = (promise) => promise.then(
-  (value) => { throw new Error(`succeeded with ${JSON.stringify(value)}`); },
-  (error) => error,
-);
+export const failureOf = (promise) =>
+  promise.then(
+    (value) => {
+      throw new Error(`succeeded with ${JSON.stringify(value)}`);
+    },
+    (error) => error,
+  );

@@ -12,14 +12,19 @@ const ROUTED_AGAIN = `route: ${HASHED} already has a route.`;
 /** Arguments of all calls of a callback. */
 function recorder() {
   const calls = [];
-  return Object.assign((...given) => { calls.push(given); }, { calls });
+  return Object.assign(
+    (...given) => {
+      calls.push(given);
+    },
+    { calls },
+  );
 }
 
 /** Routes as the frame does, for pages that are entitled. */
 const frameRoutes = (page, routed = []) => ({
-  routeWithHash: (preImage) => {
+  routeWithHash: async (preImage) => {
     const id = page.belay.internals.sha1InstanceId(preImage);
-    if (routed.includes(id)) throw Object.assign(new Error("taken"), { status: 500 });
+    if (routed.includes(id)) throw { status: 500, message: `route: ${id} already has a route.` };
     routed.push(id);
     return id;
   },
@@ -29,7 +34,16 @@ test("the_library_is_one_frozen_object", () => {
   const page = new Page();
   const { belay } = page;
   assert.ok(Object.isFrozen(belay) && Object.isFrozen(belay.internals));
-  const names = ["start", "startForOrigin", "startForLaunch", "route", "routeOrigin", "newUUIDv4", "CapServer", "onBelayReady"];
+  const names = [
+    "start",
+    "startForOrigin",
+    "startForLaunch",
+    "route",
+    "routeOrigin",
+    "newUUIDv4",
+    "CapServer",
+    "onBelayReady",
+  ];
   for (const name of names) assert.equal(typeof belay[name], "function", name);
   assert.match(belay.version, /^\d+\.\d+\.\d+$/);
   assert.equal(page.window.newUUIDv4, belay.newUUIDv4);
@@ -49,13 +63,18 @@ test("another_library_is_left_alone", () => {
 test("a_stand_in_is_heard_in_order", async () => {
   const order = [];
   const standIn = [
-    ["start", [() => order.push("first")]], ["onBelayReady", [() => order.push("ready")]],
-    ["start", [() => order.push("second")]], ["route", ["no pre-image"]],
+    ["start", [() => order.push("first")]],
+    ["onBelayReady", [() => order.push("ready")]],
+    ["start", [() => order.push("second")]],
+    ["route", ["no pre-image"]],
   ];
   const page = new Page({ belay: { standIn } });
   assert.equal(page.errors.length, 1);
   await page.up();
-  assert.deepEqual(order.filter((name) => name !== "ready"), ["first", "second"]);
+  assert.deepEqual(
+    order.filter((name) => name !== "ready"),
+    ["first", "second"],
+  );
   assert.ok(order.includes("ready"));
 });
 
@@ -64,17 +83,43 @@ test("the_frame_is_above_the_page_and_hidden", () => {
   assert.equal(frame.src, "https://gw.example/belay/frame.html");
   assert.equal(frame.id, "belay-frame");
   const { position, top, height, width, zIndex, visibility } = frame.style;
-  assert.deepEqual({ position, top, height, width, zIndex, visibility }, {
-    position: "absolute", top: "-40px", height: "40px", width: "100%", zIndex: "2000", visibility: "hidden",
-  });
+  assert.deepEqual(
+    { position, top, height, width, zIndex, visibility },
+    {
+      position: "absolute",
+      top: "-40px",
+      height: "40px",
+      width: "100%",
+      zIndex: "2000",
+      visibility: "hidden",
+    },
+  );
   assert.equal(frame.getAttribute("sandbox"), null);
   assert.equal(frame.getAttribute("style"), null);
   const elsewhere = (script) => new Page({ script }).frame.src;
-  assert.equal(elsewhere({ "data-belay-frame": "https://other.example/f.html" }), "https://other.example/f.html");
+  assert.equal(
+    elsewhere({ "data-belay-frame": "https://other.example/f.html" }),
+    "https://other.example/f.html",
+  );
   assert.equal(elsewhere({ "data-belayframe": "old.html" }), "https://gw.example/belay/old.html");
+  assert.equal(frame.getAttribute("tabindex"), null);
   belay.DEBUG = true;
   assert.ok(belay.DEBUG);
+  assert.deepEqual(
+    [frame.style.top, frame.style.height, frame.style.visibility],
+    ["0px", "300px", "visible"],
+  );
   assert.equal(new Page().belay.DEBUG, false);
+});
+
+test("the_frame_is_there_as_soon_as_there_is_a_body", () => {
+  const page = new Page({ hasBody: false, isFramed: false });
+  page.mutate();
+  assert.equal(page.elements.length, 0);
+  page.document.body = page.body;
+  page.mutate();
+  page.mutate();
+  assert.deepEqual([page.elements.length, page.observers.size], [1, 0]);
 });
 
 test("the_page_says_hello_to_the_gateway_alone", async () => {
@@ -88,8 +133,14 @@ test("the_page_says_hello_to_the_gateway_alone", async () => {
 test("only_the_frame_can_answer_and_once", async () => {
   const page = new Page();
   const strangers = [
-    { source: page.window }, { source: null }, { origin: "https://site.example" }, { origin: "null" }, { ports: [] },
-    { data: null }, { data: { belay: "init", v: 2 } }, { data: { belay: "hello", v: 1 } },
+    { source: page.window },
+    { source: null },
+    { origin: "https://site.example" },
+    { origin: "null" },
+    { ports: [] },
+    { data: null },
+    { data: { belay: "init", v: 2 } },
+    { data: { belay: "hello", v: 1 } },
   ];
   for (const stranger of strangers) {
     await page.init(stranger);
@@ -127,12 +178,20 @@ test("start_gives_the_same_capserver_to_all_in_order", async () => {
   const page = new Page();
   const order = [];
   const seen = recorder();
-  const promise = page.belay.start((...given) => { order.push(1); seen(...given); });
+  const promise = page.belay.start((...given) => {
+    order.push(1);
+    seen(...given);
+  });
   page.belay.start(() => order.push(2));
-  page.belay.start(() => { throw new Error("theirs"); });
+  page.belay.start(() => {
+    throw new Error("theirs");
+  });
   assert.equal(page.belay.outpost, undefined);
   await page.up({ temporaryInstance: true }, { hello: () => "from the frame" });
-  page.belay.start((...given) => { order.push(3); seen(...given); });
+  page.belay.start((...given) => {
+    order.push(3);
+    seen(...given);
+  });
   assert.deepEqual(order, [1, 2]);
   await settle();
   assert.deepEqual(order, [1, 2, 3]);
@@ -146,7 +205,10 @@ test("start_gives_the_same_capserver_to_all_in_order", async () => {
   // Members of the outpost are members of util.
   assert.equal(await util.hello.get(), "from the frame");
   assert.ok(Object.isFrozen(util));
-  assert.deepEqual(page.errors.map(({ message }) => message), ["theirs"]);
+  assert.deepEqual(
+    page.errors.map(({ message }) => message),
+    ["theirs"],
+  );
 });
 
 test("invocations_travel_to_and_from_the_page", async () => {
@@ -158,7 +220,10 @@ test("invocations_travel_to_and_from_the_page", async () => {
   const foreign = page.server.grant((text) => text.toUpperCase());
   assert.equal(await capServer.restore(foreign.serialize()).post("hi"), "HI");
   assert.deepEqual(page.heard.tunnel, []);
-  assert.deepEqual(await failureOf(capServer.restore("urn:x-cap:nobody:x").get()), { status: 404, message: "not found" });
+  assert.deepEqual(await failureOf(capServer.restore("urn:x-cap:nobody:x").get()), {
+    status: 404,
+    message: "not found",
+  });
 });
 
 test("a_launched_page_gets_its_info_and_its_grants", async () => {
@@ -190,13 +255,20 @@ test("launch_info_is_bound_to_the_capserver_of_the_page", async () => {
 
 test("a_frame_that_does_not_answer_is_a_communication_error", async () => {
   const expected = { type: "CommunicationError", status: 504, message: "the frame of Belay did not answer" };
-  const cases = [[{}, 10000], [{ script: { "data-belay-timeout": "250" } }, 250]];
+  const cases = [
+    [{}, 10000],
+    [{ script: { "data-belay-timeout": "250" } }, 250],
+  ];
   for (const [options, timeout] of cases) {
     const page = new Page(options);
     const [handler, failed] = [recorder(), recorder()];
     page.belay.start(handler, failed);
     page.belay.startForLaunch("key", handler, failed);
-    page.belay.startForOrigin({ origin: "https://site.example", pageUrl: page.location.href }, handler, failed);
+    page.belay.startForOrigin(
+      { origin: "https://site.example", pageUrl: page.location.href },
+      handler,
+      failed,
+    );
     page.belay.route(PRE_IMAGE, handler, failed);
     page.belay.start(handler);
     await page.clock.pass(timeout - 1);
@@ -252,13 +324,21 @@ test("start_for_launch_routes_the_secret_of_its_key", async () => {
   page.belay.startForLaunch("n", handler, failed);
   page.belay.startForLaunch("secret", handler, failed);
   await settle();
-  assert.deepEqual(failed.calls.map(([error]) => error), [
-    { type: "NoSuchKey", key: "missing", status: 404, message: "startForLaunch: Key missing not found." },
-    { type: "NoSuchKey", key: "toString", status: 404, message: "startForLaunch: Key toString not found." },
-    { type: "BadSecret", key: "short", status: 400, message: "startForLaunch: Key short holds no pre-image." },
-    { type: "BadSecret", key: "n", status: 400, message: "startForLaunch: Key n holds no pre-image." },
-    { type: "AlreadyRouted", instanceId: HASHED, status: 500, message: ROUTED_AGAIN },
-  ]);
+  assert.deepEqual(
+    failed.calls.map(([error]) => error),
+    [
+      { type: "NoSuchKey", key: "missing", status: 404, message: "startForLaunch: Key missing not found." },
+      { type: "NoSuchKey", key: "toString", status: 404, message: "startForLaunch: Key toString not found." },
+      {
+        type: "BadSecret",
+        key: "short",
+        status: 400,
+        message: "startForLaunch: Key short holds no pre-image.",
+      },
+      { type: "BadSecret", key: "n", status: 400, message: "startForLaunch: Key n holds no pre-image." },
+      { type: "AlreadyRouted", instanceId: HASHED, status: 500, message: ROUTED_AGAIN },
+    ],
+  );
   assert.equal(handler.calls.length, 1);
 });
 
@@ -266,7 +346,10 @@ test("start_for_launch_needs_a_launch", async () => {
   const page = new Page();
   await page.up({ temporaryInstance: true });
   assert.deepEqual(await failureOf(page.belay.startForLaunch("k")), {
-    type: "NoLaunchInfo", key: "k", status: 404, message: "startForLaunch: this page was not launched.",
+    type: "NoLaunchInfo",
+    key: "k",
+    status: 404,
+    message: "startForLaunch: this page was not launched.",
   });
 });
 
@@ -286,7 +369,8 @@ test("route_gives_a_capserver_at_once", async () => {
   assert.equal(await capServer.restore(foreign.serialize()).get(), "far");
   const main = (await page.belay.start()).capServer;
   assert.equal(await main.restore(cap.serialize()).get(), "routed");
-  for (const wrong of ["bob", PRE_IMAGE.toUpperCase(), undefined, HASHED]) assert.throws(() => page.belay.route(wrong), TypeError);
+  for (const wrong of ["bob", PRE_IMAGE.toUpperCase(), undefined, HASHED])
+    assert.throws(() => page.belay.route(wrong), TypeError);
 });
 
 test("what_a_route_invokes_before_the_frame_is_up_waits_for_it", async () => {
@@ -313,14 +397,26 @@ test("an_id_is_routed_once", async () => {
   const elsewhere = page.belay.route("c0ffee00-1234-4abc-8def-0123456789ab", success, failed);
   await settle();
   assert.equal(success.calls.length, 1);
-  assert.deepEqual(failed.calls.map(([{ type, status, instanceId, message }]) => [type, status, instanceId, message]), [
-    ["AlreadyRouted", 500, HASHED, ROUTED_AGAIN],
-    ["AlreadyRouted", 500, routed[0], `route: ${routed[0]} already has a route.`],
-  ]);
+  assert.deepEqual(
+    failed.calls.map(([{ type, status, instanceId, message }]) => [type, status, instanceId, message]),
+    [
+      ["AlreadyRouted", 500, HASHED, ROUTED_AGAIN],
+      ["AlreadyRouted", 500, routed[0], `route: ${routed[0]} already has a route.`],
+    ],
+  );
   // It works here, and nothing from outside reaches it.
   const cap = elsewhere.grant(() => "local");
   assert.equal(await cap.get(), "local");
   await assert.rejects(page.server.restore(cap.serialize()).get(), { status: 404 });
+});
+
+test("a_frame_that_routes_another_id_is_not_believed", async () => {
+  const page = new Page();
+  await page.up({}, { routeWithHash: (preImage) => page.belay.internals.newInstanceId(preImage) });
+  const failed = recorder();
+  page.belay.route(PRE_IMAGE, () => {}, failed);
+  await settle();
+  assert.equal(failed.calls[0][0].type, "CommunicationError");
 });
 
 test("a_route_is_built_from_its_own_snapshot", async () => {
@@ -340,20 +436,40 @@ test("route_origin_is_for_the_origin_of_the_page", async () => {
   const page = new Page({ href });
   const asked = [];
   const [success, failed] = [recorder(), recorder()];
-  const capServer = page.belay.routeOrigin("https://site.example", "https://site.example/page#other", success, failed);
+  const capServer = page.belay.routeOrigin(
+    "https://site.example",
+    "https://site.example/page#other",
+    success,
+    failed,
+  );
   assert.equal(capServer.instanceId, "https://site.example");
-  await page.up({}, { routeOrigin: (claim) => { asked.push(claim); return claim.origin; } });
+  await page.up(
+    {},
+    {
+      routeOrigin: (claim) => {
+        asked.push(claim);
+        return claim.origin;
+      },
+    },
+  );
   await settle();
   assert.deepEqual(success.calls, [[capServer]]);
   assert.deepEqual(asked, [{ origin: "https://site.example", pageUrl: "https://site.example/page#other" }]);
   const wrong = [
-    ["https://other.example", "https://other.example/page"], ["https://site.example", "https://other.example/page"],
-    ["https://site.example/", href], ["null", href], ["https://site.example", "no url"], [undefined, undefined],
+    ["https://other.example", "https://other.example/page"],
+    ["https://site.example", "https://other.example/page"],
+    ["https://site.example/", href],
+    ["null", href],
+    ["https://site.example", "no url"],
+    [undefined, undefined],
   ];
   for (const [origin, pageUrl] of wrong) page.belay.routeOrigin(origin, pageUrl, success, failed);
   await page.clock.pass(0);
   const errors = failed.calls.map(([{ message, ...rest }]) => rest);
-  assert.deepEqual(errors, wrong.map(([origin, pageUrl]) => ({ type: "OriginError", status: 403, origin, pageUrl })));
+  assert.deepEqual(
+    errors,
+    wrong.map(([origin, pageUrl]) => ({ type: "OriginError", status: 403, origin, pageUrl })),
+  );
   assert.deepEqual([asked.length, page.visits], [1, []]);
   page.belay.routeOrigin("https://site.example", href, success, failed);
   await settle();
@@ -363,7 +479,9 @@ test("route_origin_is_for_the_origin_of_the_page", async () => {
 test("route_origin_goes_to_the_page_that_it_names", async () => {
   const page = new Page();
   const told = [];
-  page.belay.routeOrigin("https://site.example", "https://site.example/home", undefined, ({ type }) => told.push(type, page.visits.length));
+  page.belay.routeOrigin("https://site.example", "https://site.example/home", undefined, ({ type }) =>
+    told.push(type, page.visits.length),
+  );
   await settle();
   assert.deepEqual(told, ["OriginError", 0]);
   await page.clock.pass(0);
@@ -371,10 +489,27 @@ test("route_origin_goes_to_the_page_that_it_names", async () => {
 });
 
 test("the_frame_may_refuse_an_origin", async () => {
-  for (const [status, type] of [[403, "OriginError"], [500, "AlreadyRouted"], [503, "CommunicationError"]]) {
+  const taken = { status: 500, message: "route: https://site.example already has a route." };
+  const refusals = [
+    [{ status: 403 }, "OriginError"],
+    [taken, "AlreadyRouted"],
+    [{ status: 500 }, "CommunicationError"],
+    [{ status: 503 }, "CommunicationError"],
+  ];
+  for (const [error, type] of refusals) {
     const page = new Page();
-    await page.up({}, { routeOrigin: async () => { throw { status, message: "" }; } });
-    assert.equal((await failureOf(page.belay.startForOrigin("https://site.example", page.location.href))).type, type);
+    await page.up(
+      {},
+      {
+        routeOrigin: async () => {
+          throw error;
+        },
+      },
+    );
+    assert.equal(
+      (await failureOf(page.belay.startForOrigin("https://site.example", page.location.href))).type,
+      type,
+    );
   }
 });
 
@@ -395,9 +530,14 @@ test("start_for_origin_takes_both_shapes", async () => {
 
 test("the_page_obeys_the_frame", async () => {
   const page = new Page();
-  const [target, other, any] = [["a b"], ["c"], ["*"]].map(([rc]) => page.element("div", { class: "belay-cap-target", "data-rc": rc }));
+  const [target, other, any] = [["a b"], ["c"], ["*"]].map(([rc]) =>
+    page.element("div", { class: "belay-cap-target", "data-rc": rc }),
+  );
   await page.up();
-  const action = async (data) => { page.action.postMessage(data); await settle(); };
+  const action = async (data) => {
+    page.action.postMessage(data);
+    await settle();
+  };
   await action("showButterBar");
   assert.deepEqual([page.frame.style.top, page.frame.style.visibility], ["0px", "visible"]);
   await action("hideButterBar");
@@ -431,10 +571,16 @@ test("the_frame_sends_the_window_to_pages_of_the_web_only", async () => {
     return page.visits.splice(0);
   };
   assert.deepEqual(await go("https://app.example/start", "S1"), ["https://app.example/start#belay-start=S1"]);
-  assert.deepEqual(await go("https://app.example/start#view", "S1"), ["https://app.example/start#view&belay-start=S1"]);
+  assert.deepEqual(await go("https://app.example/start#view", "S1"), [
+    "https://app.example/start#view&belay-start=S1",
+  ]);
   assert.deepEqual(await go("https://app.example/"), ["https://app.example/"]);
-  assert.deepEqual(await go("https://site.example/page", "S1"), ["https://site.example/page#belay-start=S1", "reload"]);
-  for (const url of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd"]) assert.deepEqual(await go(url, "S1"), []);
+  assert.deepEqual(await go("https://site.example/page", "S1"), [
+    "https://site.example/page#belay-start=S1",
+    "reload",
+  ]);
+  for (const url of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd"])
+    assert.deepEqual(await go(url, "S1"), []);
 });
 
 test("a_page_that_goes_says_bye", async () => {

@@ -35,7 +35,9 @@ test("the_worked_example_as_asked", async () => {
   const failures = [failureOf(answers[1]), failureOf(answers[2])];
   await settle();
   assert.deepEqual(heard.splice(0), [
-    invoke(1000, "POST", '{"value":21}'), invoke(1001, "PUT", '{"value":1}'), invoke(1002, "GET", undefined),
+    invoke(1000, "POST", '{"value":21}'),
+    invoke(1001, "PUT", '{"value":1}'),
+    invoke(1002, "GET", undefined),
     invoke(1003, "DELETE", undefined),
   ]);
   await say(
@@ -56,34 +58,67 @@ test("the_worked_example_as_served", async () => {
   const { page, tunnel, say } = tunnelTo();
   const server = new page.belay.CapServer(ID);
   const asked = [];
-  tunnel.setLocalResolver((id) => { asked.push(id); return id === ID ? server.publicInterface : null; });
+  tunnel.setLocalResolver((id) => {
+    asked.push(id);
+    return id === ID ? server.publicInterface : null;
+  });
   const double = server.grant((n) => n * 2).serialize();
   const handler = server.grant({ get: () => 1, remove() {} }).serialize();
   const foreign = "urn:x-cap:5f0c9b7e-4a1d-4c52-9e36-71b2d8a0c4f3:7d9f1c52-3b6e-4f08-a1d4-2c85e07b9936";
   assert.deepEqual(await say({ op: "ping" }), [{ op: "pong" }]);
-  assert.deepEqual(await say(
-    { op: "invoke", txId: 1000, ser: double, method: "POST", data: '{"value":21}' },
-    { op: "invoke", txId: 1001, ser: handler, method: "PUT", data: '{"value":1}' },
-    { op: "invoke", txId: 1002, ser: foreign, method: "GET" },
-    { op: "invoke", txId: 1003, ser: handler, method: "DELETE" },
-  ), [
-    response(1000, "success", '{"value":42}'),
-    response(1001, "failure", { status: 405, message: "method not allowed" }),
-    response(1002, "failure", { status: 404, message: "not found" }),
-    response(1003, "success", undefined),
-  ]);
+  assert.deepEqual(
+    await say(
+      { op: "invoke", txId: 1000, ser: double, method: "POST", data: '{"value":21}' },
+      { op: "invoke", txId: 1001, ser: handler, method: "PUT", data: '{"value":1}' },
+      { op: "invoke", txId: 1002, ser: foreign, method: "GET" },
+      { op: "invoke", txId: 1003, ser: handler, method: "DELETE" },
+    ),
+    [
+      response(1000, "success", '{"value":42}'),
+      response(1001, "failure", { status: 405, message: "method not allowed" }),
+      response(1002, "failure", { status: 404, message: "not found" }),
+      response(1003, "success", undefined),
+    ],
+  );
   assert.deepEqual(asked, [ID, ID, "5f0c9b7e-4a1d-4c52-9e36-71b2d8a0c4f3", ID]);
 });
 
 test("what_is_not_understood_is_ignored", async () => {
   const { page, tunnel, say } = tunnelTo();
-  tunnel.setLocalResolver(() => ({ invoke() { throw new Error("broken interface"); } }));
-  assert.deepEqual(await say(null, 5, "pong", [], {}, { op: "dance" }, { op: "toString" }, { op: "invoke" },
-    { op: "invoke", txId: "1", ser: SER, method: "GET" }, { op: "response" }, { op: "outpost", outpostData: "{" }), []);
-  assert.deepEqual(await say({ op: "invoke", txId: 1, ser: 5, method: "GET" }, { op: "invoke", txId: 2, ser: SER, method: "GET", data: {} }), [
-    response(1, "failure", { status: 400, message: "bad request" }), response(2, "failure", { status: 400, message: "bad request" }),
+  tunnel.setLocalResolver(() => ({
+    invoke() {
+      throw new Error("broken interface");
+    },
+  }));
+  assert.deepEqual(
+    await say(
+      null,
+      5,
+      "pong",
+      [],
+      {},
+      { op: "dance" },
+      { op: "toString" },
+      { op: "invoke" },
+      { op: "invoke", txId: "1", ser: SER, method: "GET" },
+      { op: "response" },
+      { op: "outpost", outpostData: "{" },
+    ),
+    [],
+  );
+  assert.deepEqual(
+    await say(
+      { op: "invoke", txId: 1, ser: 5, method: "GET" },
+      { op: "invoke", txId: 2, ser: SER, method: "GET", data: {} },
+    ),
+    [
+      response(1, "failure", { status: 400, message: "bad request" }),
+      response(2, "failure", { status: 400, message: "bad request" }),
+    ],
+  );
+  assert.deepEqual(await say(invoke(3, "GET")), [
+    response(3, "failure", { status: 500, message: "internal server error" }),
   ]);
-  assert.deepEqual(await say(invoke(3, "GET")), [response(3, "failure", { status: 500, message: "internal server error" })]);
   assert.equal(page.errors.length, 2);
   assert.ok(!tunnel.isClosed);
 });
@@ -99,7 +134,9 @@ test("a_malformed_answer_is_a_failure", async () => {
 test("silence_is_answered_by_a_ping_and_then_by_closing", async () => {
   const { tunnel, say, heard, pass } = tunnelTo();
   let closed = 0;
-  tunnel.onclosed = () => { closed += 1; };
+  tunnel.onclosed = () => {
+    closed += 1;
+  };
   await pass(29999);
   assert.deepEqual(heard, []);
   await pass(1);
@@ -134,7 +171,13 @@ test("closing_fails_what_is_under_way", async () => {
   const order = [];
   const call = outcomes(tunnel.sendInterface, SER, "GET");
   tunnel.onclosed = () => order.push("closed");
-  tunnel.sendInterface.invoke(SER, "GET", undefined, () => {}, ({ status }) => order.push(status));
+  tunnel.sendInterface.invoke(
+    SER,
+    "GET",
+    undefined,
+    () => {},
+    ({ status }) => order.push(status),
+  );
   await settle();
   tunnel.handleClose();
   tunnel.handleClose();
@@ -164,18 +207,33 @@ test("calls_under_way_are_bounded_in_each_direction", async () => {
   const { tunnel, say } = tunnelTo();
   const failures = [];
   for (let call = 0; call < 257; call += 1) {
-    tunnel.sendInterface.invoke(SER, "GET", undefined, () => {}, (error) => failures.push(error));
+    tunnel.sendInterface.invoke(
+      SER,
+      "GET",
+      undefined,
+      () => {},
+      (error) => failures.push(error),
+    );
   }
   assert.deepEqual(failures, [{ status: 429, message: "too many requests" }]);
   await say(response(1000, "success"));
-  tunnel.sendInterface.invoke(SER, "GET", undefined, () => {}, (error) => failures.push(error));
+  tunnel.sendInterface.invoke(
+    SER,
+    "GET",
+    undefined,
+    () => {},
+    (error) => failures.push(error),
+  );
   assert.equal(failures.length, 1);
 
   const waiting = [];
   tunnel.setLocalResolver(() => ({ invoke: (ser, method, data, success) => waiting.push(success) }));
   const flood = Array.from({ length: 257 }, (_, txId) => invoke(txId, "GET"));
   const busy = [response(256, "failure", { status: 429, message: "too many requests" })];
-  assert.deepEqual((await say(...flood)).filter(({ op }) => op === "response"), busy);
+  assert.deepEqual(
+    (await say(...flood)).filter(({ op }) => op === "response"),
+    busy,
+  );
   waiting[0]('{"value":0}');
   assert.deepEqual(await say(invoke(300, "GET")), [response(0, "success", '{"value":0}')]);
   assert.equal(waiting.length, 257);
@@ -183,7 +241,13 @@ test("calls_under_way_are_bounded_in_each_direction", async () => {
 
 test("an_answer_is_sent_once", async () => {
   const { tunnel, say } = tunnelTo();
-  tunnel.setLocalResolver(() => ({ invoke(ser, method, data, success, failure) { success("1"); success("2"); failure({ status: 400 }); } }));
+  tunnel.setLocalResolver(() => ({
+    invoke(ser, method, data, success, failure) {
+      success("1");
+      success("2");
+      failure({ status: 400 });
+    },
+  }));
   assert.deepEqual(await say(invoke(1, "GET")), [response(1, "success", "1")]);
 });
 
@@ -221,7 +285,10 @@ test("two_tunnels_carry_capabilities_back_and_forth", async () => {
   const [near, far] = [side(port1), side(port2)];
   const counter = far.server.grant((notify) => notify.post("hello").then((answer) => `${answer}!`));
   const seen = [];
-  const notify = near.server.grant((text) => { seen.push(text); return text.toUpperCase(); });
+  const notify = near.server.grant((text) => {
+    seen.push(text);
+    return text.toUpperCase();
+  });
   const counterHere = near.server.restore(counter.serialize());
   assert.equal(await counterHere.post(notify), "HELLO!");
   assert.deepEqual(seen, ["hello"]);

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use buswire_message::Timestamp;
@@ -30,20 +33,23 @@ pub(crate) enum Fault {
 pub(crate) struct Tap {
     inner: MemoryStore,
     hook: Mutex<Hook>,
+    gets: AtomicUsize,
     yields: Option<Mutex<SplitMix64>>,
 }
 
 impl Tap {
     pub(crate) fn new() -> Arc<Self> {
         let hook: Hook = Box::new(|_| Fault::None);
-        Arc::new(Self { inner: MemoryStore::new(), hook: Mutex::new(hook), yields: None })
+        let (inner, hook, gets) = (MemoryStore::new(), Mutex::new(hook), AtomicUsize::new(0));
+        Arc::new(Self { inner, hook, gets, yields: None })
     }
 
     /// A store whose calls let others go first, in an order that the seed decides.
     pub(crate) fn turbulent(seed: u64) -> Arc<Self> {
         let hook: Hook = Box::new(|_| Fault::None);
         let yields = Some(Mutex::new(SplitMix64::new(seed)));
-        Arc::new(Self { inner: MemoryStore::new(), hook: Mutex::new(hook), yields })
+        let (inner, hook, gets) = (MemoryStore::new(), Mutex::new(hook), AtomicUsize::new(0));
+        Arc::new(Self { inner, hook, gets, yields })
     }
 
     async fn let_others_go_first(&self) {
@@ -52,6 +58,11 @@ impl Tap {
         for _ in 0..count {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// How many rows were asked for.
+    pub(crate) fn gets(&self) -> usize {
+        self.gets.load(Ordering::SeqCst)
     }
 
     pub(crate) fn on_commit(&self, hook: impl FnMut(&Batch) -> Fault + Send + 'static) {
@@ -97,6 +108,7 @@ impl Store for Tap {
         key: &'a Key,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.let_others_go_first().await;
             let row = self.inner.get(partition, key, now).await;

@@ -4,18 +4,34 @@ use buswire_proto::v1;
 use serde_json::{Map, Value};
 use tonic::Status;
 
-use super::{Fields, non_empty, to_wire_time};
-use crate::admin::ports::{CapabilityState, CapabilityView, NewCapability};
+use super::{Fields, non_empty, to_wire_duration, to_wire_time};
+use crate::admin::ports::{
+    AuditActionView, AuditView, CapabilityState, CapabilityView, NewCapability, NewWrap,
+};
 
 /// The capability that a request asks for.
 pub(crate) fn new_capability(request: v1::GrantCapabilityRequest) -> Result<NewCapability, Status> {
     let mut fields = Fields::default();
+    let uuid = request.form() == v1::LinkForm::Uuid;
     let kind = fields.require("kind", request.kind);
     let target = fields.take("target", object(&request.target));
     let limits = fields.take("limits", object(&request.limits));
     match (kind, target, limits) {
         (Some(kind), Some(target), Some(limits)) => {
-            Ok(NewCapability { kind, target, limits, label: non_empty(request.label) })
+            Ok(NewCapability { kind, target, limits, uuid, label: non_empty(request.label) })
+        }
+        _ => Err(fields.status()),
+    }
+}
+
+/// The narrower capability that a request asks for.
+pub(crate) fn new_wrap(request: v1::WrapCapabilityRequest) -> Result<NewWrap, Status> {
+    let mut fields = Fields::default();
+    let handle = fields.require("handle", request.handle);
+    let limits = fields.take("limits", object(&request.limits));
+    match (handle, limits) {
+        (Some(handle), Some(limits)) => {
+            Ok(NewWrap { handle, limits, label: non_empty(request.label) })
         }
         _ => Err(fields.status()),
     }
@@ -48,5 +64,46 @@ pub(crate) fn to_wire(capability: CapabilityView) -> v1::Capability {
         created_at: Some(to_wire_time(capability.created_at)),
         expires_at: capability.expires_at.map(to_wire_time),
         uses_left: capability.uses_left,
+        children: capability.children,
+        invocations: capability.invocations,
+        last_used_at: capability.last_used_at.map(to_wire_time),
+        target: capability.target,
+        limits: capability.limits,
     }
+}
+
+/// An event of the record on the wire.
+pub(crate) fn event_to_wire(event: AuditView) -> v1::TailAuditResponse {
+    let mut wire = v1::AuditEvent {
+        sequence: event.sequence,
+        at: Some(to_wire_time(event.at)),
+        handle: event.handle,
+        kind: event.kind,
+        above: event.above,
+        ..v1::AuditEvent::default()
+    };
+    let (action, by) = match event.action {
+        AuditActionView::Granted { by } => (v1::AuditAction::Granted, by),
+        AuditActionView::Changed { by, suspended } => {
+            wire.suspended = suspended;
+            (v1::AuditAction::Changed, by)
+        }
+        AuditActionView::Revoked { by } => (v1::AuditAction::Revoked, by),
+        AuditActionView::Invoked { control, method, status, bytes, took, peer } => {
+            let [bytes_in, bytes_out] = bytes;
+            wire.invocation = Some(v1::AuditInvocation {
+                control,
+                method: method.to_owned(),
+                status: status.into(),
+                bytes_in,
+                bytes_out,
+                took: Some(to_wire_duration(took)),
+                peer: peer.to_owned(),
+            });
+            (v1::AuditAction::Invoked, None)
+        }
+    };
+    wire.set_action(action);
+    wire.by = by.unwrap_or_default();
+    v1::TailAuditResponse { event: Some(wire), missed: event.missed }
 }

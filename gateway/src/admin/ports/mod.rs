@@ -21,7 +21,8 @@ mod traces;
 pub use access::{AccessAdmin, ChannelView};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
-    CapabilityAdmin, CapabilityState, CapabilityView, GrantedCapability, NewCapability, Revoked,
+    AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
+    GrantedCapability, NewCapability, NewWrap, Revoked,
 };
 pub use dead_letters::{DeadLetterAdmin, DeadLetterView};
 pub use people::{

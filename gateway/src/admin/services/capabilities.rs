@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use buswire_proto::v1::{self, capability_service_server::CapabilityService};
+use futures::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use crate::admin::{
     convert,
-    ports::{CapabilityAdmin, Revoked},
+    deadline::Deadline,
+    ports::{CapabilityAdmin, CapabilityChange, Revoked},
     status,
+    stream::{Answers, until_end},
 };
 
 impl Api {
@@ -20,6 +23,8 @@ impl Api {
 
 #[tonic::async_trait]
 impl CapabilityService for Api {
+    type TailAuditStream = Answers<v1::TailAuditResponse>;
+
     async fn grant_capability(
         &self,
         request: Request<v1::GrantCapabilityRequest>,
@@ -31,6 +36,51 @@ impl CapabilityService for Api {
             control: granted.control.expose().clone(),
             handle: granted.handle,
         }))
+    }
+
+    async fn wrap_capability(
+        &self,
+        request: Request<v1::WrapCapabilityRequest>,
+    ) -> Result<Response<v1::WrapCapabilityResponse>, Status> {
+        let new = convert::capabilities::new_wrap(request.into_inner())?;
+        let granted = self.capabilities()?.wrap(new).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::WrapCapabilityResponse {
+            cap: granted.cap.expose().clone(),
+            control: granted.control.expose().clone(),
+            handle: granted.handle,
+        }))
+    }
+
+    async fn get_capability(
+        &self,
+        request: Request<v1::GetCapabilityRequest>,
+    ) -> Result<Response<v1::GetCapabilityResponse>, Status> {
+        let handle = request.into_inner().handle;
+        let shown = self.capabilities()?.show(&handle).await.map_err(status::of_admin)?;
+        let capability = Some(convert::capabilities::to_wire(shown));
+        Ok(Response::new(v1::GetCapabilityResponse { capability }))
+    }
+
+    async fn update_capability(
+        &self,
+        request: Request<v1::UpdateCapabilityRequest>,
+    ) -> Result<Response<v1::UpdateCapabilityResponse>, Status> {
+        let v1::UpdateCapabilityRequest { handle, label, suspended } = request.into_inner();
+        let change = CapabilityChange { label, suspended };
+        self.capabilities()?.change(&handle, change).await.map_err(status::of_admin)?;
+        Ok(Response::new(v1::UpdateCapabilityResponse {}))
+    }
+
+    async fn tail_audit(
+        &self,
+        request: Request<v1::TailAuditRequest>,
+    ) -> Result<Response<Self::TailAuditStream>, Status> {
+        let time = request.extensions().get().map(|Deadline(time)| *time);
+        let permit = self.0.stream_permit()?;
+        let events = self.capabilities()?.audit(request.into_inner().follow);
+        let items = events.map(|event| Ok(convert::capabilities::event_to_wire(event)));
+        let shutdown = self.0.state.shutdown.clone();
+        Ok(Response::new(until_end(items, time, shutdown, permit)))
     }
 
     async fn revoke_capability(

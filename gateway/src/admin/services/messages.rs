@@ -77,9 +77,7 @@ impl MessageService for Api {
         if scope.buses().next().is_none() {
             return Err(status::of_bus(&BusError::NoBus));
         }
-        let permit = Arc::clone(&self.0.streams)
-            .try_acquire_owned()
-            .map_err(|_| Status::resource_exhausted("too many streams are open"))?;
+        let permit = self.0.stream_permit()?;
         let items = state.buses.subscribe(scope, since).map(streamed);
         Ok(Response::new(until_end(items, time, state.shutdown.clone(), permit)))
     }

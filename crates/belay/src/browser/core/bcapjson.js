@@ -112,7 +112,7 @@ function decodeData(text, restore) {
   const outer = JSON.parse(budget.text(text));
   const isObject = typeof outer === "object" && outer !== null && !Array.isArray(outer);
   if (!isObject || !Object.prototype.hasOwnProperty.call(outer, "value")) {
-    throw new SyntaxError("bcapJson is an object with a member \"value\"");
+    throw new SyntaxError('bcapJson is an object with a member "value"');
   }
   return decoded(outer.value, restore, budget, 0);
 }

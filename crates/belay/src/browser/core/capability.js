@@ -31,6 +31,7 @@ class Capability {
    */
   invoke(method, data, success, failed) {
     const { serialization, server } = partsOf(this);
+    if (typeof method !== "string") throw new TypeError("a method is a string");
     const takesData = TAKES_DATA.has(method);
     if (!takesData && data !== undefined) throw new TypeError(`${method} takes no data`);
     const wire = takesData ? server.dataPreProcess(data) : undefined;

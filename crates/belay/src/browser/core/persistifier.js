@@ -1,7 +1,7 @@
 // When the state of a CapServer is saved (Belay §6.12).
 // Never here: what the state is, or where it is kept.
 
-/** Milliseconds until a saver that failed is called again; doubled each time up to the second. */
+/** Milliseconds until a saver that failed is called again; doubled each time, up to the latter. */
 const RETRY_FIRST = 1000;
 const RETRY_MAX = 60000;
 
@@ -11,7 +11,7 @@ class Persistifier {
     Object.assign(this, { saver, maxInterval, snapshot });
     Object.assign(this, { isDirty: false, isSaving: false, isStopped: false, retry: RETRY_FIRST });
     this.onPageHide = () => this.save();
-    if (typeof addEventListener === "function") addEventListener("pagehide", this.onPageHide);
+    addEventListener("pagehide", this.onPageHide);
   }
 
   changed() {
@@ -22,7 +22,7 @@ class Persistifier {
   stop() {
     this.isStopped = true;
     clearTimeout(this.timer);
-    if (typeof removeEventListener === "function") removeEventListener("pagehide", this.onPageHide);
+    removeEventListener("pagehide", this.onPageHide);
   }
 
   saveWithin(milliseconds) {

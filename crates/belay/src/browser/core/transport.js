@@ -33,12 +33,28 @@ async function fetchTransport(url, method, wire, success, failed) {
   let text;
   try {
     response = await fetch(url, { ...REQUEST, method, body: wire });
-    text = await response.text();
+    text = await boundedText(response);
   } catch {
     failed(unreached());
     return;
   }
   answerHTTP(response.status, text, response.statusText, success, failed);
+}
+
+/** The text of a response; of one that is too long to be bcapJson, more than the bound. */
+async function boundedText({ body }) {
+  if (!body) return "";
+  const [reader, decoder] = [body.getReader(), new TextDecoder()];
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    text += decoder.decode(value, { stream: !done });
+    if (done) return text;
+    if (text.length > TEXT_MAX) {
+      reader.cancel().catch(() => {});
+      return text;
+    }
+  }
 }
 
 /** By XMLHttpRequest, which sends the cookies of the page's own origin. */

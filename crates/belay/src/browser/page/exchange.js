@@ -76,6 +76,12 @@ class Dressing {
     this.undone.push(() => this.element.classList.remove(name));
   }
 
+  /** Names an element that shows no text. */
+  label(label) {
+    const isNamed = this.element.hasAttribute("aria-label") || this.element.textContent.trim() !== "";
+    if (label !== undefined && !isNamed) this.attribute("aria-label", label);
+  }
+
   /** Listens to what a person did, not to what a script pretends (Belay §14.2). */
   on(type, listener, target = this.element) {
     const trusted = (event) => { if (event.isTrusted) listener(event); };
@@ -122,9 +128,10 @@ class Offer {
     dressing.attribute("draggable", "true");
     dressing.attribute("aria-pressed", "false");
     dressing.className("belay-cap-source");
+    dressing.label(this.label);
     dressing.on("dragstart", (event) => this.drag(event));
     dressing.on("dragend", () => this.dragged());
-    dressing.onActivation(() => this.arm());
+    dressing.onActivation(() => (this.isArmed ? this.disarm() : this.arm()));
     dressing.on("keydown", (event) => { if (event.key === "Escape") this.disarm(); }, document);
     this.dressing = dressing;
     this.onDisarmed = () => this.press(false);
@@ -230,11 +237,11 @@ function handedOver(capServer, item) {
 }
 
 class Acceptor {
-  constructor(exchange, element, { rc, accept, acceptGenerator }) {
+  constructor(exchange, element, { rc, accept, acceptGenerator, label }) {
     if (typeof accept !== "function" && typeof acceptGenerator !== "function") {
       throw new TypeError("an acceptor needs accept");
     }
-    Object.assign(this, { exchange, element, classes: checkedClasses(rc), accept, acceptGenerator });
+    Object.assign(this, { exchange, element, classes: checkedClasses(rc), accept, acceptGenerator, label });
     this.dress();
   }
 
@@ -242,6 +249,7 @@ class Acceptor {
     const dressing = new Dressing(this.element);
     dressing.attribute("data-rc", this.classes.join(" "));
     dressing.className("belay-cap-target");
+    dressing.label(this.label);
     dressing.on("mouseenter", () => this.exchange.show("belay-cap-source", this.classes));
     dressing.on("mouseleave", () => this.exchange.hide());
     dressing.on("dragenter", (event) => this.over(event));

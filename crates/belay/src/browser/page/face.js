@@ -32,6 +32,7 @@ function startForOrigin(options, ...given) {
 const internals = Object.freeze({
   CapServer,
   CapTunnel,
+  CapRouter,
   encodeSerialization,
   decodeSerialization,
   newInstanceId,

@@ -4,7 +4,7 @@
 /** The iframe just above the page; set through CSSOM, which a strict policy allows. */
 function frameElement(url) {
   const element = document.createElement("iframe");
-  Object.assign(element, { id: "belay-frame", title: "Belay", src: url.href, tabIndex: -1 });
+  Object.assign(element, { id: "belay-frame", title: "Belay", src: url.href });
   element.referrerPolicy = "no-referrer";
   Object.assign(element.style, {
     position: "absolute",
@@ -29,22 +29,21 @@ function slide(element, isShown) {
   });
 }
 
-/** Resolves with the element and its two ports; rejects if the page's own policy keeps the frame out. */
-function openFrame(url) {
+/** Resolves with the two ports; rejects if the page's own policy keeps the frame out. */
+function openFrame(element, { origin }) {
   return new Promise((resolve, reject) => {
-    const element = frameElement(url);
-    const hello = () => element.contentWindow.postMessage({ belay: "hello", v: 1 }, url.origin);
+    const hello = () => element.contentWindow.postMessage({ belay: "hello", v: 1 }, origin);
     const onMessage = (event) => {
       const { belay: word, v } = Object(event.data);
       const isFrame = event.source !== null && event.source === element.contentWindow;
-      if (!isFrame || event.origin !== url.origin) return;
+      if (!isFrame || event.origin !== origin) return;
       if (word !== "init" || v !== 1 || event.ports.length !== 2) return;
       stop();
-      resolve({ element, tunnelPort: event.ports[0], actionPort: event.ports[1] });
+      resolve(event.ports);
     };
     const onViolation = (event) => {
       const isFrames = /^(?:frame|child|default)-src$/.test(event.effectiveDirective);
-      if (isFrames && String(event.blockedURI).startsWith(url.origin)) reject(new Error("blocked"));
+      if (isFrames && String(event.blockedURI).startsWith(origin)) reject(new Error("blocked"));
     };
     const stop = () => {
       removeEventListener("message", onMessage);
@@ -59,7 +58,16 @@ function openFrame(url) {
   });
 }
 
+/** A script in the head runs before there is a body; the rest of a long page is not waited for. */
 function whenBody(then) {
-  if (document.body) then();
-  else document.addEventListener("DOMContentLoaded", then, { once: true });
+  if (document.body) {
+    then();
+    return;
+  }
+  const observer = new MutationObserver(() => {
+    if (!document.body) return;
+    observer.disconnect();
+    then();
+  });
+  observer.observe(document.documentElement, { childList: true });
 }

@@ -21,13 +21,14 @@ class Session {
   }
 
   async connect() {
-    const { element, tunnelPort, actionPort } = await openFrame(frameURL());
+    const url = frameURL();
+    this.element = frameElement(url);
+    const [tunnelPort, actionPort] = await openFrame(this.element, url);
     if (this.hasFailed) return;
-    this.element = element;
     this.tunnel = new CapTunnel(tunnelPort);
     this.tunnel.setLocalResolver((instanceId) => this.routes.get(instanceId));
     addEventListener("pagehide", (event) => { if (!event.persisted) this.tunnel.bye(); });
-    actionPort.onmessage = obey(element, () => {
+    actionPort.onmessage = obey(this.element, () => {
       for (const disarmed of this.onDisarmed) isolated(disarmed);
     });
     // Fragments hold secrets, of which the frame needs none.
@@ -105,9 +106,7 @@ class Session {
   route(preImage) {
     const instanceId = sha1InstanceId(preImage);
     const ask = (outpost) => outpost.routeWithHash.post(preImage);
-    return this.register(instanceId, ask, (error) => {
-      return error.status === 500 ? alreadyRouted(instanceId) : communicationError();
-    });
+    return this.register(instanceId, ask, (error) => routeError(error, instanceId));
   }
 
   routeOrigin(origin, pageUrl) {
@@ -122,8 +121,7 @@ class Session {
     }
     const ask = (outpost) => outpost.routeOrigin.post({ origin, pageUrl });
     return this.register(origin, ask, (error) => {
-      if (error.status === 403) return refused;
-      return error.status === 500 ? alreadyRouted(origin) : communicationError();
+      return error.status === 403 ? refused : routeError(error, origin);
     });
   }
 

@@ -21,5 +21,11 @@ const badSecret = (key) =>
 const originError = (origin, pageUrl) =>
   startError("OriginError", 403, "the page is not of this origin", { origin, pageUrl });
 
+/** What a failure of the frame to route an id means. */
+function routeError({ message }, instanceId) {
+  const taken = alreadyRouted(instanceId);
+  return message === taken.message ? taken : communicationError();
+}
+
 const alreadyRouted = (instanceId) =>
   startError("AlreadyRouted", 500, `route: ${instanceId} already has a route.`, { instanceId });

@@ -51,13 +51,21 @@ class Launcher {
     const { ready, startId: wanted } = Object(options);
     const isFunction = typeof ready === "function";
     if (!isFunction && !isCapability(ready)) throw new TypeError("expectLaunch needs ready");
-    // Whatever it returns is the page's own business.
-    const cap = isFunction ? this.capServer.grant((activate) => { ready(activate); }) : ready;
+    const cap = isFunction ? this.grantOnce(ready) : ready;
     const data = wanted === undefined ? { ready: cap } : { ready: cap, startId: wanted };
     const expected = this.ask("expectPage", data).then((given) => {
       return Object.freeze({ startId: given, suffix: `#belay-start=${given}` });
     });
     return withCallbacks(expected, success, failed);
+  }
+
+  /** A capability that calls a function once. Whatever that returns is the page's own business. */
+  grantOnce(call) {
+    const cap = this.capServer.grant((given) => {
+      this.capServer.revoke(cap);
+      call(given);
+    });
+    return cap;
   }
 
   /** Launches into this window what a launch capability, or the record it gives, describes. */

@@ -60,7 +60,6 @@ pub(super) enum Claimed {
 }
 
 /// What happens.
-#[derive(Debug)]
 pub(super) enum Input {
     /// A WebSocket was opened.
     Opened(ConnectionId),
@@ -87,7 +86,6 @@ pub(super) enum Input {
 }
 
 /// What is to be done.
-#[derive(Debug)]
 pub(super) enum Output {
     /// Queue a message.
     Send(ConnectionId, ToPeer),
@@ -138,7 +136,6 @@ struct Connection {
 }
 
 /// Every connection, id and call of one gateway.
-#[derive(Debug)]
 pub(super) struct Core {
     config: Arc<RelayConfig>,
     entropy: Arc<dyn Entropy>,
