@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 16] = [
+const REDACTED: [&str; 17] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
@@ -27,6 +27,7 @@ const REDACTED: [&str; 16] = [
     "Channel",
     "ListChannelsRequest",
     "ListChannelsResponse",
+    "Token",
     "PutOwnerRequest",
     "PutUserRequest",
     "CreateClientRequest",
