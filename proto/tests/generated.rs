@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 17] = [
+const REDACTED: [&str; 18] = [
     "Message",
     "PublishRequest",
     "CreateRouteRequest",
@@ -28,6 +28,7 @@ const REDACTED: [&str; 17] = [
     "Channel",
     "ListChannelsRequest",
     "ListChannelsResponse",
+    "Token",
     "PutOwnerRequest",
     "PutUserRequest",
     "CreateClientRequest",

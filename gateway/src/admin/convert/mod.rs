@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::ports::PageRequest;
 
+pub(super) mod access;
 pub(super) mod broker;
 pub(super) mod buses;
 pub(super) mod capabilities;

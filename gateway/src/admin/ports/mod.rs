@@ -15,7 +15,10 @@ mod push;
 mod routes;
 mod system;
 
-pub use access::{AccessAdmin, ChannelView};
+pub use access::{
+    AccessAdmin, AuthorizationRequestView, ChannelView, CodeState, CodeView, DecisionView, Issued,
+    SignInView, TokenFilter, TokenKind, TokenState, TokenView,
+};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
     AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
