@@ -9,7 +9,8 @@
 //! | `bus.read` | `[authority][{"since", "block"} or empty]` | `[200][JSON]` |
 //! | `cap.invoke` | `[capability URL][method][bcapJson or empty]` | `[200][bcapJson or empty]` |
 //!
-//! The authority is the URL of a capability of this gateway; or, from a connection whose CURVE key
+//! The authority is the URL of a capability of this gateway; for `cap.invoke` also the `urn:x-cap` of a
+//! window that is connected to its relay; or, from a connection whose CURVE key
 //! `mdp.key_rights` names, `bus:NAME` or `bus:NAME/CHANNEL`. A failure is `[status][text]`.
 //!
 //! Never here: what a capability allows.
@@ -21,7 +22,8 @@ use std::{
 };
 
 use buswire_belay::{
-    Bcap, BcapError, BcapValue, CapServer, Method, TargetChannels, decode_bare, encode_bare,
+    Bcap, BcapError, BcapValue, CapServer, Method, Relay, RelayError, Serialisation,
+    TargetChannels, decode, decode_bare, encode, encode_bare, instance::Failure,
 };
 use buswire_bridge::SinkUri;
 use buswire_mdp::{
@@ -48,6 +50,7 @@ enum Service {
 #[derive(Debug)]
 pub(crate) struct Context {
     caps: CapServer,
+    relay: Option<Relay>,
     buses: BusOperations,
     rights: Rights,
     call_time_max: Duration,
@@ -97,11 +100,12 @@ pub(crate) const fn call_time_max(block_max: Duration) -> Duration {
 impl Context {
     pub(crate) fn new(
         caps: CapServer,
+        relay: Option<Relay>,
         buses: BusOperations,
         rights: Rights,
         block_max: Duration,
     ) -> Self {
-        Self { caps, buses, rights, call_time_max: call_time_max(block_max) }
+        Self { caps, relay, buses, rights, call_time_max: call_time_max(block_max) }
     }
 
     /// Offers every service at `broker`.
@@ -128,7 +132,7 @@ impl Context {
         Ok(())
     }
 
-    async fn answer(&self, service: Service, request: &LocalRequest) -> Result<Bytes, BcapError> {
+    async fn answer(&self, service: Service, request: &LocalRequest) -> Result<Bytes, Failure> {
         let call = self.parse(service, &request.frames)?;
         let result = match call.authority.parse() {
             Ok(SinkUri::Bus { bus, channel }) => {
@@ -148,9 +152,14 @@ impl Context {
                     _ => Err(BcapError::Forbidden),
                 }
             }
-            _ => self.invoke(service, call).await,
+            _ => match Bcap::restore(call.authority) {
+                window if is_window(&window) && service == Service::Invoke => {
+                    return self.invoke_window(&window, call).await;
+                }
+                cap => self.invoke(service, &cap, call).await,
+            },
         };
-        self.body(service, result?)
+        Ok(self.body(service, result?)?)
     }
 
     fn parse<'a>(&self, service: Service, frames: &'a Frames) -> Result<Call<'a>, BcapError> {
@@ -178,16 +187,31 @@ impl Context {
     async fn invoke(
         &self,
         service: Service,
-        Call { authority, method, data }: Call<'_>,
+        cap: &Bcap,
+        Call { method, data, .. }: Call<'_>,
     ) -> Result<Option<BcapValue>, BcapError> {
         // A link of another server is as unknown here as one that nobody holds.
-        let id = self.caps.local_id(&Bcap::restore(authority)).ok_or(BcapError::NotFound)?;
+        let id = self.caps.local_id(cap).ok_or(BcapError::NotFound)?;
         let id = id.expose();
         match service {
             Service::Publish => self.caps.invoke_as("bus.publish", id, method, data).await,
             Service::Read => self.caps.invoke_as("bus.read", id, method, data).await,
             Service::Invoke => self.caps.invoke(id, method, data).await,
         }
+    }
+
+    /// Invokes what a window granted; its failures pass as they are.
+    async fn invoke_window(&self, cap: &Bcap, call: Call<'_>) -> Result<Bytes, Failure> {
+        let limits = self.caps.config().wire;
+        let relay = self.relay.as_ref().ok_or(BcapError::NotFound)?;
+        let data = match &call.data {
+            Some(data) => Some(encode(Some(data), limits).map_err(|_| BcapError::BadRequest)?),
+            None => None,
+        };
+        let answer = relay.invoke(cap, call.method, data).await;
+        let answer = answer.map_err(RelayError::into_failure)?.unwrap_or_default();
+        let result = decode(answer.as_bytes(), limits).map_err(|_| Failure::bad_response())?;
+        Ok(self.body(Service::Invoke, result.filter(|_| call.method.gives_data()))?)
     }
 
     /// The frame after the status.
@@ -205,17 +229,21 @@ impl Context {
     }
 }
 
+fn is_window(cap: &Bcap) -> bool {
+    matches!(cap.serialisation(), Some(Serialisation::Urn { .. }))
+}
+
 impl LocalService for GatewayService {
     fn call(&self, request: LocalRequest) -> BoxFuture<'static, Frames> {
         let (service, context) = (self.service, Arc::clone(&self.context));
         Box::pin(async move {
             let answer = context.answer(service, &request);
             let answer = time::timeout(context.call_time_max, answer).await;
-            match answer.unwrap_or(Err(BcapError::Timeout)) {
+            match answer.unwrap_or_else(|_| Err(BcapError::Timeout.into())) {
                 Ok(body) => Frames::from([Bytes::from_static(b"200"), body]),
                 Err(error) => {
-                    let status = error.status().to_string();
-                    Frames::from([Bytes::from(status), Bytes::from(error.to_string())])
+                    let (status, text) = (error.status().to_string(), error.message().to_owned());
+                    Frames::from([Bytes::from(status), Bytes::from(text)])
                 }
             }
         })

@@ -128,6 +128,15 @@ fn the_node_types_are_sound() {
 }
 
 #[test]
+fn the_types_of_the_belay_library_are_what_pages_write() {
+    // Rule: belay 22.6 — the types of the library accept what it accepts, and refuse numbers as items
+    let page = root().join("crates/belay/tests/browser/types.ts");
+    let compiler =
+        ["node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--target", "es2019"];
+    succeed(node_client().args(compiler).args(["--lib", "es2019,dom"]).arg(page));
+}
+
+#[test]
 fn every_command_line_asks_every_service() {
     // Rule: mdp §18 — the commands of Rust, Python and Node are services and clients of each other
     let broker = Broker::spawn();

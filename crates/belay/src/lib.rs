@@ -16,31 +16,43 @@
 //! | `grants` | grants in the store: one partition for each tree |
 //! | `seal` | the encryption of stored targets |
 //! | `server` | [`CapServer`] |
-//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap` |
+//! | `relay` | [`Relay`]: windows and the program invoke each other over `/belay/relay` |
+//! | `start` | [`StartRecords`]: what a window leaves for one that is being opened |
+//! | `http` | the endpoint: `/cap/{id}`, `/belay/wrap`; the files of `browser` |
+//! | `browser` | what pages load: the library `/belay/client.js` |
+//! | [`instance`] | another CapServer, for capabilities within a program: no HTTP, no store |
 //!
 //! Never here: another door, a bus, the operations of the gateway, a clock, randomness.
 
 mod audit;
+mod browser;
 mod config;
 mod derive;
 mod egress;
 mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 #[cfg(test)]
 mod harness;
 mod http;
+pub mod instance;
 mod items;
 mod limits;
 mod method;
 mod names;
 mod operation;
+mod relay;
 mod request;
 mod seal;
 mod server;
+mod start;
 mod target;
 mod wire;
 
 pub use audit::{AuditAction, AuditEvent, AuditPage, Invoked, Peer};
+pub use browser::{client_integrity, client_path};
 pub use config::{Config, ConfigError};
 pub use derive::RegrantKey;
 pub use egress::{Allowed, AllowedError, EgressPolicy, Network, NetworkError, Refused};
@@ -53,17 +65,24 @@ pub use limits::{Bounds, Limits, LimitsError, NameSet, Rate};
 pub use method::{Method, MethodSet};
 pub use names::{Handle, Kind, Label, NameError};
 pub use operation::{BindError, Invocation, InvocationId, Operation, Subject};
+pub use relay::{Relay, RelayConfig, RelayError, RelayStatus};
 pub use request::{GrantRequest, IdForm, RequestError, parse_limits};
 pub use seal::SealKeys;
 pub use server::{
     AdminError, CapServer, GrantError, GrantInfo, GrantPage, GrantState, Granted, RegisterError,
     Revoked, Standing,
 };
+pub use start::{StartConfig, StartRecords};
 pub use target::{
     BusPublishTarget, BusReadTarget, GENERATION, NamedTarget, PushNotifyTarget, RecordTarget,
     RpcCallTarget, TargetChannels, TargetError, UrlTarget,
 };
 pub use wire::{
     Bcap, BcapValue, CapId, CapUrl, DecodeError, EncodeError, ForgedReference, HasCapability,
-    InstanceId, Members, Serialisation, WireLimits, decode, decode_bare, encode, encode_bare,
+    InstanceId, Members, PreImage, Serialisation, WireLimits, decode, decode_bare, encode,
+    encode_bare, new_uuid,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -189,6 +189,8 @@ async fn a_regrant_rotates() {
 #[tokio::test]
 async fn a_stable_regrant_gives_the_same_url() {
     // Rule: belay 20.7 — a stable regrant gives the same URL; two that fit are 409; none grants
+    // Rule: belay 17 — grant then regrant gives one URL; grant, grant, regrant is ambiguous; revoked gives nothing
+    // Rule: belay 18 D24 — an ambiguous regrant is 409
     let target = r#"{"kinds":["test.echo"],"regrant":"stable"}"#;
     let without_key = World::new().await;
     let request = GrantRequest::parse("grantor", target, "", "").unwrap();
@@ -213,6 +215,11 @@ async fn a_stable_regrant_gives_the_same_url() {
     let third = made(&ask(&world, &grantor.cap, again).await);
     assert_eq!(third.cap, other.cap);
     assert_eq!(world.call("GET", &first.cap, "").await.status, 404);
+    // Rule: belay 19 row 15 — a regrant fits what was granted for the same target alone
+    let elsewhere =
+        json!({"kind": "test.echo", "target": {"channel": "c"}, "label": "a", "regrant": true});
+    let elsewhere = made(&ask(&world, &grantor.cap, elsewhere).await);
+    assert_ne!(elsewhere.cap, third.cap);
 }
 
 #[tokio::test]
@@ -379,6 +386,7 @@ async fn revoking_by_handle_can_be_repeated() {
 #[tokio::test]
 async fn ids_of_the_reply_work_at_the_configured_prefix() {
     // Rule: belay 16.1 — the prefix is configurable and begins and ends with a slash
+    // Rule: belay 18 D11 — the prefix is /cap/ unless it is set
     let world = World::with(|config| config.with_prefix("/caps/").unwrap()).await;
     let granted = world.grant("test.echo", "", "").await;
     assert!(granted.cap.expose().starts_with(&format!("{BASE}/caps/")));

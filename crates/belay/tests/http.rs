@@ -21,6 +21,8 @@ const NOT_FOUND: &str = r#"{"error":{"status":404,"message":"not found"}}"#;
 #[tokio::test]
 async fn grant_invoke_revoke() {
     // Rule: belay 20.6 — after a revocation the capability answers 404
+    // Rule: belay 16.2 — PUT and POST carry bcapJson as their body, GET and DELETE carry none
+    // Rule: belay 18 D12 — success without a result is 200 with an empty body
     let world = World::new().await;
     let granted = world.grant("test.echo", r#"{"channel":"orders"}"#, "").await;
     let got = world.call("GET", &granted.cap, "").await;
@@ -91,6 +93,7 @@ async fn whatever_is_dead_looks_the_same() {
     // Rule: belay 20.8 — exhausted, expired, suspended, revoked and unknown look alike
     // Rule: belay 21.1 — anything after the id is 404, queries are ignored
     // Rule: belay 21.5 — a failure has a JSON body with status and message, and CORS
+    // Rule: belay 19 row 13 — the body of a 404 does not tell the id
     let world = World::new().await;
     let revoked = world.grant("test.echo", "", "").await;
     world.server.revoke(&revoked.handle).await.unwrap();
@@ -132,6 +135,7 @@ async fn whatever_is_dead_looks_the_same() {
 async fn a_preflight_tells_nothing() {
     // Rule: belay 21.3 — OPTIONS is answered without any lookup
     // Rule: belay 16.4 — a preflight allows every origin and lasts 30 days
+    // Rule: belay 18 D16 — every origin may ask, never with credentials
     let world = World::new().await;
     let granted = world.grant("test.echo", "", r#"{"methods":["GET"]}"#).await;
     let preflight = |path: String| {
@@ -165,6 +169,7 @@ async fn a_preflight_tells_nothing() {
 #[tokio::test]
 async fn requests_are_judged_in_order() {
     // Rule: belay 21.3 — method, size, lookup, allowed method, body: the first that fails answers
+    // Rule: belay 19 row 14 — 405 has the headers of CORS
     let world = World::with(|mut config| {
         config.body_bytes_max = 100;
         config
@@ -328,6 +333,7 @@ async fn scanning_is_slowed_down_and_valid_ids_are_not() {
 async fn granted_urls_come_from_the_configuration() {
     // Rule: belay 21.1 — the public base URL is configuration, never taken from Host
     // Rule: belay 21.2 — an id is 32 random bytes in base64url, 43 characters
+    // Rule: belay 18 D3 — ids of URLs have 256 random bits, those of URNs are UUIDs
     let world = World::new().await;
     let granted = world.grant("test.echo", "", "").await;
     for cap in [&granted.cap, &granted.control] {

@@ -7,10 +7,13 @@ use std::{fmt, str::FromStr};
 use buswire_message::{BusName, ChannelName, Secret};
 use url::Url;
 
+/// What the capabilities of windows begin with (Belay §3.1).
+const URN: &str = "urn:x-cap:";
+
 /// Where a route leads.
 ///
 /// `bus:NAME` or `bus:NAME/CHANNEL`, `mdp:SERVICE`, `push:ENDPOINT-URL`,
-/// `push:subscribers`, `cap:URL`. `Display` and `Debug` hide what is secret in a push endpoint or a
+/// `push:subscribers`, `cap:URL`, `cap:urn:x-cap:INSTANCE:ID`. `Display` and `Debug` hide what is secret in a push endpoint or a
 /// capability; [`expose`](Self::expose) gives the whole text.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SinkUri {
@@ -30,7 +33,7 @@ pub enum SinkUri {
     PushEndpoint(Secret<String>),
     /// The SimplePush endpoints that asked for a scope which the message is in.
     PushSubscribers,
-    /// A capability, which is invoked with POST.
+    /// A capability, which is invoked with POST: a URL, or the `urn:x-cap` of a window.
     Cap(Secret<String>),
 }
 
@@ -38,7 +41,9 @@ pub enum SinkUri {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SinkUriError {
     /// Not one of the known schemes.
-    #[error("a sink is bus:NAME[/CHANNEL], mdp:SERVICE, push:URL, push:subscribers or cap:URL")]
+    #[error(
+        "a sink is bus:NAME[/CHANNEL], mdp:SERVICE, push:URL, push:subscribers, cap:URL or cap:urn:x-cap:…"
+    )]
     Scheme,
     /// What follows `bus:` is not a bus and a channel.
     #[error("bus: is followed by a bus name and, after a slash, a channel name")]
@@ -46,9 +51,12 @@ pub enum SinkUriError {
     /// What follows `mdp:` is not a service name.
     #[error("mdp: is followed by a service name of 1 to 255 bytes that does not begin with mmi.")]
     Service,
-    /// What follows `push:` or `cap:` is not an absolute http or https URL.
-    #[error("push: and cap: are followed by an absolute http or https URL")]
+    /// What follows `push:` is not an absolute http or https URL.
+    #[error("push: is followed by an absolute http or https URL")]
     Url,
+    /// What follows `cap:` is neither an absolute http or https URL nor an `urn:x-cap`.
+    #[error("cap: is followed by an absolute http or https URL or by urn:x-cap:INSTANCE:ID")]
+    Cap,
 }
 
 impl SinkUri {
@@ -79,8 +87,10 @@ impl FromStr for SinkUri {
                 Ok(Self::Mdp { service: rest.to_owned() })
             }
             "push" if rest == "subscribers" => Ok(Self::PushSubscribers),
-            "push" => parse_url(rest).map(Self::PushEndpoint),
-            "cap" => parse_url(rest).map(Self::Cap),
+            "push" => parse_url(rest).map(Self::PushEndpoint).ok_or(SinkUriError::Url),
+            "cap" => {
+                parse_url(rest).or_else(|| parse_urn(rest)).map(Self::Cap).ok_or(SinkUriError::Cap)
+            }
             _ => Err(SinkUriError::Scheme),
         }
     }
@@ -102,12 +112,18 @@ fn parse_bus(rest: &str) -> Result<SinkUri, SinkUriError> {
     Ok(SinkUri::Bus { bus, channel })
 }
 
-fn parse_url(text: &str) -> Result<Secret<String>, SinkUriError> {
+fn parse_url(text: &str) -> Option<Secret<String>> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .map(|_| Secret::new(text.to_owned()))
-        .ok_or(SinkUriError::Url)
+}
+
+/// Takes what may be the capability of a window; Belay reads it closely.
+fn parse_urn(text: &str) -> Option<Secret<String>> {
+    let (instance, id) = text.strip_prefix(URN)?.rsplit_once(':')?;
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (printable && !instance.is_empty() && !id.is_empty()).then(|| Secret::new(text.to_owned()))
 }
 
 impl fmt::Display for SinkUri {
@@ -118,6 +134,7 @@ impl fmt::Display for SinkUri {
             Self::Mdp { service } => write!(f, "mdp:{service}"),
             Self::PushEndpoint(url) => write!(f, "push:{}/…", origin(url)),
             Self::PushSubscribers => f.write_str("push:subscribers"),
+            Self::Cap(cap) if cap.expose().starts_with(URN) => write!(f, "cap:{URN}…"),
             Self::Cap(url) => write!(f, "cap:{}/…", origin(url)),
         }
     }
@@ -151,6 +168,7 @@ mod tests {
             "push:subscribers",
             "push:https://gw.example/update/abc",
             "cap:https://gw.example/cap/abc",
+            "cap:urn:x-cap:66c6bd1f4cda24069debe0efa2193f64baeae867:066401a1-00f3-4941-89df-5d74500654e4",
         ] {
             assert_eq!(text.parse::<SinkUri>().unwrap().expose(), text);
         }
@@ -162,6 +180,8 @@ mod tests {
         assert_eq!(format!("{sink} {sink:?}"), "cap:https://gw.example/… cap:https://gw.example/…");
         let sink: SinkUri = "push:http://gw.example:81/update/hunter2".parse().unwrap();
         assert_eq!(sink.to_string(), "push:http://gw.example:81/…");
+        let sink: SinkUri = "cap:urn:x-cap:https://a.example:hunter2".parse().unwrap();
+        assert_eq!(format!("{sink} {sink:?}"), "cap:urn:x-cap:… cap:urn:x-cap:…");
     }
 
     #[test]
@@ -174,7 +194,9 @@ mod tests {
             ("mdp:", SinkUriError::Service),
             ("mdp:mmi.service", SinkUriError::Service),
             ("push:ftp://x/", SinkUriError::Url),
-            ("cap:gw.example/cap/x", SinkUriError::Url),
+            ("cap:gw.example/cap/x", SinkUriError::Cap),
+            ("cap:urn:x-cap:", SinkUriError::Cap),
+            ("cap:urn:x-cap:a:b c", SinkUriError::Cap),
         ];
         for (text, error) in cases {
             assert_eq!(text.parse::<SinkUri>(), Err(error), "{text}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
-use buswire_belay::{CapServer, Egress, SystemResolver};
+use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteError, Routes};
 use buswire_bus::Buses;
 use buswire_mdp::{Broker, BrokerHandle};
@@ -42,6 +42,9 @@ struct Doors {
     push: SimplePush,
     broker: BrokerHandle,
     caps: CapServer,
+    /// How windows are reached; `None` if that is off.
+    relay: Option<Relay>,
+    starts: StartRecords,
     /// The way to capabilities of other servers.
     egress: Egress,
     subscriptions: Subscriptions,
@@ -80,8 +83,9 @@ pub(super) async fn compose(
         doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
     }
     let rights = Rights::new(&config.mdp.key_rights);
-    let (caps, block_max) = (doors.caps.clone(), config.belay.block_max);
-    services::Context::new(caps, bus_operations, rights.clone(), block_max)
+    let (caps, relay, block_max) =
+        (doors.caps.clone(), doors.relay.clone(), config.belay.block_max);
+    services::Context::new(caps, relay, bus_operations, rights.clone(), block_max)
         .register(&doors.broker)
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
@@ -149,12 +153,15 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     keys::check("belay", &keys, &**store, clock.now()).await.map_err(failed("belay.keys"))?;
     let caps = settings::belay(&config.belay, public_url, &keys)
         .map_err(failed("the settings of belay"))?;
+    let starts = settings::starts(&caps);
+    let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
     let egress = settings::egress(&config.belay.egress).map_err(failed("belay.egress"))?;
     let egress = Egress::new(egress, Arc::new(SystemResolver))
         .map_err(failed("the client of other servers"))?;
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });
+    let relay = relay(config, platform, tasks)?;
 
     let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
     // So that our own services say themselves what took too long.
@@ -172,7 +179,31 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let inbounds = Inbounds::new(store, clock, entropy, settings::base(public_url))
         .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
-    Ok(Doors { buses, backplane, push, broker, caps, egress, subscriptions, inbounds, source })
+    Ok(Doors {
+        buses,
+        backplane,
+        push,
+        broker,
+        caps,
+        relay,
+        starts,
+        egress,
+        subscriptions,
+        inbounds,
+        source,
+    })
+}
+
+fn relay(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Option<Relay>, BuildError> {
+    let Some(settings) = config.relay.as_ref().filter(|_| config.belay.enabled) else {
+        return Ok(None);
+    };
+    let Platform { store, clock, entropy, .. } = platform;
+    let settings = settings::relay(settings).map_err(failed("the settings of the relay"))?;
+    let relay = Relay::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), settings);
+    let (runner, stop) = (relay.clone(), tasks.stop());
+    tasks.spawn("relay", async move { runner.run(stop).await });
+    Ok(Some(relay))
 }
 
 async fn titanic(
@@ -208,6 +239,7 @@ async fn routes(
         push: doors.push.clone(),
         subscribers,
         caps: doors.caps.clone(),
+        relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
     let settings = settings::routes(&config.bridge, doors.source.clone())
@@ -262,6 +294,7 @@ async fn administration(
         store: Arc::clone(&platform.store),
         buses: doors.buses.clone(),
         push: doors.push.clone(),
+        relay: doors.relay.clone(),
         routes: routes.clone(),
         started_at: platform.clock.now(),
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
@@ -308,7 +341,7 @@ async fn administration(
 }
 
 fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
-    let Doors { buses, backplane, push, broker, caps, inbounds, .. } = doors;
+    let Doors { buses, backplane, push, broker, caps, relay, starts, inbounds, .. } = doors;
     // The root belongs to two doors: devices open their sockets there, people see a page.
     let upgrade = config.simplepush.enabled.then(|| push.clone());
     let welcome = backplane.clone();
@@ -331,7 +364,15 @@ fn add_doors(app: &mut App, config: &Config, doors: Doors, routes: Routes) {
         let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
             Box::pin(async move { blocked.drain() })
         });
-        app.add(Door { name: "belay", routes: caps.router(), drain: Some(drain) });
+        let paths = caps.router().merge(starts.router());
+        app.add(Door { name: "belay", routes: paths, drain: Some(drain) });
+    }
+    if let Some(relay) = relay {
+        let paths = relay.router();
+        let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {
+            Box::pin(async move { relay.drain().await })
+        });
+        app.add(Door { name: "relay", routes: paths, drain: Some(drain) });
     }
     let grace = config.mdp.drain;
     let drain = Box::new(move || -> futures::future::BoxFuture<'static, ()> {

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::config::{
     BackplaneConfig, BelayConfig, BridgeConfig, Dialect, EgressSettings, Endpoint, MdpConfig,
-    ServiceDeclaration, TitanicConfig,
+    RelaySettings, ServiceDeclaration, TitanicConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -257,6 +257,28 @@ pub(super) fn belay(
     settings.children_max = config.children_max;
     settings.not_found_per_second = config.unknown_rate;
     Ok(settings)
+}
+
+pub(super) fn relay(settings: &RelaySettings) -> Result<belay::RelayConfig, Failure> {
+    Ok(belay::RelayConfig {
+        connections_max: usize::try_from(settings.connections_max)?,
+        address_connections_max: usize::try_from(settings.address_connections_max)?,
+        claims_per_minute: settings.claims_per_minute,
+        ids_max: usize::try_from(settings.ids_max)?,
+        pending_max: usize::try_from(settings.pending_max)?,
+        call_timeout: settings.call_timeout,
+        message_bytes_max: settings.message_max,
+        queued_bytes_max: settings.queued_max,
+        tokens_per_second: settings.rate,
+        tokens_max: settings.rate.saturating_mul(5),
+        silence: settings.silence,
+        grace: settings.grace,
+        ..belay::RelayConfig::default()
+    })
+}
+
+pub(super) fn starts(config: &belay::Config) -> belay::StartConfig {
+    belay::StartConfig { wire: config.wire, ..belay::StartConfig::default() }
 }
 
 pub(super) fn egress(config: &EgressSettings) -> Result<belay::EgressConfig, Failure> {

@@ -21,6 +21,7 @@ mod print;
 mod problem;
 mod reader;
 mod reference;
+mod relay;
 mod schema;
 mod settings;
 mod simplepush;
@@ -50,6 +51,7 @@ pub use self::{
     layers::Inputs,
     problem::{ConfigError, Problem, Source},
     reference::reference,
+    relay::RelaySettings,
     simplepush::{
         ExtraChannels, MissingChannels, SimplePushConfig, SimplePushRates, VersionPolicy,
         WakeUpNetwork,
@@ -85,6 +87,8 @@ pub struct Config {
     pub mdp: MdpConfig,
     /// Belay.
     pub belay: BelayConfig,
+    /// The relay of Belay; `None` if it is off.
+    pub relay: Option<RelaySettings>,
     /// The bridge.
     pub bridge: BridgeConfig,
     /// Buses that must exist.
@@ -161,6 +165,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let simplepush = simplepush::simplepush(reader);
     let mdp = doors::mdp(reader);
     let belay = doors::belay(reader);
+    let relay = relay::relay(reader);
     let bridge = doors::bridge(reader);
     let usual = backplane.as_ref().map_or_else(Retention::default, |door| door.retention);
     let buses = declared::buses(reader, usual);
@@ -178,6 +183,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         simplepush,
         mdp,
         belay,
+        relay,
         bridge,
         buses,
         routes,

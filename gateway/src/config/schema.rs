@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{door_settings, settings};
+use super::{door_settings, relay, settings};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,6 +146,7 @@ pub(crate) const GROUPS: &[Group] = &[
     door_settings::MDP,
     door_settings::TITANIC,
     door_settings::BELAY,
+    relay::RELAY,
     door_settings::BRIDGE,
     settings::DECLARED,
 ];

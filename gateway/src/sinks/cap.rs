@@ -56,7 +56,7 @@ fn failure(error: BcapError) -> SinkError {
     if is_transient(error.status()) { SinkError::Retry(text) } else { SinkError::Reject(text) }
 }
 
-const fn is_transient(status: u16) -> bool {
+pub(super) const fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
@@ -101,7 +101,7 @@ impl Sink for HttpCapSink {
 }
 
 /// Reads `{"value": …}`; an empty body is no result (Belay §16.3, §21.4).
-fn result_of(answer: &[u8]) -> Result<Option<Reply>, SinkError> {
+pub(super) fn result_of(answer: &[u8]) -> Result<Option<Reply>, SinkError> {
     #[derive(serde::Deserialize)]
     struct Success<'a> {
         #[serde(borrow)]
@@ -116,7 +116,8 @@ fn result_of(answer: &[u8]) -> Result<Option<Reply>, SinkError> {
     Ok(Some(Reply { payload, content_type: None }))
 }
 
-fn argument(message: &Message) -> String {
+/// What a capability is given of a message.
+pub(super) fn argument(message: &Message) -> String {
     let from = json!({
         "id": message.id.to_string(),
         "bus": message.bus.to_string(),

@@ -8,10 +8,11 @@ mod cap;
 mod mdp;
 mod push;
 mod subscribers;
+mod window;
 
 use std::sync::Arc;
 
-use buswire_belay::{Bcap, CapServer, Egress, Serialisation};
+use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
 use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
@@ -27,6 +28,8 @@ pub(crate) struct Sinks {
     pub(crate) push: SimplePush,
     pub(crate) subscribers: Subscribers,
     pub(crate) caps: CapServer,
+    /// How windows are reached; `None` if the relay is off.
+    pub(crate) relay: Option<Relay>,
     pub(crate) egress: Egress,
 }
 
@@ -39,7 +42,13 @@ impl Sinks {
             Some(Serialisation::Url(url)) => {
                 Ok(Arc::new(cap::HttpCapSink::new(self.egress.clone(), url)?))
             }
-            _ => Err(RouteProblem::SinkUnavailable("not the URL of a capability".to_owned())),
+            Some(Serialisation::Urn { .. }) => {
+                let off =
+                    || RouteProblem::SinkUnavailable("belay.relay.enabled is false".to_owned());
+                let relay = self.relay.clone().ok_or_else(off)?;
+                Ok(Arc::new(window::WindowSink::new(relay, cap.clone())))
+            }
+            None => Err(RouteProblem::SinkUnavailable("not a capability".to_owned())),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `address` | which addresses are public |
 //! | `policy` | which URLs and addresses may be asked |
 //! | `client` | the client: resolves, pins, sends, bounds (feature `egress`) |
+//! | `transport` | the same for in-process instances (feature `egress`) |
 //!
 //! Never here: a header of a request that came in.
 
@@ -16,6 +17,8 @@ mod address;
 #[cfg(feature = "egress")]
 mod client;
 mod policy;
+#[cfg(feature = "egress")]
+mod transport;
 
 pub use address::{Network, NetworkError};
 #[cfg(feature = "egress")]

@@ -3,9 +3,13 @@
 //! Nothing of a request reaches an operation but its method and data; `Cookie` and `Authorization` are
 //! not read. Never here: an access log; whoever writes one logs the route template, not the path.
 
+mod library;
 mod reply;
 mod request;
 mod scan;
+
+pub(crate) use reply::same_origin;
+pub(crate) use request::{client_address, read};
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -60,6 +64,7 @@ impl CapServer {
             .route(&format!("{prefix}{{*id}}"), any(capability))
             .route("/belay/wrap", any(wrap))
             .with_state(endpoint)
+            .merge(library::router())
     }
 }
 

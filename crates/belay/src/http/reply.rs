@@ -90,6 +90,16 @@ pub(super) fn failure(error: BcapError) -> Response {
     response
 }
 
+/// An answer that only pages of this gateway may read.
+pub(crate) fn same_origin(result: Result<String, BcapError>) -> Response {
+    let mut response = match result {
+        Ok(text) => success(Reply(Body::Text(text)), Label::Json),
+        Err(error) => failure(error),
+    };
+    response.headers_mut().remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+    response
+}
+
 /// The answer to a preflight: the same for every id, so that it tells nothing (Belay §21.3).
 pub(super) fn preflight(requested_headers: Option<&HeaderValue>) -> Response {
     let mut response = Response::new(axum::body::Body::empty());

@@ -129,7 +129,8 @@ fn is_text_or_json(content_type: &str) -> bool {
     known && parameters.split(';').all(utf8)
 }
 
-async fn read(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, BcapError> {
+/// Receives a body of at most so many bytes.
+pub(crate) async fn read(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, BcapError> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if declared.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > most as u64) {
         return Err(BcapError::TooLarge);
@@ -141,7 +142,8 @@ async fn read(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, Bca
     }
 }
 
-fn client_address(extensions: &http::Extensions) -> Option<IpAddr> {
+/// The address of a client, as far as the listener knows it.
+pub(crate) fn client_address(extensions: &http::Extensions) -> Option<IpAddr> {
     let told = extensions.get::<ClientAddress>().map(|address| address.0);
     told.or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
 }

@@ -33,6 +33,24 @@ impl Bcap {
     }
 }
 
+impl From<String> for Bcap {
+    fn from(serialisation: String) -> Self {
+        Self::restore(serialisation)
+    }
+}
+
+impl From<&str> for Bcap {
+    fn from(serialisation: &str) -> Self {
+        Self::restore(serialisation)
+    }
+}
+
+impl AsRef<Self> for Bcap {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl fmt::Debug for Bcap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bcap(…)")

@@ -5,12 +5,14 @@
 mod bcap;
 mod decode;
 mod encode;
+mod identity;
 mod serialisation;
 mod value;
 
 pub use bcap::Bcap;
 pub use decode::{DecodeError, decode, decode_bare};
 pub use encode::{EncodeError, encode, encode_bare};
+pub use identity::{PreImage, new_uuid};
 pub use serialisation::{CapId, CapUrl, InstanceId, Serialisation};
 pub use value::{BcapValue, ForgedReference, HasCapability, Members};
 

@@ -259,6 +259,11 @@ impl World {
         self.server.wrap(id.expose(), limits, Label::default()).await.unwrap()
     }
 
+    /// The URL of a capability where this server really is.
+    pub(crate) fn url_of(&self, cap: &buswire_belay::Bcap) -> String {
+        format!("http://{}{}", self.address, path_of(cap.expose()))
+    }
+
     /// Sends bytes and reads until the server closes.
     pub(crate) async fn raw(&self, bytes: &str) -> Answer {
         let exchange = async {

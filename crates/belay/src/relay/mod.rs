@@ -1,0 +1,373 @@
+//! The relay: windows in different partitions, browsers or machines, and the program itself, invoke
+//! each other's capabilities through one WebSocket each (Belay §22.4).
+//!
+//! `README.md` beside this file describes the messages. The relay keeps nothing but which temporary
+//! ids were claimed. It sees wire texts in clear and looks at none. Two gateways are not joined, not
+//! even by a common store: an instance is reached where it is registered. Never here: cookies, the
+//! `Origin` of a request; a program can claim any.
+//!
+//! | module | does |
+//! |---|---|
+//! | `core` | the state machine: ids, calls, bounds |
+//! | `wire` | messages as texts |
+//! | `claims` | temporary ids in the store |
+//! | `socket` | one WebSocket |
+
+mod allowance;
+mod claims;
+mod config;
+mod core;
+mod error;
+#[cfg(any(test, feature = "__harness"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what does not hold is a failed test"
+)]
+pub(crate) mod fuzzing;
+#[cfg(test)]
+mod harness;
+mod metrics;
+mod proof;
+mod socket;
+mod wire;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use buswire_message::{Clock, Entropy, Limiter, Secret, SecretHash, Timestamp};
+use buswire_store::{Revision, Store};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{self, Instant},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    claims::Claims,
+    core::{CallId, Claimed, ConnectionId, Core, Input, Output},
+    error::CloseReason,
+    metrics::Metrics,
+    wire::{Call, ToPeer},
+};
+pub use self::{config::RelayConfig, error::RelayError};
+use crate::{Bcap, Method};
+
+/// What an invocation through the relay gives: bcapJson, or nothing for no data.
+type Answer = Result<Option<String>, RelayError>;
+
+/// What the relay holds at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RelayStatus {
+    /// Connections.
+    pub connections: usize,
+    /// Instance ids, those included whose owner is disconnected and may come back.
+    pub instances: usize,
+    /// Calls that wait for their answer.
+    pub pending: usize,
+}
+
+/// The relay of one gateway. A cheap handle: clones share everything.
+///
+/// [`router`](Self::router) serves windows; [`invoke`](Self::invoke) is the program's own part.
+/// [`run`](Self::run) must run, or nothing times out.
+#[derive(Clone)]
+pub struct Relay(Arc<Inner>);
+
+struct Inner {
+    config: Arc<RelayConfig>,
+    claims: Claims,
+    claim_limit: Limiter<IpAddr>,
+    clock: Steady,
+    shared: Mutex<Shared>,
+    /// The first timer is earlier than it was.
+    sooner: Notify,
+    chores_came: Notify,
+    next_id: AtomicU64,
+    tracker: TaskTracker,
+    metrics: Metrics,
+}
+
+/// The state machine and what it acts on, changed together so that messages keep their order.
+struct Shared {
+    core: Core,
+    mailboxes: HashMap<ConnectionId, Mailbox>,
+    waiting: HashMap<CallId, oneshot::Sender<Answer>>,
+    /// At most two for each id that the core holds.
+    chores: VecDeque<Chore>,
+    by_source: HashMap<IpAddr, usize>,
+    /// When [`Relay::run`] wakes up next.
+    armed: Option<Timestamp>,
+}
+
+/// What waits for one connection's task. The core bounds the messages.
+#[derive(Default)]
+struct Mailbox {
+    posts: VecDeque<Post>,
+    came: Arc<Notify>,
+}
+
+/// What a connection's task does next.
+enum Post {
+    Send(ToPeer),
+    Claim { id: String, token: SecretHash },
+    Close(CloseReason),
+}
+
+/// Work on the store that nobody waits for.
+enum Chore {
+    Renew { id: String, revision: Revision },
+    Retire { id: String, revision: Revision },
+}
+
+/// Time that never goes back: that of the clock at the start, and what has passed since.
+struct Steady {
+    start: Timestamp,
+    since: Instant,
+}
+
+impl Steady {
+    fn now(&self) -> Timestamp {
+        self.start.saturating_add(self.since.elapsed())
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// A relay whose claims are in `store`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: RelayConfig,
+    ) -> Self {
+        let config = Arc::new(config);
+        let start = clock.now();
+        Self(Arc::new(Inner {
+            claims: Claims::new(store, clock, config.retirement),
+            claim_limit: Limiter::new(config.claims_per_minute, Duration::from_secs(60)),
+            clock: Steady { start, since: Instant::now() },
+            shared: Mutex::new(Shared {
+                core: Core::new(Arc::clone(&config), entropy),
+                mailboxes: HashMap::new(),
+                waiting: HashMap::new(),
+                chores: VecDeque::new(),
+                by_source: HashMap::new(),
+                armed: None,
+            }),
+            sooner: Notify::new(),
+            chores_came: Notify::new(),
+            next_id: AtomicU64::new(0),
+            tracker: TaskTracker::new(),
+            metrics: Metrics::new(),
+            config,
+        }))
+    }
+
+    /// Invokes a capability of a window that is registered here. `data` is bcapJson; it is `None` for
+    /// GET and DELETE, and where there is no data. The result is the window's bcapJson, not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError`]. After [`RelayError::Lost`] and [`RelayError::TimedOut`] the window may or
+    /// may not have acted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the call up; the window may act on it all the same.
+    pub async fn invoke(&self, cap: &Bcap, method: Method, data: Option<String>) -> Answer {
+        let id = CallId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
+        let (answered, answer) = oneshot::channel();
+        self.0.shared().waiting.insert(id, answered);
+        let _waiting = Waiting { relay: self, id };
+        let ser = Secret::new(cap.expose().to_owned());
+        self.0.apply(Input::Call(id, Call { ser, method: method.as_str().to_owned(), data }));
+        let answer = answer.await.unwrap_or(Err(RelayError::Draining));
+        self.0.metrics.called(answer.is_ok());
+        answer
+    }
+
+    /// Minds timeouts and stored claims until `stop` is cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; calls no longer time out then.
+    pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.0.mind_timers() => {}
+            () = self.0.mind_claims() => {}
+        }
+    }
+
+    /// Closes every connection with 1001 and lets no new one in. Returns when they are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the connections go on closing.
+    pub async fn drain(&self) {
+        self.0.apply(Input::Drain);
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+    }
+
+    /// What the relay holds at present.
+    pub fn status(&self) -> RelayStatus {
+        let shared = self.0.shared();
+        let (instances, pending) = shared.core.sizes();
+        RelayStatus { connections: shared.mailboxes.len(), instances, pending }
+    }
+}
+
+/// A call of the program that somebody waits for.
+struct Waiting<'a> {
+    relay: &'a Relay,
+    id: CallId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.relay.0.shared().waiting.remove(&self.id);
+        self.relay.0.apply(Input::Cancelled(self.id));
+    }
+}
+
+impl Inner {
+    // Held without waiting for anything. A panic in between leaves nothing half done that matters.
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, input: Input) {
+        let mut shared = self.shared();
+        shared.core.handle(self.clock.now(), input);
+        self.dispatch(&mut shared);
+    }
+
+    fn dispatch(&self, shared: &mut Shared) {
+        while let Some(output) = shared.core.poll_output() {
+            match output {
+                Output::Send(to, message) => shared.post(to, Post::Send(message)),
+                Output::Claim { by, id, token } => shared.post(by, Post::Claim { id, token }),
+                Output::Close(id, reason) => {
+                    Metrics::closed(reason);
+                    if matches!(reason, CloseReason::Slow | CloseReason::Flood)
+                        && let Some(mailbox) = shared.mailboxes.get_mut(&id)
+                    {
+                        mailbox.posts.clear();
+                    }
+                    shared.post(id, Post::Close(reason));
+                }
+                Output::Answer(call, answer) => {
+                    if let Some(waiting) = shared.waiting.remove(&call) {
+                        // Nobody waits any more: then nobody is told.
+                        let _unwanted = waiting.send(answer);
+                    }
+                }
+                Output::Renew { id, revision } => self.chore(shared, Chore::Renew { id, revision }),
+                Output::Retire { id, revision } => {
+                    self.chore(shared, Chore::Retire { id, revision });
+                }
+            }
+        }
+        let next = shared.core.poll_timeout();
+        if next.is_some_and(|next| shared.armed.is_none_or(|armed| next < armed)) {
+            shared.armed = next;
+            self.sooner.notify_one();
+        }
+    }
+
+    fn chore(&self, shared: &mut Shared, chore: Chore) {
+        shared.chores.push_back(chore);
+        self.chores_came.notify_one();
+    }
+
+    async fn mind_timers(&self) {
+        loop {
+            let armed = self.shared().armed;
+            let due = async {
+                match armed {
+                    Some(at) => time::sleep(at.saturating_since(self.clock.now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.sooner.notified() => continue,
+                () = due => {}
+            }
+            let mut shared = self.shared();
+            shared.core.handle_timeout(self.clock.now());
+            shared.armed = shared.core.poll_timeout();
+            self.dispatch(&mut shared);
+        }
+    }
+
+    /// One after the other: nobody waits for them.
+    async fn mind_claims(&self) {
+        loop {
+            let chore = self.shared().chores.pop_front();
+            match chore {
+                None => self.chores_came.notified().await,
+                Some(Chore::Renew { id, revision }) => {
+                    let renewed = self.claims.renew(&id, revision).await.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "a claim of an instance id could not be renewed");
+                        Some(revision)
+                    });
+                    self.apply(Input::Renewed { id, revision: renewed });
+                }
+                Some(Chore::Retire { id, revision }) => {
+                    if let Err(error) = self.claims.retire(&id, revision).await {
+                        // The claim still keeps others from the id.
+                        tracing::warn!(%error, "a claim of an instance id could not be retired");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn claim(&self, id: &str, token: &SecretHash, source: Option<IpAddr>) -> Claimed {
+        let too_often =
+            source.is_some_and(|it| self.claim_limit.count(it, self.clock.now()).is_err());
+        if too_often { Claimed::TooMany } else { self.claims.claim(id, token).await }
+    }
+
+    /// What a connection's task does next.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: what it would have returned stays in the mailbox.
+    async fn next_post(&self, id: ConnectionId) -> Post {
+        loop {
+            let came = match self.shared().mailboxes.get_mut(&id) {
+                Some(mailbox) => match mailbox.posts.pop_front() {
+                    Some(post) => return post,
+                    None => Arc::clone(&mailbox.came),
+                },
+                None => return Post::Close(CloseReason::Bye),
+            };
+            came.notified().await;
+        }
+    }
+}
+
+impl Shared {
+    fn post(&mut self, to: ConnectionId, post: Post) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&to) {
+            mailbox.posts.push_back(post);
+            mailbox.came.notify_one();
+        }
+    }
+}
