@@ -33,6 +33,7 @@ shows! {
     Channel { expires_at, messages }
     ListChannelsRequest { bus, page_size }
     ListChannelsResponse { channels }
+    Token { handle, kind, state, expires_at, client_id, grants }
     PutOwnerRequest { name }
     PutUserRequest { name }
     CreateClientRequest { client_id, source_url, redirect_uri }
@@ -75,6 +76,7 @@ mod tests {
                 "{:?}",
                 v1::ListChannelsResponse { next_page_token: hidden(), ..Default::default() }
             ),
+            format!("{:?}", v1::Token { scope: hidden(), chain: hidden(), ..Default::default() }),
             format!("{:?}", v1::PutOwnerRequest { password: hidden(), ..Default::default() }),
             format!("{:?}", v1::PutUserRequest { password: hidden(), ..Default::default() }),
             format!("{:?}", v1::CreateClientRequest { secret: hidden(), ..Default::default() }),

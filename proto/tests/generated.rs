@@ -15,7 +15,7 @@ use std::{
 use prost::Message as _;
 
 /// Messages with a secret or a payload; the crate implements their `Debug`.
-const REDACTED: [&str; 19] = [
+const REDACTED: [&str; 20] = [
     "CreateAdminTokenResponse",
     "Message",
     "PublishRequest",
@@ -30,6 +30,7 @@ const REDACTED: [&str; 19] = [
     "Channel",
     "ListChannelsRequest",
     "ListChannelsResponse",
+    "Token",
     "PutOwnerRequest",
     "PutUserRequest",
     "CreateClientRequest",

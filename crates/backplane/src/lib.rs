@@ -56,7 +56,15 @@ pub use post::Post;
 pub use rules::names::{
     AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,
 };
-pub use state::password::ImportedHash;
+pub use rules::token::TokenKind;
+pub use state::{
+    handles::{Handle, Listing, PageEnd, Wanted},
+    issued::{
+        AuthorizationRequestInfo, CodeInfo, CodeState, DecisionInfo, IssuedKind, SignInInfo,
+        TokenFilter, TokenHolder, TokenInfo, TokenState,
+    },
+    password::ImportedHash,
+};
 
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]

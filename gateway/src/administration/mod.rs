@@ -2,6 +2,7 @@
 //!
 //! Each translates, calls its door and translates back. Never here: gRPC, a rule of a protocol.
 
+mod access;
 mod broker;
 mod capabilities;
 mod people;

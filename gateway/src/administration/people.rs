@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use buswire_backplane::{
-    AdminError as BackplaneError, Backplane, ChannelInfo, ClientId, ClientInfo, Grant, GrantId,
+    AdminError as BackplaneError, Backplane, ClientId, ClientInfo, Grant, GrantId,
     NewClient as Registration, NewPassword, OwnedBus, OwnerName, Permission as Right, Permissions,
     RedirectUri, UserName, V1Bus,
 };
@@ -12,9 +12,8 @@ use buswire_message::{BusName, Realm, Secret};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AccessAdmin, AdminError, BusRemoval, ChannelView, ClientAdmin, ClientView, CreatedClient,
-    GrantAdmin, GrantState, GrantView, NewClient, OwnerAdmin, OwnerView, Page, PageRequest,
-    Permission, UserAdmin, UserView,
+    AdminError, BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState,
+    GrantView, NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
 };
 
 /// Administers the accounts of Backplane.
@@ -39,7 +38,7 @@ impl BackplanePort {
     }
 }
 
-fn parsed<T: std::str::FromStr>(name: &str) -> Result<T, AdminError>
+pub(super) fn parsed<T: std::str::FromStr>(name: &str) -> Result<T, AdminError>
 where
     T::Err: std::fmt::Display,
 {
@@ -199,44 +198,6 @@ fn grant_view(grant: &Grant) -> GrantView {
     }
 }
 
-impl AccessAdmin for BackplanePort {
-    fn channels<'a>(
-        &'a self,
-        bus: &'a BusName,
-        wanted: PageRequest,
-    ) -> BoxFuture<'a, Result<Page<ChannelView>, AdminError>> {
-        Box::pin(async move {
-            let after = wanted.after.as_deref().map(parsed).transpose()?;
-            // One more than is wanted tells whether there is another page.
-            let found = self.backplane.channels(bus, after.as_ref(), wanted.limit + 1).await;
-            let view = |channel: ChannelInfo| ChannelView {
-                name: channel.name,
-                expires_at: channel.expires_at,
-                messages: channel.messages,
-            };
-            let mut items: Vec<_> = found.map_err(failure)?.into_iter().map(view).collect();
-            let has_more = items.len() > wanted.limit;
-            items.truncate(wanted.limit);
-            let last = items.last().filter(|_| has_more);
-            Ok(Page { next: last.map(|channel| channel.name.to_string()), items })
-        })
-    }
-
-    fn revoke_tokens<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
-        Box::pin(async move {
-            let Ok(id) = client_id.parse::<ClientId>() else { return Ok(false) };
-            self.backplane.revoke_tokens(&id).await.map_err(failure)
-        })
-    }
-
-    fn end_sign_ins<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<usize, AdminError>> {
-        Box::pin(async move {
-            let Ok(name) = owner.parse::<OwnerName>() else { return Ok(0) };
-            self.backplane.sign_out_everywhere(&name).await.map_err(failure)
-        })
-    }
-}
-
 impl UserAdmin for BackplanePort {
     fn put<'a>(
         &'a self,
@@ -311,7 +272,7 @@ fn permissions(rights: Permissions) -> Vec<Permission> {
     held.map(|(permission, _)| *permission).collect()
 }
 
-fn failure(error: BackplaneError) -> AdminError {
+pub(super) fn failure(error: BackplaneError) -> AdminError {
     let text = error.to_string();
     match error {
         BackplaneError::Name(_)

@@ -288,3 +288,44 @@ async fn what_was_handed_out_is_shown_and_ended() {
         "owner nobody signed out of 0 browsers\n"
     );
 }
+
+#[tokio::test]
+async fn tokens_and_tickets_are_listed_and_ended_by_their_handles() {
+    let server = Server::start().await;
+    let refresh = ["client", "tokens", "shop", "--kind", "refresh", "--output", "json"];
+    assert_eq!(
+        run(&server, &refresh).await.unwrap(),
+        "[{\"handle\":\"0000000000000002\",\"kind\":\"refresh\",\"state\":\"good\",\
+         \"client_id\":\"shop\",\"scope\":\"bus:shop.example\",\"grants\":[\"g1\"],\
+         \"chain\":\"chain\",\"expires_at\":\"2024-03-09T14:05:21.000Z\"}]\n"
+    );
+    let listings: [(&[&str], &str); 5] = [
+        (&["client", "tokens"], r#""kind":"client""#),
+        (&["client", "codes", "shop"], r#""state":"used","grant":"g1""#),
+        (&["owner", "sign-ins", "ann"], r#""owner":"ann""#),
+        (&["owner", "requests", "--client", "shop"], r#""redirect_uri":"https://shop.example/cb""#),
+        (&["owner", "decisions"], r#""sign_in":"0000000000000001""#),
+    ];
+    for (command, expected) in listings {
+        let shown = run(&server, &[command, &["--output", "json"]].concat()).await.unwrap();
+        assert!(shown.contains(r#""handle":"0000000000000001""#), "{shown}");
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let ends = [
+        ("client", "revoke-token", "token"),
+        ("client", "revoke-code", "code"),
+        ("owner", "end-sign-in", "sign-in"),
+        ("owner", "delete-request", "request"),
+        ("owner", "delete-decision", "decision"),
+    ];
+    for (group, command, name) in ends {
+        assert_eq!(
+            run(&server, &[group, command, "0000000000000001"]).await.unwrap(),
+            format!("{name} 0000000000000001 ended\n")
+        );
+        assert_eq!(
+            run(&server, &[group, command, "x"]).await.unwrap_err(),
+            format!("buswire: there is no {name} x\n")
+        );
+    }
+}

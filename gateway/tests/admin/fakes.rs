@@ -7,12 +7,13 @@ use std::{
 };
 
 use buswire::admin::ports::{
-    AccessAdmin, AdminError, AuditActionView, AuditView, BrokerAdmin, BusRemoval, CapabilityAdmin,
-    CapabilityChange, CapabilityState, CapabilityView, ChangedRoute, ChannelView, ClientAdmin,
-    ClientView, CreatedClient, GrantAdmin, GrantState, GrantView, GrantedCapability, ListenerView,
-    NewCapability, NewClient, NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest,
-    Permission, Ports, RetryView, Revoked, RouteAdmin, RouteState, RouteView, SystemAdmin,
-    SystemView, UserAdmin, UserView,
+    AccessAdmin, AdminError, AuditActionView, AuditView, AuthorizationRequestView, BrokerAdmin,
+    BusRemoval, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView, ChangedRoute,
+    ChannelView, ClientAdmin, ClientView, CodeState, CodeView, CreatedClient, DecisionView,
+    GrantAdmin, GrantState, GrantView, GrantedCapability, Issued, ListenerView, NewCapability,
+    NewClient, NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports,
+    RetryView, Revoked, RouteAdmin, RouteState, RouteView, SignInView, SystemAdmin, SystemView,
+    TokenFilter, TokenKind, TokenState, TokenView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -410,7 +411,92 @@ impl AccessAdmin for Fake {
     fn end_sign_ins<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<usize, AdminError>> {
         done(Ok(if self.memory().owners.contains_key(owner) { 2 } else { 0 }))
     }
+
+    fn tokens(
+        &self,
+        filter: TokenFilter,
+        wanted: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<TokenView>, AdminError>> {
+        let token = |handle: &str, kind, client: &str| TokenView {
+            handle: handle.into(),
+            kind,
+            state: TokenState::Good,
+            scope: "bus:shop.example".into(),
+            expires_at: Some(AT),
+            client_id: Some(client.into()),
+            grants: vec!["g1".into()],
+            chain: "chain".into(),
+        };
+        let mut all = vec![
+            token(HANDLE, TokenKind::ClientAccess, "shop"),
+            token("0000000000000002", TokenKind::PrivilegedRefresh, "shop"),
+        ];
+        all.retain(|token| filter.kind.is_none_or(|kind| kind == token.kind));
+        all.retain(|token| filter.client_id.is_none() || filter.client_id == token.client_id);
+        done(Ok(Page::cut(all, &wanted, |token| token.handle.clone())))
+    }
+
+    fn codes(
+        &self,
+        client_id: Option<String>,
+        _wanted: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<CodeView>, AdminError>> {
+        let code = CodeView {
+            handle: HANDLE.into(),
+            client_id: client_id.unwrap_or_else(|| "shop".into()),
+            owner: "ann".into(),
+            buses: vec!["shop.example".parse().unwrap()],
+            state: CodeState::Used("g1".into()),
+            expires_at: AT,
+        };
+        done(Ok(Page { items: vec![code], next: None }))
+    }
+
+    fn sign_ins(
+        &self,
+        owner: Option<String>,
+        _wanted: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<SignInView>, AdminError>> {
+        let owner = owner.unwrap_or_else(|| "ann".into());
+        let sign_in = SignInView { handle: HANDLE.into(), owner, expires_at: Some(AT) };
+        done(Ok(Page { items: vec![sign_in], next: None }))
+    }
+
+    fn authorization_requests(
+        &self,
+        client_id: Option<String>,
+        _wanted: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<AuthorizationRequestView>, AdminError>> {
+        let request = AuthorizationRequestView {
+            handle: HANDLE.into(),
+            client_id: client_id.unwrap_or_else(|| "shop".into()),
+            redirect_uri: "https://shop.example/cb".into(),
+            scope: String::new(),
+            expires_at: Some(AT),
+        };
+        done(Ok(Page { items: vec![request], next: None }))
+    }
+
+    fn decisions(
+        &self,
+        _wanted: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<DecisionView>, AdminError>> {
+        let [handle, sign_in, request] = [HANDLE; 3].map(str::to_owned);
+        let decision = DecisionView { handle, sign_in, request, expires_at: Some(AT) };
+        done(Ok(Page { items: vec![decision], next: None }))
+    }
+
+    fn end<'a>(
+        &'a self,
+        _kind: Issued,
+        handle: &'a str,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
+        done(Ok(handle == HANDLE))
+    }
 }
+
+/// The handle of what there is one of.
+const HANDLE: &str = "0000000000000001";
 
 impl ClientAdmin for Fake {
     fn create(&self, new: NewClient) -> BoxFuture<'_, Result<CreatedClient, AdminError>> {

@@ -66,6 +66,420 @@ pub struct EndSignInsResponse {
     #[prost(uint64, tag = "1")]
     pub ended: u64,
 }
+/// A token.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Token {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// What kind of token it is.
+    #[prost(enumeration = "TokenKind", tag = "2")]
+    pub kind: i32,
+    /// Whether it is good.
+    #[prost(enumeration = "TokenState", tag = "3")]
+    pub state: i32,
+    /// What it reaches (Backplane §8.1).
+    #[prost(string, tag = "4")]
+    pub scope: ::prost::alloc::string::String,
+    /// When it ends by itself. Absent: with its channel or its client.
+    #[prost(message, optional, tag = "5")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whose it is. Empty: a visit's.
+    #[prost(string, tag = "6")]
+    pub client_id: ::prost::alloc::string::String,
+    /// The ids of the grants behind it. Empty: a visit's.
+    #[prost(string, repeated, tag = "7")]
+    pub grants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it has in common with the tokens that come of one another by refreshing: the name of their
+    /// chain, or of the channel of a visit.
+    #[prost(string, tag = "8")]
+    pub chain: ::prost::alloc::string::String,
+}
+/// Asks for a page of tokens.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokensRequest {
+    /// Only tokens of this client. Empty: of any.
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Only tokens that reach the bus of this name. Empty: any.
+    #[prost(string, tag = "2")]
+    pub bus: ::prost::alloc::string::String,
+    /// Only tokens of this kind.
+    #[prost(enumeration = "TokenKind", tag = "3")]
+    pub kind: i32,
+    /// The most items to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "4")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListTokens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTokensResponse {
+    /// The tokens.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a token to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers RevokeToken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeTokenResponse {
+    /// Whether there was such a token.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// An authorization code (Backplane §10.2).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Code {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// Who may redeem it.
+    #[prost(string, tag = "2")]
+    pub client_id: ::prost::alloc::string::String,
+    /// The name of the owner who agreed.
+    #[prost(string, tag = "3")]
+    pub owner: ::prost::alloc::string::String,
+    /// The names of the buses that the owner gave.
+    #[prost(string, repeated, tag = "4")]
+    pub buses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How far it is.
+    #[prost(enumeration = "CodeState", tag = "5")]
+    pub state: i32,
+    /// The id of the grant that came of it. Empty: none.
+    #[prost(string, tag = "6")]
+    pub grant: ::prost::alloc::string::String,
+    /// When it ends by itself.
+    #[prost(message, optional, tag = "7")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a page of codes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCodesRequest {
+    /// Only codes of this client. Empty: of any.
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// The most items to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListCodes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCodesResponse {
+    /// The codes.
+    #[prost(message, repeated, tag = "1")]
+    pub codes: ::prost::alloc::vec::Vec<Code>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a code to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeCodeRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers RevokeCode.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeCodeResponse {
+    /// Whether there was such a code.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// A sign-in of a bus owner in one browser (Backplane §11.1).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignIn {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// The name of the owner.
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    /// When it ends by itself.
+    #[prost(message, optional, tag = "3")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a page of sign-ins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSignInsRequest {
+    /// Only sign-ins of this owner. Empty: of any.
+    #[prost(string, tag = "1")]
+    pub owner: ::prost::alloc::string::String,
+    /// The most items to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListSignIns.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSignInsResponse {
+    /// The sign-ins.
+    #[prost(message, repeated, tag = "1")]
+    pub sign_ins: ::prost::alloc::vec::Vec<SignIn>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a sign-in to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndSignInRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers EndSignIn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndSignInResponse {
+    /// Whether there was such a sign-in.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// A request for authorization (Backplane §11.1).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorizationRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// Who asks.
+    #[prost(string, tag = "2")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Where the answer goes.
+    #[prost(string, tag = "3")]
+    pub redirect_uri: ::prost::alloc::string::String,
+    /// What is asked for. Empty: all buses of whoever decides.
+    #[prost(string, tag = "4")]
+    pub scope: ::prost::alloc::string::String,
+    /// When it ends by itself.
+    #[prost(message, optional, tag = "5")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a page of requests.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuthorizationRequestsRequest {
+    /// Only requests of this client. Empty: of any.
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
+    /// The most items to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListAuthorizationRequests.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuthorizationRequestsResponse {
+    /// The requests.
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<AuthorizationRequest>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a request to be deleted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAuthorizationRequestRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers DeleteAuthorizationRequest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAuthorizationRequestResponse {
+    /// Whether there was such a request.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// The key of a page of decision that was shown to an owner (Backplane §11.1).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decision {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// The handle of the sign-in of who may decide.
+    #[prost(string, tag = "2")]
+    pub sign_in: ::prost::alloc::string::String,
+    /// The handle of the request that is decided on.
+    #[prost(string, tag = "3")]
+    pub request: ::prost::alloc::string::String,
+    /// When it ends by itself.
+    #[prost(message, optional, tag = "4")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Asks for a page of keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDecisionsRequest {
+    /// The most items to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListDecisions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDecisionsResponse {
+    /// The keys.
+    #[prost(message, repeated, tag = "1")]
+    pub decisions: ::prost::alloc::vec::Vec<Decision>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for the key of a decision to be deleted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDecisionRequest {
+    /// Its handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// Answers DeleteDecision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteDecisionResponse {
+    /// Whether there was such a key.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// The kinds of token (Backplane §9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TokenKind {
+    /// Of any kind; never sent.
+    Unspecified = 0,
+    /// Reads the headers of one channel.
+    AnonymousAccess = 1,
+    /// Gets the next anonymous pair.
+    AnonymousRefresh = 2,
+    /// Privileged, from an authorization code.
+    CodeAccess = 3,
+    /// Privileged, from client credentials or refreshed.
+    ClientAccess = 4,
+    /// Gets the next privileged pair.
+    PrivilegedRefresh = 5,
+}
+impl TokenKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TOKEN_KIND_UNSPECIFIED",
+            Self::AnonymousAccess => "TOKEN_KIND_ANONYMOUS_ACCESS",
+            Self::AnonymousRefresh => "TOKEN_KIND_ANONYMOUS_REFRESH",
+            Self::CodeAccess => "TOKEN_KIND_CODE_ACCESS",
+            Self::ClientAccess => "TOKEN_KIND_CLIENT_ACCESS",
+            Self::PrivilegedRefresh => "TOKEN_KIND_PRIVILEGED_REFRESH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TOKEN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "TOKEN_KIND_ANONYMOUS_ACCESS" => Some(Self::AnonymousAccess),
+            "TOKEN_KIND_ANONYMOUS_REFRESH" => Some(Self::AnonymousRefresh),
+            "TOKEN_KIND_CODE_ACCESS" => Some(Self::CodeAccess),
+            "TOKEN_KIND_CLIENT_ACCESS" => Some(Self::ClientAccess),
+            "TOKEN_KIND_PRIVILEGED_REFRESH" => Some(Self::PrivilegedRefresh),
+            _ => None,
+        }
+    }
+}
+/// Whether a token is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TokenState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It is.
+    Good = 1,
+    /// Its time is over.
+    Expired = 2,
+    /// It was used up, or what it depends on has changed.
+    Void = 3,
+}
+impl TokenState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TOKEN_STATE_UNSPECIFIED",
+            Self::Good => "TOKEN_STATE_GOOD",
+            Self::Expired => "TOKEN_STATE_EXPIRED",
+            Self::Void => "TOKEN_STATE_VOID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TOKEN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TOKEN_STATE_GOOD" => Some(Self::Good),
+            "TOKEN_STATE_EXPIRED" => Some(Self::Expired),
+            "TOKEN_STATE_VOID" => Some(Self::Void),
+            _ => None,
+        }
+    }
+}
+/// How far a code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CodeState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It can be redeemed.
+    Unused = 1,
+    /// It was redeemed.
+    Used = 2,
+    /// Its time is over.
+    Expired = 3,
+    /// It was shown wrongly or again, was revoked, or its client has changed.
+    Void = 4,
+}
+impl CodeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CODE_STATE_UNSPECIFIED",
+            Self::Unused => "CODE_STATE_UNUSED",
+            Self::Used => "CODE_STATE_USED",
+            Self::Expired => "CODE_STATE_EXPIRED",
+            Self::Void => "CODE_STATE_VOID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CODE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CODE_STATE_UNUSED" => Some(Self::Unused),
+            "CODE_STATE_USED" => Some(Self::Used),
+            "CODE_STATE_EXPIRED" => Some(Self::Expired),
+            "CODE_STATE_VOID" => Some(Self::Void),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod access_service_client {
     #![allow(
@@ -78,6 +492,10 @@ pub mod access_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Shows and ends what Backplane 2.0 has handed out to browsers and clients.
+    ///
+    /// No secret is shown. Tokens, codes, sign-ins, requests and decisions have a handle: the first 16
+    /// hexadecimal digits of the SHA-256 of their text. Their lists have an order of their own and come a
+    /// page at a time; a page may hold fewer items than were asked for, or none, and not be the last.
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -186,7 +604,8 @@ pub mod access_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends all tokens of a client. Its grants stay: with its secret it can get others.
+        /// Ends all tokens and unredeemed codes of a client. Its grants stay: with its secret it can get
+        /// others.
         pub async fn revoke_tokens(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeTokensRequest>,
@@ -238,6 +657,274 @@ pub mod access_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.AccessService", "EndSignIns"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists access and refresh tokens.
+        pub async fn list_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/ListTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.AccessService", "ListTokens"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a token with all that come of one another by refreshing, and the channel of those of a visit.
+        pub async fn revoke_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/RevokeToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.AccessService", "RevokeToken"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists authorization codes.
+        pub async fn list_codes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCodesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/ListCodes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.AccessService", "ListCodes"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a code void, and ends the grant that came of it.
+        pub async fn revoke_code(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeCodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeCodeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/RevokeCode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.AccessService", "RevokeCode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists sign-ins of bus owners.
+        pub async fn list_sign_ins(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSignInsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSignInsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/ListSignIns",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.AccessService", "ListSignIns"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Signs an owner out of one browser.
+        pub async fn end_sign_in(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndSignInRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndSignInResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/EndSignIn",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.AccessService", "EndSignIn"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the requests for authorization that wait for an owner's decision.
+        pub async fn list_authorization_requests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuthorizationRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuthorizationRequestsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/ListAuthorizationRequests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.AccessService",
+                        "ListAuthorizationRequests",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a request: nobody can agree to it any more.
+        pub async fn delete_authorization_request(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteAuthorizationRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAuthorizationRequestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/DeleteAuthorizationRequest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "buswire.admin.v1.AccessService",
+                        "DeleteAuthorizationRequest",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the keys of decisions: pages that were shown to owners and not answered yet.
+        pub async fn list_decisions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/ListDecisions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.AccessService", "ListDecisions"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes the key of a decision: the page that was shown can't be answered any more.
+        pub async fn delete_decision(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDecisionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.AccessService/DeleteDecision",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.AccessService", "DeleteDecision"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -262,7 +949,8 @@ pub mod access_service_server {
             tonic::Response<super::ListChannelsResponse>,
             tonic::Status,
         >;
-        /// Ends all tokens of a client. Its grants stay: with its secret it can get others.
+        /// Ends all tokens and unredeemed codes of a client. Its grants stay: with its secret it can get
+        /// others.
         async fn revoke_tokens(
             &self,
             request: tonic::Request<super::RevokeTokensRequest>,
@@ -278,8 +966,92 @@ pub mod access_service_server {
             tonic::Response<super::EndSignInsResponse>,
             tonic::Status,
         >;
+        /// Lists access and refresh tokens.
+        async fn list_tokens(
+            &self,
+            request: tonic::Request<super::ListTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTokensResponse>,
+            tonic::Status,
+        >;
+        /// Ends a token with all that come of one another by refreshing, and the channel of those of a visit.
+        async fn revoke_token(
+            &self,
+            request: tonic::Request<super::RevokeTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists authorization codes.
+        async fn list_codes(
+            &self,
+            request: tonic::Request<super::ListCodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCodesResponse>,
+            tonic::Status,
+        >;
+        /// Makes a code void, and ends the grant that came of it.
+        async fn revoke_code(
+            &self,
+            request: tonic::Request<super::RevokeCodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeCodeResponse>,
+            tonic::Status,
+        >;
+        /// Lists sign-ins of bus owners.
+        async fn list_sign_ins(
+            &self,
+            request: tonic::Request<super::ListSignInsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSignInsResponse>,
+            tonic::Status,
+        >;
+        /// Signs an owner out of one browser.
+        async fn end_sign_in(
+            &self,
+            request: tonic::Request<super::EndSignInRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndSignInResponse>,
+            tonic::Status,
+        >;
+        /// Lists the requests for authorization that wait for an owner's decision.
+        async fn list_authorization_requests(
+            &self,
+            request: tonic::Request<super::ListAuthorizationRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuthorizationRequestsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a request: nobody can agree to it any more.
+        async fn delete_authorization_request(
+            &self,
+            request: tonic::Request<super::DeleteAuthorizationRequestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAuthorizationRequestResponse>,
+            tonic::Status,
+        >;
+        /// Lists the keys of decisions: pages that were shown to owners and not answered yet.
+        async fn list_decisions(
+            &self,
+            request: tonic::Request<super::ListDecisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDecisionsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes the key of a decision: the page that was shown can't be answered any more.
+        async fn delete_decision(
+            &self,
+            request: tonic::Request<super::DeleteDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteDecisionResponse>,
+            tonic::Status,
+        >;
     }
     /// Shows and ends what Backplane 2.0 has handed out to browsers and clients.
+    ///
+    /// No secret is shown. Tokens, codes, sign-ins, requests and decisions have a handle: the first 16
+    /// hexadecimal digits of the SHA-256 of their text. Their lists have an order of their own and come a
+    /// page at a time; a page may hold fewer items than were asked for, or none, and not be the last.
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -476,6 +1248,470 @@ pub mod access_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EndSignInsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/ListTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTokensSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListTokensRequest>
+                    for ListTokensSvc<T> {
+                        type Response = super::ListTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_tokens(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/RevokeToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeTokenSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::RevokeTokenRequest>
+                    for RevokeTokenSvc<T> {
+                        type Response = super::RevokeTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::revoke_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/ListCodes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCodesSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListCodesRequest>
+                    for ListCodesSvc<T> {
+                        type Response = super::ListCodesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCodesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_codes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCodesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/RevokeCode" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeCodeSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::RevokeCodeRequest>
+                    for RevokeCodeSvc<T> {
+                        type Response = super::RevokeCodeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeCodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::revoke_code(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeCodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/ListSignIns" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSignInsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListSignInsRequest>
+                    for ListSignInsSvc<T> {
+                        type Response = super::ListSignInsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSignInsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_sign_ins(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSignInsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/EndSignIn" => {
+                    #[allow(non_camel_case_types)]
+                    struct EndSignInSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::EndSignInRequest>
+                    for EndSignInSvc<T> {
+                        type Response = super::EndSignInResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EndSignInRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::end_sign_in(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EndSignInSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/ListAuthorizationRequests" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuthorizationRequestsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<
+                        super::ListAuthorizationRequestsRequest,
+                    > for ListAuthorizationRequestsSvc<T> {
+                        type Response = super::ListAuthorizationRequestsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ListAuthorizationRequestsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_authorization_requests(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuthorizationRequestsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/DeleteAuthorizationRequest" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAuthorizationRequestSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<
+                        super::DeleteAuthorizationRequestRequest,
+                    > for DeleteAuthorizationRequestSvc<T> {
+                        type Response = super::DeleteAuthorizationRequestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::DeleteAuthorizationRequestRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::delete_authorization_request(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAuthorizationRequestSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/ListDecisions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDecisionsSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::ListDecisionsRequest>
+                    for ListDecisionsSvc<T> {
+                        type Response = super::ListDecisionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDecisionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::list_decisions(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDecisionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.AccessService/DeleteDecision" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteDecisionSvc<T: AccessService>(pub Arc<T>);
+                    impl<
+                        T: AccessService,
+                    > tonic::server::UnaryService<super::DeleteDecisionRequest>
+                    for DeleteDecisionSvc<T> {
+                        type Response = super::DeleteDecisionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteDecisionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccessService>::delete_decision(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteDecisionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -13,7 +13,13 @@ use crate::{
     },
     state::{
         accounts::kinds,
+        authorization::{DECISION, REQUEST, SIGN_IN},
         channels::CHANNEL,
+        handles::{Handle, Listing, Wanted},
+        issued::{
+            AuthorizationRequestInfo, CodeInfo, DecisionInfo, IssuedKind, SignInInfo, TokenFilter,
+            TokenInfo,
+        },
         records::{ChannelRecord, ClientRecord},
         rows::{Committed, Rows, key, put, unchanged},
     },
@@ -75,8 +81,8 @@ impl Backplane {
         Ok(found)
     }
 
-    /// Ends all tokens of a client; whether there is such a client. Its grants stay, so with its
-    /// secret it can get others.
+    /// Ends all tokens and unredeemed codes of a client; whether there is such a client. Its grants
+    /// stay, so with its secret it can get others.
     ///
     /// # Errors
     ///
@@ -113,5 +119,117 @@ impl Backplane {
     /// Safe to drop; some may have ended then, and the call can be repeated.
     pub async fn sign_out_everywhere(&self, owner: &OwnerName) -> Result<usize, AdminError> {
         Ok(self.state.sign_out_everywhere(owner).await?)
+    }
+    /// The tokens that pass a filter, in an order of their own, a page at a time (Backplane §0.5).
+    /// Those whose time is over or that are void are shown while they are remembered. Looks at
+    /// 100 000 tokens at most.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Bus`], [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn tokens(
+        &self,
+        filter: &TokenFilter,
+        wanted: Wanted,
+    ) -> Result<Listing<TokenInfo>, AdminError> {
+        self.state.list_tokens(filter, wanted).await
+    }
+
+    /// The authorization codes, or those of one client, a page at a time, as [`tokens`](Self::tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn codes(
+        &self,
+        client: Option<&ClientId>,
+        wanted: Wanted,
+    ) -> Result<Listing<CodeInfo>, AdminError> {
+        Ok(self.state.codes(client, wanted).await?)
+    }
+
+    /// The sign-ins, or those of one owner, a page at a time, as [`tokens`](Self::tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn sign_ins(
+        &self,
+        owner: Option<&OwnerName>,
+        wanted: Wanted,
+    ) -> Result<Listing<SignInInfo>, AdminError> {
+        Ok(self.state.sign_ins(owner, wanted).await?)
+    }
+
+    /// The requests that wait for an owner's decision, or those of one client, a page at a time, as
+    /// [`tokens`](Self::tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn authorization_requests(
+        &self,
+        client: Option<&ClientId>,
+        wanted: Wanted,
+    ) -> Result<Listing<AuthorizationRequestInfo>, AdminError> {
+        Ok(self.state.requests(client, wanted).await?)
+    }
+
+    /// The keys of decisions that were not used yet, a page at a time, as [`tokens`](Self::tokens).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn decisions(&self, wanted: Wanted) -> Result<Listing<DecisionInfo>, AdminError> {
+        Ok(self.state.decisions(wanted).await?)
+    }
+
+    /// Ends one thing that was handed out; whether there was one of this handle. With a token end
+    /// all that come of one another by refreshing, and with those of a visit its channel; with a code
+    /// the grant that came of it. Other processes notice the end of a token within
+    /// [`cached_for`](crate::Limits::cached_for).
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: a used code may then be void while its grant stays; the grant can be revoked.
+    pub async fn end(&self, kind: IssuedKind, handle: Handle) -> Result<bool, AdminError> {
+        let state = &self.state;
+        match kind {
+            IssuedKind::Token => Ok(state.revoke_token(handle).await?),
+            IssuedKind::Code => {
+                let Some(grant) = state.void_code(handle).await? else { return Ok(false) };
+                if let Some(grant) = grant {
+                    self.revoke_grant(&grant).await?;
+                }
+                Ok(true)
+            }
+            IssuedKind::SignIn => Ok(state.discard_named(SIGN_IN, handle).await?),
+            IssuedKind::AuthorizationRequest => Ok(state.discard_named(REQUEST, handle).await?),
+            IssuedKind::Decision => Ok(state.discard_named(DECISION, handle).await?),
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn burn(
     client: &Client,
     code: &str,
 ) -> Result<Burned, V2Error> {
-    let showing = backplane.state.show_code(&client.id, code).await;
+    let showing = backplane.state.show_code(client, code).await;
     match showing.map_err(|error| V2Error::unavailable(&error))? {
         Showing::Burned(burned) => Ok(burned),
         Showing::Refused(grant) => {

@@ -19,6 +19,9 @@ pub enum AccountNameError {
     /// Not a grant id.
     #[error("a grant id has 1 to 64 characters of A-Z a-z 0-9")]
     GrantId,
+    /// Not the handle of something handed out, or not the end of a page of them.
+    #[error("a handle has 16 hexadecimal digits, the end of a page 18")]
+    Handle,
     /// Not a redirect URI.
     #[error("a redirect URI is an absolute URL with a host and without a fragment")]
     RedirectUri,

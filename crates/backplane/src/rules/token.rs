@@ -14,15 +14,18 @@ const TEXT_LENGTH: usize = 2 + RANDOM_LENGTH;
 /// anew for each token.
 const LOCATOR_LENGTH: usize = 4;
 
-/// The five kinds of token.
+/// The five kinds of token (Backplane §9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TokenKind {
+pub enum TokenKind {
+    /// Reads the headers of one channel.
     AnonymousAccess,
+    /// Gets the next anonymous pair.
     AnonymousRefresh,
-    /// From an authorization code.
+    /// Privileged, from an authorization code.
     CodeAccess,
-    /// From client credentials, or refreshed.
+    /// Privileged, from client credentials or refreshed.
     ClientAccess,
+    /// Gets the next privileged pair.
     PrivilegedRefresh,
 }
 
@@ -155,6 +158,16 @@ pub(crate) struct Token {
     /// `None`: it ends with what it belongs to.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) holder: Holder,
+}
+
+impl Token {
+    /// Whether it is a refresh token that was used.
+    pub(crate) const fn is_spent(&self) -> bool {
+        match &self.holder {
+            Holder::Anonymous(_) => false,
+            Holder::Privileged(delegation) => delegation.used,
+        }
+    }
 }
 
 /// On whose behalf a token acts and what it depends on.

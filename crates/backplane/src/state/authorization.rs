@@ -7,28 +7,33 @@ use std::time::Duration;
 
 use buswire_message::{BusName, Realm, Scope, Secret, SecretHash, Timestamp, mint_alphanumeric};
 use buswire_store::{Batch, Operation, StoreError};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{
     State,
     accounts::kinds,
+    handles::{Handle, Listing, Wanted},
+    issued::{AuthorizationRequestInfo, DecisionInfo, SignInInfo},
     password::Account,
     records::{AccountRecord, V2BusRecord},
-    rows::{Committed, key, put, secret_key, unchanged},
+    rows::{Committed, Stored, key, put, secret_key, unchanged},
     throttle::{NotVerified, Source},
 };
 use crate::rules::{
     authorization::{AuthorizationRequest, Challenge},
-    names::OwnerName,
+    names::{ClientId, OwnerName},
     token::Locator,
 };
 
 /// Random characters of a ticket: about 178 bits (§11.1).
 const TICKET_LENGTH: usize = 30;
 
-const REQUEST: &str = "authorization-request";
-const SIGN_IN: &str = "sign-in";
-const DECISION: &str = "decision";
+pub(crate) const REQUEST: &str = "authorization-request";
+pub(crate) const SIGN_IN: &str = "sign-in";
+pub(crate) const DECISION: &str = "decision";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RequestRecord {
@@ -146,9 +151,9 @@ impl State {
     pub(crate) async fn sign_out_everywhere(&self, owner: &OwnerName) -> Result<usize, StoreError> {
         let mut ended = 0;
         for shard in self.rows.shards() {
-            let all = self.rows.scan_keys::<SignInRecord>(shard, &[SIGN_IN]).await?;
-            let own = all.into_iter().filter(|(_, record)| record.owner == owner.as_str());
-            let deletions: Vec<_> = own.map(|(key, _)| Operation::Delete { key }).collect();
+            let all = self.rows.scan_rows::<SignInRecord>(shard, &[SIGN_IN]).await?;
+            let own = all.into_iter().filter(|row| row.value.owner == owner.as_str());
+            let deletions: Vec<_> = own.map(|row| Operation::Delete { key: row.key }).collect();
             if !deletions.is_empty() {
                 ended += deletions.len();
                 let batch = deletions.into_iter().fold(Batch::new(shard.clone()), Batch::then);
@@ -156,6 +161,67 @@ impl State {
             }
         }
         Ok(ended)
+    }
+
+    /// The sign-ins, or those of one owner.
+    pub(crate) async fn sign_ins(
+        &self,
+        owner: Option<&OwnerName>,
+        wanted: Wanted,
+    ) -> Result<Listing<SignInInfo>, StoreError> {
+        let view = |handle, row: Stored<SignInRecord>| {
+            let name = row.value.owner.parse::<OwnerName>().map_err(|_| corrupt())?;
+            let is_wanted = owner.is_none_or(|wanted| *wanted == name);
+            let expires_at = row.expires;
+            Ok(is_wanted.then_some(SignInInfo { handle, owner: name, expires_at }))
+        };
+        self.rows.list(SIGN_IN, wanted, view).await
+    }
+
+    /// The requests that wait for a decision, or those of one client.
+    pub(crate) async fn requests(
+        &self,
+        client: Option<&ClientId>,
+        wanted: Wanted,
+    ) -> Result<Listing<AuthorizationRequestInfo>, StoreError> {
+        let view = |handle, row: Stored<RequestRecord>| {
+            let request = row.value.read().ok_or_else(corrupt)?;
+            let is_wanted = client.is_none_or(|wanted| *wanted == request.client);
+            Ok(is_wanted.then_some(AuthorizationRequestInfo {
+                handle,
+                client: request.client,
+                redirect_uri: request.redirect_uri,
+                scope: request.scope,
+                expires_at: row.expires,
+            }))
+        };
+        self.rows.list(REQUEST, wanted, view).await
+    }
+
+    /// The keys of decisions.
+    pub(crate) async fn decisions(
+        &self,
+        wanted: Wanted,
+    ) -> Result<Listing<DecisionInfo>, StoreError> {
+        let view = |handle, row: Stored<DecisionRecord>| {
+            let DecisionRecord { sign_in, request } = row.value;
+            let (sign_in, request) = (Handle::of(&sign_in), Handle::of(&request));
+            Ok(Some(DecisionInfo { handle, sign_in, request, expires_at: row.expires }))
+        };
+        self.rows.list(DECISION, wanted, view).await
+    }
+
+    /// Deletes the row of a sign-in, a request or a decision; whether there was one.
+    pub(crate) async fn discard_named(
+        &self,
+        kind: &str,
+        handle: Handle,
+    ) -> Result<bool, StoreError> {
+        let found = self.rows.find::<IgnoredAny>(kind, handle).await?;
+        let Some((shard, row)) = found else { return Ok(false) };
+        let delete = Operation::Delete { key: row.key };
+        self.rows.apply(Batch::new(shard.clone()).then(delete)).await?;
+        Ok(true)
     }
 
     /// The buses that an owner has, in order of name.
@@ -237,6 +303,10 @@ impl State {
         let delete = Operation::Delete { key: ticket_key(kind, ticket) };
         self.rows.apply(Batch::new(self.rows.shard(&locator).clone()).then(delete)).await
     }
+}
+
+fn corrupt() -> StoreError {
+    StoreError::Corrupt("a ticket of Backplane".into())
 }
 
 fn ticket_key(kind: &str, ticket: &str) -> buswire_store::Key {

@@ -51,6 +51,11 @@ impl State {
         Ok(Some(channel))
     }
 
+    /// Makes a change of a channel count at once.
+    pub(crate) fn forget_channel(&self, name: &ChannelName) {
+        self.channels.remove(name);
+    }
+
     /// When a channel that is made or refreshed now is to expire at the earliest (§7.3).
     pub(crate) fn channel_expiry(&self, bus: &BusFacts) -> Timestamp {
         let margin = self.config.lifetimes.channel_margin;

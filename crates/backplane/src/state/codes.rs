@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     State,
     channels::ATTEMPTS,
-    rows::{Committed, put, secret_key, unchanged},
+    clients::Client,
+    handles::{Handle, Listing, Wanted},
+    issued::{CodeInfo, CodeState},
+    rows::{Committed, Stored, put, secret_key, unchanged},
 };
 use crate::rules::{
     authorization::{AuthorizationRequest, Challenge},
@@ -25,6 +28,10 @@ const CODE: &str = "code";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct CodeRecord {
     client: String,
+    /// The stamp of the client at that time: what ends its tokens ends its codes. A code of a release
+    /// that did not write it is void.
+    #[serde(default)]
+    client_stamp: Option<u64>,
     owner: String,
     buses: Vec<String>,
     expires_at: u64,
@@ -68,6 +75,7 @@ impl State {
     pub(crate) async fn mint_code(
         &self,
         request: &AuthorizationRequest,
+        client: &Client,
         owner: &OwnerName,
         buses: &[BusName],
     ) -> Result<Secret<String>, StoreError> {
@@ -77,7 +85,8 @@ impl State {
         let lifetimes = self.config.lifetimes;
         let end = self.now().saturating_add(lifetimes.code);
         let record = CodeRecord {
-            client: request.client.to_string(),
+            client: client.id.to_string(),
+            client_stamp: Some(client.stamp.0),
             owner: owner.to_string(),
             buses: buses.iter().map(BusName::to_string).collect(),
             expires_at: end.as_millis(),
@@ -100,7 +109,7 @@ impl State {
     /// Safe to drop: the code may then be used up for nothing.
     pub(crate) async fn show_code(
         &self,
-        client: &ClientId,
+        client: &Client,
         text: &str,
     ) -> Result<Showing, StoreError> {
         let code = SecretHash::of(text);
@@ -128,6 +137,69 @@ impl State {
         Err(StoreError::Retry("a code was shown again and again".into()))
     }
 
+    /// The codes, or those of one client.
+    pub(crate) async fn codes(
+        &self,
+        client: Option<&ClientId>,
+        wanted: Wanted,
+    ) -> Result<Listing<CodeInfo>, StoreError> {
+        let view = |handle, row: Stored<CodeRecord>| {
+            let is_wanted = client.is_none_or(|wanted| *wanted.as_str() == row.value.client);
+            Ok(is_wanted.then_some((handle, row.value)))
+        };
+        let found = self.rows.list(CODE, wanted, view).await?;
+        let mut items = Vec::with_capacity(found.items.len());
+        for (handle, record) in found.items {
+            items.push(self.code_info(handle, record).await?);
+        }
+        Ok(Listing { items, next: found.next })
+    }
+
+    async fn code_info(&self, handle: Handle, record: CodeRecord) -> Result<CodeInfo, StoreError> {
+        let id = record.client.parse().map_err(|_| corrupt())?;
+        let client = self.client(&id).await?;
+        let expires_at = Timestamp::from_millis(record.expires_at);
+        let state = match &record.status {
+            CodeStatus::Used(grant) => CodeState::Used(grant.parse().map_err(|_| corrupt())?),
+            CodeStatus::Unused if !client.is_some_and(|client| record.is_backed_by(&client)) => {
+                CodeState::Void
+            }
+            CodeStatus::Unused if expires_at <= self.now() => CodeState::Expired,
+            CodeStatus::Unused => CodeState::Unused,
+            CodeStatus::Void => CodeState::Void,
+        };
+        let owner = record.owner.parse().map_err(|_| corrupt())?;
+        Ok(CodeInfo { handle, client: id, owner, buses: record.buses()?, expires_at, state })
+    }
+
+    /// Makes a code void, as one shown again is; whether there is one. Gives the grant that came of
+    /// it, if any, which is to end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: the change is one commit.
+    pub(crate) async fn void_code(
+        &self,
+        handle: Handle,
+    ) -> Result<Option<Option<GrantId>>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.rows.find::<CodeRecord>(CODE, handle).await?;
+            let Some((shard, row)) = found else { return Ok(None) };
+            let grant = match &row.value.status {
+                CodeStatus::Used(grant) => Some(grant.parse().map_err(|_| corrupt())?),
+                CodeStatus::Unused | CodeStatus::Void => None,
+            };
+            let void = CodeRecord { status: CodeStatus::Void, ..row.value };
+            let batch = Batch::new(shard.clone())
+                .expect(unchanged(row.key.clone(), row.revision))
+                .then(put(row.key, &void, row.expires));
+            if self.rows.commit(batch).await? == Committed::Done {
+                return Ok(Some(grant));
+            }
+        }
+        Err(StoreError::Retry("a code was shown again and again".into()))
+    }
+
     /// Whether a code was shown again since it was used.
     pub(crate) async fn is_void(&self, burned: &Burned) -> Result<bool, StoreError> {
         let shard = self.rows.shard(&burned.locator);
@@ -137,8 +209,16 @@ impl State {
 }
 
 impl CodeRecord {
-    fn is_good(&self, client: &ClientId, now: Timestamp) -> bool {
-        self.client == client.as_str() && now < Timestamp::from_millis(self.expires_at)
+    fn is_good(&self, client: &Client, now: Timestamp) -> bool {
+        self.is_backed_by(client) && now < Timestamp::from_millis(self.expires_at)
+    }
+
+    fn buses(&self) -> Result<Vec<BusName>, StoreError> {
+        self.buses.iter().map(|bus| bus.parse().map_err(|_| corrupt())).collect()
+    }
+
+    fn is_backed_by(&self, client: &Client) -> bool {
+        self.client == client.id.as_str() && self.client_stamp == Some(client.stamp.0)
     }
 }
 
@@ -151,21 +231,24 @@ impl CodeStatus {
     }
 }
 
+fn corrupt() -> StoreError {
+    StoreError::Corrupt("a code of Backplane".into())
+}
+
 fn burned(
     record: CodeRecord,
     code: SecretHash,
     locator: Locator,
     grant: GrantId,
 ) -> Result<Showing, StoreError> {
-    let corrupt = || StoreError::Corrupt("a code of Backplane".into());
-    let buses = record.buses.iter().map(|bus| bus.parse().map_err(|_| corrupt()));
+    let buses = record.buses()?;
     let challenge = record.challenge.map(|text| Challenge::parse(&text).ok_or_else(corrupt));
     Ok(Showing::Burned(Burned {
         code,
         locator,
         grant,
         owner: record.owner.parse().map_err(|_| corrupt())?,
-        buses: buses.collect::<Result<_, _>>()?,
+        buses,
         challenge: challenge.transpose()?,
     }))
 }

@@ -9,9 +9,12 @@ pub(crate) mod cache;
 pub(crate) mod channels;
 pub(crate) mod clients;
 pub(crate) mod codes;
+pub(crate) mod handles;
+pub(crate) mod issued;
 pub(crate) mod password;
 pub(crate) mod privileged;
 pub(crate) mod records;
+pub(crate) mod revocation;
 pub(crate) mod rows;
 pub(crate) mod throttle;
 pub(crate) mod tokens;
@@ -102,7 +105,8 @@ impl State {
     /// Forgets remembered accounts whenever another process may have changed them, until `shutdown`.
     ///
     /// Tokens and channels are left to their short time in memory: nothing but a refresh changes
-    /// them, and what ends a token early is its client, its grants or its bus.
+    /// them, and what ends many tokens early is their client, their grants or their bus. One that an
+    /// administrator ends at another process is good here for that time.
     pub(crate) async fn follow_changes(&self, shutdown: CancellationToken) {
         let accounts = HintFilter::Only(self.rows.accounts().clone());
         let mut hints = self.rows.store().hints(accounts);

@@ -18,7 +18,7 @@ use crate::rules::{
 };
 
 /// The first word of the key of a chain.
-const CHAIN: &str = "chain";
+pub(crate) const CHAIN: &str = "chain";
 
 /// The length of the name of a chain. It is no secret, only unique within a partition.
 const CHAIN_LENGTH: usize = 24;

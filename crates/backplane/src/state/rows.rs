@@ -93,34 +93,43 @@ impl Rows {
             let word = key.as_bytes().rsplit(|byte| *byte == 0).next().unwrap_or_default();
             String::from_utf8_lossy(word).into_owned()
         };
-        let rows = self.scan_keys(partition, words).await?;
-        Ok(rows.into_iter().map(|(key, value)| (last(&key), value)).collect())
+        let rows = self.scan_rows(partition, words).await?;
+        Ok(rows.into_iter().map(|row| (last(&row.key), row.value)).collect())
     }
 
     /// All rows whose keys begin with the words `words`, decoded, in the order of their keys.
-    pub(crate) async fn scan_keys<T: DeserializeOwned>(
+    pub(crate) async fn scan_rows<T: DeserializeOwned>(
         &self,
         partition: &Partition,
         words: &[&str],
-    ) -> Result<Vec<(Key, T)>, StoreError> {
+    ) -> Result<Vec<Stored<T>>, StoreError> {
         let mut prefix = words.join("\0").into_bytes();
         prefix.push(0);
-        let (mut range, mut found) = (KeyRange::prefix(&prefix), Vec::new());
-        loop {
-            let page = self
-                .store
-                .scan(partition, range.clone(), SCAN_PAGE, Direction::Ascending, self.now())
-                .await?;
-            for (key, row) in &page.rows {
-                if let Some((value, _)) = decode(row)? {
-                    found.push((key.clone(), value));
-                }
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => range = range.after(last),
-                _ => return Ok(found),
+        let (mut range, mut found) = (Some(KeyRange::prefix(&prefix)), Vec::new());
+        while let Some(part) = range {
+            let page = self.page(partition, part).await?;
+            found.extend(page.rows);
+            range = page.rest;
+        }
+        Ok(found)
+    }
+
+    /// The first rows of a range, decoded, in the order of their keys.
+    pub(crate) async fn page<T: DeserializeOwned>(
+        &self,
+        partition: &Partition,
+        range: KeyRange,
+    ) -> Result<StoredPage<T>, StoreError> {
+        let (ascending, now) = (Direction::Ascending, self.now());
+        let page = self.store.scan(partition, range.clone(), SCAN_PAGE, ascending, now).await?;
+        let rest = page.rows.last().filter(|_| page.more).map(|(last, _)| range.after(last));
+        let mut rows = Vec::with_capacity(page.rows.len());
+        for (key, row) in page.rows {
+            if let Some((value, revision)) = decode(&row)? {
+                rows.push(Stored { key, value, revision, expires: row.expires });
             }
         }
+        Ok(StoredPage { rows, rest })
     }
 
     /// Commits, safely.
@@ -138,6 +147,21 @@ impl Rows {
             Committed::Conflict(_) => Err(StoreError::Retry("a row changed meanwhile".into())),
         }
     }
+}
+
+/// A row, as it was read.
+pub(crate) struct Stored<T> {
+    pub(crate) key: Key,
+    pub(crate) value: T,
+    pub(crate) revision: Revision,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// Some rows of a range.
+pub(crate) struct StoredPage<T> {
+    pub(crate) rows: Vec<Stored<T>>,
+    /// What of the range was not read yet; `None` if nothing is left.
+    pub(crate) rest: Option<KeyRange>,
 }
 
 /// What a commit came to.

@@ -55,6 +55,7 @@ pub(crate) struct Issued {
 pub(crate) struct Verified {
     pub(crate) token: Arc<Token>,
     pub(crate) hash: SecretHash,
+    locator: Locator,
     pub(crate) bearer: Bearer,
 }
 
@@ -70,18 +71,23 @@ impl State {
     ///
     /// An expired anonymous token is invalid like an unknown one, so that pages recover (§9.4).
     pub(crate) async fn verify_token(&self, text: TokenText<'_>) -> Result<Verified, TokenError> {
-        let hash = SecretHash::of(text.as_str());
-        let token = self.token(text, hash).await?.ok_or(TokenError::Invalid)?;
+        let (hash, locator) = (SecretHash::of(text.as_str()), text.locator());
+        let token = self.token(&locator, hash).await?;
+        // The prefix is part of what was hashed, so the kinds agree unless a record is damaged.
+        let token = token.filter(|token| token.kind == text.kind()).ok_or(TokenError::Invalid)?;
         let bearer = self.verify_still(&token).await?;
-        Ok(Verified { token, hash, bearer })
+        Ok(Verified { token, hash, locator, bearer })
     }
 
     /// Whether a token that was good before still is, also in the store: for the end of a long wait.
     pub(crate) async fn verify_again(&self, verified: &Verified) -> Result<(), TokenError> {
-        self.verify_still(&verified.token).await.map(drop)
+        let token = self.token(&verified.locator, verified.hash).await?;
+        let token = token.ok_or(TokenError::Invalid)?;
+        self.verify_still(&token).await.map(drop)
     }
 
-    async fn verify_still(&self, token: &Token) -> Result<Bearer, TokenError> {
+    /// Whether everything that a token depends on is as it was when it was issued.
+    pub(crate) async fn verify_still(&self, token: &Token) -> Result<Bearer, TokenError> {
         let is_over = token.expires_at.is_some_and(|expires_at| expires_at <= self.now());
         match &token.holder {
             Holder::Anonymous(_) if is_over => Err(TokenError::Invalid),
@@ -109,21 +115,17 @@ impl State {
 
     async fn token(
         &self,
-        text: TokenText<'_>,
+        locator: &Locator,
         hash: SecretHash,
     ) -> Result<Option<Arc<Token>>, StoreError> {
         if let Some(found) = self.tokens.get(&hash, self.now()) {
             return Ok(Some(found));
         }
         let version = self.tokens.version();
-        let shard = self.rows.shard(&text.locator());
+        let shard = self.rows.shard(locator);
         let row = self.rows.get::<TokenRecord>(shard, &secret_key(TOKEN, &hash)).await?;
         let Some((record, _)) = row else { return Ok(None) };
         let token = Arc::new(record.read()?);
-        // The prefix is part of what was hashed, so the kinds agree unless a record is damaged.
-        if token.kind != text.kind() {
-            return Ok(None);
-        }
         self.tokens.insert(version, hash, Arc::clone(&token), self.now());
         Ok(Some(token))
     }

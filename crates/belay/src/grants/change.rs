@@ -9,6 +9,7 @@ use buswire_store::{
     Ack, Batch, Direction, Expectation, KeyRange, Operation, RowValue, StoreError,
 };
 use bytes::Bytes;
+use futures::future::try_join_all;
 
 use crate::{
     grants::{ATTEMPTS, Grants, contended, keys, record::Grant},
@@ -44,7 +45,7 @@ impl Grants {
     ) -> Result<Option<Grant>, StoreError> {
         for _ in 0..ATTEMPTS {
             let Some(loaded) = self.load(tree, handle, now).await? else { return Ok(None) };
-            let mut grant = loaded.grant;
+            let mut grant = (*loaded.grant).clone();
             if let Some(label) = &change.label {
                 grant.label = label.clone();
             }
@@ -118,7 +119,7 @@ impl Grants {
         Ok(operations)
     }
 
-    /// Buries everything below a revoked grant and answers the buried grants.
+    /// Buries everything below a revoked grant, and removes what leads there.
     ///
     /// Nothing depends on it: what is below a revoked grant is dead already.
     pub(crate) async fn bury_below(
@@ -126,14 +127,14 @@ impl Grants {
         tree: &Handle,
         handle: &Handle,
         now: Timestamp,
-    ) -> Result<Vec<Grant>, StoreError> {
+    ) -> Result<(), StoreError> {
         let partition = keys::tree(tree);
         let mut range = KeyRange::prefix(keys::GRANTS);
-        let mut buried = Vec::new();
         loop {
             let page =
                 self.store.scan(&partition, range.clone(), 256, Direction::Ascending, now).await?;
             let mut batch = Batch::new(partition.clone());
+            let mut buried = Vec::new();
             for (key, row) in &page.rows {
                 let (Some(own), Some(bytes)) = (keys::grant_handle(key), row.value.as_bytes())
                 else {
@@ -148,9 +149,11 @@ impl Grants {
             if !batch.operations.is_empty() {
                 self.commit(batch, Ack::Accepted, now).await?;
             }
+            // Together, so that they share the syncs of the store.
+            try_join_all(buried.iter().map(|grant| self.forget_ids(grant, now))).await?;
             match page.rows.last() {
                 Some((key, _)) if page.more => range = range.after(key),
-                _ => return Ok(buried),
+                _ => return Ok(()),
             }
         }
     }

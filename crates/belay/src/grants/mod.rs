@@ -4,6 +4,7 @@
 
 mod admission;
 mod change;
+mod decoded;
 mod insert;
 mod keys;
 mod ledger;
@@ -34,6 +35,7 @@ pub(crate) use usage::UsageBuffer;
 use crate::{
     config::Config,
     grants::{
+        decoded::Decoded,
         ledger::Account,
         record::{Meter, decode_bucket, decode_grant, decode_index, encode_grant},
     },
@@ -54,6 +56,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Grants {
     store: Arc<dyn Store>,
+    decoded: Decoded,
     retention: Duration,
     chain_depth_max: usize,
     children_max: u32,
@@ -66,7 +69,7 @@ pub(crate) struct Grants {
 /// A grant as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
-    pub(crate) grant: Grant,
+    pub(crate) grant: Arc<Grant>,
     revision: Revision,
 }
 
@@ -102,15 +105,20 @@ impl Chain {
 
     /// The levels at which an invocation is to be counted; `None` if no level counts.
     pub(crate) fn levels(&self) -> Option<Vec<Level>> {
-        let counts_at = |loaded: &Loaded| Meter::of(&loaded.grant.limits).is_some();
+        let is_any = self.counting().any(|loaded| Meter::of(&loaded.grant.limits).is_some());
+        is_any.then(|| {
+            let own = Level { handle: self.grant().handle.clone(), counts: true };
+            let above = self.grant().ancestors.iter();
+            let above = above.map(|a| Level { handle: a.handle.clone(), counts: a.counts });
+            std::iter::once(own).chain(above).collect()
+        })
+    }
+
+    /// The levels at which an invocation counts, limited or not.
+    fn counting(&self) -> impl Iterator<Item = &Loaded> {
         let above = self.above.iter().zip(&self.grant().ancestors);
-        let mut any = counts_at(&self.leaf);
-        let mut levels = vec![Level { handle: self.grant().handle.clone(), counts: true }];
-        for (loaded, ancestor) in above {
-            any |= ancestor.counts && counts_at(loaded);
-            levels.push(Level { handle: ancestor.handle.clone(), counts: ancestor.counts });
-        }
-        any.then_some(levels)
+        let above = above.filter(|(_, ancestor)| ancestor.counts).map(|(loaded, _)| loaded);
+        std::iter::once(&self.leaf).chain(above)
     }
 
     /// The handles from the grant to the root.
@@ -123,6 +131,7 @@ impl Grants {
     pub(crate) fn new(store: Arc<dyn Store>, config: &Config) -> Self {
         Self {
             store,
+            decoded: Decoded::default(),
             retention: config.retention,
             chain_depth_max: config.chain_depth_max.clamp(1, 32),
             children_max: config.children_max,
@@ -174,19 +183,28 @@ impl Grants {
         handle: &Handle,
         now: Timestamp,
     ) -> Result<Option<Loaded>, StoreError> {
-        let (partition, key) = (keys::tree(tree), keys::grant(handle));
+        self.load_from(&keys::tree(tree), handle, now).await
+    }
+
+    async fn load_from(
+        &self,
+        tree: &Partition,
+        handle: &Handle,
+        now: Timestamp,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let key = keys::grant(handle);
         for is_last in [false, true] {
-            let row = self.store.get(&partition, &key, now).await?;
+            let row = self.store.get(tree, &key, now).await?;
             let Some(Row { value: RowValue::Bytes(bytes), revision, .. }) = row else {
                 return Ok(None);
             };
-            let (grant, is_stale) = decode_grant(handle, &bytes, self.seal_keys.as_ref())?;
+            let (grant, is_stale) = self.decoded.grant(handle, &bytes, self.seal_keys.as_ref())?;
             if !is_stale || is_last {
                 return Ok(Some(Loaded { grant, revision }));
             }
             // Sealed once with the newest key; if somebody else changes it, they seal it.
             let (value, expires) = (self.encode(&grant)?, self.keep_until(&grant));
-            let batch = Batch::new(partition.clone())
+            let batch = Batch::new(tree.clone())
                 .expect(Expectation::Unchanged(key.clone(), revision))
                 .then(Operation::Put { key: key.clone(), value, expires });
             self.commit(batch, Ack::Accepted, now).await?;
@@ -209,18 +227,17 @@ impl Grants {
         handle: &Handle,
         now: Timestamp,
     ) -> Result<Option<Chain>, StoreError> {
-        let Some(leaf) = self.load(tree, handle, now).await? else { return Ok(None) };
+        let partition = keys::tree(tree);
+        let Some(leaf) = self.load_from(&partition, handle, now).await? else { return Ok(None) };
         let ancestors = leaf.grant.ancestors.iter();
-        let above =
-            try_join_all(ancestors.map(|above| self.load(tree, &above.handle, now))).await?;
-        let Some(above) = above.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let counting = std::iter::once(&leaf).chain(
-            above.iter().zip(&leaf.grant.ancestors).filter(|(_, a)| a.counts).map(|(l, _)| l),
-        );
-        let limited = counting.filter(|loaded| loaded.grant.limits.uses().is_some());
+        let above = ancestors.map(|above| self.load_from(&partition, &above.handle, now));
+        let above = try_join_all(above).await?;
+        let Some(above) = above.into_iter().collect() else { return Ok(None) };
+        let mut chain = Chain { leaf, above, exhausted: false };
+        let limited = chain.counting().filter(|loaded| loaded.grant.limits.uses().is_some());
         let accounts = try_join_all(limited.map(|loaded| self.account(tree, loaded, now))).await?;
-        let exhausted = accounts.iter().any(|counted| counted.account.is_exhausted());
-        Ok(Some(Chain { leaf, above, exhausted }))
+        chain.exhausted = accounts.iter().any(|counted| counted.account.is_exhausted());
+        Ok(Some(chain))
     }
 
     /// The account of a grant, with what must not change until it is written back.

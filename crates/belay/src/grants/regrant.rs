@@ -100,7 +100,8 @@ impl Grants {
         let mut live = Vec::new();
         for handle in page.rows.iter().filter_map(|(key, _)| keys::matching_handle(key)) {
             let chain = self.chain(tree, &handle, now).await?;
-            live.extend(chain.filter(|chain| chain.is_live(now)).map(|chain| chain.leaf.grant));
+            let live_one = chain.filter(|chain| chain.is_live(now));
+            live.extend(live_one.map(|chain| (*chain.leaf.grant).clone()));
         }
         Ok(live)
     }

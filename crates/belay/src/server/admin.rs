@@ -333,10 +333,7 @@ impl Inner {
     }
 
     async fn bury_below(&self, grant: Grant) -> Result<(), StoreError> {
-        let buried = self.grants.bury_below(grant.root(), &grant.handle, self.now()).await?;
-        for dead in std::iter::once(grant).chain(buried) {
-            self.grants.forget_ids(&dead, self.now()).await?;
-        }
-        Ok(())
+        self.grants.forget_ids(&grant, self.now()).await?;
+        self.grants.bury_below(grant.root(), &grant.handle, self.now()).await
     }
 }

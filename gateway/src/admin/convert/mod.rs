@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::ports::PageRequest;
 
+pub(crate) mod access;
 pub(crate) mod broker;
 pub(crate) mod buses;
 pub(crate) mod capabilities;

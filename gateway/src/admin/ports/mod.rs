@@ -18,7 +18,10 @@ mod system;
 mod tokens;
 mod traces;
 
-pub use access::{AccessAdmin, ChannelView};
+pub use access::{
+    AccessAdmin, AuthorizationRequestView, ChannelView, CodeState, CodeView, DecisionView, Issued,
+    SignInView, TokenFilter, TokenKind, TokenState, TokenView,
+};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
     AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,

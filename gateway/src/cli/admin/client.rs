@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     connection::{Connection, call, pages},
     error::CliError,
+    issued::{self, TokenArgs, What, end},
     password::{read, secret},
 };
 
@@ -25,10 +26,28 @@ pub enum ClientCommand {
     Create(CreateArgs),
     /// Lists clients
     List,
-    /// Ends all tokens of a client; with its secret and its grants it can get others
+    /// Ends all tokens and codes of a client; with its secret and its grants it can get others
     RevokeTokens {
         /// Its id
         id: String,
+    },
+    /// Lists access and refresh tokens of clients and visits, without their texts
+    Tokens(TokenArgs),
+    /// Ends a token and all that come of one another by refreshing; those of a visit with its channel
+    RevokeToken {
+        /// The handle that `tokens` shows: the start of the SHA-256 of the token in hexadecimal
+        handle: String,
+    },
+    /// Lists authorization codes, without their texts
+    Codes {
+        /// Only codes of the client of this id
+        #[arg(default_value = "", hide_default_value = true)]
+        id: String,
+    },
+    /// Makes an authorization code void and ends the grant that came of it
+    RevokeCode {
+        /// The handle that `codes` shows
+        handle: String,
     },
     /// Deletes a client with its grants and tokens
     Delete {
@@ -108,6 +127,10 @@ impl ClientCommand {
                 let sentence = format!("tokens of client {id} revoked");
                 output.done(out, &sentence, &["client_id"], &[json!(id)])?;
             }
+            Self::Tokens(args) => issued::tokens(args, connection, out).await?,
+            Self::Codes { id } => issued::codes(id, connection, out).await?,
+            Self::RevokeToken { handle } => end(What::Token, handle, connection, out).await?,
+            Self::RevokeCode { handle } => end(What::Code, handle, connection, out).await?,
             Self::Delete { id } => {
                 let request = call(v1::DeleteClientRequest { client_id: id.clone() });
                 let existed = client.delete_client(request).await?.into_inner().existed;

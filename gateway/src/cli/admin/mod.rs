@@ -18,6 +18,7 @@ mod duration;
 mod error;
 pub mod grant;
 pub mod inbound;
+pub mod issued;
 pub mod message;
 mod output;
 pub mod owner;

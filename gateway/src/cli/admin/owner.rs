@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     connection::{Connection, call, pages},
     error::CliError,
+    issued::{self, What, end},
     password::Password,
 };
 
@@ -40,6 +41,35 @@ pub enum OwnerCommand {
     SignOut {
         /// Its name
         name: String,
+    },
+    /// Lists sign-ins of owners
+    SignIns {
+        /// Only those of the owner of this name
+        #[arg(default_value = "", hide_default_value = true)]
+        name: String,
+    },
+    /// Signs an owner out of one browser
+    EndSignIn {
+        /// The handle that `sign-ins` shows
+        handle: String,
+    },
+    /// Lists the requests for authorization that wait for an owner's decision
+    Requests {
+        /// Only those of this client
+        #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+        client: String,
+    },
+    /// Deletes a request for authorization: nobody can agree to it any more
+    DeleteRequest {
+        /// The handle that `requests` shows
+        handle: String,
+    },
+    /// Lists the pages of decision that were shown to owners and not answered yet
+    Decisions,
+    /// Makes a page of decision void
+    DeleteDecision {
+        /// The handle that `decisions` shows
+        handle: String,
     },
     /// Deletes an owner and its buses
     Delete {
@@ -89,6 +119,12 @@ impl OwnerCommand {
                 let sentence = format!("owner {name} signed out of {ended} browsers");
                 output.done(out, &sentence, &["name", "ended"], &[json!(name), json!(ended)])?;
             }
+            Self::SignIns { name } => issued::sign_ins(name, connection, out).await?,
+            Self::Requests { client } => issued::requests(client, connection, out).await?,
+            Self::DeleteRequest { handle } => end(What::Request, handle, connection, out).await?,
+            Self::Decisions => issued::decisions(connection, out).await?,
+            Self::EndSignIn { handle } => end(What::SignIn, handle, connection, out).await?,
+            Self::DeleteDecision { handle } => end(What::Decision, handle, connection, out).await?,
             Self::Delete { name } => {
                 let request = call(v1::DeleteOwnerRequest { name: name.clone() });
                 let existed = client.delete_owner(request).await?.into_inner().existed;

@@ -292,7 +292,7 @@ async fn decide(
         return Ok(see_other(&request.refused(Refusal::AccessDenied), None));
     }
     let buses = request.buses(&state.owned_buses(&owner.name).await.map_err(failed)?);
-    let code = state.mint_code(&request, &owner.name, &buses).await.map_err(failed)?;
+    let code = state.mint_code(&request, &client, &owner.name, &buses).await.map_err(failed)?;
     Ok(see_other(&request.granted(code.expose(), &buses), None))
 }
 
