@@ -118,15 +118,15 @@ fn windows_of_two_libraries_invoke_each_other() {
 fn nobody_takes_the_place_of_a_window_not_even_after_a_crash() {
     // Rule: belay 23 — relay impersonation after a disconnect is refused, also across a restart
     let mut gateway = Gateway::builder().set("belay.relay.grace", "0s").start();
-    let taken = refused(TEMPORARY, 409, "already routed");
+    let conflict = refused(TEMPORARY, 409, "already routed");
     let mut owner = Window::open(&gateway);
     let token = owner.resume_token(TEMPORARY, None);
-    assert_eq!(Window::open(&gateway).register(TEMPORARY, None), taken);
+    assert_eq!(Window::open(&gateway).register(TEMPORARY, None), conflict);
     gateway.kill();
     gateway.start();
     let mut stranger = Window::open(&gateway);
-    assert_eq!(stranger.register(TEMPORARY, None), taken);
-    assert_eq!(stranger.register(TEMPORARY, Some(&"x".repeat(43))), taken);
+    assert_eq!(stranger.register(TEMPORARY, None), conflict);
+    assert_eq!(stranger.register(TEMPORARY, Some(&"x".repeat(43))), conflict);
     let mut back = Window::open(&gateway);
     assert_eq!(back.resume_token(TEMPORARY, Some(&token)), token);
     drop(back);
