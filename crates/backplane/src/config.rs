@@ -278,6 +278,17 @@ pub struct Administrator {
     pub secret: SecretHash,
 }
 
+/// When a channel of 2.0 is bound to its bus (Backplane §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChannelBinding {
+    /// At its creation: an anonymous token request names the bus, as from the thirteenth draft on.
+    #[default]
+    AtCreation,
+    /// By the first post that is accepted, if the request names no bus, as in the twelfth draft. A
+    /// read of a channel that is not bound yet finds nothing at once, however long it would wait.
+    FirstPostToo,
+}
+
 /// The settings of the door (Backplane §20).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -293,6 +304,8 @@ pub struct Config {
     pub padding_prefix: PaddingPrefix,
     /// How `sticky` is written in 2.0; default a boolean.
     pub sticky_form: StickyForm,
+    /// When channels are bound to a bus; default at their creation.
+    pub channel_binding: ChannelBinding,
     /// How long tokens live.
     pub lifetimes: Lifetimes,
     /// Bounds.
@@ -313,6 +326,7 @@ impl Config {
             cors: Cors::default(),
             padding_prefix: PaddingPrefix::default(),
             sticky_form: StickyForm::default(),
+            channel_binding: ChannelBinding::default(),
             lifetimes: Lifetimes::default(),
             limits: Limits::default(),
             password_cost: PasswordCost::default(),

@@ -44,7 +44,7 @@ pub fn scope(bytes: &[u8]) {
         }
     }
     let (bus, channel): (BusName, ChannelName) = ("b".parse().unwrap(), "c".parse().unwrap());
-    if let Ok(anonymous) = scopes::anonymous(&held, &bus, &channel) {
+    if let Ok(anonymous) = scopes::anonymous(&held, Some(&bus), &channel) {
         assert!(anonymous.to_string().ends_with("bus:b channel:c"), "{anonymous}");
     }
 }

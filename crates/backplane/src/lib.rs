@@ -48,8 +48,8 @@ pub use admin::{
 };
 pub use backplane::Backplane;
 pub use config::{
-    Administrator, Config, ConfigError, Cors, Generations, Lifetimes, Limits, Origin,
-    PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
+    Administrator, ChannelBinding, Config, ConfigError, Cors, Generations, Lifetimes, Limits,
+    Origin, PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
 };
 pub use error::AdminError;
 pub use post::Post;

@@ -72,6 +72,11 @@ pub(super) fn backplane(
         } else {
             backplane::StickyForm::Boolean
         },
+        channel_binding: if config.allow_unbound_channels {
+            backplane::ChannelBinding::FirstPostToo
+        } else {
+            backplane::ChannelBinding::AtCreation
+        },
         lifetimes: backplane::Lifetimes {
             anonymous_access: config.anonymous_token,
             privileged_access: config.privileged_token,

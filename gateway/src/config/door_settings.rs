@@ -61,6 +61,12 @@ pub(crate) const BACKPLANE: Group = Group {
             "Whether 2.0 writes `sticky` as `\"true\"` instead of `true`.",
         ),
         Setting::new(
+            "backplane.allow_unbound_channels",
+            Kind::Flag,
+            "false",
+            "Whether a page of the twelfth draft gets a channel without naming a bus; the first post binds it.",
+        ),
+        Setting::new(
             "backplane.admin_name",
             Kind::Text,
             "\"bpadmin\"",

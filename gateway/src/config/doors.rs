@@ -37,6 +37,8 @@ pub struct BackplaneConfig {
     pub jsonp_prefix: String,
     /// Whether 2.0 writes `sticky` as text.
     pub sticky_as_string_v2: bool,
+    /// Whether an anonymous token may be had without naming a bus.
+    pub allow_unbound_channels: bool,
     /// Name, beside `admin`, of who provisions over HTTP.
     pub admin_name: String,
     /// Origins whose pages may read answers.
@@ -311,6 +313,7 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
         privileged_token: reader.seconds("backplane.privileged_token_seconds"),
         jsonp_prefix: reader.text("backplane.jsonp_prefix"),
         sticky_as_string_v2: reader.flag("backplane.sticky_as_string_v2"),
+        allow_unbound_channels: reader.flag("backplane.allow_unbound_channels"),
         admin_name: reader.text("backplane.admin_name"),
         cors_origins: reader.list("backplane.cors_origins"),
         max_body_bytes: reader.size("backplane.max_body_bytes"),

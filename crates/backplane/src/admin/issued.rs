@@ -64,7 +64,9 @@ impl Backplane {
             for (name, record) in rows.scan::<ChannelRecord>(shard, &[CHANNEL]).await? {
                 let channel = record.read()?;
                 let is_before = number == first && after.is_some_and(|at| *name <= *at.as_str());
-                let is_of_bus = channel.bus == *bus && channel.bus_created_at == info.created_at;
+                let is_of_bus = channel
+                    .bus
+                    .is_some_and(|at| at.name == *bus && at.created_at == info.created_at);
                 let Ok(name) = name.parse() else { continue };
                 if is_before || !is_of_bus {
                     continue;

@@ -235,10 +235,10 @@ impl Model {
 
     fn keep_channel(&mut self, channel: usize, seconds: u64) -> Expected {
         let Some(at) = back(channel, self.channels.len()) else { return Expected::Refused };
-        let (now, channel) = (self.now, &mut self.channels[at]);
-        if channel.expires_at <= now {
+        if !self.is_open(at) {
             return Expected::Refused;
         }
+        let (now, channel) = (self.now, &mut self.channels[at]);
         channel.expires_at = channel.expires_at.max(now + seconds);
         Expected::Done
     }

@@ -126,7 +126,7 @@ impl World {
         let Some(facts) = state.bus_facts(&bus(at)).await.unwrap() else {
             return Expected::Refused;
         };
-        let issued = state.open_channel(&facts, &Scope::all()).await.unwrap();
+        let issued = state.open_channel(Some(&facts), &Scope::all()).await.unwrap();
         let channel = issued.scope.values(Field::Channel).next().unwrap().parse().unwrap();
         self.channels.push((at, channel));
         self.keep(Ok(issued))
@@ -173,7 +173,11 @@ impl World {
     async fn keep_channel(&mut self, channel: usize, seconds: u64) -> Expected {
         let Some(at) = back(channel, self.channels.len()) else { return Expected::Refused };
         let until = self.clock.now().saturating_add(Duration::from_secs(seconds));
-        let kept = self.door.state.keep_channel(&self.channels[at].1, until).await.unwrap();
+        let (state, (bus_at, name)) = (&self.door.state, &self.channels[at]);
+        let Some(facts) = state.bus_facts(&bus(*bus_at)).await.unwrap() else {
+            return Expected::Refused;
+        };
+        let kept = state.keep_channel(name, &facts, until).await.unwrap();
         if kept { Expected::Done } else { Expected::Refused }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::response::Response;
 use buswire_bus::{BusError, ReadPage, StoredMessage, View};
-use buswire_message::MessageId;
+use buswire_message::{Field, MessageId};
 use bytes::Bytes;
 use http::{StatusCode, request::Parts};
 
@@ -121,6 +121,10 @@ async fn answer(state: &State, poll: &Poll) -> Result<Vec<u8>, V2Error> {
 async fn read(state: &State, poll: &Poll) -> Result<ReadPage, BusError> {
     let (scope, since) = (&poll.verified.token.scope, poll.since.cursor);
     let limit = state.config.limits.page_size;
+    if !scope.has(Field::Bus) {
+        // Nothing was posted to the channel yet, or it would be bound (§7.2).
+        return Ok(ReadPage { messages: Vec::new(), next: since, more: false });
+    }
     if !poll.block.is_zero()
         && let Some(_place) = state.waiting.enter(poll.verified.hash)
     {
@@ -194,7 +198,11 @@ async fn one_message(
     let verified = access_token(state, parts, params).await?;
     // One answer whether it never was, is over, or is not this token's to see.
     let parsed: MessageId = id.parse().map_err(|_| V2Error::NotFound(echo(id)))?;
-    let found = state.buses.message(parsed, &verified.token.scope).await;
+    let scope = &verified.token.scope;
+    if !scope.has(Field::Bus) {
+        return Err(V2Error::NotFound(echo(id)));
+    }
+    let found = state.buses.message(parsed, scope).await;
     match found.map_err(|error| V2Error::unavailable(&error))? {
         Some(message) => Ok(shown(state, &message, access_of(&verified)).to_vec()),
         None => Err(V2Error::NotFound(echo(id))),

@@ -58,7 +58,7 @@ async fn publish(state: &State, parts: &Parts, body: Body) -> Result<(), V2Error
     }
 }
 
-/// A channel and the bus that it is bound to.
+/// A channel and the bus that it is, or is to be, bound to.
 struct Place {
     bus: Arc<BusFacts>,
     channel_name: ChannelName,
@@ -103,8 +103,9 @@ fn in_scope(token: &Token, client: &Client, place: &Place, content: &Content) ->
     })
 }
 
-/// Lets the channel live as long as the message at least, and longer than a sticky one (§7.3). It is
-/// done before the message is published, so that no message is ever in a channel that is gone.
+/// Lets the channel live as long as the message at least, and longer than a sticky one (§7.3), and
+/// binds it if it is not bound yet. It is done before the message is published, so that no message is
+/// ever in a channel that is gone or of another bus.
 async fn keep(
     state: &State,
     place: &Place,
@@ -113,10 +114,10 @@ async fn keep(
 ) -> Result<(), V2Error> {
     let margin = state.config.lifetimes.channel_margin;
     let until = if sticky { expires_at.saturating_add(margin) } else { expires_at };
-    if place.channel.expires_at >= until {
+    if place.channel.bus.is_some() && place.channel.expires_at >= until {
         return Ok(());
     }
-    match state.keep_channel(&place.channel_name, until).await {
+    match state.keep_channel(&place.channel_name, &place.bus, until).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(V2Error::Binding),
         Err(error) => Err(V2Error::unavailable(&error)),

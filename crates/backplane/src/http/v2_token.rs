@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Backplane,
+    config::ChannelBinding,
     rules::{names::ClientId, scopes::ScopeRefusal, token::TokenText},
     state::{
         State,
@@ -54,6 +55,11 @@ async fn anonymous_pair(
     source: Source,
 ) -> Result<Issued, V2Error> {
     match (params.non_blank("bus"), params.non_blank("refresh_token")) {
+        (None, None) if state.config.channel_binding == ChannelBinding::FirstPostToo => {
+            let filters = requested_scope(params.non_blank("scope"))?;
+            state.throttle.visit(source, state.now()).map_err(V2Error::TooOften)?;
+            state.open_channel(None, &filters).await.map_err(of_anonymous)
+        }
         (Some(_), Some(_)) | (None, None) => Err(V2Error::BusOrRefresh),
         (Some(text), None) => {
             let unknown = || V2Error::UnknownBus(echo(text));
@@ -63,7 +69,7 @@ async fn anonymous_pair(
             let filters = requested_scope(params.non_blank("scope"))?;
             state.throttle.visit(source, state.now()).map_err(V2Error::TooOften)?;
             state.throttle.visit_bus(&bus, state.now()).map_err(V2Error::TooOften)?;
-            state.open_channel(&facts, &filters).await.map_err(of_anonymous)
+            state.open_channel(Some(&facts), &filters).await.map_err(of_anonymous)
         }
         (None, Some(text)) => {
             let requested = requested_scope(params.non_blank("scope"))?;

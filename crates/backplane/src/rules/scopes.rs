@@ -57,17 +57,18 @@ pub(crate) fn refreshed(old: &Scope, requested: &Scope) -> Result<Scope, ScopeRe
     storable(narrowed?)
 }
 
-/// The scope of an anonymous token: the filters asked for, then the bus, then the channel last,
-/// since published clients read it from the end (§8.6).
+/// The scope of an anonymous token: the filters asked for, then the bus if the channel is bound, then
+/// the channel last, since published clients read it from the end (§8.6).
 pub(crate) fn anonymous(
     filters: &Scope,
-    bus: &BusName,
+    bus: Option<&BusName>,
     channel: &ChannelName,
 ) -> Result<Scope, ScopeRefusal> {
     if filters.has(Field::Bus) || filters.has(Field::Channel) {
         return Err(ScopeRefusal::BusOrChannel);
     }
-    let scope = filters.clone().with(Field::Bus, &bus.to_string());
+    let scope = filters.clone();
+    let scope = bus.iter().fold(scope, |scope, bus| scope.with(Field::Bus, &bus.to_string()));
     storable(scope.with(Field::Channel, channel.as_str()))
 }
 
@@ -146,11 +147,14 @@ mod tests {
         let (bus, channel) = ("g.example".parse().unwrap(), "0a92".parse().unwrap());
         // Rule: backplane §8.6 — the issued scope is the filters, then the bus, then the channel last
         // Rule: backplane §16 row 34 — an anonymous scope is filters, bus, channel
-        let issued = anonymous(&scope("type:identity/login"), &bus, &channel).unwrap();
+        let issued = anonymous(&scope("type:identity/login"), Some(&bus), &channel).unwrap();
         assert_eq!(issued.to_string(), "type:identity/login bus:g.example channel:0a92");
         // Rule: backplane §8.6 — bus and channel entries are refused in anonymous requests
         for text in ["bus:g.example", "type:x channel:0a92"] {
-            assert_eq!(anonymous(&scope(text), &bus, &channel), Err(ScopeRefusal::BusOrChannel));
+            assert_eq!(
+                anonymous(&scope(text), Some(&bus), &channel),
+                Err(ScopeRefusal::BusOrChannel)
+            );
             assert_eq!(anonymous_refreshed(&issued, &scope(text)), Err(ScopeRefusal::BusOrChannel));
         }
         // Rule: backplane §8.6 — no later refresh widens a filter
@@ -167,7 +171,7 @@ mod tests {
         // Rule: backplane §5.4 — a scope has at most 1000 entries and 16 KiB, also when it is issued
         let entries: Vec<String> = (0..1000).map(|n| format!("type:t{n}")).collect();
         let full = scope(&entries.join(" "));
-        assert!(matches!(anonymous(&full, &bus, &channel), Err(ScopeRefusal::Syntax(_))));
+        assert!(matches!(anonymous(&full, Some(&bus), &channel), Err(ScopeRefusal::Syntax(_))));
         let many: Vec<BusName> =
             (0..100).map(|n| format!("{n}{}", "x".repeat(250)).parse().unwrap()).collect();
         assert!(matches!(privileged(&many, &Scope::all()), Err(ScopeRefusal::Syntax(_))));
@@ -217,7 +221,7 @@ mod tests {
             if let Ok(new) = refreshed(&old, &requested) {
                 prop_assert!(!matches(&new, &bus, &kind, &channel, sticky) || matches(&old, &bus, &kind, &channel, sticky));
             }
-            let whole = anonymous(&old.clone().without(Field::Bus).without(Field::Channel), &"a".parse().unwrap(), &"k".parse().unwrap()).unwrap();
+            let whole = anonymous(&old.clone().without(Field::Bus).without(Field::Channel), Some(&"a".parse().unwrap()), &"k".parse().unwrap()).unwrap();
             if let Ok(new) = anonymous_refreshed(&whole, &requested) {
                 prop_assert!(!matches(&new, &bus, &kind, &channel, sticky) || matches(&whole, &bus, &kind, &channel, sticky));
                 prop_assert!(new.to_string().ends_with("bus:a channel:k"));

@@ -177,13 +177,20 @@ pub(crate) enum Holder {
     Privileged(Delegation),
 }
 
+/// A bus as it was when something was bound to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BoundBus {
+    pub(crate) name: BusName,
+    /// When it was made: a bus deleted and made again is another one.
+    pub(crate) created_at: Timestamp,
+}
+
 /// What an anonymous token depends on: its channel on its bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Visit {
     pub(crate) channel: ChannelName,
-    pub(crate) bus: BusName,
-    /// When the bus was made: a bus deleted and made again is another one.
-    pub(crate) bus_created_at: Timestamp,
+    /// `None`: the bus that the channel is bound to by its first post (§7.2).
+    pub(crate) bus: Option<BoundBus>,
 }
 
 /// What a privileged token depends on: its client and the grants behind it (§8.4).

@@ -6,6 +6,7 @@ use buswire_bus::BusError;
 use buswire_message::{BusName, Retention, Timestamp};
 
 use super::State;
+use crate::rules::token::BoundBus;
 
 /// What the door must know of a bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,13 @@ pub(crate) struct BusFacts {
     pub(crate) name: BusName,
     pub(crate) created_at: Timestamp,
     pub(crate) retention: Retention,
+}
+
+impl BusFacts {
+    /// What is bound to it is bound to.
+    pub(crate) fn to_bound(&self) -> BoundBus {
+        BoundBus { name: self.name.clone(), created_at: self.created_at }
+    }
 }
 
 impl State {

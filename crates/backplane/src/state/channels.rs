@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use buswire_message::{BusName, ChannelName, Timestamp};
+use buswire_bus::BusError;
+use buswire_message::{ChannelName, Timestamp};
 use buswire_store::{Batch, StoreError};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     rows::{Committed, key, put, secret_key, unchanged},
     tokens::TOKEN,
 };
-use crate::rules::token::Locator;
+use crate::rules::token::{BoundBus, Locator};
 
 /// The first word of the key of a channel.
 pub(crate) const CHANNEL: &str = "channel";
@@ -20,24 +21,36 @@ pub(crate) const CHANNEL: &str = "channel";
 /// How often a commit that met somebody else's is tried again.
 pub(crate) const ATTEMPTS: usize = 8;
 
+impl Channel {
+    /// Whether it is bound to this very bus, or not bound yet.
+    fn may_be_of(&self, bus: &BusFacts) -> bool {
+        self.bus.as_ref().is_none_or(|bound| *bound == bus.to_bound())
+    }
+}
+
 impl State {
-    /// A live channel of a bus; `None` if it was not minted, has expired, or is bound to another bus
-    /// or to one of the same name that was deleted.
+    /// A live channel that is or may be bound to a bus; `None` if it was not minted, has expired, or
+    /// is bound to another bus or to one of the same name that was deleted.
     pub(crate) async fn channel(
         &self,
         name: &ChannelName,
         bus: &BusFacts,
     ) -> Result<Option<Arc<Channel>>, StoreError> {
+        let channel = self.live_channel(name).await?;
+        Ok(channel.filter(|channel| channel.may_be_of(bus)))
+    }
+
+    /// A live channel, whatever it is bound to.
+    pub(crate) async fn live_channel(
+        &self,
+        name: &ChannelName,
+    ) -> Result<Option<Arc<Channel>>, StoreError> {
         let now = self.now();
         let channel = match self.channels.get(name, now) {
-            Some(found) => found,
-            None => match self.read_channel(name).await? {
-                Some(found) => found,
-                None => return Ok(None),
-            },
+            Some(found) => Some(found),
+            None => self.read_channel(name).await?,
         };
-        let is_bound = channel.bus == bus.name && channel.bus_created_at == bus.created_at;
-        Ok((is_bound && now < channel.expires_at).then_some(channel))
+        Ok(channel.filter(|channel| now < channel.expires_at))
     }
 
     async fn read_channel(&self, name: &ChannelName) -> Result<Option<Arc<Channel>>, StoreError> {
@@ -57,12 +70,14 @@ impl State {
     }
 
     /// When a channel that is made or refreshed now is to expire at the earliest (§7.3).
-    pub(crate) fn channel_expiry(&self, bus: &BusFacts) -> Timestamp {
+    pub(crate) fn channel_expiry(&self, bus: Option<&BusFacts>) -> Timestamp {
         let margin = self.config.lifetimes.channel_margin;
-        self.now().saturating_add(margin).saturating_add(bus.retention.default_time())
+        let retention = bus.map(|bus| bus.retention).unwrap_or_default();
+        self.now().saturating_add(margin).saturating_add(retention.default_time())
     }
 
-    /// Makes a channel and its refresh token live until `until` at least. `false` if it is gone.
+    /// Makes a channel and its refresh token live until `until` at least, and binds it to `bus` if it
+    /// is not bound yet (§7.2). `false` if it is gone, or bound to another bus.
     ///
     /// # Cancel safety
     ///
@@ -70,6 +85,7 @@ impl State {
     pub(crate) async fn keep_channel(
         &self,
         name: &ChannelName,
+        bus: &BusFacts,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
         let Some(locator) = Locator::of_channel(name) else { return Ok(false) };
@@ -79,10 +95,15 @@ impl State {
             let row = self.rows.get::<ChannelRecord>(shard, &channel_key).await?;
             let Some((record, revision)) = row else { return Ok(false) };
             let mut channel = record.read()?;
-            if channel.expires_at >= until {
+            if !channel.may_be_of(bus) {
+                return Ok(false);
+            }
+            if channel.bus.is_some() && channel.expires_at >= until {
                 return Ok(true);
             }
-            channel.expires_at = until;
+            channel.bus = Some(bus.to_bound());
+            channel.expires_at = channel.expires_at.max(until);
+            let until = channel.expires_at;
             let mut batch = Batch::new(shard.clone())
                 .expect(unchanged(channel_key.clone(), revision))
                 .then(put(channel_key.clone(), &ChannelRecord::new(&channel), Some(until)));
@@ -104,12 +125,9 @@ impl State {
         Err(StoreError::Retry("a channel changed again and again".into()))
     }
 
-    /// Whether a bus is still the one of `created_at`.
-    pub(crate) async fn is_same_bus(
-        &self,
-        bus: &BusName,
-        created_at: Timestamp,
-    ) -> Result<bool, buswire_bus::BusError> {
-        Ok(self.bus_facts(bus).await?.is_some_and(|facts| facts.created_at == created_at))
+    /// Whether a bus is still the one that something was bound to.
+    pub(crate) async fn is_same_bus(&self, bus: &BoundBus) -> Result<bool, BusError> {
+        let facts = self.bus_facts(&bus.name).await?;
+        Ok(facts.is_some_and(|facts| facts.created_at == bus.created_at))
     }
 }

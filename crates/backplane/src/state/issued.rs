@@ -47,8 +47,8 @@ pub struct TokenInfo {
 pub enum TokenHolder {
     /// A visit to a page.
     Visit {
-        /// The bus.
-        bus: BusName,
+        /// The bus; `None` if the channel is not bound by its creation.
+        bus: Option<BusName>,
         /// The channel of the visit; its tokens come of one another by refreshing.
         channel: ChannelName,
     },

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::password::Credential;
 use crate::rules::{
     names::{ClientId, GrantId, OwnerName, Permissions, RedirectUri, UserName},
-    token::{Delegation, Holder, Stamp, Token, TokenKind, Visit},
+    token::{BoundBus, Delegation, Holder, Stamp, Token, TokenKind, Visit},
 };
 
 /// What can't be read back.
@@ -169,11 +169,29 @@ impl GrantIndexRecord {
     }
 }
 
+/// The bus that a channel is bound to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct BoundBusRecord {
+    bus: String,
+    bus_created_at: u64,
+}
+
+impl BoundBusRecord {
+    fn new(bus: &BoundBus) -> Self {
+        Self { bus: bus.name.to_string(), bus_created_at: bus.created_at.as_millis() }
+    }
+
+    fn read(&self) -> Result<BoundBus, StoreError> {
+        let created_at = Timestamp::from_millis(self.bus_created_at);
+        Ok(BoundBus { name: parse(&self.bus, "bus name")?, created_at })
+    }
+}
+
 /// A channel that an anonymous token request minted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ChannelRecord {
-    bus: String,
-    bus_created_at: u64,
+    #[serde(flatten)]
+    bus: Option<BoundBusRecord>,
     expires_at: u64,
     /// The hash of its present refresh token, which lives as long as it does.
     refresh: String,
@@ -182,8 +200,8 @@ pub(crate) struct ChannelRecord {
 /// A channel, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Channel {
-    pub(crate) bus: BusName,
-    pub(crate) bus_created_at: Timestamp,
+    /// `None` until the first post.
+    pub(crate) bus: Option<BoundBus>,
     pub(crate) expires_at: Timestamp,
     pub(crate) refresh: SecretHash,
 }
@@ -191,8 +209,7 @@ pub(crate) struct Channel {
 impl ChannelRecord {
     pub(crate) fn new(channel: &Channel) -> Self {
         Self {
-            bus: channel.bus.to_string(),
-            bus_created_at: channel.bus_created_at.as_millis(),
+            bus: channel.bus.as_ref().map(BoundBusRecord::new),
             expires_at: channel.expires_at.as_millis(),
             refresh: hash_text(&channel.refresh),
         }
@@ -200,8 +217,7 @@ impl ChannelRecord {
 
     pub(crate) fn read(&self) -> Result<Channel, StoreError> {
         Ok(Channel {
-            bus: parse(&self.bus, "bus name")?,
-            bus_created_at: Timestamp::from_millis(self.bus_created_at),
+            bus: self.bus.as_ref().map(BoundBusRecord::read).transpose()?,
             expires_at: Timestamp::from_millis(self.expires_at),
             refresh: parse_hash(&self.refresh)?,
         })
@@ -256,8 +272,8 @@ pub(crate) struct TokenRecord {
 #[derive(Debug, Serialize, Deserialize)]
 struct VisitRecord {
     channel: String,
-    bus: String,
-    bus_created_at: u64,
+    #[serde(flatten)]
+    bus: Option<BoundBusRecord>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -303,16 +319,14 @@ impl VisitRecord {
     fn new(visit: &Visit) -> Self {
         Self {
             channel: visit.channel.to_string(),
-            bus: visit.bus.to_string(),
-            bus_created_at: visit.bus_created_at.as_millis(),
+            bus: visit.bus.as_ref().map(BoundBusRecord::new),
         }
     }
 
     fn read(&self) -> Result<Visit, StoreError> {
         Ok(Visit {
             channel: parse::<ChannelName>(&self.channel, "channel name")?,
-            bus: parse(&self.bus, "bus name")?,
-            bus_created_at: Timestamp::from_millis(self.bus_created_at),
+            bus: self.bus.as_ref().map(BoundBusRecord::read).transpose()?,
         })
     }
 }
@@ -356,10 +370,11 @@ mod tests {
             expires_at: Some(at),
             holder: Holder::Anonymous(Visit {
                 channel: "c".parse().unwrap(),
-                bus: "b".parse().unwrap(),
-                bus_created_at: at,
+                bus: Some(BoundBus { name: "b".parse().unwrap(), created_at: at }),
             }),
         };
+        let visit = Visit { channel: "c".parse().unwrap(), bus: None };
+        let unbound = Token { holder: Holder::Anonymous(visit), ..anonymous.clone() };
         let privileged = Token {
             kind: TokenKind::PrivilegedRefresh,
             scope: "bus:b".parse().unwrap(),
@@ -372,7 +387,7 @@ mod tests {
                 used: true,
             }),
         };
-        for token in [anonymous, privileged] {
+        for token in [anonymous, unbound, privileged] {
             let json = serde_json::to_vec(&TokenRecord::new(&token)).unwrap();
             let record: TokenRecord = serde_json::from_slice(&json).unwrap();
             assert_eq!(record.read().unwrap(), token);

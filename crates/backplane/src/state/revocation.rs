@@ -1,5 +1,7 @@
 //! Showing tokens, and ending one with everything that came of it (Backplane §0.5, §9.5).
 
+use std::sync::Arc;
+
 use buswire_message::SecretHash;
 use buswire_store::{Batch, Key, Operation, StoreError};
 use serde::de::IgnoredAny;
@@ -39,7 +41,8 @@ impl State {
             let state = self.token_state(&token).await?;
             let holder = match token.holder {
                 Holder::Anonymous(visit) => {
-                    TokenHolder::Visit { bus: visit.bus, channel: visit.channel }
+                    let bus = visit.bus.map(|bus| bus.name);
+                    TokenHolder::Visit { bus, channel: visit.channel }
                 }
                 Holder::Privileged(delegation) => TokenHolder::Client {
                     client: delegation.client,
@@ -54,7 +57,12 @@ impl State {
     }
 
     async fn token_state(&self, token: &Token) -> Result<TokenState, AdminError> {
-        match self.verify_still(token).await {
+        let resolved = self.resolved(Arc::new(token.clone()));
+        let verified = match resolved.await {
+            Ok(token) => self.verify_still(&token).await,
+            Err(error) => Err(error),
+        };
+        match verified {
             Ok(_) => Ok(TokenState::Good),
             Err(TokenError::Expired) => Ok(TokenState::Expired),
             Err(TokenError::Invalid | TokenError::Scope(_)) => Ok(TokenState::Void),

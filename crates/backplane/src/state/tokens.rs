@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use buswire_bus::BusError;
-use buswire_message::{Scope, Secret, SecretHash, Timestamp, mint_alphanumeric};
+use buswire_message::{Field, Scope, Secret, SecretHash, Timestamp, mint_alphanumeric};
 use buswire_store::{Batch, Operation, StoreError};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::rules::{
     scopes::{self, ScopeRefusal},
-    token::{self, Delegation, Holder, Locator, Token, TokenKind, TokenText, Visit},
+    token::{self, BoundBus, Delegation, Holder, Locator, Token, TokenKind, TokenText, Visit},
 };
 
 /// The first word of the key of a token.
@@ -75,6 +75,7 @@ impl State {
         let token = self.token(&locator, hash).await?;
         // The prefix is part of what was hashed, so the kinds agree unless a record is damaged.
         let token = token.filter(|token| token.kind == text.kind()).ok_or(TokenError::Invalid)?;
+        let token = self.resolved(token).await?;
         let bearer = self.verify_still(&token).await?;
         Ok(Verified { token, hash, locator, bearer })
     }
@@ -82,8 +83,22 @@ impl State {
     /// Whether a token that was good before still is, also in the store: for the end of a long wait.
     pub(crate) async fn verify_again(&self, verified: &Verified) -> Result<(), TokenError> {
         let token = self.token(&verified.locator, verified.hash).await?;
-        let token = token.ok_or(TokenError::Invalid)?;
+        let token = self.resolved(token.ok_or(TokenError::Invalid)?).await?;
         self.verify_still(&token).await.map(drop)
+    }
+
+    /// A token with the bus that its channel was bound to since the token was issued, if any (§7.2).
+    pub(crate) async fn resolved(&self, token: Arc<Token>) -> Result<Arc<Token>, TokenError> {
+        let Holder::Anonymous(visit @ Visit { bus: None, .. }) = &token.holder else {
+            return Ok(token);
+        };
+        let channel = self.live_channel(&visit.channel).await?.ok_or(TokenError::Invalid)?;
+        let Some(bus) = &channel.bus else { return Ok(token) };
+        Ok(Arc::new(Token {
+            scope: token.scope.clone().with(Field::Bus, &bus.name.to_string()),
+            holder: Holder::Anonymous(Visit { bus: Some(bus.clone()), ..visit.clone() }),
+            ..(*token).clone()
+        }))
     }
 
     /// Whether everything that a token depends on is as it was when it was issued.
@@ -91,13 +106,10 @@ impl State {
         let is_over = token.expires_at.is_some_and(|expires_at| expires_at <= self.now());
         match &token.holder {
             Holder::Anonymous(_) if is_over => Err(TokenError::Invalid),
-            Holder::Anonymous(visit) => {
-                if self.is_same_bus(&visit.bus, visit.bus_created_at).await? {
-                    Ok(Bearer::Anonymous)
-                } else {
-                    Err(TokenError::Invalid)
-                }
-            }
+            Holder::Anonymous(visit) => match &visit.bus {
+                Some(bus) if !self.is_same_bus(bus).await? => Err(TokenError::Invalid),
+                Some(_) | None => Ok(Bearer::Anonymous),
+            },
             Holder::Privileged(delegation) => {
                 let client = self.verify_delegation(delegation).await?;
                 if is_over { Err(TokenError::Expired) } else { Ok(Bearer::Privileged(client)) }
@@ -135,22 +147,24 @@ impl State {
         self.tokens.remove(hash);
     }
 
-    /// Mints a channel on `bus` and its first pair of tokens (§10.1).
+    /// Mints a channel, on `bus` or not bound yet, and its first pair of tokens (§10.1).
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: all of it is one commit.
     pub(crate) async fn open_channel(
         &self,
-        bus: &BusFacts,
+        bus: Option<&BusFacts>,
         filters: &Scope,
     ) -> Result<Issued, TokenError> {
         let minted = mint_alphanumeric(&*self.entropy, CHANNEL_LENGTH);
         let channel = minted.expose().parse().map_err(|_| TokenError::Invalid)?;
-        let scope = scopes::anonymous(filters, &bus.name, &channel)?;
-        let visit = Visit { channel, bus: bus.name.clone(), bus_created_at: bus.created_at };
+        let scope = scopes::anonymous(filters, bus.map(|bus| &bus.name), &channel)?;
+        let bound = bus.map(BusFacts::to_bound);
+        let visit = Visit { channel, bus: bound.clone() };
         let locator = Locator::of_channel(&visit.channel).ok_or(TokenError::Invalid)?;
-        let pair = self.mint_visit_pair(&visit, &locator, scope, self.channel_expiry(bus));
+        let until = self.channel_expiry(bus);
+        let pair = self.mint_visit_pair(&visit, &locator, scope, (bound, until));
         let batch = Batch::new(self.rows.shard(&locator).clone());
         let batch = pair.operations.into_iter().fold(batch, Batch::then);
         self.rows.apply(batch).await?;
@@ -177,17 +191,21 @@ impl State {
             let (record, token_revision) = row.ok_or(TokenError::Invalid)?;
             let token = record.read()?;
             let Holder::Anonymous(visit) = &token.holder else { return Err(TokenError::Invalid) };
-            let facts = self.bus_facts(&visit.bus).await?.ok_or(TokenError::Invalid)?;
             let channel_key = key(&[CHANNEL, visit.channel.as_str()]);
             let row = self.rows.get::<ChannelRecord>(shard, &channel_key).await?;
             let (record, channel_revision) = row.ok_or(TokenError::Invalid)?;
             let channel = record.read()?;
-            if facts.created_at != visit.bus_created_at || channel.refresh != hash {
+            let facts = match &channel.bus {
+                Some(bus) => Some(self.bus_facts(&bus.name).await?.ok_or(TokenError::Invalid)?),
+                None => None,
+            };
+            let facts = facts.as_deref();
+            if facts.map(BusFacts::to_bound) != channel.bus || channel.refresh != hash {
                 return Err(TokenError::Invalid);
             }
             let scope = scopes::anonymous_refreshed(&token.scope, requested)?;
-            let until = channel.expires_at.max(self.channel_expiry(&facts));
-            let pair = self.mint_visit_pair(visit, &locator, scope, until);
+            let until = channel.expires_at.max(self.channel_expiry(facts));
+            let pair = self.mint_visit_pair(visit, &locator, scope, (channel.bus, until));
             let batch = Batch::new(shard.clone())
                 .expect(unchanged(token_key.clone(), token_revision))
                 .expect(unchanged(channel_key, channel_revision))
@@ -207,7 +225,7 @@ impl State {
         visit: &Visit,
         locator: &Locator,
         scope: Scope,
-        channel_expires_at: Timestamp,
+        (bus, channel_expires_at): (Option<BoundBus>, Timestamp),
     ) -> MintedPair {
         let lifetime = self.config.lifetimes.anonymous_access;
         let access_expires_at = self.now().saturating_add(lifetime);
@@ -219,12 +237,7 @@ impl State {
             let holder = Holder::Anonymous(visit.clone());
             TokenRecord::new(&Token { kind, scope: scope.clone(), expires_at, holder })
         };
-        let channel = Channel {
-            bus: visit.bus.clone(),
-            bus_created_at: visit.bus_created_at,
-            expires_at: channel_expires_at,
-            refresh: refresh_hash,
-        };
+        let channel = Channel { bus, expires_at: channel_expires_at, refresh: refresh_hash };
         let operations = vec![
             put(
                 key(&[CHANNEL, visit.channel.as_str()]),

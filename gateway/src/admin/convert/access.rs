@@ -33,7 +33,7 @@ const fn token_kind(kind: v1::TokenKind) -> Option<TokenKind> {
 }
 
 /// A channel on the wire.
-pub(crate) fn channel_to_wire(channel: ChannelView) -> v1::Channel {
+pub(crate) fn channel_to_wire(channel: &ChannelView) -> v1::Channel {
     v1::Channel {
         name: channel.name.to_string(),
         expires_at: Some(to_wire_time(channel.expires_at)),

@@ -41,7 +41,7 @@ impl AccessService for Api {
         let bus = convert::parse("bus", &request.bus)?;
         let wanted = convert::page(request.page_size, request.page_token);
         let found = self.access()?.channels(&bus, wanted).await;
-        let (channels, next_page_token) = page(found, access::channel_to_wire)?;
+        let (channels, next_page_token) = page(found, |channel| access::channel_to_wire(&channel))?;
         Ok(Response::new(v1::ListChannelsResponse { channels, next_page_token }))
     }
 

@@ -7,8 +7,8 @@ use crate::{
     stats::{Plan, Run, cpu_of},
 };
 
-/// Runs `plan` against the server `pid` at `address`, each client with one of `requests`; `check`
-/// stops the tool at a wrong answer.
+/// Runs `plan` against the server `pid` at `address`. Each client sends its share of `requests` over
+/// and over, or one of them if there are fewer than clients; `check` stops the tool at a wrong answer.
 pub(crate) fn run(
     plan: &Plan,
     address: &str,
@@ -22,9 +22,9 @@ pub(crate) fn run(
         let cpu = cpu_of(pid);
         let start = Instant::now();
         let clients: Vec<_> = (0..plan.clients)
-            .map(|at| requests[at % requests.len()].clone())
-            .map(|request| {
-                let client = repeat(address.to_owned(), request, start, plan.time, check);
+            .map(|first| share(requests, first, plan.clients))
+            .map(|requests| {
+                let client = repeat(address.to_owned(), requests, start, plan.time, check);
                 tokio::task::spawn_local(client)
             })
             .collect();
@@ -38,18 +38,26 @@ pub(crate) fn run(
     })
 }
 
+fn share(requests: &[Vec<u8>], first: usize, clients: usize) -> Vec<Vec<u8>> {
+    let first = first % requests.len();
+    requests.iter().skip(first).step_by(clients).cloned().collect()
+}
+
 async fn repeat(
     address: String,
-    request: Vec<u8>,
+    requests: Vec<Vec<u8>>,
     start: Instant,
     time: Duration,
     check: fn(&Message),
 ) -> Vec<Duration> {
     let mut connection = Connection::open(&address).await;
     let mut latencies = Vec::new();
-    while start.elapsed() < time {
+    for request in requests.iter().cycle() {
         let at = Instant::now();
-        let answer = connection.exchange(&request).await;
+        if start.elapsed() >= time {
+            break;
+        }
+        let answer = connection.exchange(request).await;
         check(&answer);
         latencies.push(at.elapsed());
     }

@@ -112,6 +112,12 @@ pub(crate) fn reads() {
     always(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes());
 }
 
+/// Answers every request with a body of `length` bytes.
+pub(crate) fn answer(length: &str) {
+    let body = "x".repeat(length.parse().unwrap());
+    always(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes());
+}
+
 /// Answers every request as a post is answered, and stores nothing.
 pub(crate) fn done() {
     always(DONE);

@@ -88,6 +88,11 @@ pub(crate) fn get(path: &str, token: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// A DELETE request.
+pub(crate) fn delete(path: &str) -> Vec<u8> {
+    format!("DELETE {path} HTTP/1.1\r\nHost: load\r\n\r\n").into_bytes()
+}
+
 /// A POST request with a JSON body.
 pub(crate) fn post(path: &str, authorization: &str, kind: &str, body: &str) -> Vec<u8> {
     format!(

@@ -17,6 +17,7 @@
 )]
 
 mod bus;
+mod cap;
 mod exchange;
 mod floors;
 mod http;
@@ -40,6 +41,10 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
             16 and 256 publishers, one post to 1, 100 and 10000 long-poll readers from accepted to
             received, polling reads, memory of a waiting poller; or the part that is named:
             bus posts|delivery|reads|memory; [--clients N] in place of those numbers
+  cap       capabilities over HTTP beside a server that only answers as much: bus.read of nothing
+            and of ten messages, bus.publish and rpc.call, through chains of 1 and 8 levels; then
+            bus.read with 1000 and [--grants N], or a million, live grants, memory, and the time in
+            which their root is revoked; or the part that is named: cap calls|grants
   posts     durable posts over HTTP against a file with one fdatasync for whatever waits
   poll      one post to many long-poll readers against a server that only holds connections
   reads     reads that find nothing against a server that only answers
@@ -62,6 +67,7 @@ fn main() {
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
         ["bus", rest @ ..] => bus::measure(rest),
+        ["cap", rest @ ..] => cap::measure(rest),
         ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
         ["push", rest @ ..] => push::measure(rest),
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
@@ -70,6 +76,7 @@ fn main() {
         ["floor", "push", rest @ ..] => push::floor(rest.first().copied()),
         ["floor", "poll"] => floors::poll(),
         ["floor", "done"] => floors::done(),
+        ["floor", "answer", length] => floors::answer(length),
         ["floor", "reads"] => floors::reads(),
         ["floor", "turns"] => floors::turns(),
         ["floor", "mdp"] => floors::mdp(),

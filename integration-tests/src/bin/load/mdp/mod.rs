@@ -7,7 +7,11 @@ mod zeromq;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -60,6 +64,31 @@ impl Contestant {
             Self::Proxy => "proxy",
             Self::Turns => "one at a time",
             Self::Nats => "NATS",
+        }
+    }
+}
+
+/// A worker of the service `echo` in a thread of its own, until it is dropped.
+pub(crate) struct Echo {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    pub(crate) fn start(endpoint: &str) -> Self {
+        let worker = ZeroMq::new(Dialect::Mdp, endpoint, endpoint).worker();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = Some(std::thread::spawn(move || worker.work(&stopped)));
+        Self { stop, thread }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap_or_default();
         }
     }
 }
