@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | [`memory`] | – | tests, and crates used alone |
 //! | `embedded` | `embedded` (default) | one gateway, one data directory |
+//! | `redis` | `redis` | any number of gateways on one Redis or Valkey |
 //!
 //! An engine from outside shows that it does all this with the cases of `conformance` (a feature).
 //!
@@ -38,6 +39,8 @@ mod hints;
 pub mod memory;
 mod names;
 mod read;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg_attr(
     not(feature = "embedded"),
     allow(dead_code, unused_imports, reason = "parts of it serve the embedded engine alone")

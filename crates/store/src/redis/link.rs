@@ -1,0 +1,428 @@
+//! Requests to the server: connecting, trying again, giving up.
+//!
+//! At most one connection is made at a time. A request that met an error is sent again only where it
+//! is certain that it did not happen, or where repeating it changes nothing. Never here: what requests
+//! mean.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+use buswire_message::Clock;
+use bytes::Bytes;
+use redis::{Cmd, Value, cmd};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::{sleep, timeout},
+};
+
+use super::{
+    address::Topology,
+    config::{RedisConfig, RedisOpenError},
+    connection::Connection,
+    fault::{Fault, Unconnected, describe},
+    keys::{CLUSTER_SHARDS, Layout, Shard},
+    known::Known,
+    server::{Server, Settings},
+    wire::{Call, Reply, Script},
+};
+use crate::{error::StoreError, hints::Hinter, read::Epoch, system::SystemClock};
+
+/// The layout of keys that this release writes, and the newest that it reads.
+const FORMAT: u64 = 1;
+
+/// The first pause before a request is sent again; each is twice as long, up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// Run a script. The last is whether repeating it changes nothing.
+    Call(Call, Repeat),
+    /// Read the field of a hash.
+    Field(String, Bytes),
+}
+
+/// Whether a request that may have happened may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Yes,
+    No,
+}
+
+/// A connection that may be used.
+#[derive(Clone)]
+struct Live {
+    number: u64,
+    connection: Connection,
+    /// The name of each script on the server.
+    scripts: Arc<[String]>,
+    /// The run of the server that has each shard.
+    runs: Arc<[String]>,
+}
+
+/// The way to the server.
+pub(super) struct Link {
+    pub(super) config: RedisConfig,
+    pub(super) layout: Layout,
+    pub(super) known: Known,
+    pub(super) hinter: Arc<Hinter>,
+    live: RwLock<Option<Live>>,
+    /// Held by whoever connects.
+    connecting: AsyncMutex<()>,
+    attempts: AtomicU64,
+    places: Semaphore,
+    closed: AtomicBool,
+    /// Why there is no connection, or why the last commit was refused.
+    trouble: Mutex<Option<String>>,
+    disk_bytes: AtomicU64,
+}
+
+impl Link {
+    /// A link that is not connected yet.
+    pub(super) fn new(config: RedisConfig) -> Self {
+        let shards = match config.address.topology {
+            Topology::Single | Topology::Sentinel(_) => 1,
+            Topology::Cluster => CLUSTER_SHARDS,
+        };
+        Self {
+            layout: Layout::new(Arc::clone(&config.prefix), shards),
+            known: Known::new(shards),
+            hinter: Arc::new(Hinter::new()),
+            live: RwLock::new(None),
+            connecting: AsyncMutex::new(()),
+            attempts: AtomicU64::new(0),
+            places: Semaphore::new(config.concurrency.max(1)),
+            closed: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            disk_bytes: AtomicU64::new(0),
+            config,
+        }
+    }
+
+    /// Connects, once.
+    pub(super) async fn open(&self) -> Result<(), RedisOpenError> {
+        match self.live().await {
+            Ok(_) => Ok(()),
+            Err(Unconnected::Refused(error)) => Err(error),
+            Err(Unconnected::Failed(detail)) => {
+                let address = self.config.address.to_string();
+                Err(RedisOpenError::Unreachable { address, detail })
+            }
+        }
+    }
+
+    /// Runs a script.
+    pub(super) async fn call(&self, call: Call, repeat: Repeat) -> Result<Reply, StoreError> {
+        Reply::new(self.ask(Request::Call(call, repeat)).await?)
+    }
+
+    /// Sends a request until it is answered or patience ends.
+    pub(super) async fn ask(&self, request: Request) -> Result<Value, StoreError> {
+        self.usable()?;
+        let answered = async {
+            let _place = self.places.acquire().await.map_err(|_| closed())?;
+            self.usable()?;
+            self.attempt(&request).await
+        };
+        match timeout(self.config.patience, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable(
+                self.trouble().unwrap_or_else(|| "the server does not answer".to_owned()),
+            )),
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Value, StoreError> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            if let Ok(mut live) = self.live().await {
+                let command = request.command(&live);
+                let fault = match live.connection.run(&command).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => Fault::of(&error),
+                };
+                match fault {
+                    Fault::NotYet(reason) => self.note(reason),
+                    Fault::Elsewhere(reason) => self.leave(live.number, reason),
+                    Fault::Unknown(reason) => {
+                        self.leave(live.number, reason.clone());
+                        if request.repeat() == Repeat::No {
+                            return Err(StoreError::Unavailable(reason));
+                        }
+                    }
+                    Fault::Refused(error) => {
+                        self.note(error.to_string());
+                        return Err(error);
+                    }
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_LONGEST);
+        }
+    }
+
+    /// The connection, made if there is none. Whoever waits while another makes it shares its failure.
+    async fn live(&self) -> Result<Live, Unconnected> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let attempts = self.attempts.load(Ordering::Acquire);
+        let _turn = self.connecting.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        if self.attempts.load(Ordering::Acquire) != attempts {
+            return Err(Unconnected::Failed(self.trouble().unwrap_or_default()));
+        }
+        let connected = self.connect().await;
+        self.attempts.fetch_add(1, Ordering::AcqRel);
+        match connected {
+            Ok(live) => {
+                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+                self.clear();
+                // What was published meanwhile was not heard.
+                self.hinter.miss();
+                Ok(live)
+            }
+            Err(failed) => {
+                self.note(failed.to_string());
+                Err(failed)
+            }
+        }
+    }
+
+    fn current(&self) -> Option<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of a connection that is of no use, unless another took its place.
+    fn leave(&self, number: u64, reason: String) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if live.as_ref().is_some_and(|live| live.number == number) {
+            tracing::warn!(address = %self.config.address, reason, "the connection to the server is lost");
+            *live = None;
+            drop(live);
+            self.note(reason);
+        }
+    }
+
+    /// Connects, looks at the server, loads the scripts and makes the run of the server known.
+    async fn connect(&self) -> Result<Live, Unconnected> {
+        let address = self.config.address.to_string();
+        let connecting = Connection::open(&self.config, &self.hinter);
+        let limit = self.config.connect_timeout + self.config.response_timeout;
+        let opened = timeout(limit, connecting).await;
+        let mut connection =
+            opened.map_err(|_| Unconnected::Failed(format!("{address} does not answer")))??;
+        let mut scripts: Vec<String> = Vec::new();
+        let mut runs: Vec<String> = Vec::new();
+        for shard in self.layout.shards() {
+            let server = self.look(&mut connection, shard).await?;
+            server.check(&address)?;
+            if !runs.contains(&server.run) {
+                settings(&mut connection, shard).await.check(&address, self.config.durability)?;
+                scripts = load(&mut connection, shard).await?;
+            }
+            self.adopt(&mut connection, shard, &server.run, &scripts).await?;
+            runs.push(server.run);
+        }
+        connection.listen(&self.layout).await?;
+        let number = self.attempts.load(Ordering::Acquire);
+        Ok(Live { number, connection, scripts: scripts.into(), runs: runs.into() })
+    }
+
+    async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
+        let info = connection.run_at(shard, &cmd("INFO")).await?;
+        text(&info)
+            .and_then(|info| Server::parse(&info))
+            .ok_or_else(|| Unconnected::Failed("the server does not say what it is".to_owned()))
+    }
+
+    /// Makes the run of the server known to a shard; a new epoch begins where writes are gone.
+    async fn adopt(
+        &self,
+        connection: &mut Connection,
+        shard: Shard,
+        run: &str,
+        scripts: &[String],
+    ) -> Result<(), Unconnected> {
+        let known = self.known.of(shard);
+        let fresh = SystemClock.now().as_secs().max(known.epoch.map_or(0, |epoch| epoch.0 + 1));
+        let mut command = cmd("EVALSHA");
+        command
+            .arg(Script::Adopt.name(scripts))
+            .arg(2)
+            .arg(self.layout.meta(shard))
+            .arg(self.layout.runs(shard))
+            .arg(FORMAT)
+            .arg(self.layout.count())
+            .arg(run)
+            .arg(fresh)
+            .arg(&u64::from(shard.0).to_be_bytes())
+            .arg(known.run.unwrap_or_default())
+            .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
+            .arg(&known.sequence.to_be_bytes());
+        let mut reply = Reply::new(connection.run(&command).await?)?;
+        let prefix = || self.config.prefix.to_string();
+        let damaged = |error: StoreError| RedisOpenError::Damaged {
+            prefix: prefix(),
+            detail: error.to_string(),
+        };
+        let found = reply.decimal().map_err(damaged)?;
+        if found != FORMAT {
+            return Err(RedisOpenError::Newer { prefix: prefix(), found, known: FORMAT }.into());
+        }
+        let (found, needed) = (reply.decimal().map_err(damaged)?, self.layout.count());
+        if found != u64::from(needed) {
+            return Err(RedisOpenError::Layout { prefix: prefix(), found, needed }.into());
+        }
+        let epoch = Epoch(reply.decimal().map_err(damaged)?);
+        self.known.adopt(shard, run, epoch);
+        Ok(())
+    }
+
+    /// Looks at the server again and again, so that a dead connection, another master and a loss are
+    /// noticed although nobody asks for anything, and hints flow again.
+    pub(super) async fn watch(&self) {
+        loop {
+            sleep(self.config.check_interval).await;
+            let Ok(live) = self.live().await else { continue };
+            if let Err(reason) = self.check(live.clone()).await {
+                self.leave(live.number, reason);
+            }
+        }
+    }
+
+    async fn check(&self, mut live: Live) -> Result<(), String> {
+        let mut bytes = BTreeMap::new();
+        for (shard, run) in self.layout.shards().zip(live.runs.iter()) {
+            let server = self.look(&mut live.connection, shard).await.map_err(|e| e.to_string())?;
+            server.check("the server").map_err(|error| error.to_string())?;
+            if server.run != *run {
+                return Err("it has started again or changed its role".to_owned());
+            }
+            bytes.insert(server.run, server.disk_bytes);
+        }
+        self.disk_bytes.store(bytes.values().sum(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Says that a commit was taken.
+    pub(super) fn clear(&self) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn note(&self, reason: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Why commits are not taken at present; `None` if they are.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] once closed.
+    pub(super) fn usable(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+
+    /// How many requests are under way.
+    pub(super) fn busy(&self) -> usize {
+        self.config.concurrency.max(1).saturating_sub(self.places.available_permits())
+    }
+
+    /// Bytes of the append-only files of the servers.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.disk_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more requests, waits for those under way, lets the connection go.
+    pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let all = u32::try_from(self.config.concurrency.max(1)).unwrap_or(u32::MAX);
+        // An error means that it was closed before.
+        if self.places.acquire_many(all).await.is_ok() {
+            self.places.close();
+        }
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.hinter.close();
+    }
+}
+
+impl Request {
+    fn repeat(&self) -> Repeat {
+        match self {
+            Self::Call(_, repeat) => *repeat,
+            Self::Field(..) => Repeat::Yes,
+        }
+    }
+
+    fn command(&self, live: &Live) -> Cmd {
+        let mut command;
+        match self {
+            Self::Call(call, _) => {
+                let run = live.runs.get(usize::from(call.shard.0)).map_or("", String::as_str);
+                command = cmd("EVALSHA");
+                command.arg(call.script.name(&live.scripts)).arg(call.keys.len());
+                command.arg(&call.keys).arg(run);
+                for argument in &call.arguments {
+                    command.arg(&argument[..]);
+                }
+            }
+            Self::Field(hash, field) => {
+                command = cmd("HGET");
+                command.arg(hash).arg(&field[..]);
+            }
+        }
+        command
+    }
+}
+
+/// Loads the scripts on the server that has `shard`; their names, in the order of [`Script::ALL`].
+async fn load(connection: &mut Connection, shard: Shard) -> Result<Vec<String>, Unconnected> {
+    let mut names = Vec::with_capacity(Script::ALL.len());
+    for script in Script::ALL {
+        let loaded = connection.run_at(shard, cmd("SCRIPT").arg("LOAD").arg(script.text())).await?;
+        names.push(text(&loaded).unwrap_or_default());
+    }
+    Ok(names)
+}
+
+/// The settings that decide what the server keeps. A server that does not tell is no failure here.
+async fn settings(connection: &mut Connection, shard: Shard) -> Settings {
+    let mut settings = Settings::default();
+    for (name, setting) in [
+        ("maxmemory-policy", &mut settings.policy),
+        ("appendonly", &mut settings.appendonly),
+        ("appendfsync", &mut settings.appendfsync),
+    ] {
+        let told = connection.run_at(shard, cmd("CONFIG").arg("GET").arg(name)).await;
+        *setting = match told {
+            Ok(Value::Map(pairs)) => pairs.first().and_then(|(_, value)| text(value)),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(error = describe(&error), "the server does not tell its settings");
+                None
+            }
+        };
+    }
+    settings
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("closed".to_owned())
+}
