@@ -8,9 +8,6 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "support/redis_server.rs"]
-mod redis_server;
-
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -19,10 +16,10 @@ use std::sync::{
 use buswire_store::{
     BoxFuture, Store,
     conformance::{Engine, Instance},
-    redis::{RedisConfig, RedisStore},
+    redis::{RedisAddress, RedisConfig, RedisStore},
 };
 
-use self::redis_server::RedisServer;
+use buswire_testkit::RedisServer;
 
 /// One server for all stores of a test, which differ in their prefix.
 #[derive(Default)]
@@ -32,21 +29,20 @@ struct OnServer {
 }
 
 impl OnServer {
-    async fn server(&self, options: &[&str]) -> Arc<RedisServer> {
-        let running = self.servers.lock().unwrap().first().cloned();
-        if let Some(server) = running {
-            return server;
+    fn server(&self, options: &[&str]) -> Arc<RedisServer> {
+        let mut servers = self.servers.lock().unwrap();
+        if servers.is_empty() {
+            servers.push(Arc::new(RedisServer::start(options)));
         }
-        let server = Arc::new(RedisServer::start(options).await);
-        self.servers.lock().unwrap().push(Arc::clone(&server));
-        server
+        Arc::clone(&servers[0])
     }
 
     async fn store(&self, options: &[&str]) -> Instance {
-        let server = self.server(options).await;
+        let server = self.server(options);
         let number = self.stores.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("test-{number}").into();
-        let config = RedisConfig { prefix, ..server.config() };
+        let address = RedisAddress::parse(&server.url()).unwrap();
+        let config = RedisConfig { prefix, ..RedisConfig::new(address) };
         let store = open(config.clone()).await;
         let reopen = move || {
             // Opening again finds enough space.

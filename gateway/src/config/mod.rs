@@ -44,7 +44,7 @@ pub use self::{
         MdpConfig, TitanicConfig,
     },
     gateway::{
-        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,
+        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreConfig,
         TlsFiles,
     },
     layers::Inputs,
@@ -68,7 +68,7 @@ pub struct Config {
     /// How long draining may take.
     pub shutdown_grace: Duration,
     /// The engine of the store.
-    pub store: StoreUrl,
+    pub store: StoreConfig,
     /// The public listener.
     pub http: HttpConfig,
     /// The admin listener.

@@ -24,7 +24,7 @@ fn keys(error: &ConfigError) -> Vec<&str> {
 fn the_defaults_are_those_of_the_architecture() {
     let config = load(&Inputs::default()).unwrap().config;
     assert_eq!(config.data_dir, Path::new("./buswire-data"));
-    assert_eq!(config.store, StoreUrl::Embedded(None));
+    assert_eq!(config.store, StoreConfig::Embedded(None));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert!(!config.http.require_tls, "the listener is loopback");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:50051");

@@ -7,6 +7,7 @@ use buswire_store::{
     Store,
     embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
     memory::MemoryStore,
+    redis::{RedisOpenError, RedisStore},
     system::{SystemClock, SystemEntropy},
 };
 use futures::future;
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     admin::VerifiedPeer,
     app::{App, BuildError, Door, Drain, Platform, Reload},
-    config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
+    config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
     listen::{
         BindError, Bound, Certificates, Channel, Connections, Peer, Server, TlsError,
         TransportPolicy, bind, check_transport, log_requests,
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// The store can't be opened. The engine says what to do.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The Redis server can't be used. The engine says what to do.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
     /// The thread that opened the store broke.
     #[error("store.url: the store could not be opened")]
     StoreThread,
@@ -79,6 +83,7 @@ impl ServeError {
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Build(error) => error.hint(),
             Self::Store(_)
+            | Self::Redis(_)
             | Self::StoreThread
             | Self::Tls(_)
             | Self::ReadyFile(_)
@@ -348,7 +353,7 @@ struct Opened {
 impl Opened {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let token = config.admin.token.clone();
-        let needs_directory = token.is_none() || config.store == StoreUrl::Embedded(None);
+        let needs_directory = token.is_none() || config.store == StoreConfig::Embedded(None);
         let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
         let store = open_store(config).await?;
         let admin_token = match (token, &directory) {
@@ -376,8 +381,11 @@ impl Opened {
 /// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
     let directory = match &config.store {
-        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::new())),
-        StoreUrl::Embedded(elsewhere) => {
+        StoreConfig::Memory => return Ok(Arc::new(MemoryStore::new())),
+        StoreConfig::Redis(redis) => {
+            return Ok(Arc::new(RedisStore::open((**redis).clone()).await?));
+        }
+        StoreConfig::Embedded(elsewhere) => {
             elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
         }
     };
@@ -428,7 +436,7 @@ fn warn_of_settings(config: &Config, addresses: &Addresses) {
     if !config.admin.listen.is_loopback() && config.admin.tls.is_none() {
         tracing::warn!("the admin token crosses the network in clear: set admin.tls.cert");
     }
-    if config.store == StoreUrl::Memory {
+    if config.store == StoreConfig::Memory {
         tracing::warn!("store.url is memory: everything is forgotten at exit");
     }
 }
