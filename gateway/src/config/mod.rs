@@ -158,7 +158,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let ops = gateway::ops(reader);
     let log = gateway::log(reader);
     let backplane = doors::backplane(reader);
-    let simplepush = simplepush::simplepush(reader);
+    let is_shared = matches!(store, Some(StoreConfig::Redis(_)));
+    let simplepush = simplepush::simplepush(reader, is_shared);
     let mdp = doors::mdp(reader);
     let belay = doors::belay(reader);
     let bridge = doors::bridge(reader);
