@@ -2,6 +2,8 @@
 //!
 //! Never here: what is kept in it.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     net::TcpListener,
@@ -28,15 +30,32 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts a server with more options, as `--maxmemory 4mb`, and waits until it answers.
     pub fn start(options: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("the port is known").port();
-        drop(listener);
+        let port = free_port();
         let directory = tempfile::tempdir().expect("a temporary folder");
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         let process = spawn(port, &directory, &options);
         let server = Self { process, port, options, directory };
         server.wait();
         server
+    }
+
+    /// Starts a cluster of three masters without replicas, and waits until they serve.
+    pub fn cluster() -> [Self; 3] {
+        let nodes = [0; 3].map(|_: i32| {
+            let port = free_port().to_string();
+            Self::start(&["--cluster-enabled", "yes", "--cluster-port", &port])
+        });
+        let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+        let [first, ..] = &nodes;
+        let create = ["--cluster", "create", "--cluster-yes"].into_iter();
+        let create: Vec<_> = create.chain(addresses.iter().map(String::as_str)).collect();
+        first.cli(&create);
+        for node in &nodes {
+            node.until("the cluster serves", || {
+                node.cli(&["cluster", "info"]).contains("state:ok")
+            });
+        }
+        nodes
     }
 
     /// Kills it as `kill -9` does.
@@ -83,10 +102,15 @@ impl RedisServer {
     }
 
     fn wait(&self) {
+        self.until("redis-server answers", || self.cli(&["ping"]) == "PONG");
+    }
+
+    /// Waits until `holds`.
+    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
         #[expect(clippy::disallowed_methods, reason = "a test measures real time")]
         let start = Instant::now();
-        while self.cli(&["ping"]) != "PONG" {
-            assert!(start.elapsed() < PATIENCE, "redis-server does not answer");
+        while !holds() {
+            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -98,6 +122,12 @@ impl Drop for RedisServer {
         self.process.kill().unwrap_or_default();
         self.process.wait().map(|_| ()).unwrap_or_default();
     }
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("the port is known").port()
 }
 
 fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {

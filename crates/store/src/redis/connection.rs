@@ -1,9 +1,12 @@
-//! A connection to a server or a cluster, and the hints that come over it.
+//! A connection to a server or a cluster, for requests or for hints.
 //!
-//! Requests and hints share the connection, so that one that is dead is noticed by its requests. Never
-//! here: trying again.
+//! Not for both: when a slot moves, the server ends its subscriptions unasked, which the library takes
+//! for the answer to a request. Never here: trying again.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
@@ -31,21 +34,18 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects. Hints that come go to `hinter`.
-    pub(super) async fn open(
-        config: &RedisConfig,
-        hinter: &Arc<Hinter>,
-    ) -> Result<Self, RedisError> {
+    /// Connects. Hints that come go to `ear`.
+    pub(super) async fn open(config: &RedisConfig, ear: &Ear) -> Result<Self, RedisError> {
         let address = &config.address;
         match &address.topology {
             Topology::Single => {
                 let server = address.hosts.first().ok_or_else(no_server)?;
-                single(config, server, hinter).await
+                single(config, server, ear).await
             }
-            Topology::Cluster => cluster(config, hinter).await,
+            Topology::Cluster => cluster(config, ear).await,
             Topology::Sentinel(master) => {
                 let server = ask_sentinels(config, master).await?;
-                single(config, &server, hinter).await
+                single(config, &server, ear).await
             }
         }
     }
@@ -102,20 +102,47 @@ fn no_server() -> RedisError {
     (ErrorKind::InvalidClientConfig, "no server is named").into()
 }
 
-/// Hands hints on; never blocks the connection.
-fn forward(
-    hinter: &Arc<Hinter>,
-) -> impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + use<> {
-    let hinter = Arc::clone(hinter);
-    move |push| {
-        if let (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(name)]) =
-            (&push.kind, push.data.as_slice())
-            && let Some(partition) =
-                std::str::from_utf8(name).ok().and_then(|n| Partition::new(n).ok())
-        {
-            hinter.tell([partition]);
+/// Where hints go, and whether any may have been missed.
+#[derive(Clone)]
+pub(super) struct Ear {
+    hinter: Arc<Hinter>,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Ear {
+    /// An ear that has missed nothing.
+    pub(super) fn new(hinter: &Arc<Hinter>) -> Self {
+        Self { hinter: Arc::clone(hinter), deaf: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Whether a connection or a subscription ended.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
+    }
+
+    /// What the library calls with all that was not asked for; never blocks the connection.
+    fn listener(&self) -> impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + use<> {
+        let ear = self.clone();
+        move |push| {
+            ear.hear(&push);
+            Ok(())
         }
-        Ok(())
+    }
+
+    fn hear(&self, PushInfo { kind, data }: &PushInfo) {
+        match kind {
+            PushKind::Message | PushKind::SMessage => {
+                let Some(Value::BulkString(name)) = data.get(1) else { return };
+                let name = std::str::from_utf8(name).ok();
+                if let Some(partition) = name.and_then(|name| Partition::new(name).ok()) {
+                    self.hinter.tell([partition]);
+                }
+            }
+            PushKind::Disconnection | PushKind::Unsubscribe | PushKind::SUnsubscribe => {
+                self.deaf.store(true, Ordering::Release);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -150,17 +177,17 @@ fn timeouts(config: &RedisConfig) -> AsyncConnectionConfig {
 async fn single(
     config: &RedisConfig,
     server: &(String, u16),
-    hinter: &Arc<Hinter>,
+    ear: &Ear,
 ) -> Result<Connection, RedisError> {
     let client = Client::open(info(&config.address, server)?)?;
     let settings = timeouts(config)
         .set_pipeline_buffer_size(config.concurrency)
-        .set_push_sender(forward(hinter));
+        .set_push_sender(ear.listener());
     let connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
     Ok(Connection::Single(connection))
 }
 
-async fn cluster(config: &RedisConfig, hinter: &Arc<Hinter>) -> Result<Connection, RedisError> {
+async fn cluster(config: &RedisConfig, ear: &Ear) -> Result<Connection, RedisError> {
     let address = &config.address;
     let nodes =
         address.hosts.iter().map(|node| info(address, node)).collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +197,7 @@ async fn cluster(config: &RedisConfig, hinter: &Arc<Hinter>) -> Result<Connectio
         .use_protocol(ProtocolVersion::RESP3)
         .connection_timeout(config.connect_timeout)
         .response_timeout(config.response_timeout)
-        .push_sender(forward(hinter));
+        .push_sender(ear.listener());
     if address.tls {
         builder = builder.tls(TlsMode::Secure);
     }

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use buswire_message::Clock;
 use bytes::Bytes;
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, RedisError, Value, cmd};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore},
     time::{sleep, timeout},
@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     address::Topology,
     config::{RedisConfig, RedisOpenError},
-    connection::Connection,
+    connection::{Connection, Ear},
     fault::{Fault, Unconnected, describe},
     keys::{CLUSTER_SHARDS, Layout, Shard},
     known::Known,
@@ -58,6 +58,9 @@ pub(super) enum Repeat {
 struct Live {
     number: u64,
     connection: Connection,
+    /// The connection that hints come over, and where they go.
+    hints: Connection,
+    ear: Ear,
     /// The name of each script on the server.
     scripts: Arc<[String]>,
     /// The run of the server that has each shard.
@@ -213,10 +216,14 @@ impl Link {
     /// Connects, looks at the server, loads the scripts and makes the run of the server known.
     async fn connect(&self) -> Result<Live, Unconnected> {
         let address = self.config.address.to_string();
-        let connecting = Connection::open(&self.config, &self.hinter);
+        let ear = Ear::new(&self.hinter);
         let limit = self.config.connect_timeout + self.config.response_timeout;
-        let opened = timeout(limit, connecting).await;
-        let mut connection =
+        let both = async {
+            let connection = Connection::open(&self.config, &ear).await?;
+            Ok::<_, RedisError>((connection, Connection::open(&self.config, &ear).await?))
+        };
+        let opened = timeout(limit, both).await;
+        let (mut connection, mut hints) =
             opened.map_err(|_| Unconnected::Failed(format!("{address} does not answer")))??;
         let mut scripts: Vec<String> = Vec::new();
         let mut runs: Vec<String> = Vec::new();
@@ -230,9 +237,9 @@ impl Link {
             self.adopt(&mut connection, shard, &server.run, &scripts).await?;
             runs.push(server.run);
         }
-        connection.listen(&self.layout).await?;
+        hints.listen(&self.layout).await?;
         let number = self.attempts.load(Ordering::Acquire);
-        Ok(Live { number, connection, scripts: scripts.into(), runs: runs.into() })
+        Ok(Live { number, connection, hints, ear, scripts: scripts.into(), runs: runs.into() })
     }
 
     async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
@@ -298,6 +305,10 @@ impl Link {
     }
 
     async fn check(&self, mut live: Live) -> Result<(), String> {
+        if live.ear.is_deaf() {
+            return Err("the connection for hints is lost".to_owned());
+        }
+        live.hints.run(&cmd("PING")).await.map_err(|error| describe(&error))?;
         let mut bytes = BTreeMap::new();
         for (shard, run) in self.layout.shards().zip(live.runs.iter()) {
             let server = self.look(&mut live.connection, shard).await.map_err(|e| e.to_string())?;
