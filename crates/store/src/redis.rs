@@ -20,6 +20,7 @@ mod address;
 mod config;
 mod connection;
 mod fault;
+mod journal;
 mod keys;
 mod known;
 mod link;
@@ -32,13 +33,10 @@ use buswire_message::Timestamp;
 use redis::Value;
 use tokio::task::JoinSet;
 
+use self::link::{Link, Repeat, Request};
 pub use self::{
     address::{AddressError, RedisAddress},
     config::{Durability, RedisConfig, RedisOpenError},
-};
-use self::{
-    connection::publish_command,
-    link::{Link, Repeat, Request},
 };
 use crate::{
     batch::{Ack, Batch, Outcome},
@@ -100,11 +98,10 @@ impl Store for RedisStore {
             self.link.usable()?;
             batch.check()?;
             let link = &self.link;
-            let publish = publish_command(&link.config.address.topology);
-            let call = wire::commit(&link.layout, &batch, now, publish);
+            let call = link.commit(&batch, &[], now);
             let shard = call.shard;
             let (outcome, seen) = wire::outcome(link.call(call, Repeat::No).await?)?;
-            link.known.see(shard, seen);
+            link.acknowledge(shard, batch, &outcome, seen, now);
             link.clear();
             Ok(outcome)
         })

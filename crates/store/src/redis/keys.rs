@@ -22,15 +22,19 @@ impl Shard {
         format!("{:02x}", self.0)
     }
 
-    /// The slot of a cluster that its keys are in: CRC-16/XMODEM of the hash tag.
+    /// The slot of a cluster that its keys are in.
     pub(super) fn slot(self) -> u16 {
-        let crc = self.tag().bytes().fold(0_u16, |crc, byte| {
-            (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            })
-        });
-        crc % 16384
+        checksum(&self.tag()) % 16384
     }
+}
+
+/// CRC-16/XMODEM, by which Redis Cluster finds the slot of a hash tag.
+fn checksum(text: &str) -> u16 {
+    text.bytes().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    })
 }
 
 /// Names keys.
@@ -53,12 +57,9 @@ impl Layout {
         (0..self.shards).map(Shard)
     }
 
-    /// Where `partition` lies: FNV-1a of its name, which must not change between releases.
+    /// Where `partition` lies: by the checksum of its name, which must not change between releases.
     pub(super) fn shard_of(&self, partition: &Partition) -> Shard {
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        let hash = partition.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-        // The upper half is mixed better.
-        Shard(u16::try_from((hash >> 32) % u64::from(self.shards)).unwrap_or(0))
+        Shard(checksum(partition.as_str()) % self.shards)
     }
 
     /// What every key of a shard begins with; the braces hold the hash tag.
@@ -98,9 +99,11 @@ impl Layout {
         self.base(shard) + "d:" + path
     }
 
-    /// The first sequence of the millisecond `now` in `shard`.
-    pub(super) fn first(shard: Shard, now: Timestamp) -> u64 {
-        (Sequence::at(now).as_u64() + u64::from(shard.0)).min(Sequence::MAX.as_u64())
+    /// The first sequence of `shard` that is of the millisecond `now` or later, and greater than `after`.
+    pub(super) fn first(&self, shard: Shard, now: Timestamp, after: u64) -> u64 {
+        let (shard, shards) = (u64::from(shard.0), u64::from(self.shards));
+        let following = (after / shards + 1) * shards;
+        (Sequence::at(now).as_u64().max(following) + shard).min(Sequence::MAX.as_u64())
     }
 }
 
@@ -119,9 +122,9 @@ mod tests {
         let log = LogName::new("messages").unwrap();
         let layout = Layout::new("buswire".into(), CLUSTER_SHARDS);
         let shard = layout.shard_of(&partition);
-        assert_eq!(layout.rows(shard, &partition), "buswire:{1b}:r:bus/v2/example.com");
+        assert_eq!(layout.rows(shard, &partition), "buswire:{3a}:r:bus/v2/example.com");
         let path = path(&partition, &log);
-        assert_eq!(layout.stream(shard, &path), "buswire:{1b}:l:messages:bus/v2/example.com");
+        assert_eq!(layout.stream(shard, &path), "buswire:{3a}:l:messages:bus/v2/example.com");
         assert_eq!(Layout::new("b".into(), 1).shard_of(&partition), Shard(0));
     }
 
@@ -129,6 +132,18 @@ mod tests {
     fn a_slot_is_that_of_the_hash_tag() {
         // CLUSTER KEYSLOT "buswire:{00}:meta" and the like.
         assert_eq!([0, 1, 63].map(|shard| Shard(shard).slot()), [13254, 9191, 7334]);
+    }
+
+    #[test]
+    fn sequences_of_a_shard_leave_its_number_as_the_remainder() {
+        let layout = Layout::new("buswire".into(), CLUSTER_SHARDS);
+        let (now, shard) = (Timestamp::from_secs(1_709_993_121), Shard(5));
+        let at = Sequence::at(now).as_u64();
+        assert_eq!(layout.first(shard, now, 0), at + 5);
+        for (after, first) in [(at, at + 69), (at + 63, at + 69), (at + 64, at + 133)] {
+            assert_eq!(layout.first(shard, now, after), first);
+        }
+        assert_eq!(Layout::new("b".into(), 1).first(Shard(0), now, at), at + 1);
     }
 
     #[test]

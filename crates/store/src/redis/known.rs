@@ -2,7 +2,10 @@
 //!
 //! Never here: I/O.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use super::{keys::Shard, wire::Seen};
 use crate::read::Epoch;
@@ -20,16 +23,21 @@ pub(super) struct Knowledge {
 
 /// What is known of every shard.
 #[derive(Debug)]
-pub(super) struct Known(Mutex<Vec<Knowledge>>);
+pub(super) struct Known {
+    shards: Mutex<Vec<Knowledge>>,
+    /// The greatest sequence of all shards.
+    greatest: AtomicU64,
+}
 
 impl Known {
     /// Nothing, of so many shards.
     pub(super) fn new(shards: u16) -> Self {
-        Self(Mutex::new(vec![Knowledge::default(); usize::from(shards)]))
+        let shards = Mutex::new(vec![Knowledge::default(); usize::from(shards)]);
+        Self { shards, greatest: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Knowledge>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of `shard`.
@@ -37,16 +45,24 @@ impl Known {
         self.lock().get(usize::from(shard.0)).cloned().unwrap_or_default()
     }
 
+    /// The greatest sequence that was seen in any shard.
+    pub(super) fn greatest(&self) -> u64 {
+        self.greatest.load(Ordering::Acquire)
+    }
+
     /// A reply showed this.
     pub(super) fn see(&self, shard: Shard, seen: Seen) {
+        self.greatest.fetch_max(seen.sequence, Ordering::AcqRel);
         if let Some(known) = self.lock().get_mut(usize::from(shard.0)) {
             known.epoch = known.epoch.max(Some(seen.epoch));
             known.sequence = known.sequence.max(seen.sequence);
         }
     }
 
-    /// The shard was found in this run and epoch.
-    pub(super) fn adopt(&self, shard: Shard, run: &str, epoch: Epoch) {
+    /// The shard was found in this run.
+    pub(super) fn adopt(&self, shard: Shard, run: &str, seen: Seen) {
+        let epoch = seen.epoch;
+        self.greatest.fetch_max(seen.sequence, Ordering::AcqRel);
         if let Some(known) = self.lock().get_mut(usize::from(shard.0)) {
             if known.epoch.is_some_and(|old| old != epoch) {
                 tracing::warn!(
@@ -57,6 +73,7 @@ impl Known {
             }
             known.run = Some(run.to_owned());
             known.epoch = Some(epoch);
+            known.sequence = known.sequence.max(seen.sequence);
         }
     }
 

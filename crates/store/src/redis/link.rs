@@ -10,7 +10,7 @@ use std::sync::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-use buswire_message::Clock;
+use buswire_message::{Clock, Timestamp};
 use bytes::Bytes;
 use redis::{Cmd, RedisError, Value, cmd};
 use tokio::{
@@ -21,14 +21,21 @@ use tokio::{
 use super::{
     address::Topology,
     config::{RedisConfig, RedisOpenError},
-    connection::{Connection, Ear},
+    connection::{Connection, Ear, publish_command},
     fault::{Fault, Unconnected, describe},
+    journal::{Journal, Written},
     keys::{CLUSTER_SHARDS, Layout, Shard},
     known::Known,
     server::{Server, Settings},
-    wire::{Call, Reply, Script},
+    wire::{self, Call, Reply, Script, Seen},
 };
-use crate::{error::StoreError, hints::Hinter, read::Epoch, system::SystemClock};
+use crate::{
+    batch::{Batch, Outcome},
+    error::StoreError,
+    hints::Hinter,
+    read::Epoch,
+    system::SystemClock,
+};
 
 /// The layout of keys that this release writes, and the newest that it reads.
 const FORMAT: u64 = 1;
@@ -67,11 +74,19 @@ struct Live {
     runs: Arc<[String]>,
 }
 
+/// What was found when the run of the server was made known.
+struct Adopted {
+    seen: Seen,
+    /// Whether writes are gone that this process knew of.
+    is_lossy: bool,
+}
+
 /// The way to the server.
 pub(super) struct Link {
     pub(super) config: RedisConfig,
     pub(super) layout: Layout,
     pub(super) known: Known,
+    journal: Journal,
     pub(super) hinter: Arc<Hinter>,
     live: RwLock<Option<Live>>,
     /// Held by whoever connects.
@@ -94,6 +109,7 @@ impl Link {
         Self {
             layout: Layout::new(Arc::clone(&config.prefix), shards),
             known: Known::new(shards),
+            journal: Journal::default(),
             hinter: Arc::new(Hinter::new()),
             live: RwLock::new(None),
             connecting: AsyncMutex::new(()),
@@ -234,7 +250,12 @@ impl Link {
                 settings(&mut connection, shard).await.check(&address, self.config.durability)?;
                 scripts = load(&mut connection, shard).await?;
             }
-            self.adopt(&mut connection, shard, &server.run, &scripts).await?;
+            let adopted = self.adopt(&mut connection, shard, &server.run, &scripts).await?;
+            if adopted.is_lossy {
+                self.replay(&mut connection, shard, &server.run, &scripts).await?;
+            }
+            // Not before: what was not written again is tried at the next connection.
+            self.known.adopt(shard, &server.run, adopted.seen);
             runs.push(server.run);
         }
         hints.listen(&self.layout).await?;
@@ -256,7 +277,7 @@ impl Link {
         shard: Shard,
         run: &str,
         scripts: &[String],
-    ) -> Result<(), Unconnected> {
+    ) -> Result<Adopted, Unconnected> {
         let known = self.known.of(shard);
         let fresh = SystemClock.now().as_secs().max(known.epoch.map_or(0, |epoch| epoch.0 + 1));
         let mut command = cmd("EVALSHA");
@@ -288,8 +309,58 @@ impl Link {
             return Err(RedisOpenError::Layout { prefix: prefix(), found, needed }.into());
         }
         let epoch = Epoch(reply.decimal().map_err(damaged)?);
-        self.known.adopt(shard, run, epoch);
+        let is_lossy = reply.integer().map_err(damaged)? == 1;
+        let sequence = reply.number().map_err(damaged)?;
+        Ok(Adopted { seen: Seen { epoch, sequence }, is_lossy })
+    }
+
+    /// Writes again what this process was told is written and what the server lost.
+    async fn replay(
+        &self,
+        connection: &mut Connection,
+        shard: Shard,
+        run: &str,
+        scripts: &[String],
+    ) -> Result<(), Unconnected> {
+        let mut journal = self.journal.take(shard);
+        let count = journal.len();
+        while let Some(written) = journal.pop_front() {
+            let call = self.commit(&written.batch, &written.numbers, written.now);
+            match connection.run(&call.command(scripts, run)).await {
+                Ok(value) => {
+                    let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
+                    self.acknowledge(shard, written.batch, &outcome, seen, written.now);
+                }
+                Err(error) => {
+                    journal.push_front(written);
+                    journal.into_iter().for_each(|written| self.journal.note(written));
+                    return Err(error.into());
+                }
+            }
+        }
+        tracing::warn!(shard = shard.0, count, "what the server may have lost was written again");
         Ok(())
+    }
+
+    /// The call that commits `batch`, or applies again what was given `numbers`.
+    pub(super) fn commit(&self, batch: &Batch, numbers: &[u64], now: Timestamp) -> Call {
+        let publish = publish_command(&self.config.address.topology);
+        wire::commit(&self.layout, batch, numbers, now, self.known.greatest(), publish)
+    }
+
+    /// Remembers what a commit came to.
+    pub(super) fn acknowledge(
+        &self,
+        shard: Shard,
+        batch: Batch,
+        outcome: &Outcome,
+        seen: Seen,
+        now: Timestamp,
+    ) {
+        self.known.see(shard, seen);
+        if let Outcome::Committed(applied) = outcome {
+            self.journal.note(Written::new(shard, batch, applied, seen.sequence, now));
+        }
     }
 
     /// Looks at the server again and again, so that a dead connection, another master and a loss are
@@ -375,23 +446,17 @@ impl Request {
     }
 
     fn command(&self, live: &Live) -> Cmd {
-        let mut command;
         match self {
             Self::Call(call, _) => {
                 let run = live.runs.get(usize::from(call.shard.0)).map_or("", String::as_str);
-                command = cmd("EVALSHA");
-                command.arg(call.script.name(&live.scripts)).arg(call.keys.len());
-                command.arg(&call.keys).arg(run);
-                for argument in &call.arguments {
-                    command.arg(&argument[..]);
-                }
+                call.command(&live.scripts, run)
             }
             Self::Field(hash, field) => {
-                command = cmd("HGET");
+                let mut command = cmd("HGET");
                 command.arg(hash).arg(&field[..]);
+                command
             }
         }
-        command
     }
 }
 

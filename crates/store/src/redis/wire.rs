@@ -5,7 +5,7 @@
 
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
-use redis::Value;
+use redis::{Cmd, Value};
 use smallvec::SmallVec;
 
 use super::keys::{Layout, Shard, path};
@@ -74,6 +74,18 @@ pub(super) struct Call {
     pub(super) arguments: Vec<Bytes>,
 }
 
+impl Call {
+    /// The command that runs it; `scripts` are the names of all scripts, `run` is that of the server.
+    pub(super) fn command(&self, scripts: &[String], run: &str) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(self.script.name(scripts)).arg(self.keys.len()).arg(&self.keys).arg(run);
+        for argument in &self.arguments {
+            command.arg(&argument[..]);
+        }
+        command
+    }
+}
+
 fn number(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
@@ -90,11 +102,15 @@ fn expiry(expires: Option<Timestamp>) -> [Bytes; 2] {
     }
 }
 
-/// The call that commits `batch`; `publish` is the command that sends hints.
+/// The call that commits `batch`; `publish` is the command that sends hints. To apply again what was
+/// lost, `numbers` are those that its operations had been given; otherwise it is empty. What it is given is greater than
+/// `after`.
 pub(super) fn commit(
     layout: &Layout,
     batch: &Batch,
+    numbers: &[u64],
     now: Timestamp,
+    after: u64,
     publish: &'static str,
 ) -> Call {
     let shard = layout.shard_of(&batch.partition);
@@ -107,12 +123,13 @@ pub(super) fn commit(
     ];
     let mut arguments = vec![
         number(now.as_millis()),
-        number(Layout::first(shard, now)),
+        number(layout.first(shard, now, after)),
         text(layout.count()),
         Bytes::from_static(publish.as_bytes()),
         text(layout.hints(shard)),
         text(partition.as_str()),
         text(batch.expectations.len()),
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect(),
     ];
     for expectation in &batch.expectations {
         arguments.extend(match expectation {
@@ -259,7 +276,7 @@ impl Reply {
     }
 
     /// A number as 8 bytes.
-    fn number(&mut self) -> Result<u64, StoreError> {
+    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
         as_number(&self.bytes()?)
     }
 
@@ -268,7 +285,7 @@ impl Reply {
         as_decimal(&self.bytes()?)
     }
 
-    fn integer(&mut self) -> Result<i64, StoreError> {
+    pub(super) fn integer(&mut self) -> Result<i64, StoreError> {
         match self.0.next() {
             Some(Value::Int(number)) => Ok(number),
             _ => Err(foreign()),
