@@ -24,6 +24,8 @@
 //!
 //! An engine from outside shows that it does all this with the cases of `conformance` (a feature).
 //!
+//! [`copy`] moves a whole store from one engine to another.
+//!
 //! [`system`] holds the operating system's clock and randomness, which programs hand to the cores.
 //!
 //! Never here: what rows and entries mean. Nothing else in the workspace opens a file or a
@@ -32,6 +34,7 @@
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;

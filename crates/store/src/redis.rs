@@ -24,6 +24,7 @@ mod journal;
 mod keys;
 mod known;
 mod link;
+mod portable;
 mod server;
 mod wire;
 
@@ -116,7 +117,9 @@ impl Store for RedisStore {
         Box::pin(async move {
             let layout = &self.link.layout;
             let rows = layout.rows(layout.shard_of(partition), partition);
-            let record = self.link.ask(Request::Field(rows, key.as_bytes().clone())).await?;
+            let mut command = redis::cmd("HGET");
+            command.arg(rows).arg(&key.as_bytes()[..]);
+            let record = self.link.ask(Request::Read(command)).await?;
             let Value::BulkString(record) = record else { return Ok(None) };
             let row = wire::row(&record.into())?;
             Ok(row.expires.is_none_or(|expires| now < expires).then_some(row))

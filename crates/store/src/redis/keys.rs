@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use buswire_message::{Sequence, Timestamp};
 
-use crate::names::{LogName, Partition};
+use crate::{
+    copy::Part,
+    names::{LogName, Partition},
+};
 
 /// How many shards a cluster is divided into. Divides 4096, the numbers of a millisecond, so that
 /// sequences of different shards differ in their remainder.
@@ -97,6 +100,26 @@ impl Layout {
 
     pub(super) fn dedupe(&self, shard: Shard, path: &str) -> String {
         self.base(shard) + "d:" + path
+    }
+
+    /// The dedupe ids of a log.
+    pub(super) fn dedupe_of(&self, partition: &Partition, log: &LogName) -> String {
+        self.dedupe(self.shard_of(partition), &path(partition, log))
+    }
+
+    /// What a key holds, if it is that of rows or of a log.
+    pub(super) fn part(&self, key: &[u8]) -> Option<Part> {
+        let key = std::str::from_utf8(key).ok()?.strip_prefix(&*self.prefix)?;
+        let (kind, rest) = key.split_once("}:")?.1.split_once(':')?;
+        let (log, partition) = match kind {
+            "r" => (None, rest),
+            "l" => {
+                let (log, partition) = rest.split_once(':')?;
+                (Some(LogName::new(log).ok()?), partition)
+            }
+            _ => return None,
+        };
+        Some(Part { partition: Partition::new(partition).ok()?, log })
     }
 
     /// The first sequence of `shard` that is of the millisecond `now` or later, and greater than `after`.

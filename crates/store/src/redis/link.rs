@@ -8,10 +8,12 @@ use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use buswire_message::{Clock, Timestamp};
-use bytes::Bytes;
 use redis::{Cmd, RedisError, Value, cmd};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore},
@@ -45,12 +47,14 @@ const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
 /// What is asked of the server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Request {
     /// Run a script. The last is whether repeating it changes nothing.
     Call(Call, Repeat),
-    /// Read the field of a hash.
-    Field(String, Bytes),
+    /// Read something by its key.
+    Read(Cmd),
+    /// Read something on the server that has a shard.
+    At(Shard, Cmd),
 }
 
 /// Whether a request that may have happened may be sent again.
@@ -159,8 +163,7 @@ impl Link {
         let mut pause = PAUSE_FIRST;
         loop {
             if let Ok(mut live) = self.live().await {
-                let command = request.command(&live);
-                let fault = match live.connection.run(&command).await {
+                let fault = match request.run(&mut live).await {
                     Ok(value) => return Ok(value),
                     Err(error) => Fault::of(&error),
                 };
@@ -333,7 +336,9 @@ impl Link {
                 }
                 Err(error) => {
                     journal.push_front(written);
-                    journal.into_iter().for_each(|written| self.journal.note(written));
+                    for written in journal {
+                        self.journal.note(written);
+                    }
                     return Err(error.into());
                 }
             }
@@ -414,6 +419,15 @@ impl Link {
         if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
     }
 
+    /// One shard of each server.
+    pub(super) async fn holders(&self) -> Result<Vec<Shard>, StoreError> {
+        let live = self.live().await;
+        let live = live.map_err(|failed| StoreError::Unavailable(failed.to_string()))?;
+        let mut seen = BTreeSet::new();
+        let shards = self.layout.shards().zip(live.runs.iter());
+        Ok(shards.filter(|(_, run)| seen.insert(*run)).map(|(shard, _)| shard).collect())
+    }
+
     /// How many requests are under way.
     pub(super) fn busy(&self) -> usize {
         self.config.concurrency.max(1).saturating_sub(self.places.available_permits())
@@ -441,21 +455,18 @@ impl Request {
     fn repeat(&self) -> Repeat {
         match self {
             Self::Call(_, repeat) => *repeat,
-            Self::Field(..) => Repeat::Yes,
+            Self::Read(_) | Self::At(..) => Repeat::Yes,
         }
     }
 
-    fn command(&self, live: &Live) -> Cmd {
+    async fn run(&self, live: &mut Live) -> Result<Value, RedisError> {
         match self {
             Self::Call(call, _) => {
                 let run = live.runs.get(usize::from(call.shard.0)).map_or("", String::as_str);
-                call.command(&live.scripts, run)
+                live.connection.run(&call.command(&live.scripts, run)).await
             }
-            Self::Field(hash, field) => {
-                let mut command = cmd("HGET");
-                command.arg(hash).arg(&field[..]);
-                command
-            }
+            Self::Read(command) => live.connection.run(command).await,
+            Self::At(shard, command) => live.connection.run_at(*shard, command).await,
         }
     }
 }

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::keys::{Layout, Shard, path};
 use crate::{
-    batch::{Applied, Batch, Expectation, Operation, Outcome},
+    batch::{Applied, Batch, DedupeId, Expectation, Operation, Outcome},
+    copy::Chunk,
     error::StoreError,
     names::{Key, LogName, Partition},
     read::{Direction, Entry, Epoch, KeyRange, Page, Position, Revision, Row, RowPage, RowValue},
@@ -33,14 +34,15 @@ const NEVER: u64 = u64::MAX;
 pub(super) enum Script {
     Adopt,
     Commit,
+    Import,
     Read,
     Scan,
     Sweep,
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Adopt, Self::Commit, Self::Read, Self::Scan, Self::Sweep];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Adopt, Self::Commit, Self::Import, Self::Read, Self::Scan, Self::Sweep];
 
     /// Its name among those of all scripts.
     pub(super) fn name(self, names: &[String]) -> &str {
@@ -58,6 +60,7 @@ impl Script {
         match self {
             Self::Adopt => script!("common", "adopt"),
             Self::Commit => script!("common", "guard", "commit"),
+            Self::Import => script!("common", "guard", "import"),
             Self::Read => script!("common", "guard", "read"),
             Self::Scan => script!("common", "guard", "scan"),
             Self::Sweep => script!("common", "guard", "sweep"),
@@ -238,6 +241,43 @@ pub(super) fn scan(
     }
 }
 
+/// The call that puts rows or entries in.
+pub(super) fn import(layout: &Layout, chunk: &Chunk) -> Call {
+    let (partition, greatest) = match chunk {
+        Chunk::Rows(partition, rows) => {
+            (partition, rows.iter().map(|(_, row)| row.revision.0).max())
+        }
+        Chunk::Entries(partition, _, entries) => {
+            (partition, entries.iter().map(|(entry, _)| entry.sequence.as_u64()).max())
+        }
+    };
+    let shard = layout.shard_of(partition);
+    let mut keys = vec![layout.meta(shard), layout.due(shard)];
+    let mut arguments = vec![number(layout.first(shard, Timestamp::EPOCH, greatest.unwrap_or(0)))];
+    match chunk {
+        Chunk::Rows(_, rows) => {
+            keys.extend([layout.rows(shard, partition), layout.names(shard, partition)]);
+            arguments.extend([Bytes::new(), text(format!("r{}\0", partition.as_str()))]);
+            for (key, row) in rows {
+                let [_, score] = expiry(row.expires);
+                arguments.extend([key.as_bytes().clone(), record(row), score]);
+            }
+        }
+        Chunk::Entries(_, log, entries) => {
+            let path = path(partition, log);
+            keys.extend([layout.stream(shard, &path), layout.dedupe(shard, &path)]);
+            arguments.extend([text(path), Bytes::new()]);
+            for (entry, dedupe) in entries {
+                let dedupe = dedupe.as_ref().map(|id| id.as_bytes().clone()).unwrap_or_default();
+                let [expires, score] = expiry(Some(entry.expires));
+                let place = number(entry.sequence.as_u64());
+                arguments.extend([place, expires, score, dedupe, entry.body.clone()]);
+            }
+        }
+    }
+    Call { script: Script::Import, shard, keys, arguments }
+}
+
 /// The call that sweeps a shard.
 pub(super) fn sweep(layout: &Layout, shard: Shard, now: Timestamp, budget: usize) -> Call {
     Call {
@@ -385,6 +425,36 @@ pub(super) fn row(record: &Bytes) -> Result<Row, StoreError> {
             _ => return Err(foreign()),
         },
     })
+}
+
+/// A row as it is kept.
+fn record(row: &Row) -> Bytes {
+    let [expires, _] = expiry(row.expires);
+    let (letter, content) = match &row.value {
+        RowValue::Bytes(bytes) => (b'b', bytes.clone()),
+        RowValue::Version(version) => (b'v', number(*version)),
+        RowValue::Tombstone => (b't', Bytes::new()),
+    };
+    [&[letter][..], &row.revision.0.to_be_bytes(), &expires, &content].concat().into()
+}
+
+/// Where a walk goes on, and what it gave.
+pub(super) fn cursor(value: Value) -> Result<(String, Vec<Bytes>), StoreError> {
+    let mut reply = Reply::new(value)?;
+    let next = String::from_utf8(reply.bytes()?.to_vec()).map_err(|_| foreign())?;
+    let mut items = Reply::new(reply.0.next().ok_or_else(foreign)?)?;
+    let mut given = Vec::new();
+    while !items.is_over() {
+        given.push(items.bytes()?);
+    }
+    Ok((next, given))
+}
+
+/// A dedupe id and what it names, as a field and its value.
+pub(super) fn dedupe(pair: &[Bytes]) -> Result<(Sequence, DedupeId), StoreError> {
+    let [id, place] = pair else { return Err(foreign()) };
+    let sequence = as_sequence(as_number(place.get(..8).ok_or_else(foreign)?)?)?;
+    Ok((sequence, DedupeId::new(id.clone()).ok_or_else(foreign)?))
 }
 
 /// How many were swept and whether more are due.
