@@ -132,6 +132,51 @@ fn a_capability_for_one_use_is_used_once_by_callers_of_two_gateways() {
 }
 
 #[test]
+fn a_capability_that_is_revoked_at_one_gateway_is_gone_at_the_other() {
+    let server = RedisServer::start(&[]);
+    let (here, there) = (on(&server), on(&server));
+    here.admin(&["bus", "create", "shop.example"]);
+    let target = json!({"bus": "shop.example", "channel": "c"});
+    let granted = grant(&here, "bus.read", &target, &json!({}));
+    let url = at(&there, &granted["cap"]);
+    assert_eq!(curl(&url).send().status, 200);
+    here.admin(&["cap", "revoke", granted["handle"].as_str().unwrap()]);
+    assert_eq!(curl(&url).send().status, 404);
+}
+
+#[test]
+fn an_embedded_store_is_copied_to_redis_and_the_gateway_goes_on_there() {
+    let server = RedisServer::start(&[]);
+    let mut old = Gateway::spawn();
+    let site = Site::create(&old, "shop.example", &[]);
+    let visit = site.visit(&old);
+    for number in 0..30 {
+        site.post(&old, &visit.channel, "t", &number.to_string());
+    }
+    let tail = ["message", "tail", "--scope", "bus:shop.example", "--since", "beginning"];
+    let before = old.admin(&[&tail[..], &["--count", "30"]].concat());
+    let from = format!("embedded:{}", old.path("data").display());
+    let copy = |to: &str| {
+        let copy = ["store", "copy", "--from", &from, "--to", to];
+        Command::new(binary()).args(copy).output().unwrap()
+    };
+    let running = copy(&server.url());
+    assert!(String::from_utf8_lossy(&running.stderr).contains("in use"), "{running:?}");
+    assert!(old.terminate().success());
+    let copied = copy(&server.url());
+    let told = String::from_utf8_lossy(&copied.stdout);
+    assert!(copied.status.success() && told.starts_with("copied and verified:"), "{copied:?}");
+    let again = copy(&server.url());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("not empty"), "{again:?}");
+    let new = on(&server);
+    assert_eq!(new.admin(&[&tail[..], &["--count", "30"]].concat()), before);
+    // Clients go on with what they have.
+    site.post(&new, &visit.channel, "t", "30");
+    let after = new.admin(&[&tail[..], &["--count", "31"]].concat());
+    assert!(after.starts_with(&before) && after.lines().count() == 31, "{after}");
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_when_a_gateway_is_killed() {
     let server = RedisServer::start(&[]);
     let (mut here, there) = (on(&server), on(&server));

@@ -5,16 +5,12 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use axum::{Router, extract::Request, middleware};
 use buswire_store::{
     Store,
-    embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
-    memory::MemoryStore,
-    redis::{RedisOpenError, RedisStore},
+    embedded::OpenError,
+    redis::RedisOpenError,
     system::{SystemClock, SystemEntropy},
 };
 use futures::future;
-use tokio::{
-    task,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use url::Url;
 
 use super::{
@@ -22,6 +18,7 @@ use super::{
     data_dir::{DataDir, DataDirError},
     descriptors,
     ready::{self, Addresses, ReadyFileError},
+    store,
 };
 use crate::{
     admin::VerifiedPeer,
@@ -355,7 +352,7 @@ impl Opened {
         let token = config.admin.token.clone();
         let needs_directory = token.is_none() || config.store == StoreConfig::Embedded(None);
         let directory = needs_directory.then(|| DataDir::open(&config.data_dir)).transpose()?;
-        let store = open_store(config).await?;
+        let store = store::open(config).await?;
         let admin_token = match (token, &directory) {
             (Some(token), _) => token,
             (None, Some(directory)) => {
@@ -375,24 +372,6 @@ impl Opened {
             public_url,
             bound,
         }
-    }
-}
-
-/// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
-    let directory = match &config.store {
-        StoreConfig::Memory => return Ok(Arc::new(MemoryStore::new())),
-        StoreConfig::Redis(redis) => {
-            return Ok(Arc::new(RedisStore::open((**redis).clone()).await?));
-        }
-        StoreConfig::Embedded(elsewhere) => {
-            elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
-        }
-    };
-    let open = move || EmbeddedStore::open(directory, EmbeddedConfig::default());
-    match task::spawn_blocking(open).await {
-        Ok(opened) => Ok(Arc::new(opened?)),
-        Err(_) => Err(ServeError::StoreThread),
     }
 }
 

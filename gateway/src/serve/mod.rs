@@ -8,6 +8,7 @@
 //! | `ready` | the file that says where the listeners are bound |
 //! | `gateway` | one running gateway, with its one shutdown sequence |
 //! | `signals` | SIGTERM, SIGINT, SIGHUP |
+//! | `store` | the engine that the configuration names |
 //!
 //! Never here: what is served; that is `app`.
 
@@ -17,6 +18,7 @@ mod descriptors;
 mod gateway;
 mod ready;
 mod signals;
+mod store;
 
 pub use self::{
     admin_token::AdminTokenError,
@@ -24,4 +26,5 @@ pub use self::{
     gateway::{Gateway, ServeError, ShutdownReport},
     ready::{Addresses, ReadyFileError},
     signals::{Ended, run},
+    store::open_kept,
 };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
-use redis::{Value, cmd};
+use redis::cmd;
 
 use super::{
     RedisStore,
