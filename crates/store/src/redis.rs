@@ -51,7 +51,7 @@ use crate::{
 pub struct RedisStore {
     link: Arc<Link>,
     /// Aborted when this is dropped.
-    _watch: JoinSet<()>,
+    _keeper: JoinSet<()>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -79,10 +79,10 @@ impl RedisStore {
         }
         let link = Arc::new(Link::new(config));
         link.open().await?;
-        let mut watch = JoinSet::new();
-        let watched = Arc::clone(&link);
-        watch.spawn(async move { watched.watch().await });
-        Ok(Self { link, _watch: watch })
+        let mut keeper = JoinSet::new();
+        let kept = Arc::clone(&link);
+        keeper.spawn(async move { kept.keep().await });
+        Ok(Self { link, _keeper: keeper })
     }
 }
 

@@ -1,22 +1,23 @@
 //! Requests to the server: connecting, trying again, giving up.
 //!
-//! At most one connection is made at a time. A request that met an error is sent again only where it
+//! One task makes the connections; requests wait for it. So nothing of a connection that is being made
+//! is lost when whoever waits for it goes away. A request that met an error is sent again only where it
 //! is certain that it did not happen, or where repeating it changes nothing. Never here: what requests
 //! mean.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use buswire_message::{Clock, Timestamp};
 use redis::{Cmd, RedisError, Value, cmd};
 use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore},
+    sync::{Notify, Semaphore, watch},
     time::{sleep, timeout},
 };
 
@@ -65,9 +66,7 @@ pub(super) enum Repeat {
 }
 
 /// A connection that may be used.
-#[derive(Clone)]
 struct Live {
-    number: u64,
     connection: Connection,
     /// The connection that hints come over, and where they go.
     hints: Connection,
@@ -92,10 +91,9 @@ pub(super) struct Link {
     pub(super) known: Known,
     journal: Journal,
     pub(super) hinter: Arc<Hinter>,
-    live: RwLock<Option<Live>>,
-    /// Held by whoever connects.
-    connecting: AsyncMutex<()>,
-    attempts: AtomicU64,
+    live: watch::Sender<Option<Arc<Live>>>,
+    /// Told when the connection is let go of.
+    left: Notify,
     places: Semaphore,
     closed: AtomicBool,
     /// Why there is no connection, or why the last commit was refused.
@@ -115,9 +113,8 @@ impl Link {
             known: Known::new(shards),
             journal: Journal::default(),
             hinter: Arc::new(Hinter::new()),
-            live: RwLock::new(None),
-            connecting: AsyncMutex::new(()),
-            attempts: AtomicU64::new(0),
+            live: watch::Sender::new(None),
+            left: Notify::new(),
             places: Semaphore::new(config.concurrency.max(1)),
             closed: AtomicBool::new(false),
             trouble: Mutex::new(None),
@@ -126,10 +123,10 @@ impl Link {
         }
     }
 
-    /// Connects, once.
+    /// Connects, once. To be called before [`keep`](Self::keep).
     pub(super) async fn open(&self) -> Result<(), RedisOpenError> {
-        match self.live().await {
-            Ok(_) => Ok(()),
+        match self.reconnect().await {
+            Ok(()) => Ok(()),
             Err(Unconnected::Refused(error)) => Err(error),
             Err(Unconnected::Failed(detail)) => {
                 let address = self.config.address.to_string();
@@ -162,24 +159,23 @@ impl Link {
     async fn attempt(&self, request: &Request) -> Result<Value, StoreError> {
         let mut pause = PAUSE_FIRST;
         loop {
-            if let Ok(mut live) = self.live().await {
-                let fault = match request.run(&mut live).await {
-                    Ok(value) => return Ok(value),
-                    Err(error) => Fault::of(&error),
-                };
-                match fault {
-                    Fault::NotYet(reason) => self.note(reason),
-                    Fault::Elsewhere(reason) => self.leave(live.number, reason),
-                    Fault::Unknown(reason) => {
-                        self.leave(live.number, reason.clone());
-                        if request.repeat() == Repeat::No {
-                            return Err(StoreError::Unavailable(reason));
-                        }
+            let live = self.live().await?;
+            let fault = match request.run(&live).await {
+                Ok(value) => return Ok(value),
+                Err(error) => Fault::of(&error),
+            };
+            match fault {
+                Fault::NotYet(reason) => self.note(reason),
+                Fault::Elsewhere(reason) => self.leave(&live, reason),
+                Fault::Unknown(reason) => {
+                    self.leave(&live, reason.clone());
+                    if request.repeat() == Repeat::No {
+                        return Err(StoreError::Unavailable(reason));
                     }
-                    Fault::Refused(error) => {
-                        self.note(error.to_string());
-                        return Err(error);
-                    }
+                }
+                Fault::Refused(error) => {
+                    self.note(error.to_string());
+                    return Err(error);
                 }
             }
             sleep(pause).await;
@@ -187,48 +183,73 @@ impl Link {
         }
     }
 
-    /// The connection, made if there is none. Whoever waits while another makes it shares its failure.
-    async fn live(&self) -> Result<Live, Unconnected> {
-        if let Some(live) = self.current() {
-            return Ok(live);
+    /// The connection, as soon as there is one.
+    async fn live(&self) -> Result<Arc<Live>, StoreError> {
+        if let Some(live) = &*self.live.borrow() {
+            return Ok(Arc::clone(live));
         }
-        let attempts = self.attempts.load(Ordering::Acquire);
-        let _turn = self.connecting.lock().await;
-        if let Some(live) = self.current() {
-            return Ok(live);
+        let mut connections = self.live.subscribe();
+        let live = connections.wait_for(Option::is_some).await.map_err(|_| closed())?;
+        live.clone().ok_or_else(closed)
+    }
+
+    /// Lets go of a connection that is of no use, unless another took its place.
+    fn leave(&self, left: &Arc<Live>, reason: String) {
+        let is_left = self.live.send_if_modified(|live| {
+            let is_left = live.as_ref().is_some_and(|live| Arc::ptr_eq(live, left));
+            if is_left {
+                *live = None;
+            }
+            is_left
+        });
+        if is_left {
+            let address = &self.config.address;
+            tracing::warn!(%address, reason, "the connection to the server is lost");
+            self.note(reason);
+            self.left.notify_one();
         }
-        if self.attempts.load(Ordering::Acquire) != attempts {
-            return Err(Unconnected::Failed(self.trouble().unwrap_or_default()));
+    }
+
+    /// Keeps a connection as long as it is polled. Looks at the server again and again, so that a dead
+    /// connection, another master and a loss are noticed although nobody asks for anything, and hints
+    /// flow again.
+    pub(super) async fn keep(&self) {
+        let mut pause = PAUSE_FIRST;
+        while self.usable().is_ok() {
+            let live = self.live.borrow().clone();
+            let Some(live) = live else {
+                if self.reconnect().await.is_ok() {
+                    pause = PAUSE_FIRST;
+                } else {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_LONGEST);
+                }
+                continue;
+            };
+            tokio::select! {
+                () = self.left.notified() => {}
+                () = sleep(self.config.check_interval) => {
+                    if let Err(reason) = self.check(&live).await {
+                        self.leave(&live, reason);
+                    }
+                }
+            }
         }
-        let connected = self.connect().await;
-        self.attempts.fetch_add(1, Ordering::AcqRel);
-        match connected {
+    }
+
+    async fn reconnect(&self) -> Result<(), Unconnected> {
+        match self.connect().await {
             Ok(live) => {
-                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                 self.clear();
+                self.live.send_replace(Some(Arc::new(live)));
                 // What was published meanwhile was not heard.
                 self.hinter.miss();
-                Ok(live)
+                Ok(())
             }
             Err(failed) => {
                 self.note(failed.to_string());
                 Err(failed)
             }
-        }
-    }
-
-    fn current(&self) -> Option<Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Lets go of a connection that is of no use, unless another took its place.
-    fn leave(&self, number: u64, reason: String) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.as_ref().is_some_and(|live| live.number == number) {
-            tracing::warn!(address = %self.config.address, reason, "the connection to the server is lost");
-            *live = None;
-            drop(live);
-            self.note(reason);
         }
     }
 
@@ -262,8 +283,7 @@ impl Link {
             runs.push(server.run);
         }
         hints.listen(&self.layout).await?;
-        let number = self.attempts.load(Ordering::Acquire);
-        Ok(Live { number, connection, hints, ear, scripts: scripts.into(), runs: runs.into() })
+        Ok(Live { connection, hints, ear, scripts: scripts.into(), runs: runs.into() })
     }
 
     async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
@@ -368,26 +388,14 @@ impl Link {
         }
     }
 
-    /// Looks at the server again and again, so that a dead connection, another master and a loss are
-    /// noticed although nobody asks for anything, and hints flow again.
-    pub(super) async fn watch(&self) {
-        loop {
-            sleep(self.config.check_interval).await;
-            let Ok(live) = self.live().await else { continue };
-            if let Err(reason) = self.check(live.clone()).await {
-                self.leave(live.number, reason);
-            }
-        }
-    }
-
-    async fn check(&self, mut live: Live) -> Result<(), String> {
+    async fn check(&self, live: &Live) -> Result<(), String> {
         if live.ear.is_deaf() {
             return Err("the connection for hints is lost".to_owned());
         }
-        live.hints.run(&cmd("PING")).await.map_err(|error| describe(&error))?;
-        let mut bytes = BTreeMap::new();
+        live.hints.clone().run(&cmd("PING")).await.map_err(|error| describe(&error))?;
+        let (mut connection, mut bytes) = (live.connection.clone(), BTreeMap::new());
         for (shard, run) in self.layout.shards().zip(live.runs.iter()) {
-            let server = self.look(&mut live.connection, shard).await.map_err(|e| e.to_string())?;
+            let server = self.look(&mut connection, shard).await.map_err(|e| e.to_string())?;
             server.check("the server").map_err(|error| error.to_string())?;
             if server.run != *run {
                 return Err("it has started again or changed its role".to_owned());
@@ -421,8 +429,7 @@ impl Link {
 
     /// One shard of each server.
     pub(super) async fn holders(&self) -> Result<Vec<Shard>, StoreError> {
-        let live = self.live().await;
-        let live = live.map_err(|failed| StoreError::Unavailable(failed.to_string()))?;
+        let live = self.live().await?;
         let mut seen = BTreeSet::new();
         let shards = self.layout.shards().zip(live.runs.iter());
         Ok(shards.filter(|(_, run)| seen.insert(*run)).map(|(shard, _)| shard).collect())
@@ -446,7 +453,8 @@ impl Link {
         if self.places.acquire_many(all).await.is_ok() {
             self.places.close();
         }
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.live.send_replace(None);
+        self.left.notify_one();
         self.hinter.close();
     }
 }
@@ -459,14 +467,15 @@ impl Request {
         }
     }
 
-    async fn run(&self, live: &mut Live) -> Result<Value, RedisError> {
+    async fn run(&self, live: &Live) -> Result<Value, RedisError> {
+        let mut connection = live.connection.clone();
         match self {
             Self::Call(call, _) => {
                 let run = live.runs.get(usize::from(call.shard.0)).map_or("", String::as_str);
-                live.connection.run(&call.command(&live.scripts, run)).await
+                connection.run(&call.command(&live.scripts, run)).await
             }
-            Self::Read(command) => live.connection.run(command).await,
-            Self::At(shard, command) => live.connection.run_at(*shard, command).await,
+            Self::Read(command) => connection.run(command).await,
+            Self::At(shard, command) => connection.run_at(*shard, command).await,
         }
     }
 }
