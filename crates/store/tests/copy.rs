@@ -38,7 +38,7 @@ fn log() -> LogName {
 fn append(number: usize) -> Operation {
     Operation::Append {
         log: log(),
-        dedupe: (number % 3 == 0).then(|| DedupeId::new(number.to_string()).unwrap()),
+        dedupe: number.is_multiple_of(3).then(|| DedupeId::new(number.to_string()).unwrap()),
         body: Bytes::from(vec![b'x'; number % 50]),
         expires: later(1000 + (number as u64) * 1000),
     }
