@@ -89,7 +89,7 @@ impl Batch {
     }
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "redis"))]
 impl Batch {
     /// How many bytes its bodies and values have together.
     pub(crate) fn value_bytes(&self) -> usize {

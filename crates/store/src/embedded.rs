@@ -39,13 +39,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::error::OpenError;
 use self::{
-    committer::{CommitJob, Committer, Request, Resident, SweepJob},
+    committer::{CommitJob, Committer, ImportJob, Request, Resident, SweepJob},
     disk::{DiskError, Loaded, guarded},
     format::body_at,
     open::OpenDatabase,
 };
 use crate::{
-    batch::{Ack, Batch, Outcome},
+    batch::{Ack, Batch, DedupeId, Outcome},
+    copy::{Chunk, Part, Portable},
     error::StoreError,
     hints::Hinter,
     names::{Key, LogName, Partition},
@@ -191,6 +192,33 @@ impl EmbeddedStore {
         let requests = self.requests.as_ref().ok_or_else(closed)?;
         requests.send(request(answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| self.shared.healthy().err().unwrap_or_else(closed))?
+    }
+}
+
+impl Portable for EmbeddedStore {
+    fn parts(&self) -> BoxFuture<'_, Result<Vec<Part>, StoreError>> {
+        Box::pin(async move {
+            self.shared.usable()?;
+            Ok(self.shared.read().parts())
+        })
+    }
+
+    fn dedupe_ids<'a>(
+        &'a self,
+        partition: &'a Partition,
+        log: &'a LogName,
+    ) -> BoxFuture<'a, Result<Vec<(Sequence, DedupeId)>, StoreError>> {
+        Box::pin(async move {
+            self.shared.usable()?;
+            Ok(self.shared.read().dedupe_ids(partition, log))
+        })
+    }
+
+    fn import(&self, chunk: Chunk, now: Timestamp) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.shared.usable()?;
+            self.ask(|answer| Request::Import(ImportJob { chunk, now, answer })).await
+        })
     }
 }
 

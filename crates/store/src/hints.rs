@@ -9,7 +9,6 @@ use tokio_stream::{StreamExt, wrappers::BroadcastStream};
 
 use crate::{
     names::Partition,
-    state::Changed,
     store::{Hint, HintFilter, Hints},
 };
 
@@ -18,7 +17,7 @@ const CAPACITY: usize = 4096;
 
 /// Hands hints to every stream that asked for them.
 #[derive(Debug)]
-pub(crate) struct Hinter(Mutex<Option<broadcast::Sender<Partition>>>);
+pub(crate) struct Hinter(Mutex<Option<broadcast::Sender<Hint>>>);
 
 impl Hinter {
     /// A hinter that nobody listens to yet.
@@ -27,12 +26,22 @@ impl Hinter {
     }
 
     /// Tells everybody of every partition in `changed`.
-    pub(crate) fn tell(&self, changed: Changed) {
+    pub(crate) fn tell(&self, changed: impl IntoIterator<Item = Partition>) {
+        self.send(changed.into_iter().map(Hint::Changed));
+    }
+
+    /// Tells everybody that hints were missed.
+    #[cfg(feature = "redis")]
+    pub(crate) fn miss(&self) {
+        self.send([Hint::Missed]);
+    }
+
+    fn send(&self, hints: impl IntoIterator<Item = Hint>) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(sender) = sender.filter(|sender| sender.receiver_count() > 0) else { return };
-        for partition in changed {
+        for hint in hints {
             // Nobody listening any more is no failure.
-            sender.send(partition).ok();
+            sender.send(hint).ok();
         }
     }
 
@@ -42,7 +51,8 @@ impl Hinter {
         let Some(sender) = guard.as_ref() else { return Box::pin(tokio_stream::empty()) };
         let hints = BroadcastStream::new(sender.subscribe());
         Box::pin(hints.filter_map(move |received| match received {
-            Ok(partition) => filter.admits(&partition).then_some(Hint::Changed(partition)),
+            Ok(Hint::Changed(partition)) if !filter.admits(&partition) => None,
+            Ok(hint) => Some(hint),
             Err(_lagged) => Some(Hint::Missed),
         }))
     }

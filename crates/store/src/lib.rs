@@ -20,8 +20,11 @@
 //! |---|---|---|
 //! | [`memory`] | – | tests, and crates used alone |
 //! | `embedded` | `embedded` (default) | one gateway, one data directory |
+//! | `redis` | `redis` | any number of gateways on one Redis or Valkey |
 //!
 //! An engine from outside shows that it does all this with the cases of `conformance` (a feature).
+//!
+//! [`copy`] moves a whole store from one engine to another.
 //!
 //! [`system`] holds the operating system's clock and randomness, which programs hand to the cores.
 //!
@@ -31,6 +34,7 @@
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
@@ -38,6 +42,8 @@ mod hints;
 pub mod memory;
 mod names;
 mod read;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg_attr(
     not(feature = "embedded"),
     allow(dead_code, unused_imports, reason = "parts of it serve the embedded engine alone")

@@ -27,6 +27,7 @@ pub(crate) use self::{
 };
 use crate::{
     batch::DedupeId,
+    copy::Part,
     names::{Key, LogName, Partition},
     read::{Direction, Epoch, KeyRange, Position, Row, RowPage},
 };
@@ -189,6 +190,27 @@ impl State {
         page.more = live.next().is_some();
         page.next = next;
         page
+    }
+
+    /// Everything that is there, live or not.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let of = |(partition, state): (&Partition, &PartitionState)| {
+            let rows = (!state.rows.is_empty()).then_some(None);
+            let logs: Vec<_> = state.logs.keys().cloned().map(Some).collect();
+            let part = |log| Part { partition: partition.clone(), log };
+            rows.into_iter().chain(logs).map(part).collect::<Vec<_>>()
+        };
+        self.partitions.iter().flat_map(of).collect()
+    }
+
+    /// The dedupe ids of a log and the entries that they name.
+    pub(crate) fn dedupe_ids(
+        &self,
+        partition: &Partition,
+        log: &LogName,
+    ) -> Vec<(Sequence, DedupeId)> {
+        let ids = self.log(partition, log).into_iter().flat_map(|log| &log.dedupe);
+        ids.map(|(id, sequence)| (*sequence, id.clone())).collect()
     }
 
     /// Whether an entry is there, live or not.

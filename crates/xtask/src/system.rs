@@ -23,8 +23,9 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 9] = [
+const TESTS: [(&str, &str); 10] = [
     ("curl", "drives Backplane"),
+    ("redis-server", "the store that gateways share"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
     ("python3-zmq", "drives Majordomo"),
@@ -36,13 +37,16 @@ const TESTS: [(&str, &str); 9] = [
 ];
 
 /// Programs that may come from elsewhere than the package of Debian.
-const PROGRAMS: [(&str, &str); 2] = [("nodejs", "node"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 3] =
+    [("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
 
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
-        println!("for the tests also curl, python3, node, npm, chromium and chromedriver.");
+        println!(
+            "for the tests also curl, redis-server, python3, node, npm, chromium and chromedriver."
+        );
         return Ok(());
     }
     let wanted = BUILD.iter().chain(TESTS.iter().filter(|_| purpose == For::Tests));

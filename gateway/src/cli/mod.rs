@@ -9,6 +9,7 @@ mod demo;
 pub mod mdp;
 mod options;
 mod serve;
+mod store;
 
 use std::{
     error::Error,
@@ -26,6 +27,7 @@ pub use self::{
     demo::DemoArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
+    store::{CopyArgs, StoreCommand},
 };
 use crate::config::ConfigError;
 
@@ -46,6 +48,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prints the configuration in force, without secrets, or every problem at once.
     CheckConfig(CheckConfigArgs),
+    /// Copies a store into another engine.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Sends one message through all four doors, then serves a page that shows it.
     Demo(DemoArgs),
     /// Runs, calls and offers Majordomo services.
@@ -177,6 +182,7 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
+        Command::Store(command) => store::run(&command, environment),
         Command::Demo(args) => demo::run(&args, environment),
         Command::Mdp(command) => {
             return mdp::run(command).unwrap_or_else(|failure| failure.report());

@@ -261,11 +261,10 @@ pub(crate) const SIMPLEPUSH: Group = Group {
             "[]",
             "Origins that may connect; all if the list is empty (R-WS-3).",
         ),
-        Setting::new(
+        Setting::unset(
             "simplepush.several_gateways",
             Kind::Flag,
-            "false",
-            "Whether other gateways use the same store: each then learns of what the others accept (§15).",
+            "Whether other gateways use the same store: each then learns of what the others accept (§15). `true` if `store.url` names a Redis server, otherwise `false`.",
         ),
         Setting::new(
             "simplepush.redirect",

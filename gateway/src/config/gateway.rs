@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use buswire_message::Secret;
+use buswire_store::redis::{Durability, RedisAddress, RedisConfig};
 use url::Url;
 
 use super::{
@@ -12,11 +13,20 @@ use super::{
 
 /// The engine of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
+pub enum StoreConfig {
     /// Forgets everything at exit.
     Memory,
     /// One directory; `None` is `data_dir`.
     Embedded(Option<PathBuf>),
+    /// A Redis or Valkey server that gateways share.
+    Redis(Box<RedisConfig>),
+}
+
+/// What `store.url` says.
+enum StoreUrl {
+    Memory,
+    Embedded(Option<PathBuf>),
+    Redis(RedisAddress),
 }
 
 impl StoreUrl {
@@ -27,9 +37,9 @@ impl StoreUrl {
             Some(("embedded", "")) => Ok(Self::Embedded(None)),
             Some(("embedded", path)) => Ok(Self::Embedded(Some(PathBuf::from(path)))),
             Some(("redis" | "rediss" | "redis+cluster" | "redis+sentinel", _)) => {
-                Err("this build has no redis engine; use embedded: or memory:".to_owned())
+                RedisAddress::parse(text).map(Self::Redis).map_err(|error| error.to_string())
             }
-            _ => Err("is not embedded:, embedded:PATH or memory:".to_owned()),
+            _ => Err("is not embedded:, embedded:PATH, memory: or redis://HOST".to_owned()),
         }
     }
 }
@@ -161,8 +171,38 @@ fn public_url(text: &str) -> Result<Url, String> {
     if bare { Ok(url) } else { Err("is not http(s)://HOST[:PORT] without a path".to_owned()) }
 }
 
-pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreUrl> {
-    reader.checked("store.url", StoreUrl::parse)
+pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+    let url = reader.checked("store.url", StoreUrl::parse);
+    let password = reader.secret("store.redis.password");
+    let prefix = reader.checked("store.redis.prefix", |text| {
+        let known = RedisConfig::is_prefix(text).then(|| text.into());
+        known.ok_or_else(|| "does not have 1 to 64 of a-z A-Z 0-9 . _ -".to_owned())
+    });
+    let durability = if reader.chosen("store.redis.durability", "warn") {
+        Durability::Warn
+    } else {
+        Durability::Strict
+    };
+    let connect_timeout = reader.time("store.redis.connect_timeout");
+    let response_timeout = reader.time("store.redis.response_timeout");
+    let patience = reader.time("store.redis.patience");
+    let concurrency = usize::try_from(reader.count("store.redis.concurrency"));
+    Some(match url? {
+        StoreUrl::Memory => StoreConfig::Memory,
+        StoreUrl::Embedded(directory) => StoreConfig::Embedded(directory),
+        StoreUrl::Redis(address) => StoreConfig::Redis(Box::new(RedisConfig {
+            prefix: prefix?,
+            durability,
+            connect_timeout,
+            response_timeout,
+            patience,
+            concurrency: concurrency.unwrap_or(usize::MAX),
+            ..RedisConfig::new(match password {
+                Some(password) => address.with_password(password),
+                None => address,
+            })
+        })),
+    })
 }
 
 pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {

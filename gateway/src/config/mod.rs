@@ -45,7 +45,7 @@ pub use self::{
         EgressSettings, Endpoint, MdpConfig, TitanicConfig,
     },
     gateway::{
-        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreUrl,
+        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreConfig,
         TlsFiles,
     },
     layers::Inputs,
@@ -70,7 +70,7 @@ pub struct Config {
     /// How long draining may take.
     pub shutdown_grace: Duration,
     /// The engine of the store.
-    pub store: StoreUrl,
+    pub store: StoreConfig,
     /// The public listener.
     pub http: HttpConfig,
     /// The admin listener.
@@ -162,7 +162,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let ops = gateway::ops(reader);
     let log = gateway::log(reader);
     let backplane = doors::backplane(reader);
-    let simplepush = simplepush::simplepush(reader);
+    let is_shared = matches!(store, Some(StoreConfig::Redis(_)));
+    let simplepush = simplepush::simplepush(reader, is_shared);
     let mdp = doors::mdp(reader);
     let belay = doors::belay(reader);
     let relay = relay::relay(reader);

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 
 use toml::Value;
-use url::Url;
 
 use super::{
     layers::{RawConfig, RawValue},
@@ -50,13 +49,13 @@ fn names(value: &Value) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+/// By hand: a URL with several hosts is none to the library, and its password must not show.
 fn without_password(value: &Value) -> Value {
-    let text = value.as_str().unwrap_or_default();
-    match Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            let masked = url.set_password(Some("***")).is_ok();
-            Value::String(if masked { url.to_string() } else { "***".to_owned() })
-        }
-        _ => value.clone(),
-    }
+    let masked = value.as_str().and_then(|text| {
+        let (scheme, rest) = text.split_once("://")?;
+        let (user, rest) = rest.rsplit_once('@')?;
+        let (user, _password) = user.split_once(':')?;
+        Some(Value::String(format!("{scheme}://{user}:***@{rest}")))
+    });
+    masked.unwrap_or_else(|| value.clone())
 }

@@ -137,6 +137,7 @@ pub(crate) struct Group {
 /// All groups, in the order of the reference.
 pub(crate) const GROUPS: &[Group] = &[
     settings::PROCESS,
+    settings::REDIS,
     settings::HTTP,
     settings::ADMIN,
     settings::OPS,

@@ -28,9 +28,59 @@ pub(crate) const PROCESS: Group = Group {
             "store.url",
             Kind::Text,
             "\"embedded:\"",
-            "The engine of the store: `embedded:` (one directory, nothing to install; `embedded:PATH` puts it elsewhere than `data_dir`) or `memory:` (forgets everything at exit). A password in it is never shown.",
+            "The engine of the store: `embedded:` (one directory, nothing to install; `embedded:PATH` puts it elsewhere than `data_dir`), `memory:` (forgets everything at exit), or a Redis or Valkey server that any number of gateways share: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, `rediss://…` with TLS, `redis+cluster://HOST:PORT,…[?tls=true]`, `redis+sentinel://HOST:PORT,…/MASTER[?tls=true]`. A password in it is never shown.",
         )
         .hidden_password(),
+    ],
+};
+
+/// A store on Redis.
+pub(crate) const REDIS: Group = Group {
+    title: "Store on Redis",
+    about: "Only looked at where `store.url` names a Redis or Valkey server; see `docs/redis.md`.",
+    settings: &[
+        Setting::unset(
+            "store.redis.password",
+            Kind::Text,
+            "The password, in place of the one in `store.url`.",
+        )
+        .hidden(),
+        Setting::new(
+            "store.redis.prefix",
+            Kind::Text,
+            "\"buswire\"",
+            "What every key begins with: 1 to 64 of `a-zA-Z0-9._-`. Gateways of one prefix share everything, those of different ones nothing.",
+        ),
+        Setting::new(
+            "store.redis.durability",
+            Kind::Choice(&["strict", "warn"]),
+            "\"strict\"",
+            "What is done with a server that would lose what it acknowledged, because it has no append-only file or may evict keys: the gateway does not start, or warns in the log.",
+        ),
+        Setting::new(
+            "store.redis.connect_timeout",
+            time(10, 600),
+            "\"2s\"",
+            "How long a connection may take.",
+        ),
+        Setting::new(
+            "store.redis.response_timeout",
+            time(10, 600),
+            "\"5s\"",
+            "How long one answer may take before the connection is taken for dead.",
+        ),
+        Setting::new(
+            "store.redis.patience",
+            time(10, 600),
+            "\"10s\"",
+            "How long a request may take with everything, connecting and trying again included; then the store is unavailable to it.",
+        ),
+        Setting::new(
+            "store.redis.concurrency",
+            count(1, 100_000),
+            "1024",
+            "How many requests are under way at a time. Others wait for their place, at most as long as `store.redis.patience`.",
+        ),
     ],
 };
 

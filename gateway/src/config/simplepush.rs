@@ -164,7 +164,8 @@ impl FromStr for WakeUpNetwork {
     }
 }
 
-pub(super) fn simplepush(reader: &mut Reader<'_>) -> SimplePushConfig {
+/// `is_shared` is whether other gateways can use the store.
+pub(super) fn simplepush(reader: &mut Reader<'_>, is_shared: bool) -> SimplePushConfig {
     SimplePushConfig {
         enabled: reader.flag("simplepush.enabled"),
         connections_max: reader.count("simplepush.connections_max"),
@@ -196,7 +197,7 @@ pub(super) fn simplepush(reader: &mut Reader<'_>) -> SimplePushConfig {
         cors: reader.flag("simplepush.cors"),
         require_subprotocol: reader.flag("simplepush.require_subprotocol"),
         allowed_origins: reader.list("simplepush.allowed_origins"),
-        several_gateways: reader.flag("simplepush.several_gateways"),
+        several_gateways: reader.flag_if_set("simplepush.several_gateways").unwrap_or(is_shared),
         redirect: redirect(reader),
         redirect_threshold: reader.count("simplepush.redirect_threshold"),
         token_key_file: reader.path("simplepush.token_key_file"),

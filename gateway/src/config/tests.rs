@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use buswire_store::redis::{Durability, RedisAddress};
+
 use super::*;
 
 fn arguments(pairs: &[(&str, &str)]) -> Inputs {
@@ -24,7 +26,7 @@ fn keys(error: &ConfigError) -> Vec<&str> {
 fn the_defaults_are_those_of_the_architecture() {
     let config = load(&Inputs::default()).unwrap().config;
     assert_eq!(config.data_dir, Path::new("./buswire-data"));
-    assert_eq!(config.store, StoreUrl::Embedded(None));
+    assert_eq!(config.store, StoreConfig::Embedded(None));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert!(!config.http.require_tls, "the listener is loopback");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:50051");
@@ -178,9 +180,32 @@ fn no_secret_is_printed() {
     }
     assert!(!loaded.print().contains("sesame"));
     assert!(!format!("{:?}", loaded.config).contains("sesame"));
-    let error =
-        load(&arguments(&[("admin.token", "open sesame"), ("store.url", "x://u:sesame@h")]));
-    assert!(!format!("{:?}", error.unwrap_err()).contains("sesame"));
+    for url in ["x://u:sesame@h", "redis://u:sesame@h:0"] {
+        let error = load(&arguments(&[("admin.token", "open sesame"), ("store.url", url)]));
+        assert!(!format!("{:?}", error.unwrap_err()).contains("sesame"));
+    }
+    for url in ["redis://u:sesame@h", "redis+cluster://u:sesame@a:1,b:2"] {
+        let loaded = load(&arguments(&[("store.url", url)])).unwrap();
+        assert!(!format!("{:?} {}", loaded.config, loaded.print()).contains("sesame"));
+    }
+}
+
+#[test]
+fn a_store_on_redis_is_configured_and_shared() {
+    let loaded = load(&arguments(&[
+        ("store.url", "redis://:old@h"),
+        ("store.redis.password", "new"),
+        ("store.redis.durability", "warn"),
+        ("store.redis.prefix", "other"),
+    ]));
+    let config = loaded.unwrap().config;
+    let StoreConfig::Redis(redis) = config.store else { panic!("another store") };
+    let address = RedisAddress::parse("redis://:new@h").unwrap();
+    assert_eq!((&redis.address, redis.durability), (&address, Durability::Warn));
+    assert_eq!((&*redis.prefix, redis.patience), ("other", Duration::from_secs(10)));
+    assert!(config.simplepush.several_gateways);
+    let error = load(&arguments(&[("store.url", "redis://h"), ("store.redis.prefix", "a{b}")]));
+    assert_eq!(keys(&error.unwrap_err()), ["store.redis.prefix"]);
 }
 
 #[test]

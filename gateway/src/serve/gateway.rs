@@ -6,15 +6,12 @@ use axum::{Router, extract::Request, middleware};
 use buswire_message::{Secret, mint_base64url};
 use buswire_store::{
     Store,
-    embedded::{EmbeddedConfig, EmbeddedStore, OpenError},
-    memory::MemoryStore,
+    embedded::OpenError,
+    redis::RedisOpenError,
     system::{SystemClock, SystemEntropy},
 };
 use futures::future;
-use tokio::{
-    task,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use url::Url;
 
 use super::{
@@ -22,11 +19,12 @@ use super::{
     descriptors,
     ready::{self, Addresses, ReadyFileError},
     secret_file::{self, SecretFileError},
+    store,
 };
 use crate::{
     admin::VerifiedPeer,
     app::{App, BuildError, Door, Drain, Platform, Reload},
-    config::{Config, ConnectionLimits, HttpConfig, StoreUrl, TlsFiles, reachable},
+    config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
     listen::{
         BindError, Bound, Certificates, Channel, Connections, Peer, Server, TlsError,
         TransportPolicy, bind, check_transport, log_requests,
@@ -47,6 +45,9 @@ pub enum ServeError {
     /// The store can't be opened. The engine says what to do.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The Redis server can't be used. The engine says what to do.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
     /// The thread that opened the store broke.
     #[error("store.url: the store could not be opened")]
     StoreThread,
@@ -80,6 +81,7 @@ impl ServeError {
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Build(error) => error.hint(),
             Self::Store(_)
+            | Self::Redis(_)
             | Self::StoreThread
             | Self::Tls(_)
             | Self::ReadyFile(_)
@@ -352,14 +354,14 @@ impl Opened {
         let token = config.admin.token.clone();
         // What is only in memory is sealed with a key that is only there too.
         let forgotten = || {
-            let is_forgotten = config.store == StoreUrl::Memory;
+            let is_forgotten = config.store == StoreConfig::Memory;
             is_forgotten.then(|| mint_base64url(&SystemEntropy, secret_file::SECRET_BYTES))
         };
         let keys = config.belay.keys.clone().or_else(forgotten);
-        if token.is_none() || keys.is_none() || config.store == StoreUrl::Embedded(None) {
+        if token.is_none() || keys.is_none() || config.store == StoreConfig::Embedded(None) {
             DataDir::open(&config.data_dir)?;
         }
-        let store = open_store(config).await?;
+        let store = store::open(config).await?;
         let file = |name| secret_file::load_or_generate(&config.data_dir, name, &SystemEntropy);
         let admin_token = token.map_or_else(|| file("admin.token"), Ok)?;
         let belay_keys = keys.map_or_else(|| file("belay.keys"), Ok)?;
@@ -376,21 +378,6 @@ impl Opened {
             public_url,
             bound,
         }
-    }
-}
-
-/// Opens the engine. The embedded one reads its files first, so it has a thread of its own for that.
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
-    let directory = match &config.store {
-        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::new())),
-        StoreUrl::Embedded(elsewhere) => {
-            elsewhere.clone().unwrap_or_else(|| config.data_dir.clone())
-        }
-    };
-    let open = move || EmbeddedStore::open(directory, EmbeddedConfig::default());
-    match task::spawn_blocking(open).await {
-        Ok(opened) => Ok(Arc::new(opened?)),
-        Err(_) => Err(ServeError::StoreThread),
     }
 }
 
@@ -434,7 +421,7 @@ fn warn_of_settings(config: &Config, addresses: &Addresses) {
     if !config.admin.listen.is_loopback() && config.admin.tls.is_none() {
         tracing::warn!("the admin token crosses the network in clear: set admin.tls.cert");
     }
-    if config.store == StoreUrl::Memory {
+    if config.store == StoreConfig::Memory {
         tracing::warn!("store.url is memory: everything is forgotten at exit");
     }
 }

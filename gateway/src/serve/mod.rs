@@ -8,6 +8,7 @@
 //! | `ready` | the file that says where the listeners are bound |
 //! | `gateway` | one running gateway, with its one shutdown sequence |
 //! | `signals` | SIGTERM, SIGINT, SIGHUP |
+//! | `store` | the engine that the configuration names |
 //!
 //! Never here: what is served; that is `app`.
 
@@ -17,6 +18,7 @@ mod gateway;
 mod ready;
 mod secret_file;
 mod signals;
+mod store;
 
 pub use self::{
     data_dir::{DataDir, DataDirError},
@@ -24,4 +26,5 @@ pub use self::{
     ready::{Addresses, ReadyFileError},
     secret_file::SecretFileError,
     signals::{Ended, run},
+    store::open_kept,
 };

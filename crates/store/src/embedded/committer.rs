@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Outcome},
+    copy::Chunk,
     error::StoreError,
     state::{Added, LogId, Plan, Planned, commit_budget},
     store::Swept,
@@ -37,6 +38,8 @@ pub(super) enum Request {
     Commit(Box<CommitJob>),
     /// Remove what has expired.
     Sweep(SweepJob),
+    /// Put in what another store had.
+    Import(ImportJob),
     /// Finish what waits, then end.
     Close(oneshot::Sender<()>),
 }
@@ -57,6 +60,14 @@ pub(super) struct SweepJob {
     pub(super) answer: oneshot::Sender<Result<Swept, StoreError>>,
 }
 
+/// What to put in, and who waits for it.
+#[derive(Debug)]
+pub(super) struct ImportJob {
+    pub(super) chunk: Chunk,
+    pub(super) now: Timestamp,
+    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
 /// Requests of one commit.
 #[derive(Debug, Default)]
 struct Group {
@@ -64,6 +75,7 @@ struct Group {
     #[expect(clippy::vec_box, reason = "they arrive boxed")]
     commits: Vec<Box<CommitJob>>,
     sweeps: Vec<SweepJob>,
+    imports: Vec<ImportJob>,
     closes: Vec<oneshot::Sender<()>>,
     operations: usize,
     bytes: usize,
@@ -74,6 +86,9 @@ type Answers = Vec<(oneshot::Sender<Result<Outcome, StoreError>>, Result<Outcome
 
 /// Answers to sweeps that wait for the commit.
 type SweepAnswers = Vec<(oneshot::Sender<Result<Swept, StoreError>>, Swept)>;
+
+/// Answers to imports that wait for the commit.
+type ImportAnswers = Vec<oneshot::Sender<Result<(), StoreError>>>;
 
 /// The committer: the only one that changes the state and the file.
 #[derive(Debug)]
@@ -138,7 +153,7 @@ impl Committer {
             return;
         }
         let newest = group.times().max().unwrap_or(Timestamp::EPOCH);
-        let (mut planned, answers, swept) = self.plan(group);
+        let (mut planned, answers, swept, imported) = self.plan(group);
         let failure = if planned.changes.is_empty() {
             None
         } else {
@@ -160,14 +175,17 @@ impl Committer {
         for (answer, swept) in swept {
             answer.send(failure.clone().map_or(Ok(swept), Err)).ok();
         }
+        for answer in imported {
+            answer.send(failure.clone().map_or(Ok(()), Err)).ok();
+        }
     }
 
-    fn plan(&self, group: Group) -> (Planned, Answers, SweepAnswers) {
+    fn plan(&self, group: Group) -> (Planned, Answers, SweepAnswers, ImportAnswers) {
         let state = self.shared.read();
         let mut plan = Plan::new(&state);
         // One sweep for all, with the earliest time: nothing goes that one of them still sees.
         let earliest = group.times().min().unwrap_or(Timestamp::EPOCH);
-        let Group { commits, sweeps, .. } = group;
+        let Group { commits, sweeps, imports, .. } = group;
         let asked = sweeps.iter().fold(0_usize, |sum, job| sum.saturating_add(job.budget));
         let own: usize = commits.iter().map(|job| commit_budget(job.batch.operations.len())).sum();
         let done = plan.sweep(earliest, asked.min(SWEEP_MAX) + own);
@@ -183,7 +201,12 @@ impl Committer {
             (answer, plan.batch(batch, now))
         });
         let answers = answers.collect();
-        (plan.finish(), answers, swept)
+        let imports = imports.into_iter().map(|ImportJob { chunk, answer, .. }| {
+            plan.import(chunk);
+            answer
+        });
+        let imported = imports.collect();
+        (plan.finish(), answers, swept, imported)
     }
 
     fn carry_out(&mut self, planned: &mut Planned, now: Timestamp) -> Result<(), StoreError> {
@@ -223,6 +246,11 @@ impl Group {
                 self.operations += job.budget.min(SWEEP_MAX);
                 self.sweeps.push(job);
             }
+            Request::Import(job) => {
+                // Large enough to be a commit of its own.
+                self.operations = usize::MAX;
+                self.imports.push(job);
+            }
             Request::Close(answer) => self.closes.push(answer),
         }
     }
@@ -234,12 +262,16 @@ impl Group {
         for job in self.sweeps {
             job.answer.send(Err(error.clone())).ok();
         }
+        for job in self.imports {
+            job.answer.send(Err(error.clone())).ok();
+        }
     }
 
     /// The time of every request.
     fn times(&self) -> impl Iterator<Item = Timestamp> {
         let commits = self.commits.iter().map(|job| job.now);
-        commits.chain(self.sweeps.iter().map(|job| job.now))
+        let imports = self.imports.iter().map(|job| job.now);
+        commits.chain(self.sweeps.iter().map(|job| job.now)).chain(imports)
     }
 }
 

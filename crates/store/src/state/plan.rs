@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 use super::{Body, Changed, LogId, State, StoredEntry, StoredRow, Victim, row_bytes, row_is_live};
 use crate::{
     batch::{Applied, Batch, DedupeId, Expectation, Operation, Outcome},
+    copy::Chunk,
     error::StoreError,
     names::{Key, LogName, Partition},
-    read::{Position, Revision, Row, RowValue},
+    read::{Entry, Position, Revision, Row, RowValue},
     store::Swept,
 };
 
@@ -93,6 +94,38 @@ impl<'a> Plan<'a> {
             }
         }
         swept
+    }
+
+    /// Puts rows or entries in as they were in another store.
+    pub(crate) fn import(&mut self, chunk: Chunk) {
+        match chunk {
+            Chunk::Rows(partition, rows) => {
+                for (key, row) in rows {
+                    self.reach(Sequence::from_u64(row.revision.0));
+                    let id = self.current(&partition, &key).map_or(row.revision.0, |it| it.id);
+                    let row = StoredRow { row, id };
+                    let at = (partition.clone(), key.clone());
+                    self.rows.insert(at, Some(row.clone()));
+                    let partition = partition.clone();
+                    self.planned.changes.push(Change::Write { partition, key, row });
+                }
+            }
+            Chunk::Entries(partition, log, entries) => {
+                for (entry, dedupe) in entries {
+                    let Entry { sequence, body, expires } = entry;
+                    self.reach(Some(sequence));
+                    let body = Body::resident(sequence, body);
+                    let (partition, log) = (partition.clone(), log.clone());
+                    let entry = StoredEntry { body, expires, dedupe };
+                    self.planned.changes.push(Change::Append { partition, log, sequence, entry });
+                }
+            }
+        }
+    }
+
+    /// Numbers that are given later are greater than this one.
+    fn reach(&mut self, number: Option<Sequence>) {
+        self.planned.last = self.planned.last.max(number.unwrap_or(Sequence::MAX));
     }
 
     /// Adds a batch.

@@ -1,0 +1,138 @@
+//! How a store on Redis is used, and why it could not be opened.
+//!
+//! Never here: connecting.
+
+use std::{sync::Arc, time::Duration};
+
+use super::address::RedisAddress;
+
+/// What is done when a server would lose what it acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The store does not open.
+    #[default]
+    Strict,
+    /// The log says so at every connection.
+    Warn,
+}
+
+/// How a [`RedisStore`](super::RedisStore) is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// Where the server is.
+    pub address: RedisAddress,
+    /// What every key begins with; stores of different prefixes share nothing. Default `buswire`.
+    pub prefix: Arc<str>,
+    /// What is done when the server would lose what it acknowledged. Default: it is refused.
+    pub durability: Durability,
+    /// How long a connection may take. Default 2 s.
+    pub connect_timeout: Duration,
+    /// How long one answer may take. Default 5 s: a fork or a slow disk takes some, and whether a
+    /// commit that was not answered happened is not known.
+    pub response_timeout: Duration,
+    /// How long a request may take with everything, waiting for a place, for the server and trying
+    /// again; then it is answered with [`StoreError::Unavailable`](crate::StoreError). Default 10 s.
+    pub patience: Duration,
+    /// How many requests are under way at a time; others wait for a place. Default 1024: more fill
+    /// no connection any better.
+    pub concurrency: usize,
+    /// How often the server is looked at when nothing else is heard of it. Default 1 s.
+    pub check_interval: Duration,
+}
+
+impl RedisConfig {
+    /// The defaults for the server at `address`.
+    pub fn new(address: RedisAddress) -> Self {
+        Self {
+            address,
+            prefix: "buswire".into(),
+            durability: Durability::Strict,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            concurrency: 1024,
+            check_interval: Duration::from_secs(1),
+        }
+    }
+
+    /// Whether `prefix` can begin keys: 1 to 64 of `a-zA-Z0-9._-`, so that it holds no hash tag.
+    pub fn is_prefix(prefix: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        (1..=64).contains(&prefix.len()) && prefix.bytes().all(allowed)
+    }
+}
+
+/// Why a store on Redis could not be opened: each one line that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisOpenError {
+    /// The prefix can't begin keys.
+    #[error("a prefix has 1 to 64 characters of a-z A-Z 0-9 . _ -")]
+    Prefix,
+    /// No server answers, or it does not let us in.
+    #[error(
+        "cannot use the Redis server at {address} ({detail}): make sure that it runs and that the user and password are right"
+    )]
+    Unreachable {
+        /// The server.
+        address: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The server is too old.
+    #[error("the Redis server at {address} has version {found}; 7.0 or later is needed")]
+    TooOld {
+        /// The server.
+        address: String,
+        /// Its version.
+        found: String,
+    },
+    /// The server takes no writes.
+    #[error(
+        "the Redis server at {address} is a replica: name its master, or its sentinels by redis+sentinel://"
+    )]
+    Replica {
+        /// The server.
+        address: String,
+    },
+    /// The server would lose what it acknowledged.
+    #[error("the Redis server at {address} would lose what it acknowledged: {}; or set store.redis.durability to warn", problems.join("; "))]
+    NotDurable {
+        /// The server.
+        address: String,
+        /// What to change.
+        problems: Vec<String>,
+    },
+    /// The keys were written by a newer release.
+    #[error(
+        "the keys under {prefix} have format {found}, and this release reads up to {known}: start the release that wrote them, or a newer one"
+    )]
+    Newer {
+        /// What the keys begin with.
+        prefix: String,
+        /// Their format.
+        found: u64,
+        /// The newest format that is read.
+        known: u64,
+    },
+    /// The keys are laid out for another kind of server.
+    #[error(
+        "the keys under {prefix} are laid out in {found} shards, and this server needs {needed}: copy the store, or use another prefix"
+    )]
+    Layout {
+        /// What the keys begin with.
+        prefix: String,
+        /// The shards that they are laid out in.
+        found: u64,
+        /// The shards that this kind of server has.
+        needed: u16,
+    },
+    /// The keys can't be trusted.
+    #[error("the keys under {prefix} are damaged: {detail}")]
+    Damaged {
+        /// What the keys begin with.
+        prefix: String,
+        /// What was found.
+        detail: String,
+    },
+}

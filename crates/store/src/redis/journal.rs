@@ -1,0 +1,211 @@
+//! What was acknowledged lately, to be written again if the server loses it.
+//!
+//! Asynchronous replication loses the last moments when another master takes over. Whoever lives on and
+//! was told that something is written keeps that for a minute, and buried rows until they end. Never
+//! here: finding out that something was lost.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use buswire_message::Timestamp;
+
+use super::keys::Shard;
+use crate::batch::{Applied, Batch, Operation};
+
+/// How long everything is kept. Replication is behind by less, or it is broken and `INFO` says so.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The most bytes of batches that are kept (64 MiB); the oldest go first.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The most batches with buried rows that are kept for longer; the oldest go first.
+const BURIALS_MAX: usize = 65_536;
+
+/// What a batch is taken to cost beside its content, in bytes.
+const OVERHEAD_BYTES: usize = 256;
+
+/// The effect of a batch that was acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) shard: Shard,
+    pub(super) now: Timestamp,
+    /// The operations that had an effect, without expectations.
+    pub(super) batch: Batch,
+    /// For each of them the sequence or revision that it was given.
+    pub(super) numbers: Vec<u64>,
+}
+
+impl Written {
+    /// What `batch` came to when it was committed; `last` is the greatest number given by then.
+    pub(super) fn new(
+        shard: Shard,
+        batch: Batch,
+        applied: &[Applied],
+        last: u64,
+        now: Timestamp,
+    ) -> Self {
+        let mut effect = Batch::new(batch.partition);
+        let mut numbers = Vec::with_capacity(applied.len());
+        for (operation, applied) in batch.operations.into_iter().zip(applied) {
+            numbers.push(match applied {
+                Applied::Appended(position) => position.sequence.as_u64(),
+                Applied::Row(revision) => revision.0,
+                Applied::Deleted => last,
+                Applied::Repeated(_) | Applied::Buried => continue,
+            });
+            effect.operations.push(operation);
+        }
+        Self { shard, now, batch: effect, numbers }
+    }
+
+    fn bytes(&self) -> usize {
+        self.batch.value_bytes() + OVERHEAD_BYTES * (1 + self.numbers.len())
+    }
+
+    /// The rows that it buried beyond `now`, if there are any.
+    fn burials(self, now: Timestamp) -> Option<Self> {
+        let mut kept = Batch::new(self.batch.partition);
+        let mut numbers = Vec::new();
+        for (operation, number) in self.batch.operations.into_iter().zip(self.numbers) {
+            if matches!(operation, Operation::Tombstone { until, .. } if now < until) {
+                kept.operations.push(operation);
+                numbers.push(number);
+            }
+        }
+        let kept = Self { batch: kept, numbers, ..self };
+        (!kept.numbers.is_empty()).then_some(kept)
+    }
+}
+
+/// What was acknowledged lately, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Journal(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    recent: VecDeque<Written>,
+    bytes: usize,
+    burials: VecDeque<Written>,
+}
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what was acknowledged.
+    pub(super) fn note(&self, written: Written) {
+        if !written.numbers.is_empty() {
+            self.lock().push(written);
+        }
+    }
+
+    /// Takes out all that is kept of `shard`, oldest first.
+    pub(super) fn take(&self, shard: Shard) -> VecDeque<Written> {
+        let mut inner = self.lock();
+        let mut taken = take_of(&mut inner.burials, shard);
+        taken.append(&mut take_of(&mut inner.recent, shard));
+        inner.bytes = inner.recent.iter().map(Written::bytes).sum();
+        taken
+    }
+}
+
+impl Inner {
+    fn push(&mut self, written: Written) {
+        let now = written.now;
+        self.bytes += written.bytes();
+        self.recent.push_back(written);
+        while let Some(oldest) = self.recent.pop_front() {
+            if self.bytes <= BYTES_MAX && now < oldest.now.saturating_add(KEPT) {
+                self.recent.push_front(oldest);
+                break;
+            }
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            self.burials.extend(oldest.burials(now));
+        }
+        while self.burials.len() > BURIALS_MAX {
+            self.burials.pop_front();
+        }
+    }
+}
+
+fn take_of(all: &mut VecDeque<Written>, shard: Shard) -> VecDeque<Written> {
+    let (taken, left) = std::mem::take(all).into_iter().partition(|written| written.shard == shard);
+    *all = left;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        names::{Key, Partition},
+        read::Revision,
+    };
+
+    const NOW: Timestamp = Timestamp::from_secs(1_709_993_121);
+
+    fn put(length: usize) -> Operation {
+        let value = Bytes::from(vec![0; length]);
+        Operation::Put { key: Key::new("k").unwrap(), value, expires: None }
+    }
+
+    fn bury(seconds: u64) -> Operation {
+        let until = Timestamp::from_secs(NOW.as_secs() + seconds);
+        Operation::Tombstone { key: Key::new("t").unwrap(), until }
+    }
+
+    fn written(number: u64, seconds: u64, operations: Vec<Operation>) -> Written {
+        let applied = vec![Applied::Row(Revision(number)); operations.len()];
+        let mut batch = Batch::new(Partition::new("p").unwrap());
+        batch.operations.extend(operations);
+        Written::new(
+            Shard(0),
+            batch,
+            &applied,
+            number,
+            Timestamp::from_secs(NOW.as_secs() + seconds),
+        )
+    }
+
+    fn numbers(journal: &Journal) -> Vec<u64> {
+        journal.take(Shard(0)).into_iter().flat_map(|written| written.numbers).collect()
+    }
+
+    #[test]
+    fn a_minute_is_kept_and_buried_rows_until_they_end() {
+        let journal = Journal::default();
+        journal.note(written(1, 0, vec![put(1), bury(30)]));
+        journal.note(written(2, 0, vec![put(1), bury(300)]));
+        journal.note(written(3, 59, vec![put(1)]));
+        assert_eq!(journal.take(Shard(1)).len(), 0);
+        journal.note(written(4, 61, vec![put(1)]));
+        assert_eq!(numbers(&journal), [2, 3, 4]);
+        assert_eq!(numbers(&journal), [0_u64; 0], "it was taken out");
+    }
+
+    #[test]
+    fn bytes_have_a_bound() {
+        let journal = Journal::default();
+        for number in 0..20 {
+            journal.note(written(number, 0, vec![put(8 * 1024 * 1024)]));
+        }
+        assert_eq!(numbers(&journal), (13..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_had_no_effect_is_not_kept() {
+        let batch = Batch::new(Partition::new("p").unwrap()).then(put(1)).then(bury(9));
+        let applied = [Applied::Buried, Applied::Row(Revision(7))];
+        let written = Written::new(Shard(0), batch, &applied, 9, NOW);
+        assert_eq!(
+            (written.batch.operations.as_slice(), written.numbers),
+            (&[bury(9)][..], vec![7])
+        );
+    }
+}

@@ -1,0 +1,49 @@
+-- Makes a run of the server known to a shard, and begins a new epoch if writes were lost.
+--
+-- KEYS: meta, runs.
+-- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
+--       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence.
+-- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
+-- the last sequence given.
+--
+-- `runs` has a line for each run that ended: its name and the last sequence that outlived it. A caller
+-- who knows of a later one knows of writes that were lost.
+local meta, runs = KEYS[1], KEYS[2]
+local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
+local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
+local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
+if not state[1] then
+    local last = less(first, seen) and seen or first
+    redis.call('HSET', meta, 'format', ARGV[1], 'shards', ARGV[2], 'run', run, 'epoch', fresh,
+        'last', last)
+    return { ARGV[1], ARGV[2], fresh, known == '' and 0 or 1, last }
+end
+if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return { state[1], state[2], state[4], 0 } end
+if state[3] ~= run then
+    redis.call('RPUSH', runs, state[3] .. ' ' .. state[5])
+    redis.call('LTRIM', runs, -64, -1)
+    redis.call('HSET', meta, 'run', run)
+end
+
+local function is_lost()
+    if known == '' then return false end
+    if less(state[5], seen) then return true end
+    if known == run then return false end
+    local ended = redis.call('LRANGE', runs, 0, -1)
+    for index = #ended, 1, -1 do
+        local name, outlived = string.sub(ended[index], 1, -10), string.sub(ended[index], -8)
+        if less(outlived, seen) then return true end
+        if name == known then return false end
+    end
+    return true
+end
+
+if not is_lost() then return { state[1], state[2], state[4], 0, state[5] } end
+-- Where the epoch is later than the caller's, readers are told of the gap without one more.
+local epoch = state[4]
+if tonumber(epoch) <= tonumber(known_epoch) then
+    epoch = string.format('%.0f', math.max(tonumber(epoch) + 1, tonumber(fresh)))
+end
+local last = less(state[5], seen) and seen or state[5]
+redis.call('HSET', meta, 'epoch', epoch, 'last', last)
+return { state[1], state[2], epoch, 1, last }

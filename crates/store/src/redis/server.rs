@@ -1,0 +1,146 @@
+//! What a server says of itself, and whether that is good enough.
+//!
+//! Never here: connecting.
+
+use super::config::{Durability, RedisOpenError};
+
+/// The oldest version that has all that the scripts use.
+const VERSION_MIN: u32 = 7;
+
+/// A server, as it describes itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    version: String,
+    /// Differs after every start of the server and every change of its role.
+    pub(super) run: String,
+    is_master: bool,
+    /// Bytes of its append-only file.
+    pub(super) disk_bytes: u64,
+}
+
+impl Server {
+    /// Reads the answer to `INFO`; `None` if it is not one.
+    pub(super) fn parse(info: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+        };
+        Some(Self {
+            version: field("valkey_version").or_else(|| field("redis_version"))?.to_owned(),
+            run: format!("{}/{}", field("run_id")?, field("master_replid")?),
+            is_master: field("role")? == "master",
+            disk_bytes: field("aof_current_size").and_then(|n| n.parse().ok()).unwrap_or(0),
+        })
+    }
+
+    /// Whether it can be written to at all.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisOpenError::TooOld`], [`RedisOpenError::Replica`].
+    pub(super) fn check(&self, address: &str) -> Result<(), RedisOpenError> {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < VERSION_MIN) {
+            let (address, found) = (address.to_owned(), self.version.clone());
+            return Err(RedisOpenError::TooOld { address, found });
+        }
+        if self.is_master {
+            Ok(())
+        } else {
+            Err(RedisOpenError::Replica { address: address.to_owned() })
+        }
+    }
+}
+
+/// The settings that decide what a server keeps; `None` for what it does not tell.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Settings {
+    pub(super) policy: Option<String>,
+    pub(super) appendonly: Option<String>,
+    pub(super) appendfsync: Option<String>,
+}
+
+impl Settings {
+    /// Says what is lost, or refuses it.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisOpenError::NotDurable`] where `durability` is strict.
+    pub(super) fn check(
+        &self,
+        address: &str,
+        durability: Durability,
+    ) -> Result<(), RedisOpenError> {
+        if self.appendfsync.as_deref().is_some_and(|fsync| fsync != "always") {
+            tracing::warn!(
+                address,
+                "appendfsync is not always: a loss of power may take the last second of \
+                 acknowledged writes, a crash of the server takes none"
+            );
+        }
+        let problems: Vec<String> = [
+            ("maxmemory-policy", &self.policy, "noeviction"),
+            ("appendonly", &self.appendonly, "yes"),
+        ]
+        .into_iter()
+        .filter(|(_, found, needed)| found.as_deref() != Some(needed))
+        .map(|(name, found, needed)| match found {
+            Some(found) => format!("{name} is {found}, set it to {needed}"),
+            None => format!("{name} can't be read, allow CONFIG GET or see that it is {needed}"),
+        })
+        .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if durability == Durability::Strict {
+            return Err(RedisOpenError::NotDurable { address: address.to_owned(), problems });
+        }
+        for problem in problems {
+            tracing::warn!(address, problem, "the server may lose what it acknowledged");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(version: &str, role: &str) -> Server {
+        let info = format!(
+            "# Server\r\nredis_version:{version}\r\nrun_id:abc\r\n\r\n# Persistence\r\n\
+             aof_current_size:12\r\n# Replication\r\nrole:{role}\r\nmaster_replid:def\r\n"
+        );
+        Server::parse(&info).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_checked() {
+        let server = info("7.0.15", "master");
+        assert_eq!((server.run.as_str(), server.disk_bytes), ("abc/def", 12));
+        assert_eq!(server.check("h"), Ok(()));
+        assert!(matches!(info("6.2.7", "master").check("h"), Err(RedisOpenError::TooOld { .. })));
+        assert!(matches!(info("7.2", "slave").check("h"), Err(RedisOpenError::Replica { .. })));
+        assert_eq!(Server::parse("# Server\r\n"), None);
+        // Valkey says 7.2 as the version of Redis that it stands for, and has its own.
+        assert!(Server::parse("redis_version:7.2.4\nvalkey_version:8.0.1\nrun_id:a\nmaster_replid:b\nrole:master\n").is_some());
+    }
+
+    #[test]
+    fn settings_that_lose_writes_are_refused_or_warned_of() {
+        let set = |policy: &str, aof: &str| Settings {
+            policy: Some(policy.to_owned()),
+            appendonly: Some(aof.to_owned()),
+            appendfsync: None,
+        };
+        assert_eq!(set("noeviction", "yes").check("h", Durability::Strict), Ok(()));
+        let RedisOpenError::NotDurable { problems, .. } =
+            set("allkeys-lru", "no").check("h", Durability::Strict).unwrap_err()
+        else {
+            panic!("another error")
+        };
+        assert_eq!(problems.len(), 2);
+        assert_eq!(set("allkeys-lru", "no").check("h", Durability::Warn), Ok(()));
+        assert!(Settings::default().check("h", Durability::Strict).is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! A Redis server of a test's own.
+//!
+//! Never here: what is kept in it.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start. Reached only when it does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `redis-server` on a free port, which keeps what it acknowledges. Killed when it is dropped.
+///
+/// Its methods block, and panic where a test could not go on.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Child,
+    port: u16,
+    options: Vec<String>,
+    directory: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server with more options, as `--maxmemory 4mb`, and waits until it answers.
+    pub fn start(options: &[&str]) -> Self {
+        let port = free_port();
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let process = spawn(port, &directory, &options);
+        let server = Self { process, port, options, directory };
+        server.wait();
+        server
+    }
+
+    /// Starts a cluster of three masters without replicas, and waits until they serve.
+    pub fn cluster() -> [Self; 3] {
+        let nodes = [0; 3].map(|_: i32| {
+            let port = free_port().to_string();
+            Self::start(&["--cluster-enabled", "yes", "--cluster-port", &port])
+        });
+        let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+        let [first, ..] = &nodes;
+        let create = ["--cluster", "create", "--cluster-yes"].into_iter();
+        let create: Vec<_> = create.chain(addresses.iter().map(String::as_str)).collect();
+        first.cli(&create);
+        for node in &nodes {
+            node.until("the cluster serves", || {
+                node.cli(&["cluster", "info"]).contains("state:ok")
+            });
+        }
+        nodes
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it ends");
+    }
+
+    /// Starts it again after it was killed.
+    pub fn restart(&mut self) {
+        self.process = spawn(self.port, &self.directory, &self.options);
+        self.wait();
+    }
+
+    /// Copies its files; to be called while it is killed, or with nothing to lose.
+    pub fn snapshot(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        copy_files(&self.directory, &copy);
+        copy
+    }
+
+    /// Puts files back that were copied, while it is killed.
+    pub fn restore(&self, snapshot: &TempDir) {
+        fs::remove_dir_all(self.directory.path().join("appendonlydir")).expect("its files go");
+        copy_files(snapshot, &self.directory);
+    }
+
+    /// Its port on 127.0.0.1.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends one command and gives what `redis-cli` prints.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).args(arguments);
+        let output = command.output().expect("redis-cli is installed: apt-get install redis");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn wait(&self) {
+        self.until("redis-server answers", || self.cli(&["ping"]) == "PONG");
+    }
+
+    /// Waits until `holds`.
+    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        #[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have been killed.
+        self.process.kill().unwrap_or_default();
+        self.process.wait().map(|_| ()).unwrap_or_default();
+    }
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("the port is known").port()
+}
+
+fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "yes", "--dir"])
+        .arg(directory.path())
+        .args(options)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: apt-get install redis")
+}
+
+/// The append-only file is a folder of files.
+fn copy_files(from: &TempDir, to: &TempDir) {
+    let folder = to.path().join("appendonlydir");
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    for file in fs::read_dir(from.path().join("appendonlydir")).expect("it has files") {
+        let file = file.expect("its files can be listed");
+        fs::copy(file.path(), folder.join(file.file_name())).expect("a file can be copied");
+    }
+}

@@ -1,0 +1,113 @@
+//! `buswire store`: what is done with a store while no gateway uses it.
+//!
+//! Never here: how an engine keeps anything.
+
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
+
+use buswire_message::Clock;
+use buswire_store::{
+    copy::{self, Copied, Portable},
+    system::SystemClock,
+};
+use clap::{Args, Subcommand};
+
+use super::{ConfigArgs, Environment, Failure, block_on};
+use crate::{
+    config::{self, Config, StoreConfig},
+    serve,
+};
+
+/// What can be done with a store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Copies everything from one store to another that is empty, with all ids, then reads it back and
+    /// compares. Stop every gateway first.
+    Copy(CopyArgs),
+}
+
+/// Options of `store copy`.
+#[derive(Clone, Debug, Args)]
+pub struct CopyArgs {
+    /// The store to copy, as `store.url` names it: embedded:PATH, redis://HOST, …
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+
+    /// The store to copy it to.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+
+    /// Where the configuration comes from; store.redis.* holds for both stores.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Does what `command` asks for.
+pub(super) fn run(command: &StoreCommand, environment: &Environment) -> Result<(), Failure> {
+    let StoreCommand::Copy(args) = command;
+    let (from, to) = (config(args, &args.from, environment)?, config(args, &args.to, environment)?);
+    if from.store == to.store {
+        return Err(Failure::Failed("--from and --to name the same store".to_owned()));
+    }
+    must_exist(&from)?;
+    block_on(async {
+        let (from, to) = (open(&from, "--from").await?, open(&to, "--to").await?);
+        let copied = copy::copy(&*from, &*to, SystemClock.now(), Progress::default().teller());
+        let copied = copied.await.map_err(|error| Failure::new(&error, None));
+        to.close().await;
+        from.close().await;
+        let Copied { rows, entries, .. } = copied?;
+        // Nobody is left to tell when standard output is closed.
+        let _written =
+            writeln!(io::stdout(), "copied and verified: {rows} rows, {entries} entries");
+        Ok::<_, Failure>(())
+    })
+}
+
+fn config(args: &CopyArgs, url: &str, environment: &Environment) -> Result<Config, Failure> {
+    let mut inputs = args.config.inputs(environment);
+    inputs.arguments.push(("store.url".to_owned(), url.to_owned()));
+    Ok(config::load(&inputs)?.config)
+}
+
+/// Opening an embedded store makes it; a source that is not there is a mistake.
+fn must_exist(config: &Config) -> Result<(), Failure> {
+    let StoreConfig::Embedded(directory) = &config.store else { return Ok(()) };
+    let directory = directory.as_ref().unwrap_or(&config.data_dir);
+    if directory.exists() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("--from: there is no directory {}", directory.display())))
+}
+
+async fn open(config: &Config, option: &str) -> Result<Arc<dyn Portable>, Failure> {
+    let opened = serve::open_kept(config).await;
+    let opened = opened.map_err(|error| Failure::new(&error, error.hint().as_deref()))?;
+    opened.ok_or_else(|| Failure::Failed(format!("{option}: memory: keeps nothing")))
+}
+
+/// Says on standard error how far it is, every tenth of the way.
+#[derive(Debug, Default)]
+struct Progress {
+    told: usize,
+}
+
+impl Progress {
+    fn teller(mut self) -> impl FnMut(&Copied) + Send {
+        move |copied| {
+            let tenths = copied.parts * 10 / copied.of.max(1);
+            if tenths > self.told {
+                self.told = tenths;
+                let _written = writeln!(
+                    io::stderr(),
+                    "{}0 %: {} rows, {} entries",
+                    tenths,
+                    copied.rows,
+                    copied.entries
+                );
+            }
+        }
+    }
+}
