@@ -136,7 +136,10 @@ async fn a_person_keeps_opens_and_ends_memberships() {
 
     world.go(&station).await;
     // Rule: belay 13.2 — whoever activates a window gets what closes it; a reload ends that
-    text_when(page, ".membership", has("Open")).await;
+    text_when(page, ".membership", |text| {
+        text.contains("open in a window") && !text.contains("Close")
+    })
+    .await;
     world.go(&shop).await;
     page.close_window().await.unwrap();
     world.go(&station).await;

@@ -136,6 +136,7 @@ async fn whatever_is_dead_takes_the_same_work() {
 
 #[test]
 fn the_worked_hashes() {
+    // Rule: belay 25.9 — the worked ids have the worked hashes
     // Rule: belay 20.4 — an id is looked up by the SHA-256 of its text
     let hex =
         |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();

@@ -14,6 +14,8 @@ const RELAY_DATA_MAX = 1024 * 1024;
 
 /** Whether an instance is routed is asked by this method of any capability; its frame says so. */
 const PROBE = "OPTIONS";
+/** How long that may take, in milliseconds: a window that is too busy to say so is as good as gone. */
+const PROBE_PATIENCE = 5000;
 /** Where a window keeps what a reload proves its instance to the relay by. */
 const RESUME = "belay.resume:";
 
@@ -79,6 +81,7 @@ class Relay {
   /** Whether the frame of an instance answers. */
   reaches(id) {
     return new Promise((resolve) => {
+      setTimeout(() => resolve(false), PROBE_PATIENCE);
       const ser = encodeSerialization(id, newUUIDv4());
       this.invoke(ser, PROBE, undefined, () => resolve(true), () => resolve(false));
     });
