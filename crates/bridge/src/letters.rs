@@ -125,19 +125,19 @@ impl Written {
 
     /// `None` if a field is not what it should be.
     fn read(self) -> Option<DeadLetter> {
-        fn maybe<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
-            text.map(|text| text.parse().ok()).map_or(Some(None), |parsed| parsed.map(Some))
+        fn maybe<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>, T::Err> {
+            text.as_deref().map(str::parse).transpose()
         }
         let given_up_at = Timestamp::from_millis(self.given_up_at_ms);
         let only = self.error.map(|error| Failure { at: given_up_at, error });
         let each = self.failures.into_iter().map(WrittenFailure::read);
         let headers = Headers {
-            traceparent: maybe(self.traceparent)?,
+            traceparent: maybe(self.traceparent).ok()?,
             via: self.via.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
-            in_reply_to: maybe(self.in_reply_to)?,
-            dedupe_key: maybe(self.dedupe_key)?,
-            content_type: maybe(self.content_type)?,
-            door: maybe(self.door)?,
+            in_reply_to: maybe(self.in_reply_to).ok()?,
+            dedupe_key: maybe(self.dedupe_key).ok()?,
+            content_type: maybe(self.content_type).ok()?,
+            door: maybe(self.door).ok()?,
         };
         let message = Message {
             id: self.id.parse().ok()?,
@@ -197,9 +197,11 @@ impl Gone {
             .increment(count);
         match self {
             Self::Replayed | Self::Dropped => {}
-            Self::Aged => tracing::warn!(route = %name, count, "dead letters have aged out"),
+            Self::Aged => {
+                tracing::warn!(route = %name, count, "dead letters have aged out");
+            }
             Self::Excess => {
-                tracing::warn!(route = %name, count, "the oldest dead letters are gone")
+                tracing::warn!(route = %name, count, "the oldest dead letters are gone");
             }
         }
     }

@@ -336,19 +336,25 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         if !self.in_flight.remove(&sequence) {
             return;
         }
+        let attempts_max = self.policy.attempts_max;
         let Some(first) = self.first(sequence) else { return };
-        let (Attempted::Retry(error) | Attempted::Reject(error)) = &result else {
-            if let Some((lane, settled)) = self.settle_first(sequence) {
-                let Waiting { message, attempts, failures, .. } = settled;
-                let delivered = Ended { sequence, message, attempts, failures, at: now };
-                self.delivered.push_back(delivered);
-                self.go_on(now, &lane);
-            }
-            return;
-        };
-        first.failures.note(Failure { at: now, error: error.clone() });
         let attempts = first.attempts;
-        if matches!(result, Attempted::Retry(_)) && attempts < self.policy.attempts_max {
+        let may_retry = matches!(result, Attempted::Retry(_)) && attempts < attempts_max;
+        match result {
+            Attempted::Delivered => {
+                if let Some((lane, settled)) = self.settle_first(sequence) {
+                    let Waiting { message, failures, .. } = settled;
+                    let delivered = Ended { sequence, message, attempts, failures, at: now };
+                    self.delivered.push_back(delivered);
+                    self.go_on(now, &lane);
+                }
+                return;
+            }
+            Attempted::Retry(error) | Attempted::Reject(error) => {
+                first.failures.note(Failure { at: now, error });
+            }
+        }
+        if may_retry {
             let due = now.saturating_add(self.policy.delay(attempts, random));
             self.due.insert((due, sequence));
         } else if let Some((lane, Waiting { message, failures, .. })) = self.settle_first(sequence)
