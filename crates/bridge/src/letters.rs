@@ -125,19 +125,19 @@ impl Written {
 
     /// `None` if a field is not what it should be.
     fn read(self) -> Option<DeadLetter> {
-        fn maybe<T: std::str::FromStr>(text: Option<String>) -> Result<Option<T>, T::Err> {
-            text.as_deref().map(str::parse).transpose()
+        fn maybe<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, T::Err> {
+            text.map(str::parse).transpose()
         }
         let given_up_at = Timestamp::from_millis(self.given_up_at_ms);
         let only = self.error.map(|error| Failure { at: given_up_at, error });
         let each = self.failures.into_iter().map(WrittenFailure::read);
         let headers = Headers {
-            traceparent: maybe(self.traceparent).ok()?,
+            traceparent: maybe(self.traceparent.as_deref()).ok()?,
             via: self.via.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
-            in_reply_to: maybe(self.in_reply_to).ok()?,
-            dedupe_key: maybe(self.dedupe_key).ok()?,
-            content_type: maybe(self.content_type).ok()?,
-            door: maybe(self.door).ok()?,
+            in_reply_to: maybe(self.in_reply_to.as_deref()).ok()?,
+            dedupe_key: maybe(self.dedupe_key.as_deref()).ok()?,
+            content_type: maybe(self.content_type.as_deref()).ok()?,
+            door: maybe(self.door.as_deref()).ok()?,
         };
         let message = Message {
             id: self.id.parse().ok()?,
