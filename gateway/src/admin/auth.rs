@@ -84,9 +84,9 @@ impl Authenticator {
             .map(|(_, token)| token.trim_matches(' '))
             // A second value could be read differently by a proxy in between.
             .filter(|_| values.next().is_none());
-        let role = token.and_then(|token| match self.admin.matches(token) {
-            true => Some(Role::Admin),
-            false => self.tokens.role(&SecretHash::of(token)),
+        let role = token.and_then(|token| {
+            let is_admin = self.admin.matches(token).then_some(Role::Admin);
+            is_admin.or_else(|| self.tokens.role(&SecretHash::of(token)))
         });
         role.ok_or_else(|| Status::unauthenticated("the admin token is wrong"))
     }

@@ -41,8 +41,9 @@ impl Role {
         match (service, method) {
             ("AdminTokenService", _) => Self::Admin,
             (_, _) if is_reading => Self::Viewer,
-            ("MessageService", "Read" | "Subscribe") => Self::Viewer,
-            ("CapabilityService", "TailAudit") => Self::Viewer,
+            ("MessageService", "Read" | "Subscribe") | ("CapabilityService", "TailAudit") => {
+                Self::Viewer
+            }
             (
                 "BusService"
                 | "RouteService"
@@ -54,10 +55,7 @@ impl Role {
                 | "AccessService",
                 _,
             )
-            | (
-                "CapabilityService",
-                "RevokeCapability" | "SuspendCapability" | "ResumeCapability",
-            )
+            | ("CapabilityService", "RevokeCapability" | "UpdateCapability")
             | ("GrantService", "RevokeGrant")
             | ("InboundService", "RevokeInbound") => Self::Operator,
             _ => Self::Admin,

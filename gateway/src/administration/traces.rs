@@ -46,13 +46,13 @@ fn follow<'a>(
                     results.push(follow(routes, result, depth - 1, room).await?);
                 }
             }
-            passages.push(view(passage, results));
+            passages.push(view(&passage, results));
         }
         Ok(HopView { message: (**message).clone(), passages })
     })
 }
 
-fn view(passage: Passage, results: Vec<HopView>) -> PassageView {
+fn view(passage: &Passage, results: Vec<HopView>) -> PassageView {
     let failures = passage.failures.iter().map(|failure| (failure.at, failure.error.clone()));
     PassageView {
         route: passage.route.to_string(),

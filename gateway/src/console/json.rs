@@ -4,7 +4,7 @@
 
 use buswire_bus::BusInfo;
 use buswire_mdp::core::{ServiceInfo, ServiceKind, WorkerInfo};
-use buswire_message::{Message, Timestamp};
+use buswire_message::{Door, Message, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -51,7 +51,7 @@ impl MessageJson {
             sticky: message.sticky,
             published_at: time(message.id.timestamp()),
             expires_at: time(message.expires_at),
-            door: headers.door.map(|door| door.as_str()),
+            door: headers.door.map(Door::as_str),
             via: headers.via.iter().map(ToString::to_string).collect(),
             in_reply_to: headers.in_reply_to.map(|id| id.to_string()),
             traceparent: headers.traceparent.map(|trace| trace.to_string()),

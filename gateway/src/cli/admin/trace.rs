@@ -175,8 +175,8 @@ fn millis(at: Option<prost_types::Timestamp>) -> Option<i128> {
 mod tests {
     use super::*;
 
-    fn at(millis: i32) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds: 1, nanos: millis * 1_000_000 })
+    fn at(millis: i32) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds: 1, nanos: millis * 1_000_000 }
     }
 
     fn hop(id: &str, door: &str, published: i32, passages: Vec<v1::Passage>) -> v1::Hop {
@@ -189,17 +189,17 @@ mod tests {
             headers: Some(headers),
             ..v1::Message::default()
         };
-        v1::Hop { message: Some(message), published_at: at(published), passages }
+        v1::Hop { message: Some(message), published_at: Some(at(published)), passages }
     }
 
     #[test]
     fn a_trace_is_a_tree_with_times() {
-        let failure = v1::DeliveryFailure { at: at(5), error: "it took too long".into() };
+        let failure = v1::DeliveryFailure { at: Some(at(5)), error: "it took too long".into() };
         let answer = v1::Passage {
             route: "ask".into(),
             sink: "mdp:echo".into(),
             state: v1::PassageState::Delivered.into(),
-            ended_at: at(210),
+            ended_at: Some(at(210)),
             attempts: 2,
             failures: vec![failure],
             results: vec![hop("3", "", 208, Vec::new())],

@@ -15,7 +15,7 @@ class Launcher {
     this.grants = new Map();
   }
 
-  /** Whether a membership runs in a window: one that was opened from here, or one of this partition. */
+  /** Whether a membership runs in a window: one that was opened from here, or one that the frame finds. */
   async isRunning({ id, instance }) {
     const closer = this.closers.get(id);
     if (closer && (await answers(closer))) return true;

@@ -2,6 +2,8 @@
 
 /** Pages tell nobody when they close, so the station looks now and then. */
 const LOOK_EVERY = 5000;
+/** Milliseconds in which a window that was launched has loaded its page. */
+const LAUNCH_TIME = 60000;
 
 /** The form for programs of a link for people (Belay §21.7); other links as they are. */
 function apiForm(link) {
@@ -37,9 +39,13 @@ class StationPage {
       at("link").value = "";
       this.paste(link);
     });
-    const look = () => { if (document.visibilityState === "visible") this.look(); };
+    const look = () => this.look();
     window.addEventListener("focus", look);
-    setInterval(look, LOOK_EVERY);
+    // Those that run, and those whose window is still on its way.
+    const isLikely = ({ id, opened }) => this.running.has(id) || Date.now() - Date.parse(opened) < LAUNCH_TIME;
+    setInterval(() => {
+      if (document.visibilityState === "visible") this.look(isLikely);
+    }, LOOK_EVERY);
     // Without it pages can't add themselves; everything else works.
     this.launcher.register().then(look, () => {});
     look();
@@ -49,9 +55,9 @@ class StationPage {
     this.view.show(this.directory.memberships, this.running);
   }
 
-  /** Asks which memberships run, and shows them so. */
-  async look() {
-    const all = this.directory.memberships;
+  /** Asks which memberships run, of those that `may`, and shows them so. */
+  async look(may = () => true) {
+    const all = this.directory.memberships.filter(may);
     const states = await Promise.all(all.map((one) => this.launcher.isRunning(one)));
     const running = new Set(all.filter((_, index) => states[index]).map(({ id }) => id));
     const isSame = running.size === this.running.size && [...running].every((id) => this.running.has(id));
