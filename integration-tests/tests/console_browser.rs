@@ -135,7 +135,7 @@ async fn messages_come_in_live_and_every_view_shows() {
     text_when(&console.page, "[role=status]", |text| text.starts_with("Following")).await;
     let before = console.page.find_all(By::Css("tbody tr")).await.unwrap().len();
     publish(&console.gateway, r#"{"item":"live"}"#);
-    console.page.query(By::XPath(&format!("//tbody/tr[{}]", before + 1))).first().await.unwrap();
+    console.page.query(By::XPath(format!("//tbody/tr[{}]", before + 1))).first().await.unwrap();
     console.pictures("messages").await;
 
     console.show("routes").await;
