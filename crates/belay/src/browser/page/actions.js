@@ -5,8 +5,8 @@
 function obey(element, onDisarmed) {
   const words = {
     close: () => window.close(),
-    showButterBar: () => slide(element, true),
-    hideButterBar: () => slide(element, false),
+    showButterBar: () => showBar(element, true),
+    hideButterBar: () => showBar(element, false),
     unhighlight,
     disarmed: onDisarmed,
   };

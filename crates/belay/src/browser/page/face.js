@@ -66,7 +66,7 @@ const belay = Object.freeze({
   },
   set DEBUG(value) {
     isDebugging = Boolean(value);
-    if (session.element) slide(session.element, false);
+    if (session.element) showBar(session.element, false);
   },
 });
 

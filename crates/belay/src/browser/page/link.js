@@ -12,14 +12,13 @@ function frameElement(url) {
     width: "100%",
     border: "0",
     zIndex: "2000",
-    transition: "top 0.2s",
   });
-  slide(element, false);
+  showBar(element, false);
   return element;
 }
 
 /** Shows the frame as a bar at the top of the page, or hides it above. */
-function slide(element, isShown) {
+function showBar(element, isShown) {
   const height = isDebugging ? DEBUG_HEIGHT : BAR_HEIGHT;
   const isSeen = isShown || isDebugging;
   Object.assign(element.style, {
