@@ -66,16 +66,22 @@ fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
         &["admin-token", "list"],
     ];
     for token in [&viewer, &operator, &admin] {
-        looking.iter().for_each(|arguments| allows(&gateway, token, arguments));
+        for arguments in looking {
+            allows(&gateway, token, arguments);
+        }
     }
     for arguments in running.iter().chain(&handing_out) {
         assert!(refusal(&gateway, &viewer, arguments).contains("viewer"), "{arguments:?}");
     }
-    running.iter().for_each(|arguments| allows(&gateway, &operator, arguments));
+    for arguments in running {
+        allows(&gateway, &operator, arguments);
+    }
     for arguments in &handing_out {
         assert!(refusal(&gateway, &operator, arguments).contains("operator"), "{arguments:?}");
     }
-    handing_out.iter().for_each(|arguments| allows(&gateway, &admin, arguments));
+    for arguments in handing_out {
+        allows(&gateway, &admin, arguments);
+    }
 
     // The console knows the same roles.
     let console = |token: &str, method: &str, path: &str| {
