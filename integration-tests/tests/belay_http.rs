@@ -14,7 +14,9 @@ const BUSES: [&str; 2] = ["b1", "b2"];
 
 fn gateway() -> Gateway {
     let gateway = Gateway::spawn();
-    BUSES.iter().for_each(|bus| drop(gateway.admin(&["bus", "create", bus])));
+    for bus in BUSES {
+        gateway.admin(&["bus", "create", bus]);
+    }
     gateway
 }
 
