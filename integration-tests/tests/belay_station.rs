@@ -117,6 +117,7 @@ async fn a_person_keeps_opens_and_ends_memberships() {
     let station = world.open_station().await;
     // Rule: belay 21.7 — the secret of a station's link leaves the address bar
     assert_eq!(page.current_url().await.unwrap().fragment(), None);
+    // Rule: belay 18 D17 — a bare launch capability is a membership, without a description
     world.paste().await;
     text_when(page, ".membership", has("shop.localhost")).await;
 
