@@ -18,13 +18,14 @@ use buswire_integration_tests::{Gateway, Reply, Site, binary, curl, python, unti
 use buswire_testkit::RedisServer;
 use serde_json::{Value, json};
 
+/// What seals the targets of capabilities: gateways that share a store share it.
+const KEYS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// How many callers there are at once.
 const CALLERS: usize = 64;
 
 fn on(server: &RedisServer) -> Gateway {
-    // Gateways that share a store share the keys that seal what it holds.
-    let keys = "A".repeat(43);
-    Gateway::builder().set("store.url", &server.url()).set("belay.keys", &keys).start()
+    Gateway::builder().set("store.url", &server.url()).set("belay.keys", KEYS).start()
 }
 
 fn grant(gateway: &Gateway, kind: &str, target: &Value, limits: &Value) -> Value {
@@ -149,7 +150,7 @@ fn a_capability_that_is_revoked_at_one_gateway_is_gone_at_the_other() {
 #[test]
 fn an_embedded_store_is_copied_to_redis_and_the_gateway_goes_on_there() {
     let server = RedisServer::start(&[]);
-    let mut old = Gateway::spawn();
+    let mut old = Gateway::builder().set("belay.keys", KEYS).start();
     let site = Site::create(&old, "shop.example", &[]);
     let visit = site.visit(&old);
     for number in 0..30 {

@@ -74,10 +74,12 @@ async fn reflection_names_every_service() {
         names,
         [
             "buswire.admin.v1.AccessService",
+            "buswire.admin.v1.AdminTokenService",
             "buswire.admin.v1.BrokerService",
             "buswire.admin.v1.BusService",
             "buswire.admin.v1.CapabilityService",
             "buswire.admin.v1.ClientService",
+            "buswire.admin.v1.DeadLetterService",
             "buswire.admin.v1.GrantService",
             "buswire.admin.v1.InboundService",
             "buswire.admin.v1.MessageService",
@@ -86,6 +88,7 @@ async fn reflection_names_every_service() {
             "buswire.admin.v1.RouteService",
             "buswire.admin.v1.SubscriptionService",
             "buswire.admin.v1.SystemService",
+            "buswire.admin.v1.TraceService",
             "buswire.admin.v1.UserService",
         ]
     );
@@ -132,7 +135,11 @@ async fn what_is_not_there_says_so() {
     let status = client.list_services(v1::ListServicesRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(status.message(), "this gateway has no Majordomo broker");
+    // What is not known is an administrator's alone.
     let answer = grpc_web(&server, "/buswire.admin.v1.Nothing/Do", "", b"").await;
+    assert!(contains(&answer, b"grpc-status: 16\r\n"));
+    let head = format!("Authorization: Bearer {TOKEN}\r\n");
+    let answer = grpc_web(&server, "/buswire.admin.v1.Nothing/Do", &head, b"").await;
     assert!(contains(&answer, b"grpc-status: 12\r\n"));
 }
 

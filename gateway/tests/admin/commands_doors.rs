@@ -18,20 +18,22 @@ async fn a_route_is_made_and_paused() {
     assert_eq!(run(&server, &["route", "resume", "r"]).await.unwrap(), "route r resumed\n");
     assert_eq!(
         run(&server, &["route", "show", "r"]).await.unwrap(),
-        "name             r\n\
-         state            running\n\
-         scope            bus:a type:t\n\
-         sink             mdp:echo\n\
-         delivered        0\n\
-         pending          1\n\
-         failed attempts  0\n\
-         dead letters     0\n\
-         blocked reason   -\n\
-         reply type       answer\n\
-         first delay      200ms\n\
-         longest delay    30s\n\
-         max attempts     12\n\
-         timeout          1s500ms\n"
+        "name               r\n\
+         state              running\n\
+         scope              bus:a type:t\n\
+         sink               mdp:echo\n\
+         delivered          0\n\
+         pending            1\n\
+         failed attempts    0\n\
+         dead letters       0\n\
+         dead letters kept  0\n\
+         blocked reason     -\n\
+         map                -\n\
+         reply type         answer\n\
+         first delay        200ms\n\
+         longest delay      30s\n\
+         max attempts       12\n\
+         timeout            1s500ms\n"
     );
     assert_eq!(run(&server, &create).await.unwrap_err(), "buswire: there is a route r already\n");
     assert_eq!(run(&server, &["route", "delete", "r"]).await.unwrap(), "route r deleted\n");

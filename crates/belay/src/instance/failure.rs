@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::Value;
 
 use crate::{error::BcapError, method::MethodSet};
 
@@ -14,6 +15,21 @@ use crate::{error::BcapError, method::MethodSet};
 pub struct Failure {
     status: u16,
     message: String,
+}
+
+/// The record that goes over a tunnel (Belay §7.1, §9).
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let reason = self.reason();
+        let mut record = to.serialize_struct("Failure", 2 + usize::from(reason.is_some()))?;
+        record.serialize_field("status", &self.status)?;
+        record.serialize_field("message", &self.message)?;
+        match reason {
+            Some(reason) => record.serialize_field("reason", reason)?,
+            None => record.skip_field("reason")?,
+        }
+        record.end()
+    }
 }
 
 impl Failure {
@@ -62,15 +78,6 @@ impl Failure {
     /// `network` if no status was ever received.
     pub const fn reason(&self) -> Option<&'static str> {
         if self.status == 0 { Some("network") } else { None }
-    }
-
-    /// The record that goes over a tunnel (Belay §7.1, §9).
-    pub fn to_json(&self) -> Value {
-        let mut record = json!({"status": self.status, "message": self.message});
-        if let (Some(record), Some(reason)) = (record.as_object_mut(), self.reason()) {
-            record.insert("reason".to_owned(), reason.into());
-        }
-        record
     }
 
     /// Takes what somebody else calls an error, whatever it is: without an integer status it is a

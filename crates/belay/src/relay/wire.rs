@@ -208,12 +208,12 @@ fn answer_members<S: Serializer>(result: &WireResult, to: S) -> Result<S::Ok, S:
             data: Option<&'a str>,
         },
         Failure {
-            data: Value,
+            data: &'a Failure,
         },
     }
     match result {
         Ok(data) => Members::Success { data: data.as_deref() },
-        Err(failure) => Members::Failure { data: failure.to_json() },
+        Err(failure) => Members::Failure { data: failure },
     }
     .serialize(to)
 }
@@ -263,7 +263,7 @@ mod tests {
             ),
             (
                 ToPeer::Response { tx: 7, result: Err(Failure::of_status(405)) },
-                r#"{"op":"response","txId":7,"type":"failure","data":{"message":"method not allowed","status":405}}"#
+                r#"{"op":"response","txId":7,"type":"failure","data":{"status":405,"message":"method not allowed"}}"#
                     .to_owned(),
             ),
         ];

@@ -120,7 +120,7 @@ impl Peer {
             }
             Err(failure) => {
                 message["type"] = "failure".into();
-                message["data"] = failure.to_json();
+                message["data"] = serde_json::to_value(&failure).unwrap();
             }
         }
         self.say(&message).await;

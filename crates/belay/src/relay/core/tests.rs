@@ -300,7 +300,7 @@ fn a_call_that_can_not_be_is_answered_at_once() {
         (&format!("urn:x-cap:{HASHED}:{CAP}"), "", 400, "bad request"),
     ] {
         let text = format!(r#"{{"op":"invoke","txId":5,"ser":"{ser}","method":"{method}"}}"#);
-        let data = format!(r#"{{"message":"{message}","status":{status}}}"#);
+        let data = format!(r#"{{"status":{status},"message":"{message}"}}"#);
         let answer = format!(r#"2 {{"op":"response","txId":5,"type":"failure","data":{data}}}"#);
         assert_eq!(bench.message(TWO, &text), [answer]);
     }
