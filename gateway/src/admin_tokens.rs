@@ -17,6 +17,7 @@ use buswire_store::{
 };
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
@@ -48,6 +49,9 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     partition: Partition,
     known: RwLock<BTreeMap<SecretHash, AdminTokenView>>,
+    /// Held from a change, or the begin of a read, until `known` is what was stored: what was read
+    /// before a revocation must not come after it.
+    changing: Mutex<()>,
 }
 
 impl Tokens {
@@ -64,7 +68,8 @@ impl Tokens {
         let partition =
             Partition::new("admin").map_err(|error| AdminError::Internal(Box::new(error)))?;
         let known = RwLock::default();
-        let tokens = Self(Arc::new(Inner { store, clock, entropy, partition, known }));
+        let changing = Mutex::default();
+        let tokens = Self(Arc::new(Inner { store, clock, entropy, partition, known, changing }));
         tokens.reread().await?;
         Ok(tokens)
     }
@@ -82,6 +87,7 @@ impl Tokens {
     }
 
     async fn reread(&self) -> Result<(), StoreError> {
+        let _changing = self.0.changing.lock().await;
         let Inner { store, clock, partition, known, .. } = &*self.0;
         let range = KeyRange::prefix(PREFIX.as_bytes());
         // One page holds them all.
@@ -131,15 +137,17 @@ impl AdminTokens for Tokens {
         role: Role,
     ) -> BoxFuture<'a, Result<Secret<String>, AdminError>> {
         Box::pin(async move {
-            let Inner { store, clock, entropy, partition, known } = &*self.0;
+            let _changing = self.0.changing.lock().await;
+            let Inner { store, clock, entropy, partition, known, .. } = &*self.0;
             let key = key(name)?;
             if known.read().unwrap_or_else(PoisonError::into_inner).len() >= TOKENS_MAX {
                 return Err(AdminError::TooMany(format!("there are {TOKENS_MAX} tokens already")));
             }
             let token = mint_base64url(&**entropy, 32);
             let now = clock.now();
+            let hash = SecretHash::of(token.expose());
             let written = Written {
-                hash: *SecretHash::of(token.expose()).as_bytes(),
+                hash: *hash.as_bytes(),
                 role: role.to_string(),
                 created_at_ms: now.as_millis(),
             };
@@ -155,7 +163,8 @@ impl AdminTokens for Tokens {
                     return Err(AdminError::Exists(text));
                 }
             }
-            self.reread().await?;
+            let view = AdminTokenView { name: name.to_owned(), role, created_at: now };
+            known.write().unwrap_or_else(PoisonError::into_inner).insert(hash, view);
             Ok(token)
         })
     }
@@ -170,12 +179,14 @@ impl AdminTokens for Tokens {
 
     fn revoke<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
-            let existed = self.list().await?.iter().any(|view| view.name == name);
-            let Inner { store, clock, partition, .. } = &*self.0;
-            let delete = Operation::Delete { key: key(name)? };
-            let batch = Batch::new(partition.clone()).then(delete);
+            let _changing = self.0.changing.lock().await;
+            let Inner { store, clock, partition, known, .. } = &*self.0;
+            let key = key(name)?;
+            let existed = store.get(partition, &key, clock.now()).await?.is_some();
+            let batch = Batch::new(partition.clone()).then(Operation::Delete { key });
             store.commit(batch, Ack::Safe, clock.now()).await?;
-            self.reread().await?;
+            let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|_, view| view.name != name);
             Ok(existed)
         })
     }

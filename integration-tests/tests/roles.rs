@@ -86,11 +86,17 @@ fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
     // The console knows the same roles.
     let console = |token: &str, method: &str, path: &str| {
         let url = format!("http://{}/console/api/{path}", gateway.bound().admin);
-        curl(&url).method(method).header(&format!("authorization: Bearer {token}")).send().status
+        let bearer = format!("authorization: Bearer {token}");
+        curl(&url).method(method).header(&bearer).header("x-buswire-console: 1").send().status
     };
     assert_eq!(console(&viewer, "GET", "overview"), 200);
     assert_eq!(console(&viewer, "POST", "routes/r/resume"), 403);
     assert_eq!(console(&operator, "POST", "routes/r/resume"), 200);
+
+    // What a form of another site could send is refused, whoever's browser sends it.
+    let url = format!("http://{}/console/api/routes/r/pause", gateway.bound().admin);
+    let bearer = format!("authorization: Bearer {operator}");
+    assert_eq!(curl(&url).method("POST").header(&bearer).send().status, 403);
 
     gateway.admin(&["admin-token", "revoke", "run"]);
     assert!(refusal(&gateway, &operator, &["bus", "list"]).contains("token"));

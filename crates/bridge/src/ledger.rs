@@ -56,9 +56,12 @@ impl Ledger {
 
     /// Stores a new route; `false` if there is one of its name.
     pub(crate) async fn create(&self, route: &Route, now: Timestamp) -> Result<bool, RouteError> {
+        let key = key(route.name.as_str().as_bytes())?;
+        if self.store.get(&routes_partition()?, &key, now).await?.is_some() {
+            return Ok(false);
+        }
         // What an earlier route of this name left behind is not this one's.
         self.purge(&route.name, now).await?;
-        let key = key(route.name.as_str().as_bytes())?;
         let batch = Batch::new(routes_partition()?)
             .expect(Expectation::Absent(key.clone()))
             .then(Operation::Put { key, value: written(route)?, expires: None });

@@ -49,6 +49,15 @@ impl std::fmt::Debug for DeadLetter {
     }
 }
 
+/// A part of the dead letters of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// In the order of their messages.
+    pub letters: Vec<DeadLetter>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
 /// A dead letter as it is written down. `error` is that of releases that kept the last one only.
 #[derive(Default, Serialize, Deserialize)]
 struct Written {
@@ -215,14 +224,15 @@ impl Ledger {
         after: Option<Sequence>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<DeadLetter>, RouteError> {
+    ) -> Result<DeadLetters, RouteError> {
         let mut range = KeyRange::prefix(DEAD);
         if let Some(after) = after {
             range = range.after(&sequence_key(DEAD, after)?);
         }
         let partition = route_partition(name)?;
         let page = self.store().scan(&partition, range, limit, Direction::Ascending, now).await?;
-        page.rows.iter().map(|(_, row)| read(name, row)).collect()
+        let letters = page.rows.iter().map(|(_, row)| read(name, row)).collect::<Result<_, _>>()?;
+        Ok(DeadLetters { letters, more: page.more })
     }
 
     /// One dead letter.
@@ -296,14 +306,16 @@ impl Ledger {
         Ok(self.dead_sequences(&route_partition(name)?, now).await?.len() as u64)
     }
 
-    /// Removes the oldest dead letters of a route beyond the bound, and says how many are left.
+    /// Removes the oldest dead letters of a route if there are more than the bound, a twentieth more than
+    /// must be so that this is rare, and says how many are left.
     pub(crate) async fn drop_excess(
         &self,
         name: &RouteName,
         now: Timestamp,
     ) -> Result<u64, RouteError> {
         let all = self.dead_sequences(&route_partition(name)?, now).await?;
-        let excess = all.len().saturating_sub(self.dead_max());
+        let max = self.dead_max();
+        let excess = if all.len() > max { all.len() - (max - max / 20) } else { 0 };
         if excess > 0 {
             self.remove(name, all.iter().copied().take(excess), Gone::Excess, now).await?;
         }
@@ -322,11 +334,11 @@ impl Ledger {
         let mut after = None;
         loop {
             let page = self.dead_letters(name, after, PAGE, now).await?;
-            after = page.last().map(|letter| letter.message.id.sequence());
-            let is_last = page.len() < PAGE;
+            after = page.letters.last().map(|letter| letter.message.id.sequence());
+            let is_last = !page.more;
             let kept = self.dead_kept();
             let is_aged = |letter: &DeadLetter| now >= letter.given_up_at.saturating_add(kept);
-            let old = page.into_iter().filter(is_aged);
+            let old = page.letters.into_iter().filter(is_aged);
             aged.extend(old.map(|letter| letter.message.id.sequence()));
             if is_last {
                 break;
@@ -337,13 +349,24 @@ impl Ledger {
         Ok(count)
     }
 
+    /// The messages of all dead letters, without what is in them.
     async fn dead_sequences(
         &self,
         partition: &Partition,
         now: Timestamp,
     ) -> Result<Vec<Sequence>, RouteError> {
-        let rows = self.rows(partition, KeyRange::prefix(DEAD), now).await?;
-        Ok(rows.iter().filter_map(|(key, _)| sequence_of(key, DEAD)).collect())
+        let mut range = KeyRange::prefix(DEAD);
+        let mut sequences = Vec::new();
+        loop {
+            let scanned = range.clone();
+            let page =
+                self.store().scan(partition, scanned, PAGE, Direction::Ascending, now).await?;
+            sequences.extend(page.rows.iter().filter_map(|(key, _)| sequence_of(key, DEAD)));
+            match page.rows.last() {
+                Some((last, _)) if page.more => range = range.after(last),
+                _ => return Ok(sequences),
+            }
+        }
     }
 }
 

@@ -36,7 +36,7 @@ mod uri;
 
 pub use delivery::{Failure, Failures, Limits};
 pub use error::RouteError;
-pub use letters::DeadLetter;
+pub use letters::{DeadLetter, DeadLetters};
 pub use mapping::{FIELDS_MAX, JsonPointer, Mapping, MappingError};
 pub use replay::Replayed;
 pub use route::{RetryPolicy, Route, RouteChange, RouteDescription, RouteProblem, Start};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     delivery::{Attempt, Attempted, Failure},
     error::RouteError,
-    letters::{DeadLetter, Gone},
+    letters::{DeadLetter, DeadLetters, Gone},
     routes::{Routes, SWEEP_EVERY},
     runner::{Counters, attempt_once},
 };
@@ -36,7 +36,7 @@ impl Routes {
         name: &RouteName,
         after: Option<MessageId>,
         limit: usize,
-    ) -> Result<Vec<DeadLetter>, RouteError> {
+    ) -> Result<DeadLetters, RouteError> {
         self.get(name)?;
         let after = after.map(MessageId::sequence);
         self.inner.shared.ledger.dead_letters(name, after, limit, self.now()).await
@@ -71,15 +71,20 @@ impl Routes {
     /// If dropped, the sink may have taken it although it is still a dead letter. A sink that knows
     /// repeats by their dedupe key forgets the second.
     pub async fn replay(&self, name: &RouteName, id: MessageId) -> Result<Replayed, RouteError> {
-        let (route, sink, replaying, counters) = {
+        let replaying = {
+            let running = self.lock();
+            let running = running.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
+            Arc::clone(&running.replaying)
+        };
+        let _one_at_a_time = replaying.lock().await;
+        // Read behind the lock: a change that came first has its say.
+        let (route, sink, counters) = {
             let running = self.lock();
             let running = running.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
             let blocked = |why: &String| RouteError::Blocked(name.clone(), why.clone());
             let sink = running.sink.as_ref().map_err(blocked)?;
-            let replaying = Arc::clone(&running.replaying);
-            (running.route.clone(), Arc::clone(sink), replaying, Arc::clone(&running.counters))
+            (running.route.clone(), Arc::clone(sink), Arc::clone(&running.counters))
         };
-        let _one_at_a_time = replaying.lock().await;
         let mut letter = self.dead_letter(name, id).await?;
         let attempt = Attempt {
             sequence: id.sequence(),

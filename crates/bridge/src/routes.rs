@@ -27,6 +27,9 @@ use crate::{
 /// How often it is looked for dead letters that are too old.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// How long to wait before a changed route is started once more.
+const START_DELAY: Duration = Duration::from_millis(500);
+
 /// The settings of the bridge.
 #[derive(Clone, Debug)]
 pub struct RoutesConfig {
@@ -205,19 +208,44 @@ impl Routes {
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the route may stand still until the next start.
+    /// If dropped, the change is made all the same.
     pub async fn change(&self, name: &RouteName, change: &RouteChange) -> Result<(), RouteError> {
+        let (routes, name, change) = (self.clone(), name.clone(), change.clone());
+        self.to_its_end(async move { routes.make_change(&name, &change).await }).await
+    }
+
+    async fn make_change(&self, name: &RouteName, change: &RouteChange) -> Result<(), RouteError> {
         let _changing = self.inner.changes.lock().await;
         let before = self.get(name)?.route;
         let after = before.changed(change).map_err(RouteError::Invalid)?;
         self.inner.sinks.open(&after.sink).map_err(|problem| RouteError::Invalid(vec![problem]))?;
+        // Stored first: while the store is away the route goes on as it was.
+        self.inner.shared.ledger.update(&after, self.inner.shared.clock.now()).await?;
         let Some(counters) = self.halt(name).await else {
             return Err(RouteError::Unknown(name.clone()));
         };
-        let stored = self.inner.shared.ledger.update(&after, self.inner.shared.clock.now()).await;
-        let route = if stored.is_ok() { after } else { before };
-        self.start(route, counters).await?;
-        stored
+        self.start_when_it_can_be_read(after, counters).await;
+        Ok(())
+    }
+
+    /// Does something that must not stop half way, also if nobody waits for it any more.
+    async fn to_its_end(
+        &self,
+        deed: impl Future<Output = Result<(), RouteError>> + Send + 'static,
+    ) -> Result<(), RouteError> {
+        let done = self.inner.tracker.spawn(deed).await;
+        done.unwrap_or_else(|_| Err(RouteError::Damaged("a change that failed inside".to_owned())))
+    }
+
+    /// Starts a route that was running a moment ago, however long the store takes to say where.
+    async fn start_when_it_can_be_read(&self, route: Route, counters: Arc<Counters>) {
+        while let Err(error) = self.start(route.clone(), Arc::clone(&counters)).await {
+            tracing::error!(route = %route.name, %error, "a changed route could not be started");
+            let pause = tokio::time::sleep(START_DELAY);
+            if self.inner.stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
     }
 
     /// Pauses a route or lets it go on. It is stored when this returns.
@@ -247,7 +275,16 @@ impl Routes {
     /// # Errors
     ///
     /// [`RouteError::Unknown`], [`RouteError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, it is removed all the same.
     pub async fn delete(&self, name: &RouteName) -> Result<(), RouteError> {
+        let (routes, name) = (self.clone(), name.clone());
+        self.to_its_end(async move { routes.remove_route(&name).await }).await
+    }
+
+    async fn remove_route(&self, name: &RouteName) -> Result<(), RouteError> {
         let _changing = self.inner.changes.lock().await;
         let halted = self.halt(name).await;
         halted.ok_or_else(|| RouteError::Unknown(name.clone()))?;

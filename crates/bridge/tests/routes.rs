@@ -189,7 +189,7 @@ async fn a_sink_that_is_down_is_tried_again_and_poison_is_set_aside() {
     until("an attempt failed", async || routes.get(&name).unwrap().failed_attempts > 1).await;
     world.sinks.0.is_down.store(false, Ordering::SeqCst);
     world.until_taken(&["1"]).await;
-    let dead = routes.dead_letters(&name, None, 10).await.unwrap();
+    let dead = routes.dead_letters(&name, None, 10).await.unwrap().letters;
     let payload = dead[0].message.payload.as_str();
     assert_eq!((dead.len(), payload, dead[0].error()), (1, "\"poison\"", "it is poison"));
     let shown = routes.get(&name).unwrap();
@@ -245,7 +245,7 @@ async fn with_dead_letters(world: &World, routes: &Routes) -> RouteName {
     world.publish("c", "order", "1").await;
     world.publish("c", "order", "2").await;
     until("both are given up", async || {
-        routes.dead_letters(&name, None, 10).await.unwrap().len() == 2
+        routes.dead_letters(&name, None, 10).await.unwrap().letters.len() == 2
     })
     .await;
     name
@@ -256,9 +256,9 @@ async fn a_dead_letter_is_tried_again_or_dropped() {
     let world = World::new().await;
     let routes = world.routes().await;
     let name = with_dead_letters(&world, &routes).await;
-    let letters = routes.dead_letters(&name, None, 10).await.unwrap();
+    let letters = routes.dead_letters(&name, None, 10).await.unwrap().letters;
     let (first, second) = (letters[0].message.id, letters[1].message.id);
-    let after_first = routes.dead_letters(&name, Some(first), 10).await.unwrap();
+    let after_first = routes.dead_letters(&name, Some(first), 10).await.unwrap().letters;
     assert_eq!(after_first, letters[1..]);
 
     let failed = Replayed::Failed("it is down".into());
@@ -291,7 +291,7 @@ async fn dead_letters_outlive_a_restart_and_a_change_of_their_route() {
     assert_eq!(routes.get(&name).unwrap().dead_letters, 2);
     // They go to the route as it is now.
     world.sinks.0.is_down.store(false, Ordering::SeqCst);
-    let id = routes.dead_letters(&name, None, 1).await.unwrap()[0].message.id;
+    let id = routes.dead_letters(&name, None, 1).await.unwrap().letters[0].message.id;
     assert_eq!(routes.replay(&name, id).await.unwrap(), Replayed::Delivered);
     assert_eq!(world.taken(), [r#"{"was":1}"#]);
     routes.stop().await;
@@ -309,7 +309,7 @@ async fn dead_letters_age_out_and_the_oldest_make_room() {
     world.publish("c", "order", "1").await;
     world.publish("c", "order", "2").await;
     until("the first made room for the second", async || {
-        let letters = routes.dead_letters(&name, None, 10).await.unwrap();
+        let letters = routes.dead_letters(&name, None, 10).await.unwrap().letters;
         letters.iter().map(|letter| letter.message.payload.as_str()).eq(["2"])
     })
     .await;
@@ -317,7 +317,7 @@ async fn dead_letters_age_out_and_the_oldest_make_room() {
     let aged = |settings: &mut RoutesConfig| settings.dead_letters_kept = Duration::ZERO;
     let routes = world.routes_with(aged).await;
     until("it aged out", async || routes.get(&name).unwrap().dead_letters == 0).await;
-    assert!(routes.dead_letters(&name, None, 10).await.unwrap().is_empty());
+    assert!(routes.dead_letters(&name, None, 10).await.unwrap().letters.is_empty());
     routes.stop().await;
 }
 

@@ -55,7 +55,7 @@ impl Role {
                 | "AccessService",
                 _,
             )
-            | ("CapabilityService", "RevokeCapability" | "UpdateCapability")
+            | ("CapabilityService", "RevokeCapability")
             | ("GrantService", "RevokeGrant")
             | ("InboundService", "RevokeInbound") => Self::Operator,
             _ => Self::Admin,

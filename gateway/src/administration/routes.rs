@@ -92,10 +92,11 @@ impl DeadLetterAdmin for RoutePort {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetterView>, AdminError>> {
+    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>> {
         Box::pin(async move {
-            let letters = self.routes.dead_letters(&known(route)?, after, limit).await;
-            Ok(letters.map_err(failure)?.into_iter().map(letter).collect())
+            let page = self.routes.dead_letters(&known(route)?, after, limit).await;
+            let page = page.map_err(failure)?;
+            Ok((page.letters.into_iter().map(letter).collect(), page.more))
         })
     }
 

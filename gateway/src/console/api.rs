@@ -2,13 +2,14 @@
 //!
 //! Each handler reads its parameters, asks a port or the buses, and shows the answer.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
     routing::{delete, get, post},
 };
+use buswire_bus::BusError;
 use buswire_message::{MessageId, Scope};
 use buswire_proto::v1;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ use crate::admin::{
 
 /// The most items that one answer holds.
 const ITEMS_MAX: usize = 200;
+/// How many messages are read at once.
+const READ_MAX: usize = 1000;
 
 type Answer = Result<Json<Value>, Failed>;
 
@@ -98,24 +101,35 @@ impl Wanted {
     }
 }
 
+/// The newest messages after `since`, oldest first, and where to go on.
 async fn messages(State(console): State<Console>, Query(wanted): Query<Wanted>) -> Answer {
     let Wanted { scope, since } = wanted;
-    let (scope, cursor) = convert::messages::page(&v1::ReadRequest { scope, since, page_size: 0 })?;
-    let page = console.state().buses.read(&scope, cursor, ITEMS_MAX).await?;
-    let messages = page.messages.iter().map(|message| MessageJson::without_payload(message));
+    let (scope, mut cursor) =
+        convert::messages::page(&v1::ReadRequest { scope, since, page_size: 0 })?;
+    let mut newest = VecDeque::with_capacity(ITEMS_MAX);
+    loop {
+        let page = console.state().buses.read(&scope, cursor, READ_MAX).await?;
+        cursor = page.next;
+        newest.extend(page.messages);
+        newest.drain(..newest.len().saturating_sub(ITEMS_MAX));
+        if !page.more {
+            break;
+        }
+    }
+    let messages = newest.iter().map(|message| MessageJson::without_payload(message));
     let messages: Vec<_> = messages.collect();
-    let next = convert::messages::cursor_to_wire(page.next);
-    Ok(Json(json!({"messages": messages, "next": next, "more": page.more})))
+    Ok(Json(json!({"messages": messages, "next": convert::messages::cursor_to_wire(cursor)})))
 }
 
 async fn message(State(console): State<Console>, Path(id): Path<String>) -> Answer {
     let id: MessageId = convert::parse("id", &id)?;
     let buses = &console.state().buses;
     for bus in buses.list(None).await? {
-        // A bus that was deleted in between has no messages.
-        let found = buses.message(id, &Scope::bus(&bus.name)).await.unwrap_or_default();
-        if let Some(message) = found {
-            return Ok(Json(json!(MessageJson::with_payload(&message))));
+        match buses.message(id, &Scope::bus(&bus.name)).await {
+            Ok(Some(message)) => return Ok(Json(json!(MessageJson::with_payload(&message)))),
+            // A bus that was deleted in between has no messages.
+            Ok(None) | Err(BusError::UnknownBus(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Err(tonic::Status::not_found(format!("no bus has the message {id} any more")).into())
@@ -154,8 +168,7 @@ async fn letters(
     let port = door(&console, "dead letters", |ports| &ports.dead_letters)?;
     let after = convert::non_empty(after);
     let after = after.map(|id| convert::parse("after", &id)).transpose()?;
-    let letters = port.list(&name, after, ITEMS_MAX).await?;
-    let more = letters.len() == ITEMS_MAX;
+    let (letters, more) = port.list(&name, after, ITEMS_MAX).await?;
     let letters: Vec<_> = letters.iter().map(|letter| show::dead_letter(letter, false)).collect();
     Ok(Json(json!({"dead_letters": letters, "more": more})))
 }

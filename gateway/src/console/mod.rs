@@ -27,6 +27,9 @@ use crate::admin::{AdminState, Authenticator, Role};
 /// The most message streams of consoles at once; more are refused.
 const STREAMS_MAX: usize = 64;
 
+/// Sent by the page with everything that it asks for.
+const OWN_HEADER: &str = "x-buswire-console";
+
 /// What every handler has at hand.
 #[derive(Clone)]
 struct Console(Arc<Inner>);
@@ -55,6 +58,10 @@ pub(crate) fn router(state: AdminState, auth: Authenticator) -> Router {
 
 /// Lets administrators pass, and keeps what they get out of every cache.
 async fn authenticated(State(console): State<Console>, request: Request, next: Next) -> Response {
+    // A form of another site, which a browser sends with the certificate of its user, has no such header.
+    if !request.method().is_safe() && !request.headers().contains_key(OWN_HEADER) {
+        return (StatusCode::FORBIDDEN, "the header x-buswire-console is missing").into_response();
+    }
     let required = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
     match console.0.auth.role_of(&request) {
         Ok(role) if role >= required => {}

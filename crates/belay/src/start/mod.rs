@@ -23,7 +23,7 @@ use crate::WireLimits;
 pub struct StartConfig {
     /// How long a record waits. Default 60 s (Belay §22.5).
     pub lifetime: Duration,
-    /// The longest record, in bytes. Default 256 KiB. A longer one is refused 413.
+    /// The longest record, in bytes. Default 64 KiB. A longer one is refused 413.
     pub record_bytes_max: usize,
     /// Records that wait at once, about 300 bytes each beside their content. Default 10,000. One more
     /// is refused 503.
@@ -41,7 +41,7 @@ impl Default for StartConfig {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(60),
-            record_bytes_max: 256 * 1024,
+            record_bytes_max: 64 * 1024,
             records_max: 10_000,
             bytes_max: 64 * 1024 * 1024,
             per_minute: 300,

@@ -28,11 +28,14 @@ impl Fault {
             ErrorKind::Server(kind) => match kind {
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::TryAgain
-                | ServerErrorKind::Moved
                 | ServerErrorKind::Ask
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ClusterDown => Self::NotYet(text),
-                ServerErrorKind::NoScript | ServerErrorKind::ReadOnly => Self::Elsewhere(text),
+                // What answers for a slot may be another master that lacks what was acknowledged: it is
+                // looked at before anything is sent to it.
+                ServerErrorKind::NoScript | ServerErrorKind::ReadOnly | ServerErrorKind::Moved => {
+                    Self::Elsewhere(text)
+                }
                 ServerErrorKind::NoPerm => Self::Refused(StoreError::Unavailable(text)),
                 _ => Self::Refused(StoreError::Corrupt(text)),
             },

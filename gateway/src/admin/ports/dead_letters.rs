@@ -20,7 +20,8 @@ pub struct DeadLetterView {
 
 /// Administers dead letters. Changes are stored when a future is done.
 pub trait DeadLetterAdmin: Send + Sync {
-    /// Shows dead letters of a route after a message, in the order of their messages.
+    /// Shows dead letters of a route after a message, in the order of their messages, and whether there
+    /// are more.
     ///
     /// # Errors
     ///
@@ -30,7 +31,7 @@ pub trait DeadLetterAdmin: Send + Sync {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<DeadLetterView>, AdminError>>;
+    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>>;
 
     /// Shows one.
     ///

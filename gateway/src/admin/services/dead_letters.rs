@@ -36,8 +36,7 @@ impl DeadLetterService for Api {
         let after =
             wanted.after.as_deref().map(|id| convert::parse("page_token", id)).transpose()?;
         let letters = self.dead_letters()?.list(&route, after, wanted.limit).await;
-        let letters = letters.map_err(status::of_admin)?;
-        let is_full = letters.len() == wanted.limit;
+        let (letters, more) = letters.map_err(status::of_admin)?;
         let count = letters.len();
         let mut bytes = 0;
         let page: Vec<_> = letters
@@ -50,7 +49,7 @@ impl DeadLetterService for Api {
             })
             .map(|(_, letter)| letter)
             .collect();
-        let has_more = is_full || page.len() < count;
+        let has_more = more || page.len() < count;
         let last = page.len().checked_sub(1).and_then(|last| letters.get(last));
         let next = last.filter(|_| has_more).map(|letter| letter.message.id.to_string());
         Ok(Response::new(v1::ListDeadLettersResponse {

@@ -14,8 +14,9 @@ export function useToken(text) {
 }
 
 async function ask(method, path, signal) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const reply = await fetch(`api/${path}`, { method, headers, signal, credentials: "omit" });
+  const headers = { "X-Buswire-Console": "1" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  const reply = await fetch(`api/${path}`, { method, headers, signal, credentials: "same-origin" });
   if (!reply.ok) {
     const text = await reply.text();
     let message = text;
@@ -54,4 +55,19 @@ export async function stream(path, signal, onEvent) {
       if (data.length) onEvent(JSON.parse(data.map((line) => line.slice(5)).join("\n")));
     }
   }
+}
+
+// Does something again and again while the page is looked at, until the view is left. A failure is told
+// and tried again: the gateway may come back.
+export function repeat(deed, every, signal, failed) {
+  const again = async () => {
+    if (signal.aborted) return;
+    try {
+      if (!document.hidden) await deed();
+    } catch (error) {
+      failed(error);
+    }
+    setTimeout(again, every);
+  };
+  setTimeout(again, every);
 }

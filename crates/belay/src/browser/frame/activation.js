@@ -1,8 +1,11 @@
 // Turning a window into an instance (Belay §13.2, §13.4): activate records, and the capabilities that
 // steer a window. Never here: what a page finds in its outpost.
 
-/** How long a window has to load the page that it was sent to, in milliseconds. */
-const LAUNCH_TIMEOUT = 60000;
+/**
+ * How long a window has to load the page that it was sent to, in milliseconds: less than an invocation
+ * may take.
+ */
+const LAUNCH_TIMEOUT = 25000;
 /** How long whoever expects a window has to say so: meanwhile its page is not started. */
 const LAUNCHER_PATIENCE = 5000;
 

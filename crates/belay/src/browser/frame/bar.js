@@ -1,8 +1,11 @@
 // The bar of the frame (Belay §13.6, §22.2): consent to a station, and its suggestions.
 // Never here: what a click leads to.
 
-/** How long a button must be visible before it can be pressed, in milliseconds. */
-const VISIBLE_FIRST = 500;
+/**
+ * How long a button must be visible before it can be pressed, in milliseconds. More than the 500 of the
+ * reference: for so long Chromium drops what is pressed in a frame of another site that has just moved.
+ */
+const VISIBLE_FIRST = 750;
 
 /** Enables `button` once it was visible for a while, and disables it when it is covered or hidden. */
 function enableWhenVisible(button) {

@@ -71,6 +71,8 @@ class Page {
     const serialization = session.get(RELAUNCH + this.location);
     session.remove(RELAUNCH + this.location);
     if (typeof serialization !== "string") return false;
+    // Where the page is it says itself; pages of one site share what a launch left behind.
+    if (this.origin === null || new URL(this.location).origin !== this.origin) return false;
     await this.frame.expose();
     return soon(server.restore(serialization).post(this.activateHere())).then(
       () => true,
@@ -107,7 +109,8 @@ class Page {
     const { station, bar } = this.frame;
     bar.suggest(await station.suggestions(this.origin), async ({ doLaunch }) => {
       await this.frame.expose();
-      doLaunch.post(this.activateHere()).catch(() => {});
+      // What could not be launched is offered once more.
+      doLaunch.post(this.activateHere()).catch(() => this.suggest().catch(report));
     });
   }
 

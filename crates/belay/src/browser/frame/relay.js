@@ -9,8 +9,15 @@ const RECONNECT = { first: 1000, longest: 60000 };
 /** An id that somebody else has is asked for so often: an owner that goes away may still be there. */
 const CLAIM_ATTEMPTS = 4;
 const CLAIM_PAUSE = 400;
-/** The longest data, in UTF-16 units: more would be a message of more than the 1 MiB of the relay. */
-const RELAY_DATA_MAX = 1024 * 1024;
+/** The longest message that the relay takes, in bytes. */
+const RELAY_MESSAGE_MAX = 1024 * 1024;
+
+/** Whether the relay would not take a message. A character is at most six bytes of it. */
+function isTooLong(message) {
+  const { data = "" } = message;
+  if (data.length < RELAY_MESSAGE_MAX / 8) return false;
+  return new TextEncoder().encode(JSON.stringify(message)).length > RELAY_MESSAGE_MAX;
+}
 
 /** Whether an instance is routed is asked by this method of any capability; its frame says so. */
 const PROBE = "OPTIONS";
@@ -68,7 +75,8 @@ class Relay {
   }
 
   invoke(ser, method, data, succeed, fail) {
-    if (data && data.length > RELAY_DATA_MAX) {
+    // The number of the invocation is not known yet: the greatest is as long as any.
+    if (isTooLong({ op: "invoke", txId: Number.MAX_SAFE_INTEGER, ser, method, data })) {
       fail(failure(413));
       return;
     }
@@ -156,7 +164,9 @@ class Relay {
   opened(socket) {
     clearTimeout(this.timer);
     this.wait = RECONNECT.first;
-    const port = { postMessage: (message) => this.say(message), close: () => socket.close() };
+    const answered = ({ op, txId }) => ({ op, txId, type: "failure", data: failure(413) });
+    const fitting = (message) => (isTooLong(message) ? answered(message) : message);
+    const port = { postMessage: (message) => this.say(fitting(message)), close: () => socket.close() };
     this.tunnel = new CapTunnel(port);
     this.tunnel.setLocalResolver((id) => this.served(id));
     socket.onmessage = ({ data }) => this.receive(JSON.parse(data), port);

@@ -8,7 +8,7 @@ class Session {
     /** Resolves once the outpost is there; rejects with a CommunicationError. */
     this.ready = new Promise((resolve, reject) => {
       this.connect().then(resolve, reject);
-      setTimeout(reject, frameTimeout);
+      this.timer = setTimeout(reject, frameTimeout);
     }).catch(() => this.fail());
     this.ready.catch(() => {});
   }
@@ -25,6 +25,8 @@ class Session {
     this.element = frameElement(url);
     const [tunnelPort, actionPort] = await openFrame(this.element, url);
     if (this.hasFailed) return;
+    // The frame is there; whoever launches this window may take longer.
+    clearTimeout(this.timer);
     this.tunnel = new CapTunnel(tunnelPort);
     this.tunnel.setLocalResolver((instanceId) => this.routes.get(instanceId));
     addEventListener("pagehide", (event) => { if (!event.persisted) this.tunnel.bye(); });

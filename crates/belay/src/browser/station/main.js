@@ -78,7 +78,8 @@ class StationPage {
 
   added({ name }) {
     notice(`${name} was added.`);
-    this.refresh();
+    // A form that somebody fills in is left alone.
+    if (this.view.editing === null) this.refresh();
   }
 
   add(description) {
@@ -141,9 +142,21 @@ class StationPage {
   }
 }
 
+/** Where this tab notes as which instance it launches itself: any page can launch this one. */
+const OWN_INSTANCE = "belay.station";
+
+/** Whether the page was launched by itself, with a capability of this gateway. */
+function isOwn(station) {
+  return (
+    isCap(station) &&
+    station.serialize().startsWith(document.documentElement.dataset.caps) &&
+    sessionStorage.getItem(OWN_INSTANCE) === belay.outpost.instanceId
+  );
+}
+
 function started(capServer, util, launchInfo) {
   const { station } = Object(launchInfo);
-  if (isCap(station)) {
+  if (isOwn(station)) {
     const url = station.serialize();
     secret = keepSecret(url.slice(url.lastIndexOf("/") + 1));
     new StationPage(capServer, util, station).begin().catch((error) => {
@@ -161,6 +174,7 @@ function started(capServer, util, launchInfo) {
   const instanceId = belay.newUUIDv4();
   const cap = capServer.restore(document.documentElement.dataset.caps + secret);
   const outpostData = { instanceId, info: { station: cap } };
+  sessionStorage.setItem(OWN_INSTANCE, instanceId);
   const pageUrl = location.origin + location.pathname;
   util.station
     .activateLocalCap({ instanceId, pageUrl, isStation: true, outpostData })

@@ -52,14 +52,9 @@ export async function messages(content, { signal, failed, arguments: [given] }) 
   const show = async () => {
     body.replaceChildren();
     following.abort();
-    let since = "";
-    for (;;) {
-      const page = await get(`messages?${query({ scope: scope.value, since })}`, signal);
-      page.messages.forEach(add);
-      since = page.next;
-      if (!page.more) break;
-    }
-    follow(since).catch(trouble);
+    const page = await get(`messages?${query({ scope: scope.value })}`, signal);
+    page.messages.forEach(add);
+    follow(page.next).catch(trouble);
   };
   const trouble = (error) => {
     if (error.name === "AbortError") {

@@ -1,6 +1,6 @@
 // How the gateway is: what comes in by each door, what waits, and a live map.
 
-import { get } from "../api.js";
+import { get, repeat } from "../api.js";
 import { ago, badge, counted, el, heading, number } from "../dom.js";
 import { map } from "./map.js";
 
@@ -81,13 +81,11 @@ function draw(content, state, before) {
 export async function overview(content, { signal, failed }) {
   let before = null;
   const look = async () => {
-    if (signal.aborted) return;
-    if (!document.hidden) {
-      const state = await get("overview", signal);
-      draw(content, state, before);
-      before = state;
-    }
-    setTimeout(() => look().catch(failed), EVERY_MS);
+    const state = await get("overview", signal);
+    // What has the focus is not taken away from under a finger.
+    if (!content.contains(document.activeElement)) draw(content, state, before);
+    before = state;
   };
   await look();
+  repeat(look, EVERY_MS, signal, failed);
 }

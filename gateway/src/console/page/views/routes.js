@@ -1,6 +1,6 @@
 // Routes with what waits on them, and their dead letters.
 
-import { get, part, post, remove } from "../api.js";
+import { get, part, post, remove, repeat } from "../api.js";
 import { badge, button, el, heading, number, table } from "../dom.js";
 import { timeline } from "./trace.js";
 
@@ -26,14 +26,10 @@ export async function routes(content, { signal, failed }) {
       table("Routes", columns, rows, "There is no route yet. Make one: buswire route create --help")));
   };
   const look = async () => draw((await get("overview", signal)).routes);
-  const again = async () => {
-    if (signal.aborted) return;
-    // What has the focus is not taken away from under a finger.
-    if (!document.hidden && !content.contains(document.activeElement)) await look();
-    setTimeout(() => again().catch(failed), EVERY_MS);
-  };
+  // What has the focus is not taken away from under a finger.
+  const again = async () => (content.contains(document.activeElement) ? undefined : look());
   await look();
-  setTimeout(() => again().catch(failed), EVERY_MS);
+  repeat(again, EVERY_MS, signal, failed);
 }
 
 export async function letters(content, { signal, failed, arguments: [route] }) {
