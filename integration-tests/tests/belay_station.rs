@@ -186,7 +186,17 @@ async fn pages_offer_themselves_to_the_station() {
     text_when(page, ".membership", has("Corner shop")).await;
     text_when(page, ".membership", has("open in a window")).await;
 
+    // Rule: belay 13.6 — a page of the same origin is offered the memberships that do not run
     world.go(&shop).await;
+    page.close_window().await.unwrap();
+    world.go(&station).await;
+    text_when(page, ".membership .row", has("Open")).await;
+    world.open_shop("").await;
+    page.clone().enter_frame(0).await.unwrap();
+    press(page, "Corner shop").await;
+    page.enter_default_frame().await.unwrap();
+    world.told("hello ann").await;
+
     // Rule: belay 13.6 — without a station becomeInstance fails 404; what is launched can't become anything
     let refused =
         eval(page, "util.station.becomeInstance({ launch: 'http://x/', name: 'x' })").await;

@@ -273,6 +273,7 @@ pub(super) fn relay(settings: &RelaySettings) -> Result<belay::RelayConfig, Fail
         connections_max: usize::try_from(settings.connections_max)?,
         address_connections_max: usize::try_from(settings.address_connections_max)?,
         claims_per_minute: settings.claims_per_minute,
+        all_claims_per_minute: settings.all_claims_per_minute,
         ids_max: usize::try_from(settings.ids_max)?,
         pending_max: usize::try_from(settings.pending_max)?,
         call_timeout: settings.call_timeout,

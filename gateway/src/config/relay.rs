@@ -18,6 +18,8 @@ pub struct RelaySettings {
     pub address_connections_max: u32,
     /// Temporary ids that one address may claim in a minute; zero is any number.
     pub claims_per_minute: u32,
+    /// Temporary ids that all addresses together may claim in a minute; 0 is any number.
+    pub all_claims_per_minute: u32,
     /// Instance ids of one connection.
     pub ids_max: u32,
     /// Calls of one connection that wait, in each direction.
@@ -62,8 +64,14 @@ pub(crate) const RELAY: Group = Group {
         Setting::new(
             "belay.relay.claims_per_minute",
             count(0, 1_000_000),
-            "1000",
+            "100",
             "Temporary instance ids that one address may claim in a minute; each is remembered for a week. `0` is any number.",
+        ),
+        Setting::new(
+            "belay.relay.all_claims_per_minute",
+            count(0, 1_000_000),
+            "600",
+            "Temporary instance ids that all addresses together may claim in a minute. `0` is any number.",
         ),
         Setting::new(
             "belay.relay.ids_max",
@@ -122,6 +130,7 @@ pub(super) fn relay(reader: &mut Reader<'_>) -> Option<RelaySettings> {
         connections_max: reader.count("belay.relay.connections_max"),
         address_connections_max: reader.count("belay.relay.address_connections_max"),
         claims_per_minute: reader.count("belay.relay.claims_per_minute"),
+        all_claims_per_minute: reader.count("belay.relay.all_claims_per_minute"),
         ids_max: reader.count("belay.relay.ids_max"),
         pending_max: reader.count("belay.relay.pending_max"),
         call_timeout: reader.time("belay.relay.call_timeout"),

@@ -13,8 +13,11 @@ pub struct RelayConfig {
     /// refused 429.
     pub address_connections_max: usize,
     /// Temporary ids that one address may claim in a minute, since each is remembered on disk for a
-    /// week; 0 is any number. Default 1000. One more is refused 429.
+    /// week; 0 is any number. Default 100. One more is refused 429.
     pub claims_per_minute: u32,
+    /// Temporary ids that all addresses together may claim in a minute; 0 is any number. Default 600,
+    /// which is six million remembered ids at most. One more is refused 429.
+    pub all_claims_per_minute: u32,
     /// Instance ids of one connection: a page may have many routes. Default 64 (Belay §22.4). One
     /// more is refused 429.
     pub ids_max: usize,
@@ -62,7 +65,8 @@ impl Default for RelayConfig {
         Self {
             connections_max: 10_000,
             address_connections_max: 1000,
-            claims_per_minute: 1000,
+            claims_per_minute: 100,
+            all_claims_per_minute: 600,
             ids_max: 64,
             instances_max: 100_000,
             pending_max: 256,

@@ -63,6 +63,9 @@ const CHORES_MAX: usize = 100_000;
 /// Work on stored claims that is done at once, so that the store commits it together.
 const CHORES_AT_ONCE: usize = 64;
 
+/// The period of limits on claims.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// What an invocation through the relay gives: bcapJson, or nothing for no data.
 type Answer = Result<Option<String>, RelayError>;
 
@@ -88,6 +91,7 @@ struct Inner {
     config: Arc<RelayConfig>,
     claims: Claims,
     claim_limit: Limiter<IpAddr>,
+    all_claims_limit: Limiter<()>,
     clock: Steady,
     shared: Mutex<Shared>,
     /// The first timer is earlier than it was.
@@ -160,7 +164,8 @@ impl Relay {
         let start = clock.now();
         Self(Arc::new(Inner {
             claims: Claims::new(store, clock, config.retirement),
-            claim_limit: Limiter::new(config.claims_per_minute, Duration::from_secs(60)),
+            claim_limit: Limiter::new(config.claims_per_minute, MINUTE),
+            all_claims_limit: Limiter::new(config.all_claims_per_minute, MINUTE),
             clock: Steady { start, since: Instant::now() },
             shared: Mutex::new(Shared {
                 core: Core::new(Arc::clone(&config), entropy),
@@ -363,8 +368,12 @@ impl Inner {
     }
 
     async fn claim(&self, id: &str, token: &SecretHash, source: Option<IpAddr>) -> Claimed {
-        let too_often =
-            source.is_some_and(|it| self.claim_limit.count(it, self.clock.now()).is_err());
+        let now = self.clock.now();
+        // Who is not limited by address, this machine itself, is not limited at all.
+        let too_often = source.is_some_and(|it| {
+            self.claim_limit.count(it, now).is_err()
+                || self.all_claims_limit.count((), now).is_err()
+        });
         if too_often { Claimed::TooMany } else { self.claims.claim(id, token).await }
     }
 
