@@ -113,7 +113,7 @@ impl CapServer {
     /// Registers what grants of a kind designate, in place of what was registered before.
     ///
     /// Grants outlive the process: until their kind is registered they answer 404. `url` is there
-    /// from the beginning, for capabilities of this server; a [`UrlItem`](crate::UrlItem) that asks
+    /// from the beginning, for capabilities of this server; a [`UrlItem`] that asks
     /// other servers takes its place.
     ///
     /// # Errors
