@@ -5,6 +5,10 @@ import { readFileSync } from "node:fs";
 import { after } from "node:test";
 import { MessageChannel } from "node:worker_threads";
 
+import { Clock, settle } from "./clock.mjs";
+
+export { settle };
+
 const SOURCE = readFileSync(process.env.BELAY_CLIENT, "utf8");
 const DATA = process.env.BELAY_DATA;
 
@@ -19,39 +23,6 @@ export function channel() {
   const { port1, port2 } = new MessageChannel();
   ports.push(port1, port2);
   return [port1, port2];
-}
-
-/** Lets what is due, ports included, happen. */
-export async function settle() {
-  for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** A clock for `setTimeout` and `setInterval`. */
-class Clock {
-  now = 0;
-  timers = new Set();
-
-  start(callback, delay = 0, every) {
-    const timer = { at: this.now + delay, every, callback };
-    this.timers.add(timer);
-    return timer;
-  }
-
-  /** Moves on; between two timers, whatever else is due happens. */
-  async pass(milliseconds) {
-    const end = this.now + milliseconds;
-    for (;;) {
-      const [next] = [...this.timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-      if (!next) break;
-      this.now = next.at;
-      if (next.every === undefined) this.timers.delete(next);
-      else next.at += next.every;
-      next.callback();
-      await settle();
-    }
-    this.now = end;
-    await settle();
-  }
 }
 
 class Events {

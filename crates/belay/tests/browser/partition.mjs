@@ -3,43 +3,15 @@
 
 import { readFileSync } from "node:fs";
 
+import { Clock, settle } from "./clock.mjs";
+
+export { settle };
+
 const SOURCE = readFileSync(process.env.BELAY_FRAME_PARTS, "utf8");
 const NAMES = [
   "CapRouter", "Partition", "Relay", "Starts", "Tokens", "Services", "Station", "Remembered", "CapServer",
   "parseActivation", "parsePageUrl", "activateThere", "sha1InstanceId",
 ];
-
-/** Lets whatever is due now happen. */
-export async function settle() {
-  for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
-
-class Clock {
-  now = 0;
-  timers = new Set();
-
-  start(callback, delay = 0, every) {
-    const timer = { at: this.now + delay, every, callback };
-    this.timers.add(timer);
-    return timer;
-  }
-
-  /** Moves on; between two timers, whatever else is due happens. */
-  async pass(milliseconds) {
-    const end = this.now + milliseconds;
-    for (;;) {
-      const [next] = [...this.timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-      if (!next) break;
-      this.now = next.at;
-      if (next.every === undefined) this.timers.delete(next);
-      else next.at += next.every;
-      next.callback();
-      await settle();
-    }
-    this.now = end;
-    await settle();
-  }
-}
 
 /** Web Locks as far as the frame uses them: exclusive, waiting in order, stolen, given up. */
 class Locks {
