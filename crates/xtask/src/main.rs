@@ -25,8 +25,8 @@ cargo xtask COMMAND
   test            everything that must hold: format, lints, docs, tests, layers, demo
   tidy            layers, sizes, comments and the conformance tables
   conformance     write docs/conformance/*.md anew from the tests
-  bench [NAME]    run the benches of message, store and buses, or the load tool: bus, cap and push
-                  (beside nginx with nchan too, if it is installed), posts, poll,
+  bench [NAME]    run the benches of message, store and buses, or the load tool: bridge, bus, cap and
+                  push (beside nginx with nchan too, if it is installed), posts, poll,
                   mdp (beside NATS too, if nats-server is installed)
   setup           install the system packages that the build and the tests need
 ";

@@ -16,6 +16,7 @@
     reason = "a tool for developers: it stops where something is wrong, and measures real time"
 )]
 
+mod bridge;
 mod bus;
 mod cap;
 mod exchange;
@@ -45,6 +46,9 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
             and of ten messages, bus.publish and rpc.call, through chains of 1 and 8 levels; then
             bus.read with 1000 and [--grants N], or a million, live grants, memory, and the time in
             which their root is revoked; or the part that is named: cap calls|grants
+  bridge    from accepted to arrived through a route, with 1, 10 and 1000 routes, and while it is
+            watched, beside what either end does alone; or the part that is named:
+            bridge bus|mdp|push|cap
   posts     durable posts over HTTP against a file with one fdatasync for whatever waits
   poll      one post to many long-poll readers against a server that only holds connections
   reads     reads that find nothing against a server that only answers
@@ -67,6 +71,7 @@ fn main() {
         ["poll", rest @ ..] => poll::compare(&Plan::parse(rest, 500)),
         ["reads", rest @ ..] => reads::compare(&Plan::parse(rest, 64)),
         ["bus", rest @ ..] => bus::measure(rest),
+        ["bridge", rest @ ..] => bridge::measure(rest),
         ["cap", rest @ ..] => cap::measure(rest),
         ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
         ["push", rest @ ..] => push::measure(rest),

@@ -144,6 +144,12 @@ pub(crate) fn compare(plan: &Plan, words: &[&str]) {
     }
 }
 
+/// The broker of a gateway with nothing else to do, with one request of each client in flight.
+pub(crate) fn alone(plan: &Plan) -> Run {
+    let work = Work { body: 64, workers: 4, in_flight: plan.clients };
+    measure(plan, work, Contestant::Buswire)
+}
+
 /// Starts the contestant and measures it once.
 fn measure(plan: &Plan, work: Work, contestant: Contestant) -> Run {
     let floor = |name, dialect| {

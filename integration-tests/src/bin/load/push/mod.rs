@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 pub(crate) use floor::serve as floor;
 use rate::{Outcome, Pace};
 use server::{Contestant, Server};
-use socket::Socket;
+pub(crate) use socket::Socket;
 
 use crate::stats::{Plan, cpu_of, median, option, resident_kib};
 
