@@ -2,9 +2,9 @@
 //!
 //! Never here: messages.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
-use buswire_message::{BusName, ChannelName, Field, Message, Scope};
+use buswire_message::{BusName, ChannelName, Field, Message, MessageType, Scope};
 use smallvec::SmallVec;
 
 /// What of a scope no index answers, compared with each message.
@@ -24,6 +24,18 @@ impl Filter {
     }
 }
 
+/// The names that a scope gives for `field`, each once, in order; `None` if it gives none. A value
+/// that is no such name matches no message.
+fn names<T: FromStr + Ord>(scope: &Scope, field: Field) -> Option<SmallVec<[T; 1]>> {
+    scope.has(field).then(|| {
+        let mut names: SmallVec<[T; 1]> =
+            scope.values(field).filter_map(|value| value.parse().ok()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    })
+}
+
 /// A scope made ready for reading.
 #[derive(Debug)]
 pub(crate) struct Selection {
@@ -31,6 +43,8 @@ pub(crate) struct Selection {
     pub(crate) buses: SmallVec<[BusName; 1]>,
     /// The channels, each once, in order; `None` for all.
     pub(crate) channels: Option<SmallVec<[ChannelName; 1]>>,
+    /// The types, each once, in order; `None` for all. The filter compares them too.
+    pub(crate) kinds: Option<SmallVec<[MessageType; 1]>>,
     /// The rest of the scope, if there is any.
     pub(crate) filter: Option<Arc<Filter>>,
 }
@@ -40,21 +54,15 @@ impl Selection {
         let mut buses: SmallVec<[BusName; 1]> = scope.buses().collect();
         buses.sort_unstable();
         buses.dedup();
-        let channels = scope.has(Field::Channel).then(|| {
-            // A value that is no channel name matches no message.
-            let mut channels: SmallVec<[ChannelName; 1]> =
-                scope.values(Field::Channel).filter_map(|value| value.parse().ok()).collect();
-            channels.sort_unstable();
-            channels.dedup();
-            channels
-        });
+        let channels = names(scope, Field::Channel);
+        let kinds = names(scope, Field::Type);
         let has_rest =
             [Field::Source, Field::Type, Field::Sticky, Field::MessageUrl].map(|f| scope.has(f));
         let filter = has_rest.contains(&true).then(|| {
             let scope = scope.clone().without(Field::Bus).without(Field::Channel);
             Arc::new(Filter::new(scope, message_url_prefix))
         });
-        Self { buses, channels, filter }
+        Self { buses, channels, kinds, filter }
     }
 
     /// Whether a message of one of its buses, in one of its channels, is in scope.

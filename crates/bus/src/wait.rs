@@ -8,18 +8,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use buswire_message::Timestamp;
+use buswire_message::{BusName, Timestamp};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{
     error::BusError,
     select::{Filter, Selection},
-    waiting::{Fired, Over, Place, WaiterId, Waiting},
+    waiting::{Fired, Over, Place, Spot, WaiterId, Waiting},
 };
 
-/// More places than this and a reader is listed under whole buses instead, its channels compared
-/// with each message: lists stay short whatever a scope names.
+/// More places than this and a reader is listed under whole buses instead, its scope compared with
+/// each message: lists stay short whatever a scope names.
 const PLACES_MAX: usize = 16;
 
 /// The readers that wait, shared by everybody who enters or wakes them.
@@ -66,18 +66,20 @@ impl WaitingRoom {
 
 type Listed = (SmallVec<[Place; 1]>, Option<Arc<Filter>>);
 
+/// Where a reader is listed: under its channels, or else its types, or else whole buses; and what
+/// is left to compare with each message there.
 fn places(selection: &Selection, whole_scope: impl FnOnce() -> Arc<Filter>) -> Listed {
+    let spots: SmallVec<[Spot; 1]> = match (&selection.channels, &selection.kinds) {
+        (Some(channels), _) => channels.iter().cloned().map(Spot::Channel).collect(),
+        (None, Some(kinds)) => kinds.iter().cloned().map(Spot::Kind).collect(),
+        (None, None) => SmallVec::from_elem(Spot::Whole, 1),
+    };
     let buses = &selection.buses;
-    match &selection.channels {
-        None => (buses.iter().map(|bus| (bus.clone(), None)).collect(), selection.filter.clone()),
-        Some(channels) if buses.len() * channels.len() <= PLACES_MAX => {
-            let place = |bus| channels.iter().map(move |channel| (bus, channel));
-            let listed = buses.iter().flat_map(place);
-            let places = listed.map(|(bus, channel)| (bus.clone(), Some(channel.clone())));
-            (places.collect(), selection.filter.clone())
-        }
-        Some(_) => (buses.iter().map(|bus| (bus.clone(), None)).collect(), Some(whole_scope())),
+    if buses.len() * spots.len() <= PLACES_MAX.max(buses.len()) {
+        let place = |bus| spots.iter().map(move |spot| (BusName::clone(bus), spot.clone()));
+        return (buses.iter().flat_map(place).collect(), selection.filter.clone());
     }
+    (buses.iter().map(|bus| (bus.clone(), Spot::Whole)).collect(), Some(whole_scope()))
 }
 
 /// A reader that waits. Ready when its wait is over; dropping it removes the reader.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use buswire_message::{BusName, ChannelName, Timestamp};
+use buswire_message::{BusName, ChannelName, MessageType, Timestamp};
 use smallvec::SmallVec;
 
 use crate::{select::Filter, stored::StoredMessage};
@@ -19,8 +19,26 @@ use crate::{select::Filter, stored::StoredMessage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WaiterId(u64);
 
-/// What a reader waits for: a message on a bus, in one channel of it if that is given.
-pub(crate) type Place = (BusName, Option<ChannelName>);
+/// What a reader waits for on a bus, as far as an index answers it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Spot {
+    /// Any message.
+    Whole,
+    /// One in a channel.
+    Channel(ChannelName),
+    /// One of a type, in whichever channel.
+    Kind(MessageType),
+}
+
+impl Spot {
+    /// Where those wait who may want `message`.
+    fn of(message: &StoredMessage) -> [Self; 3] {
+        [Self::Whole, Self::Channel(message.channel.clone()), Self::Kind(message.kind.clone())]
+    }
+}
+
+/// Where a reader waits.
+pub(crate) type Place = (BusName, Spot);
 
 /// Why a wait is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +69,8 @@ struct Entry<W> {
     deadline: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
-struct BusList {
-    whole: BTreeSet<WaiterId>,
-    channels: HashMap<ChannelName, BTreeSet<WaiterId>>,
-}
+/// Who waits where on one bus.
+type BusList = HashMap<Spot, BTreeSet<WaiterId>>;
 
 /// The readers that wait.
 #[derive(Debug)]
@@ -112,12 +127,9 @@ impl<W> Waiting<W> {
         self.next += 1;
         let fired = self.closed.then_some(Fired::Closed);
         if fired.is_none() {
-            for (bus, channel) in &places {
+            for (bus, spot) in &places {
                 let list = self.buses.entry(bus.clone()).or_default();
-                match channel {
-                    None => list.whole.insert(id),
-                    Some(channel) => list.channels.entry(channel.clone()).or_default().insert(id),
-                };
+                list.entry(spot.clone()).or_default().insert(id);
             }
             if let Some(deadline) = deadline {
                 self.deadlines.insert((deadline, id));
@@ -155,21 +167,22 @@ impl<W> Waiting<W> {
     /// wake.
     pub(crate) fn wake(&mut self, bus: &BusName, messages: &[Arc<StoredMessage>]) -> Vec<W> {
         let Some(list) = self.buses.get(bus) else { return Vec::new() };
-        let mut woken: BTreeSet<WaiterId> = BTreeSet::new();
+        let mut spots: BTreeMap<Spot, Vec<&StoredMessage>> = BTreeMap::new();
+        for message in messages {
+            for spot in Spot::of(message) {
+                if list.contains_key(&spot) {
+                    spots.entry(spot).or_default().push(message);
+                }
+            }
+        }
         let wants = |id: &WaiterId, message: &StoredMessage| {
             let filter = self.entries.get(id).and_then(|entry| entry.filter.as_ref());
             filter.is_none_or(|filter| filter.admits(message))
         };
-        woken.extend(list.whole.iter().filter(|id| messages.iter().any(|m| wants(id, m))));
-        if !list.channels.is_empty() {
-            let mut channels: BTreeMap<&ChannelName, Vec<&StoredMessage>> = BTreeMap::new();
-            for message in messages {
-                channels.entry(&message.channel).or_default().push(message);
-            }
-            for (channel, messages) in channels {
-                let Some(ids) = list.channels.get(channel) else { continue };
-                woken.extend(ids.iter().filter(|id| messages.iter().any(|m| wants(id, m))));
-            }
+        let mut woken: BTreeSet<WaiterId> = BTreeSet::new();
+        for (spot, messages) in spots {
+            let ids = list.get(&spot).into_iter().flatten();
+            woken.extend(ids.filter(|id| messages.iter().any(|message| wants(id, message))));
         }
         self.fire(woken, Fired::Message)
     }
@@ -177,9 +190,8 @@ impl<W> Waiting<W> {
     /// Ends the wait of everybody on `bus`, whatever they wait for; whom to wake.
     pub(crate) fn wake_all(&mut self, bus: &BusName) -> Vec<W> {
         let Some(list) = self.buses.get(bus) else { return Vec::new() };
-        let mut woken = list.whole.clone();
         // Gathered in a set: the order of the map does not show.
-        woken.extend(list.channels.values().flatten());
+        let woken: BTreeSet<WaiterId> = list.values().flatten().copied().collect();
         self.fire(woken, Fired::Message)
     }
 
@@ -250,22 +262,15 @@ impl<W> Waiting<W> {
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, id));
         }
-        for (bus, channel) in std::mem::take(&mut entry.places) {
+        for (bus, spot) in std::mem::take(&mut entry.places) {
             let Some(list) = self.buses.get_mut(&bus) else { continue };
-            match channel {
-                None => {
-                    list.whole.remove(&id);
-                }
-                Some(channel) => {
-                    if let Some(ids) = list.channels.get_mut(&channel) {
-                        ids.remove(&id);
-                        if ids.is_empty() {
-                            list.channels.remove(&channel);
-                        }
-                    }
+            if let Some(ids) = list.get_mut(&spot) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    list.remove(&spot);
                 }
             }
-            if list.whole.is_empty() && list.channels.is_empty() {
+            if list.is_empty() {
                 self.buses.remove(&bus);
             }
         }
@@ -287,17 +292,32 @@ mod tests {
         Timestamp::from_millis(1_700_000_000_000 + millis)
     }
 
-    fn place(bus: u8, channel: Option<u8>) -> Place {
-        let channel = channel.map(|channel| format!("c{channel}").parse().unwrap());
-        (format!("b{bus}").parse().unwrap(), channel)
+    /// Where a reader of the model waits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Where {
+        Whole,
+        Channel(u8),
+        Kind(u8),
+    }
+
+    fn bus_name(bus: u8) -> BusName {
+        format!("b{bus}").parse().unwrap()
+    }
+
+    fn place(bus: u8, at: Where) -> Place {
+        let spot = match at {
+            Where::Whole => Spot::Whole,
+            Where::Channel(channel) => Spot::Channel(format!("c{channel}").parse().unwrap()),
+            Where::Kind(kind) => Spot::Kind(format!("t{kind}").parse().unwrap()),
+        };
+        (bus_name(bus), spot)
     }
 
     fn message(bus: u8, channel: u8, kind: &str) -> Arc<StoredMessage> {
-        let (bus, channel) = place(bus, Some(channel));
         let message = Message {
             id: MessageId::from_sequence(Sequence::ZERO),
-            bus,
-            channel: channel.unwrap(),
+            bus: bus_name(bus),
+            channel: format!("c{channel}").parse().unwrap(),
             source: "https://s.example/".parse().unwrap(),
             kind: kind.parse().unwrap(),
             sticky: false,
@@ -320,17 +340,23 @@ mod tests {
     }
 
     #[test]
-    fn a_message_wakes_its_channel_and_its_bus_alone() {
+    fn a_message_wakes_its_channel_its_type_and_its_bus_alone() {
         let mut waiting = Waiting::new(10);
-        let here = enter(&mut waiting, smallvec![place(0, Some(0))], None);
-        let whole = enter(&mut waiting, smallvec![place(0, None)], None);
-        let both = enter(&mut waiting, smallvec![place(1, Some(0)), place(0, Some(1))], None);
-        let bus = place(0, None).0;
+        let here = enter(&mut waiting, smallvec![place(0, Where::Channel(0))], None);
+        let whole = enter(&mut waiting, smallvec![place(0, Where::Whole)], None);
+        let elsewhere = place(1, Where::Channel(0));
+        let both = enter(&mut waiting, smallvec![elsewhere, place(0, Where::Channel(1))], None);
+        let kind = enter(&mut waiting, smallvec![place(0, Where::Kind(1))], None);
+        let bus = bus_name(0);
+        assert_eq!(waiting.wake(&bus, &[message(0, 2, "t1")]), [whole, kind]);
+        assert_eq!(waiting.poll(kind, |_| kind).unwrap().fired, Fired::Message);
+        assert_eq!(waiting.poll(whole, |_| whole).unwrap().fired, Fired::Message);
+        let whole = enter(&mut waiting, smallvec![place(0, Where::Whole)], None);
         assert_eq!(waiting.wake(&bus, &[message(0, 0, "t")]), [here, whole]);
         assert_eq!(waiting.poll(here, |_| here).unwrap().fired, Fired::Message);
         assert_eq!(waiting.wake(&bus, &[message(0, 0, "t")]), [], "woken once");
         assert_eq!(waiting.wake(&bus, &[message(0, 0, "t"), message(0, 1, "t")]), [both]);
-        assert_eq!(waiting.wake(&place(1, None).0, &[message(1, 0, "t")]), []);
+        assert_eq!(waiting.wake(&bus_name(1), &[message(1, 0, "t")]), []);
         waiting.cancel(whole);
         assert_eq!(waiting.poll(both, |_| both).unwrap().fired, Fired::Message);
         assert_eq!(waiting.len(), 0);
@@ -342,10 +368,10 @@ mod tests {
         let mut waiting = Waiting::new(10);
         let scope: Scope = "type:wanted".parse().unwrap();
         let filter = Arc::new(Filter::new(scope, &"https://h.example/".into()));
-        let places = smallvec![place(0, None)];
+        let places = smallvec![place(0, Where::Whole)];
         let id = waiting.register(at(0), places, Some(filter), None).unwrap();
         assert_eq!(waiting.poll(id, |_| id), None);
-        let bus = place(0, None).0;
+        let bus = bus_name(0);
         assert_eq!(waiting.wake(&bus, &[message(0, 0, "other")]), []);
         assert_eq!(waiting.wake(&bus, &[message(0, 0, "other"), message(0, 1, "wanted")]), [id]);
     }
@@ -353,7 +379,8 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_takes_the_deadlines_with_it() {
         let mut waiting = Waiting::new(10);
-        let id = waiting.register(at(10_000), smallvec![place(0, None)], None, Some(at(15_000)));
+        let id =
+            waiting.register(at(10_000), smallvec![place(0, Where::Whole)], None, Some(at(15_000)));
         let id: WaiterId = id.unwrap();
         assert_eq!(waiting.poll(id, |_| id), None);
         assert_eq!(waiting.expire(at(9500)), [], "not a step");
@@ -369,39 +396,45 @@ mod tests {
     #[test]
     fn readers_have_a_bound_and_an_end() {
         let mut waiting = Waiting::new(2);
-        let first = enter(&mut waiting, smallvec![place(0, None)], Some(at(1)));
-        let second = enter(&mut waiting, smallvec![place(0, Some(0))], None);
-        let third = waiting.register(at(0), smallvec![place(0, None)], None, None);
+        let first = enter(&mut waiting, smallvec![place(0, Where::Whole)], Some(at(1)));
+        let second = enter(&mut waiting, smallvec![place(0, Where::Channel(0))], None);
+        let third = waiting.register(at(0), smallvec![place(0, Where::Whole)], None, None);
         assert_eq!(third, Err(TooMany));
         assert_eq!(waiting.close(), [first, second]);
         waiting.cancel(first);
-        let late = waiting.register(at(0), smallvec![place(0, None)], None, Some(at(1))).unwrap();
+        let late =
+            waiting.register(at(0), smallvec![place(0, Where::Whole)], None, Some(at(1))).unwrap();
         assert_eq!(waiting.poll(late, |_| late).unwrap().fired, Fired::Closed);
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        Enter(Vec<(u8, Option<u8>)>, Option<u16>),
+        Enter(Vec<(u8, Where)>, Option<u16>),
         Cancel(u8),
-        Wake(u8, u8),
+        Wake { bus: u8, channel: u8, kind: u8 },
         WakeAll(u8),
         Expire(u16),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let places =
-            proptest::collection::btree_set((0_u8..3, proptest::option::of(0_u8..3)), 1..4);
+        let at = prop_oneof![
+            Just(Where::Whole),
+            (0_u8..3).prop_map(Where::Channel),
+            (0_u8..3).prop_map(Where::Kind)
+        ];
+        let places = proptest::collection::btree_set((0_u8..3, at), 1..4);
         prop_oneof![
             3 => (places, proptest::option::of(0_u16..900))
                 .prop_map(|(places, end)| Step::Enter(places.into_iter().collect(), end)),
             1 => any::<u8>().prop_map(Step::Cancel),
-            2 => (0_u8..3, 0_u8..3).prop_map(|(bus, channel)| Step::Wake(bus, channel)),
+            2 => (0_u8..3, 0_u8..3, 0_u8..3)
+                .prop_map(|(bus, channel, kind)| Step::Wake { bus, channel, kind }),
             1 => (0_u8..3).prop_map(Step::WakeAll),
             1 => (0_u16..900).prop_map(Step::Expire),
         ]
     }
 
-    type Entered = (Vec<(u8, Option<u8>)>, Option<u16>);
+    type Entered = (Vec<(u8, Where)>, Option<u16>);
     type IsWoken = Box<dyn Fn(&Entered) -> bool>;
 
     proptest! {
@@ -412,7 +445,7 @@ mod tests {
             for step in steps {
                 let (woken, is_woken): (Vec<WaiterId>, IsWoken) = match step {
                     Step::Enter(places, end) => {
-                        let listed = places.iter().map(|(bus, channel)| place(*bus, *channel));
+                        let listed = places.iter().map(|(bus, at)| place(*bus, *at));
                         let deadline = end.map(|end| at(end.into()));
                         let id = enter(&mut waiting, listed.collect(), deadline);
                         model.insert(id, (places, end));
@@ -426,14 +459,16 @@ mod tests {
                         }
                         continue;
                     }
-                    Step::Wake(bus, channel) => {
-                        let woken = waiting.wake(&place(bus, None).0, &[message(bus, channel, "t")]);
+                    Step::Wake { bus, channel, kind } => {
+                        let message = message(bus, channel, &format!("t{kind}"));
+                        let woken = waiting.wake(&bus_name(bus), &[message]);
+                        let spots = [Where::Whole, Where::Channel(channel), Where::Kind(kind)];
                         (woken, Box::new(move |(places, _)| {
-                            places.contains(&(bus, None)) || places.contains(&(bus, Some(channel)))
+                            spots.iter().any(|spot| places.contains(&(bus, *spot)))
                         }))
                     }
                     Step::WakeAll(bus) => {
-                        let woken = waiting.wake_all(&place(bus, None).0);
+                        let woken = waiting.wake_all(&bus_name(bus));
                         (woken, Box::new(move |(places, _)| places.iter().any(|p| p.0 == bus)))
                     }
                     Step::Expire(now) => {
