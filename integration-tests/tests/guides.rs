@@ -1,0 +1,112 @@
+//! The pages of `docs`, done as they stand: by a shell, by Python, Node and Rust programs, and by pages
+//! in a browser.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use axum::{Router, response::Html, routing::get};
+use buswire_integration_tests::{
+    Gateway, Guide, Running, Site, Website, chromium, curl, text_when, value_when,
+};
+use serde_json::Value;
+use thirtyfour::WebDriver;
+
+/// The page in the only HTML block of a guide, in a browser. It is of another site than the gateway, and
+/// has the `links` at the places of their names.
+async fn shown(
+    guide: &str,
+    gateway: &Gateway,
+    links: &[(&str, &str)],
+) -> (WebDriver, Website, Running) {
+    let block = Guide::page(guide).of("html").next().expect("a page").text;
+    let html = block.replace("https://gw.example", &gateway.url(""));
+    let html = links.iter().fold(html, |html, (name, link)| html.replace(name, link));
+    let page = format!("<!doctype html><title>A page</title><body>{html}</body>");
+    let site =
+        Website::start(Router::new().route("/", get(async move || Html(page.clone())))).await;
+    let (driver, browser) = chromium().await;
+    browser.goto(site.other_url("/")).await.unwrap();
+    (browser, site, driver)
+}
+
+#[test]
+fn backplane_is_posted_and_read_by_curl_python_and_rust() {
+    let guide = Guide::page("docs/backplane.md");
+    guide.follow();
+    guide.rust_is_of("crates/backplane/examples/backplane_client.rs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_hears_of_what_is_posted_to_its_visit() {
+    let gateway = Gateway::spawn();
+    let site = Site::create(&gateway, "gazette.example", &[]);
+    let (page, _website, _driver) = shown("docs/backplane.md", &gateway, &[]).await;
+    let channel = value_when(&page, "Backplane.getChannelName()", Value::is_string).await;
+    site.post(&gateway, channel.as_str().unwrap(), "comment/posted", "1");
+    let seen = "comment/posted from https://vendor.example/";
+    text_when(&page, "#seen", |text| text == seen).await;
+    page.quit().await.unwrap();
+}
+
+#[test]
+fn simplepush_wakes_devices_of_every_language() {
+    let guide = Guide::page("docs/simplepush.md");
+    guide.follow();
+    guide.rust_is_of("crates/simplepush/examples/simplepush_client.rs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_woken() {
+    let gateway = Gateway::spawn();
+    let (page, _website, _driver) = shown("docs/simplepush.md", &gateway, &[]).await;
+    let endpoint = value_when(&page, "window.endpoint", Value::is_string).await;
+    let put = curl(endpoint.as_str().unwrap()).method("PUT").args(&["--data", "version=7"]);
+    assert_eq!(put.send().status, 200);
+    text_when(&page, "#told", |text| text == "Fetch version 7.").await;
+    page.quit().await.unwrap();
+}
+
+#[test]
+fn majordomo_serves_and_asks_in_every_language() {
+    let guide = Guide::page("docs/majordomo.md");
+    guide.follow();
+    guide.rust_is_of("crates/mdp/examples/echo.rs");
+}
+
+#[test]
+fn links_are_used_narrowed_and_revoked_in_every_language() {
+    // Rule: belay 16.2 — holders need nothing but HTTP: the guide's examples by curl, Python and Node
+    let guide = Guide::page("docs/belay.md");
+    guide.follow();
+    guide.rust_is_of("crates/belay/examples/belay_server.rs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_reads_grants_and_publishes() {
+    // Rule: belay 12.1 — the guide's example of a page
+    let gateway = Gateway::spawn();
+    gateway.admin(&["bus", "create", "example.com"]);
+    let target = r#"{"bus":"example.com","channel":"orders"}"#;
+    let [read, publish] = ["bus.read", "bus.publish"].map(|kind| {
+        let granted = gateway.admin(&["cap", "grant", kind, "--target", target]);
+        serde_json::from_str::<Value>(&granted).unwrap()["cap"].as_str().unwrap().to_owned()
+    });
+    let links = [("PUBLISH-LINK", &*publish), ("READ-LINK", &*read)];
+    let (page, _website, _driver) = shown("docs/belay.md", &gateway, &links).await;
+    text_when(&page, "body", |text| text == "0 orders").await;
+
+    let scope = "bus:example.com";
+    let tail = ["message", "tail", "--scope", scope, "--count", "1"];
+    let message: Value = serde_json::from_str(&gateway.admin(&tail)).unwrap();
+    let sink = format!("cap:{}", message["payload"]["cap"].as_str().unwrap());
+    gateway.admin(&["route", "create", "r", "--scope", scope, "--sink", &sink]);
+    let publish = ["message", "publish", "--bus", "example.com", "--channel", "orders"];
+    let order = ["--type", "order/new", "--payload", r#"{"item":"a hat"}"#];
+    gateway.admin(&[&publish[..], &order].concat());
+    text_when(&page, "body", |text| text == "0 orders, now a hat").await;
+    page.quit().await.unwrap();
+}
