@@ -59,6 +59,11 @@ impl Guide {
         Self { title: path.to_owned(), text }
     }
 
+    /// The first words of it, or the path of the page.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
     /// Its sections of the second level that have something to do.
     pub fn sections(&self) -> Vec<Self> {
         let sections = self.text.split("\n## ").skip(1);
@@ -94,8 +99,16 @@ impl Guide {
     /// If something fails, prints something else than the page shows, or takes too long.
     pub fn follow(&self) {
         let settings: String = self.of("toml").map(|block| block.text).collect();
-        let gateway = Gateway::builder().file(&settings).start();
-        let session = Session::new(&gateway);
+        self.follow_beside(&Gateway::builder().file(&settings).start());
+    }
+
+    /// The same, beside a gateway that is there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Guide::follow`].
+    pub fn follow_beside(&self, gateway: &Gateway) {
+        let session = Session::new(gateway);
         let (script, shown) = session.script(self);
         let printed = session.run(&script);
         let blocks = printed.split(MARK);

@@ -18,11 +18,11 @@ use thirtyfour::WebDriver;
 /// The page in the only HTML block of a guide, in a browser. It is of another site than the gateway, and
 /// has the `links` at the places of their names.
 async fn shown(
-    guide: &str,
+    guide: &Guide,
     gateway: &Gateway,
     links: &[(&str, &str)],
 ) -> (WebDriver, Website, Running) {
-    let block = Guide::page(guide).of("html").next().expect("a page").text;
+    let block = guide.of("html").next().expect("a page").text;
     let html = block.replace("https://gw.example", &gateway.url(""));
     let html = links.iter().fold(html, |html, (name, link)| html.replace(name, link));
     let page = format!("<!doctype html><title>A page</title><body>{html}</body>");
@@ -44,7 +44,7 @@ fn backplane_is_posted_and_read_by_curl_python_and_rust() {
 async fn a_page_hears_of_what_is_posted_to_its_visit() {
     let gateway = Gateway::spawn();
     let site = Site::create(&gateway, "gazette.example", &[]);
-    let (page, _website, _driver) = shown("docs/backplane.md", &gateway, &[]).await;
+    let (page, _website, _driver) = shown(&Guide::page("docs/backplane.md"), &gateway, &[]).await;
     let channel = value_when(&page, "Backplane.getChannelName()", Value::is_string).await;
     site.post(&gateway, channel.as_str().unwrap(), "comment/posted", "1");
     let seen = "comment/posted from https://vendor.example/";
@@ -62,7 +62,7 @@ fn simplepush_wakes_devices_of_every_language() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_woken() {
     let gateway = Gateway::spawn();
-    let (page, _website, _driver) = shown("docs/simplepush.md", &gateway, &[]).await;
+    let (page, _website, _driver) = shown(&Guide::page("docs/simplepush.md"), &gateway, &[]).await;
     let endpoint = value_when(&page, "window.endpoint", Value::is_string).await;
     let put = curl(endpoint.as_str().unwrap()).method("PUT").args(&["--data", "version=7"]);
     assert_eq!(put.send().status, 200);
@@ -96,7 +96,7 @@ async fn a_page_reads_grants_and_publishes() {
         serde_json::from_str::<Value>(&granted).unwrap()["cap"].as_str().unwrap().to_owned()
     });
     let links = [("PUBLISH-LINK", &*publish), ("READ-LINK", &*read)];
-    let (page, _website, _driver) = shown("docs/belay.md", &gateway, &links).await;
+    let (page, _website, _driver) = shown(&Guide::page("docs/belay.md"), &gateway, &links).await;
     text_when(&page, "body", |text| text == "0 orders").await;
 
     let scope = "bus:example.com";
@@ -108,5 +108,46 @@ async fn a_page_reads_grants_and_publishes() {
     let order = ["--type", "order/new", "--payload", r#"{"item":"a hat"}"#];
     gateway.admin(&[&publish[..], &order].concat());
     text_when(&page, "body", |text| text == "0 orders, now a hat").await;
+    page.quit().await.unwrap();
+}
+
+/// The stories of the cookbook.
+fn stories() -> Vec<Guide> {
+    Guide::page("docs/cookbook.md").sections()
+}
+
+/// Tells those stories of the cookbook that are a shell's alone, every second of them from this one on.
+fn tell(first: usize) {
+    let stories = stories();
+    assert_eq!(stories.len(), 12);
+    for story in stories.iter().skip(first).step_by(2) {
+        if story.of("html").next().is_none() {
+            story.follow();
+        }
+    }
+}
+
+#[test]
+fn the_cookbooks_odd_stories_happen() {
+    tell(0);
+}
+
+#[test]
+fn the_cookbooks_even_stories_happen() {
+    tell(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cookbooks_window_shows_orders() {
+    let story = stories().into_iter().find(|story| story.of("html").next().is_some()).unwrap();
+    let gateway = Gateway::spawn();
+    gateway.admin(&["bus", "create", "kitchen.example"]);
+    let target = r#"{"bus":"kitchen.example","channel":"screens"}"#;
+    let granted = gateway.admin(&["cap", "grant", "bus.publish", "--target", target]);
+    let granted: Value = serde_json::from_str(&granted).unwrap();
+    let links = [("SCREEN-LINK", granted["cap"].as_str().unwrap())];
+    let (page, _website, _driver) = shown(&story, &gateway, &links).await;
+    tokio::task::block_in_place(|| story.follow_beside(&gateway));
+    text_when(&page, "#orders", |text| text == "soup").await;
     page.quit().await.unwrap();
 }
