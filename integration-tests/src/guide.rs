@@ -64,6 +64,11 @@ impl Guide {
         &self.title
     }
 
+    /// Whether it has this text.
+    pub fn says(&self, text: &str) -> bool {
+        self.text.contains(text)
+    }
+
     /// Its sections of the second level that have something to do.
     pub fn sections(&self) -> Vec<Self> {
         let sections = self.text.split("\n## ").skip(1);
@@ -227,6 +232,7 @@ impl<'a> Session<'a> {
             .env("PATH", path)
             .env("BUSWIRE_ADMIN", format!("http://{}", self.gateway.bound().admin))
             .env("BUSWIRE_ADMIN_TOKEN", self.gateway.admin_token())
+            .env("GATEWAY_LOG", self.gateway.path("log"))
             .stdin(Stdio::null())
             .stdout(printed.try_clone().unwrap())
             .stderr(printed)
@@ -243,18 +249,23 @@ impl<'a> Session<'a> {
     }
 }
 
-/// `buswire`, whose defaults are the ports of the gateway.
+/// `buswire`, whose defaults are the ports of the gateway, and free ones for another.
 fn buswire(gateway: &Gateway) -> String {
     let (bound, binary) = (gateway.bound(), binary().display().to_string());
     let port = bound.mdp.rsplit(':').next().expect("an endpoint has a port");
+    let push = format!("push listen --url ws://{}/push", bound.http);
     format!(
-        "case \"$1 ${{2-}}\" in\n\
-         'mdp request' | 'mdp cmd-service' | 'mdp mmi') words=\"$1 $2\"; shift 2; set -- $words --port {port} \"$@\" ;;\n\
-         'mdp titanic') words=\"$1 $2 $3\"; shift 3; set -- $words --port {port} \"$@\" ;;\n\
-         'push listen') shift 2; set -- push listen --url ws://{}/push \"$@\" ;;\n\
-         esac\n\
-         exec {binary} \"$@\"",
-        bound.http
+        r#"case "$1 ${{2-}}" in
+'mdp request' | 'mdp cmd-service' | 'mdp mmi') words="$1 $2 --port {port}"; shift 2 ;;
+'mdp titanic') words="$1 $2 $3 --port {port}"; shift 3 ;;
+'push listen') words='{push}'; shift 2 ;;
+'serve '*)
+    words='serve'; shift
+    for listener in http admin ops; do words="$words --set $listener.listen=127.0.0.1:0"; done
+    words="$words --set mdp.listen=[\"tcp://127.0.0.1:0\"]" ;;
+*) words= ;;
+esac
+exec {binary} $words "$@""#
     )
 }
 

@@ -151,3 +151,41 @@ async fn the_cookbooks_window_shows_orders() {
     text_when(&page, "#orders", |text| text == "soup").await;
     page.quit().await.unwrap();
 }
+
+#[test]
+fn an_operator_backs_up_restores_upgrades_and_checks() {
+    let operating = Guide::page("docs/operating.md").sections();
+    let section = |title: &str| {
+        let found = operating.iter().find(|section| section.title() == title);
+        found.unwrap_or_else(|| panic!("no section {title}"))
+    };
+    section("Upgrade").follow();
+    section("Security checklist").follow();
+    let mut gateway = Gateway::spawn();
+    gateway.admin(&["bus", "create", "shop.example"]);
+    let publish = ["message", "publish", "--bus", "shop.example", "--channel", "orders"];
+    gateway.admin(&[&publish[..], &["--type", "t", "--payload", r#"{"n":1}"#]].concat());
+    assert!(gateway.terminate().success());
+    section("Backup and restore").follow_beside(&gateway);
+}
+
+#[test]
+fn what_is_measured_is_in_the_operators_list() {
+    let gateway = Gateway::spawn();
+    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let page = Guide::page("docs/operating.md");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let missing: Vec<&str> = names
+        .filter(|name| {
+            let parts = ["_bucket", "_count", "_sum"];
+            let name = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+            !page.says(&format!("| `{name}` |"))
+        })
+        .collect();
+    assert!(metrics.lines().count() > 50 && missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_first_help_in_trouble_works() {
+    Guide::page("docs/troubleshooting.md").follow();
+}
