@@ -189,3 +189,11 @@ fn what_is_measured_is_in_the_operators_list() {
 fn the_first_help_in_trouble_works() {
     Guide::page("docs/troubleshooting.md").follow();
 }
+
+#[test]
+fn the_examples_of_crates_print_what_their_readmes_show() {
+    let crates = ["crates/message", "crates/store", "crates/bus", "crates/bridge", "gateway"];
+    for readme in crates.map(|folder| format!("{folder}/README.md")) {
+        Guide::page(&readme).follow();
+    }
+}
