@@ -173,15 +173,20 @@ impl<'a> Session<'a> {
     /// What is written for the defaults, for this gateway.
     fn here(&self, text: &str) -> String {
         let bound = self.gateway.bound();
-        let (mdp_host, mdp_port) =
-            bound.mdp.trim_start_matches("tcp://").split_once(':').expect("an address");
-        text.replace("127.0.0.1:8080", &bound.http)
-            .replace("127.0.0.1:50051", &bound.admin)
-            .replace("127.0.0.1:9090", &bound.ops)
-            .replace("127.0.0.1:5555", &format!("{mdp_host}:{mdp_port}"))
-            .replace("5555", mdp_port)
-            .replace("./buswire-data", "buswire-data")
-            .replace("buswire-data", &self.gateway.path("data").display().to_string())
+        let mdp = bound.mdp.trim_start_matches("tcp://");
+        let data = self.gateway.path("data").display().to_string();
+        replaced(
+            text,
+            &[
+                ("127.0.0.1:8080", &bound.http),
+                ("127.0.0.1:50051", &bound.admin),
+                ("127.0.0.1:9090", &bound.ops),
+                ("127.0.0.1:5555", mdp),
+                ("5555", port(&self.gateway.bound().mdp)),
+                ("./buswire-data", &data),
+                ("buswire-data", &data),
+            ],
+        )
     }
 
     /// The script of a guide, and what each of its blocks must print.
@@ -249,10 +254,31 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The text with everything replaced once, never what was put there.
+fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+    let (mut replaced, mut rest) = (String::new(), text.chars());
+    loop {
+        let found =
+            pairs.iter().find_map(|(from, to)| Some((rest.as_str().strip_prefix(from)?, to)));
+        if let Some((after, to)) = found {
+            replaced.push_str(to);
+            rest = after.chars();
+        } else if let Some(next) = rest.next() {
+            replaced.push(next);
+        } else {
+            return replaced;
+        }
+    }
+}
+
+fn port(endpoint: &str) -> &str {
+    endpoint.rsplit(':').next().expect("an endpoint has a port")
+}
+
 /// `buswire`, whose defaults are the ports of the gateway, and free ones for another.
 fn buswire(gateway: &Gateway) -> String {
     let (bound, binary) = (gateway.bound(), binary().display().to_string());
-    let port = bound.mdp.rsplit(':').next().expect("an endpoint has a port");
+    let port = port(&bound.mdp);
     let push = format!("push listen --url ws://{}/push", bound.http);
     format!(
         r#"case "$1 ${{2-}}" in
@@ -324,6 +350,11 @@ fn line_matches(shown: &str, line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_somewhere_is_not_replaced_again() {
+        assert_eq!(replaced("a 80, 5", &[("80", "55"), ("5", "7")]), "a 55, 7");
+    }
 
     #[test]
     fn what_a_page_shows_may_leave_things_out() {
