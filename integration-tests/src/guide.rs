@@ -162,8 +162,10 @@ impl<'a> Session<'a> {
         let python = std::env::var("BUSWIRE_PYTHON").unwrap_or_else(|_| "python3".into());
         let packages = root().join("clients/python/src").display().to_string();
         program(&programs, "python", &format!("PYTHONPATH={packages} exec {python} -u \"$@\""));
-        // Examples are built with the tests: `cargo run … --example NAME -- …` runs what is built.
-        let examples = binary().with_file_name("examples").display().to_string();
+        // `cargo run … --example NAME -- …` runs what is built: cargo build --examples --all-features.
+        let test = std::env::current_exe().unwrap();
+        let target = test.ancestors().nth(2).expect("a test is in a folder of the target folder");
+        let examples = target.join("examples").display().to_string();
         let run = "while [ \"$1\" != --example ]; do shift; done; name=$2; shift 2; \
                    [ \"${1-}\" != -- ] || shift";
         program(&programs, "cargo", &format!("{run}; exec {examples}/$name \"$@\""));
