@@ -44,3 +44,7 @@ pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig, SWEEP_EVERY};
 pub use sink::{Delivery as SinkDelivery, OpenSink, Reply, Sink, SinkError};
 pub use trace::{Passage, PassageFate};
 pub use uri::{SinkUri, SinkUriError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

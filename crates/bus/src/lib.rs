@@ -82,3 +82,7 @@ pub use read::ReadPage;
 pub use settings::{BusInfo, Created};
 pub use stored::{StoredMessage, View};
 pub use subscription::Subscription;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -44,3 +44,7 @@ pub use scope::{Field, Scope, ScopeError, ScopeParseErrorKind, Subject};
 pub use secret::{Entropy, Secret, SecretHash, mint_alphanumeric, mint_base64url, mint_hex};
 pub use time::{Clock, Rfc3339, TimeError, Timestamp};
 pub use version::{Version, VersionError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

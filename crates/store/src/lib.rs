@@ -62,3 +62,7 @@ pub use read::{
     Direction, Entry, Epoch, KeyRange, Page, Position, Revision, Row, RowPage, RowValue,
 };
 pub use store::{BoxFuture, Hint, HintFilter, Hints, Store, StoreStatus, Swept};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

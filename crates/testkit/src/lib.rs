@@ -12,3 +12,7 @@ pub use clock::VirtualClock;
 pub use entropy::{SeededEntropy, SplitMix64};
 pub use faulty_store::{Fault, Faults, FaultyStore, Gate, HintFault};
 pub use redis_server::RedisServer;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod pages;
 mod run;
 mod system;
 mod test;
@@ -23,7 +24,7 @@ cargo xtask COMMAND
   demo [--once]   build the gateway and send one message through all four doors;
                   then serve the demo page until Ctrl-C, or end with --once
   test            everything that must hold: format, lints, docs, tests, layers, demo
-  tidy            layers, sizes, comments and the conformance tables
+  tidy            layers, sizes, comments, the conformance tables, and what pages refer to
   conformance     write docs/conformance/*.md anew from the tests
   bench [NAME]    run the benches of message, store and buses, or the load tool: bridge, bus, cap and
                   push (beside nginx with nchan too, if it is installed), posts, poll,

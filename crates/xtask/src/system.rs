@@ -23,8 +23,9 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 10] = [
+const TESTS: [(&str, &str); 11] = [
     ("curl", "drives Backplane"),
+    ("jq", "reads JSON in the stories of the documentation"),
     ("redis-server", "the store that gateways share"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
@@ -45,7 +46,7 @@ pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
         println!(
-            "for the tests also curl, redis-server, python3, node, npm, chromium and chromedriver."
+            "for the tests also curl, jq, redis-server, python3, node, npm, chromium and chromedriver."
         );
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{conformance, run};
+use crate::{conformance, pages, run};
 
 const LINES_MAX: usize = 700;
 
@@ -68,6 +68,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         problems.extend(file_problems(&name, &text));
     }
     problems.extend(conformance::problems(root)?);
+    problems.extend(pages::problems(root)?);
     for problem in &problems {
         println!("  {problem}");
     }
