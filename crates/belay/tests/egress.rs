@@ -154,7 +154,7 @@ fn loopback() -> Egress {
 }
 
 async fn send(egress: &Egress, url: &Url) -> Result<u16, EgressError> {
-    egress.send(Method::Get, url, None).await.map(|answer| answer.status)
+    egress.send(Method::Get, url, None, None).await.map(|answer| answer.status)
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_request_carries_the_method_and_the_text_and_nothing_of_ours() {
     let egress = loopback();
     let url = other.url("other.example");
     let body = Some(r#"{"value":1}"#.to_owned());
-    let answer = egress.send(Method::Post, &url, body).await.unwrap();
+    let answer = egress.send(Method::Post, &url, body, None).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"value":7}"#[..]));
     assert_eq!(send(&egress, &url).await, Ok(200));
     let heard = other.heard();
