@@ -296,12 +296,13 @@ impl Tracer {
     }
 
     fn root(&self) -> TraceParent {
-        let (mut trace, mut span) = ([0; 16], [0; 8]);
-        self.entropy.fill(&mut trace);
-        self.entropy.fill(&mut span);
-        let trace = u128::from_le_bytes(trace);
+        // One call of the operating system for both ids: every message without a trace needs them.
+        let mut ids = [[0; 8]; 3];
+        self.entropy.fill(ids.as_flattened_mut());
+        let [high, low, span] = ids.map(u64::from_le_bytes);
+        let trace = u128::from(high) << 64 | u128::from(low);
         let is_sampled = self.recording.as_ref().is_some_and(|(_, ratio)| ratio.has(trace));
-        TraceParent::new(trace, u64::from_le_bytes(span), is_sampled)
+        TraceParent::new(trace, span, is_sampled)
     }
 
     /// Ends work: what it was and why it failed, if it did, is asked for only if it is recorded.
