@@ -17,7 +17,7 @@ use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use buswire_bus::Buses;
-use buswire_message::{Clock, Entropy, Secret};
+use buswire_message::{Clock, Entropy, Secret, Tracer};
 use buswire_store::Store;
 use futures::future::BoxFuture;
 use url::Url;
@@ -33,6 +33,8 @@ pub struct Platform {
     pub clock: Arc<dyn Clock>,
     /// Where unpredictable bytes come from.
     pub entropy: Arc<dyn Entropy>,
+    /// Gives work its place in traces.
+    pub tracer: Tracer,
     /// The token of administrators.
     pub admin_token: Arc<Secret<String>>,
     /// The keys of Belay: a line each, the oldest first.
@@ -201,10 +203,13 @@ mod tests {
 
     #[tokio::test]
     async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let clock = Arc::new(VirtualClock::default());
+        let entropy = Arc::new(SeededEntropy::new(1));
         let platform = Platform {
             store: Arc::new(MemoryStore::new()),
-            clock: Arc::new(VirtualClock::default()),
-            entropy: Arc::new(SeededEntropy::new(1)),
+            tracer: Tracer::new(clock.clone(), entropy.clone()),
+            clock,
+            entropy,
             admin_token: Arc::new(Secret::new("t".to_owned())),
             belay_keys: Arc::new(Secret::new("A".repeat(43))),
             public_url: Url::parse("http://127.0.0.1:1").unwrap(),

@@ -8,7 +8,7 @@
 //! | [`serve`] | the life cycle: open, bind, serve, drain, close |
 //! | [`ops`] | health, readiness, metrics |
 //! | [`tasks`] | tasks that live as long as the process |
-//! | [`log`] | log lines |
+//! | [`telemetry`] | log lines, spans of traces |
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | `admin_tokens` | tokens of administrators with a role |
@@ -16,6 +16,7 @@
 //! | [`cli`] | the command line |
 //! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
 //! | `sinks`, `sources`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `requests` | requests of the gateway itself to Majordomo services |
 //! | `service_metrics` | metrics of the broker's services that the operator lists |
 //! | `titanic` | durable Majordomo requests on the store |
 //!
@@ -31,15 +32,16 @@ pub mod config;
 mod console;
 pub mod demo;
 pub mod listen;
-pub mod log;
 mod operations;
 pub mod ops;
 mod push;
+mod requests;
 pub mod serve;
 mod service_metrics;
 mod services;
 mod sinks;
 mod sources;
 pub mod tasks;
+pub mod telemetry;
 mod titanic;
 mod translate;

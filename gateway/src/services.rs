@@ -9,6 +9,9 @@
 //! | `bus.read` | `[authority][{"since", "block"} or empty]` | `[200][JSON]` |
 //! | `cap.invoke` | `[capability URL][method][bcapJson or empty]` | `[200][bcapJson or empty]` |
 //!
+//! Behind the last of these frames a request may have one more, a W3C `traceparent`: its place in a
+//! trace, for which MDP has none.
+//!
 //! The authority is the URL of a capability of this gateway; for `cap.invoke` also the `urn:x-cap` of a
 //! window that is connected to its relay; or, from a connection whose CURVE key
 //! `mdp.key_rights` names, `bus:NAME` or `bus:NAME/CHANNEL`. A failure is `[status][text]`.
@@ -29,7 +32,7 @@ use buswire_bridge::SinkUri;
 use buswire_mdp::{
     BoxFuture, BrokerHandle, Frames, LocalRequest, LocalService, RegisterError, ServiceName,
 };
-use buswire_message::Scope;
+use buswire_message::{Scope, TraceParent};
 use bytes::Bytes;
 use tokio::time;
 
@@ -90,6 +93,7 @@ struct Call<'a> {
     authority: &'a str,
     method: Method,
     data: Option<BcapValue>,
+    traceparent: Option<TraceParent>,
 }
 
 /// How long a call may take where a read may wait for `block_max`. Later it is answered 504.
@@ -141,7 +145,10 @@ impl Context {
                 let data = call.data.as_ref();
                 match (service, rights.publish, rights.read) {
                     (Service::Publish, Some(right), _) => {
-                        self.buses.publish.publish_within(&right, &bus, &channels, data).await
+                        let publish = &self.buses.publish;
+                        publish
+                            .publish_within(&right, &bus, &channels, data, call.traceparent)
+                            .await
                     }
                     (Service::Read, _, Some(right)) => {
                         let asked = Scope::bus(&bus);
@@ -170,9 +177,10 @@ impl Context {
         };
         let authority = text(0)?.ok_or(bad)?;
         let body_at = if service == Service::Invoke { 2 } else { 1 };
-        if frames.len() > body_at + 1 {
+        if frames.len() > body_at + 2 {
             return Err(bad);
         }
+        let traceparent = text(body_at + 1)?.map(str::parse).transpose().map_err(|_| bad)?;
         let limits = self.caps.config().wire;
         let body = text(body_at)?.filter(|body| !body.is_empty());
         let data = body.map(|body| decode_bare(body, limits)).transpose().map_err(|_| bad)?;
@@ -181,22 +189,24 @@ impl Context {
             Service::Publish | Service::Read => Method::Post,
             Service::Invoke => text(1)?.and_then(Method::parse).ok_or(bad)?,
         };
-        Ok(Call { authority, method, data })
+        Ok(Call { authority, method, data, traceparent })
     }
 
     async fn invoke(
         &self,
         service: Service,
         cap: &Bcap,
-        Call { method, data, .. }: Call<'_>,
+        Call { method, data, traceparent, .. }: Call<'_>,
     ) -> Result<Option<BcapValue>, BcapError> {
         // A link of another server is as unknown here as one that nobody holds.
         let id = self.caps.local_id(cap).ok_or(BcapError::NotFound)?;
         let id = id.expose();
         match service {
-            Service::Publish => self.caps.invoke_as("bus.publish", id, method, data).await,
-            Service::Read => self.caps.invoke_as("bus.read", id, method, data).await,
-            Service::Invoke => self.caps.invoke(id, method, data).await,
+            Service::Publish => {
+                self.caps.invoke_as(traceparent, "bus.publish", id, method, data).await
+            }
+            Service::Read => self.caps.invoke_as(traceparent, "bus.read", id, method, data).await,
+            Service::Invoke => self.caps.invoke_traced(traceparent, id, method, data).await,
         }
     }
 

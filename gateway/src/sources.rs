@@ -5,7 +5,9 @@
 
 use buswire_belay::{BusPublishTarget, CapServer, Handle, Standing};
 use buswire_bus::{Buses, PublishError};
-use buswire_message::{DedupeKey, Door, Headers, NewMessage, Payload, SecretHash, Version};
+use buswire_message::{
+    DedupeKey, Door, Headers, NewMessage, Payload, SecretHash, TraceParent, Version,
+};
 use buswire_simplepush::{ForeignEndpoints, NotifyError};
 use buswire_store::BoxFuture;
 use bytes::Bytes;
@@ -34,11 +36,12 @@ impl ForeignEndpoints for PushSource {
         token: &'a str,
         version: Option<Version>,
         data: Option<&'a str>,
+        traceparent: Option<TraceParent>,
     ) -> BoxFuture<'a, Option<Result<(), NotifyError>>> {
         Box::pin(async move {
             match self.inbounds.find(token).await {
                 Ok(Found::Endpoint(id, endpoint)) => {
-                    Some(self.publish(&id, &endpoint, version, data).await)
+                    Some(self.publish(&id, &endpoint, version, data, traceparent).await)
                 }
                 Ok(Found::Revoked) => Some(Err(NotifyError::Gone)),
                 Ok(Found::Nothing) => None,
@@ -55,6 +58,7 @@ impl PushSource {
         endpoint: &InboundEndpoint,
         version: Option<Version>,
         data: Option<&str>,
+        traceparent: Option<TraceParent>,
     ) -> Result<(), NotifyError> {
         if let Some(grant) = &endpoint.grant {
             self.check(id, endpoint, grant).await?;
@@ -67,6 +71,7 @@ impl PushSource {
             sticky: false,
             expires_at: None,
             headers: Headers {
+                traceparent,
                 dedupe_key: version.and_then(|_| dedupe_key(id, &json)),
                 door: Some(Door::SimplePush),
                 ..Headers::default()

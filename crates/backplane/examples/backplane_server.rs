@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bus_config = BusConfig {
         message_url_prefix: public_url.message_url_prefix(),
         limits: BusLimits::default(),
+        tracer: None,
     };
     let buses = Buses::open(Arc::clone(&store), clock.clone(), bus_config).await?;
     // Plain HTTP, so only for the own machine.

@@ -453,6 +453,7 @@ async fn a_change_by_another_process_counts_within_moments() {
     let bus_config = BusConfig {
         message_url_prefix: config().public_url.message_url_prefix(),
         limits: BusLimits::default(),
+        tracer: None,
     };
     let buses = Buses::open(Arc::clone(&door.store), clock.clone(), bus_config).await.unwrap();
     let entropy = Arc::new(SeededEntropy::new(8));

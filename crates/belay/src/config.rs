@@ -4,7 +4,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use buswire_message::Secret;
+use buswire_message::{Secret, Tracer};
 use url::Url;
 
 use crate::{
@@ -125,6 +125,8 @@ pub struct Config {
     /// The keys that targets are sealed with in the store. Default none: they are stored in clear. A
     /// target that is in clear, or sealed with an older key, is sealed anew when it is read.
     pub seal_keys: Option<SealKeys>,
+    /// Records invocations in traces. Default none: a context that comes in is passed on as it is.
+    pub tracer: Option<Tracer>,
 }
 
 impl Config {
@@ -163,6 +165,7 @@ impl Config {
             frame: FrameConfig::default(),
             regrant_key: None,
             seal_keys: None,
+            tracer: None,
         })
     }
 

@@ -1,11 +1,12 @@
 //! What a grant designates: the [`Operation`] trait and what an operation is told.
 //!
-//! Never here: anything of the request but its method and data. No headers, no cookies, no address:
-//! an operation has no way to authorise by who asks (Belay §20.3, §23.1).
+//! Never here: anything of the request but its method, its data and its place in a trace, which says
+//! nothing of authority. No other headers, no cookies, no address: an operation has no way to authorise
+//! by who asks (Belay §20.3, §23.1).
 
 use std::{fmt, sync::Arc};
 
-use buswire_message::{Entropy, Secret};
+use buswire_message::{Entropy, Secret, TraceParent};
 use buswire_store::StoreError;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -198,6 +199,7 @@ pub struct Invocation {
     pub(crate) target: Arc<BcapValue>,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) cancelled: CancellationToken,
+    pub(crate) traceparent: Option<TraceParent>,
     pub(crate) host: Arc<dyn Host>,
 }
 
@@ -225,6 +227,11 @@ impl Invocation {
     /// Cancelled when the grant or one above it is revoked or suspended.
     pub const fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
+    }
+
+    /// Its place in a trace, for what is done in it; never a reason to allow or refuse.
+    pub const fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
     }
 
     /// Reads the whole chain again, from the store.

@@ -22,9 +22,11 @@ use std::{
 };
 
 use buswire_belay::{
-    Allowed, BcapError, BcapValue, Egress, EgressConfig, EgressError, EgressPolicy, Method,
+    Allowed, BcapError, BcapValue, Config, Egress, EgressConfig, EgressError, EgressPolicy, Method,
     Refused, Resolver, UrlItem,
 };
+use buswire_message::{Recorder, SampleRatio, Span, Tracer, Work};
+use buswire_testkit::{SeededEntropy, VirtualClock};
 use common::World;
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
@@ -154,7 +156,7 @@ fn loopback() -> Egress {
 }
 
 async fn send(egress: &Egress, url: &Url) -> Result<u16, EgressError> {
-    egress.send(Method::Get, url, None).await.map(|answer| answer.status)
+    egress.send(Method::Get, url, None, None).await.map(|answer| answer.status)
 }
 
 #[tokio::test]
@@ -165,7 +167,7 @@ async fn a_request_carries_the_method_and_the_text_and_nothing_of_ours() {
     let egress = loopback();
     let url = other.url("other.example");
     let body = Some(r#"{"value":1}"#.to_owned());
-    let answer = egress.send(Method::Post, &url, body).await.unwrap();
+    let answer = egress.send(Method::Post, &url, body, None).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"value":7}"#[..]));
     assert_eq!(send(&egress, &url).await, Ok(200));
     let heard = other.heard();
@@ -270,7 +272,11 @@ async fn no_error_shows_a_url() {
 }
 
 async fn world(egress: Egress) -> World {
-    let world = World::new().await;
+    world_with(egress, |config| config).await
+}
+
+async fn world_with(egress: Egress, change: impl FnOnce(Config) -> Config) -> World {
+    let world = World::with(change).await;
     let item = UrlItem::new(world.server.config(), Arc::new(egress));
     world.server.register("url", Arc::new(item)).unwrap();
     world
@@ -298,6 +304,52 @@ async fn a_url_item_passes_method_data_and_result() {
     assert_eq!(other.connections(), 1);
     let shown = world.server.list(None, 10).await.unwrap();
     assert!(!format!("{shown:?}").contains(ID));
+}
+
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Span>>);
+
+impl Recorder for Kept {
+    fn record(&self, span: Span) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+#[tokio::test]
+async fn a_url_item_names_the_span_of_the_invocation_if_there_is_one_and_passes_no_header_on() {
+    // Rule: belay 23.6 — no headers are forwarded, no credentials, no referrer
+    let (trace, caller) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let kept = Arc::new(Kept::default());
+    let tracer = Tracer::new(Arc::new(VirtualClock::default()), Arc::new(SeededEntropy::new(2)));
+    let tracer = tracer.recording(kept.clone(), SampleRatio::ALL);
+    for tracer in [None, Some(tracer)] {
+        let is_recorded = tracer.is_some();
+        let other = Other::ok("").await;
+        let change = |mut config: Config| {
+            config.tracer = tracer;
+            config
+        };
+        let world = world_with(loopback(), change).await;
+        let target = format!(r#"{{"url":"{}"}}"#, other.url("127.0.0.1"));
+        let granted = world.grant("url", &target, "{}").await;
+        let path = common::path_of(granted.cap.expose());
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: gw.example\r\nConnection: close\r\nX-Mine: 1\r\n\
+             traceparent: 00-{trace}-{caller}-01\r\n\r\n"
+        );
+        assert_eq!(world.raw(&request).await.status, 200);
+        let heard = other.heard()[0].to_ascii_lowercase();
+        assert!(!heard.contains("x-mine") && !heard.contains(caller), "{heard}");
+        let spans = std::mem::take(&mut *kept.0.lock().unwrap());
+        assert_eq!(spans.len(), usize::from(is_recorded));
+        assert_eq!(heard.contains("traceparent"), is_recorded, "{heard}");
+        for Span { context, parent, work, .. } in spans {
+            assert!(heard.contains(&format!("traceparent: {context}\r\n")), "{heard}");
+            assert_eq!(parent.map(|parent| format!("{parent:016x}")).as_deref(), Some(caller));
+            let expected = Work::Invoke { kind: "url".into(), method: "GET", status: 200 };
+            assert_eq!(work, expected);
+        }
+    }
 }
 
 #[tokio::test]

@@ -402,7 +402,7 @@ async fn a_door_can_insist_on_a_kind() {
     let granted = world.grant("test.echo", "", "").await;
     let id = world.server.local_id(&granted.cap).unwrap();
     let control = world.server.local_id(&granted.control).unwrap();
-    let get = |kind, id| world.server.invoke_as(kind, id, Method::Get, None);
+    let get = |kind, id| world.server.invoke_as(None, kind, id, Method::Get, None);
     assert!(get("test.echo", id.expose()).await.is_ok());
     assert_eq!(get("bus.publish", id.expose()).await, Err(BcapError::Forbidden));
     assert_eq!(get("test.echo", control.expose()).await, Err(BcapError::Forbidden));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use buswire_bus::Buses;
-use buswire_message::{Clock, Entropy, MessageId, RouteName, Sequence, SourceUrl};
+use buswire_message::{Clock, Entropy, MessageId, RouteName, Sequence, SourceUrl, Tracer};
 use buswire_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,6 +44,8 @@ pub struct RoutesConfig {
     pub dead_letters_kept: Duration,
     /// The most dead letters of a route; default 10 000. The oldest go first, with a line in the log.
     pub dead_letters_max: usize,
+    /// Gives deliveries their place in traces. With `None` they have one, and nothing is recorded.
+    pub tracer: Option<Tracer>,
 }
 
 impl RoutesConfig {
@@ -55,6 +57,7 @@ impl RoutesConfig {
             routes_max: 10_000,
             dead_letters_kept: Duration::from_secs(7 * 86_400),
             dead_letters_max: 10_000,
+            tracer: None,
         }
     }
 }
@@ -139,8 +142,10 @@ impl Routes {
         config: RoutesConfig,
     ) -> Result<Self, RouteError> {
         let ledger = Ledger::new(store, config.dead_letters_kept, config.dead_letters_max);
-        let RoutesConfig { source, limits, routes_max, .. } = config;
-        let shared = Shared { buses, ledger, clock, entropy, limits, source };
+        let RoutesConfig { source, limits, routes_max, tracer, .. } = config;
+        let silent = || Tracer::new(Arc::clone(&clock), Arc::clone(&entropy));
+        let tracer = tracer.unwrap_or_else(silent);
+        let shared = Shared { buses, ledger, clock, entropy, tracer, limits, source };
         let inner = Inner {
             shared,
             sinks,

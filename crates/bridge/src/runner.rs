@@ -15,6 +15,7 @@ use std::{
 use buswire_bus::{Buses, PublishError, StoredMessage};
 use buswire_message::{
     BusName, ChannelName, Clock, Entropy, HOP_LIMIT, Message, NewMessage, SourceUrl, Timestamp,
+    TraceParent, Tracer, Work,
 };
 use buswire_store::BoxFuture;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tracer: Tracer,
     pub(crate) limits: Limits,
     pub(crate) source: SourceUrl,
 }
@@ -281,7 +283,7 @@ async fn carry_out(
     (sequence, attempt_once(&shared, &route, &*sink, attempt, now).await)
 }
 
-/// Carries out one attempt, with what the route does to message and answer.
+/// Carries out one attempt, in a span of its own.
 pub(crate) async fn attempt_once(
     shared: &Shared,
     route: &Route,
@@ -289,12 +291,41 @@ pub(crate) async fn attempt_once(
     attempt: Attempt<Arc<StoredMessage>>,
     now: Timestamp,
 ) -> Attempted {
+    let span = shared.tracer.child(attempt.message.headers.traceparent);
+    let (message, number) = (Arc::clone(&attempt.message), attempt.number);
+    let attempted = deliver(shared, route, sink, attempt, now, span.context()).await;
+    shared.tracer.end(span, || {
+        let work = Work::Deliver {
+            route: route.name.clone(),
+            sink: route.sink.scheme(),
+            bus: message.bus.clone(),
+            channel: message.channel.clone(),
+            id: message.id,
+            attempt: number,
+        };
+        match &attempted {
+            Attempted::Delivered => (work, None),
+            Attempted::Retry(error) | Attempted::Reject(error) => (work, Some(error.clone())),
+        }
+    });
+    attempted
+}
+
+/// Delivers a message, with what the route does to it and to the answer.
+async fn deliver(
+    shared: &Shared,
+    route: &Route,
+    sink: &dyn Sink,
+    attempt: Attempt<Arc<StoredMessage>>,
+    now: Timestamp,
+    traceparent: TraceParent,
+) -> Attempted {
     let message = Arc::clone(&attempt.message);
     let mapped = match route.mapping.apply(&message) {
         Ok(mapped) => Attempt { message: mapped, ..attempt },
         Err(error) => return Attempted::Reject(error.to_string()),
     };
-    let Some(delivery) = delivery(shared, route, mapped, now) else {
+    let Some(delivery) = delivery(route, mapped, now, traceparent) else {
         return Attempted::Reject("it can't be named".into());
     };
     let deliver = AssertUnwindSafe(sink.deliver(delivery.clone())).catch_unwind();
@@ -317,18 +348,14 @@ pub(crate) async fn attempt_once(
 }
 
 fn delivery(
-    shared: &Shared,
     route: &Route,
     attempt: Attempt<Arc<StoredMessage>>,
     now: Timestamp,
+    traceparent: TraceParent,
 ) -> Option<Delivery> {
     let message = attempt.message;
     let mut via = message.headers.via.clone();
     via.push(route.name.clone());
-    let mut span = [0; 8];
-    shared.entropy.fill(&mut span);
-    let traceparent =
-        message.headers.traceparent.map(|trace| trace.with_span(u64::from_le_bytes(span)));
     let dedupe_key = result_key(&route.name, message.id)?;
     let deadline = now.saturating_add(route.retry.timeout);
     Some(Delivery { message, via, dedupe_key, traceparent, attempt: attempt.number, deadline })
@@ -352,7 +379,7 @@ async fn publish_reply(
         payload: reply.payload,
         headers: buswire_message::Headers::default(),
     };
-    answer.headers.traceparent = delivery.traceparent;
+    answer.headers.traceparent = Some(delivery.traceparent);
     answer.headers.via = delivery.via.clone();
     answer.headers.in_reply_to = Some(message.id);
     answer.headers.dedupe_key = Some(delivery.dedupe_key.clone());

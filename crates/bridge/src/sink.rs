@@ -21,8 +21,8 @@ pub struct Delivery {
     /// The same for every attempt of this message on this route, and for no other: a sink that can
     /// forget repeats uses it.
     pub dedupe_key: DedupeKey,
-    /// The trace that the delivery belongs to.
-    pub traceparent: Option<TraceParent>,
+    /// The place of the delivery in the trace of the message: what goes out with it.
+    pub traceparent: TraceParent,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// When the attempt is given up.

@@ -60,6 +60,16 @@ pub enum SinkUriError {
 }
 
 impl SinkUri {
+    /// What its text begins with, up to the colon.
+    pub const fn scheme(&self) -> &'static str {
+        match self {
+            Self::Bus { .. } => "bus",
+            Self::Mdp { .. } => "mdp",
+            Self::PushEndpoint(_) | Self::PushSubscribers => "push",
+            Self::Cap(_) => "cap",
+        }
+    }
+
     /// The whole text, secrets included: for the store and for calling the sink, never for a log.
     pub fn expose(&self) -> String {
         match self {
@@ -170,7 +180,9 @@ mod tests {
             "cap:https://gw.example/cap/abc",
             "cap:urn:x-cap:66c6bd1f4cda24069debe0efa2193f64baeae867:066401a1-00f3-4941-89df-5d74500654e4",
         ] {
-            assert_eq!(text.parse::<SinkUri>().unwrap().expose(), text);
+            let uri: SinkUri = text.parse().unwrap();
+            assert_eq!(uri.expose(), text);
+            assert!(text.starts_with(&format!("{}:", uri.scheme())), "{text}");
         }
     }
 

@@ -75,6 +75,7 @@ impl World {
         let config = BusConfig {
             message_url_prefix: "https://gw.example/v2/message/".into(),
             limits: BusLimits::default(),
+            tracer: None,
         };
         let buses = Buses::open(store.clone(), Arc::new(SystemClock), config).await.unwrap();
         buses.create(&bus(), Retention::default()).await.unwrap();

@@ -26,7 +26,11 @@ fn name() -> BusName {
 /// Buses with one that has `channels` × `messages` messages.
 async fn buses(channels: u32, messages: u32) -> Buses {
     let limits = BusLimits { bus_messages_max: usize::MAX, ..BusLimits::default() };
-    let config = BusConfig { message_url_prefix: "https://h.example/v2/message/".into(), limits };
+    let config = BusConfig {
+        message_url_prefix: "https://h.example/v2/message/".into(),
+        limits,
+        tracer: None,
+    };
     let store = Arc::new(MemoryStore::new());
     let buses = Buses::open(store, Arc::new(SystemClock), config).await.unwrap();
     let hour = Duration::from_secs(3600);

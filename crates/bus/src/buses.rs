@@ -56,8 +56,7 @@ impl Buses {
         let first_token = getrandom::u64().map_err(|error| {
             BusError::Store(StoreError::Unavailable(format!("no randomness: {error}")))
         })?;
-        let BusConfig { message_url_prefix, limits } = config;
-        let shared = Shared::new(store, clock, limits, message_url_prefix, first_token)?;
+        let shared = Shared::new(store, clock, config, first_token)?;
         let (range, order) = (KeyRange::all(), Direction::Ascending);
         shared.store.scan(&shared.settings, range, 1, order, shared.now()).await?;
         Ok(Self { shared: Arc::new(shared) })

@@ -4,18 +4,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use buswire_message::Tracer;
 use buswire_store::{OPERATIONS_MAX, VALUE_BYTES_MAX};
 
 use crate::record::OVERHEAD_MAX;
 
 /// What an owner of buses decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BusConfig {
     /// The public URL of messages without the id, `https://host/v2/message/`: what a scope's
     /// `messageURL` is compared with (Backplane §4.4).
     pub message_url_prefix: Arc<str>,
     /// The bounds.
     pub limits: BusLimits,
+    /// Gives every message its place in a trace. With `None` a message keeps what it came with.
+    pub tracer: Option<Tracer>,
 }
 
 /// The bounds of buses.

@@ -22,6 +22,7 @@
 //! let config = BusConfig {
 //!     message_url_prefix: "https://example.com/v2/message/".into(),
 //!     limits: BusLimits::default(),
+//!     tracer: None,
 //! };
 //! let buses = Buses::open(Arc::new(MemoryStore::new()), Arc::new(SystemClock), config).await?;
 //! let bus = "example.com".parse()?;
@@ -48,6 +49,7 @@
 //! | `record`, `settings` | the bytes that a store keeps | no |
 //! | `window`, `ledger`, `core` | one bus: live messages, places held, how far it has read | no |
 //! | `select`, `waiting` | compiled scopes, waiting readers and deadlines | no |
+//! | `spans` | the place of a publish in a trace | no |
 //! | `state`, `publish`, `read`, `subscription`, `run` | the driver: locks, store, wakers | yes |
 //!
 //! Never here: a protocol, who may do what, routes.
@@ -68,6 +70,7 @@ mod record;
 mod run;
 mod select;
 mod settings;
+mod spans;
 mod state;
 mod stored;
 mod subscription;

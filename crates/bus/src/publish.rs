@@ -19,6 +19,7 @@ use crate::{
     published::tally,
     record,
     settings::Settings,
+    spans,
     state::{Bus, Shared},
 };
 
@@ -61,6 +62,20 @@ impl Buses {
     ///
     /// Dropping it leaves the messages stored or not, all or none.
     pub async fn publish_all(
+        &self,
+        bus: &BusName,
+        mut messages: Vec<NewMessage>,
+    ) -> Result<Vec<MessageId>, PublishError> {
+        let tracer = self.shared.tracer.as_ref();
+        let spans = tracer.map(|tracer| spans::begin(tracer, bus, &mut messages));
+        let ids = self.store_all(bus, messages).await;
+        if let (Some(tracer), Some(spans)) = (tracer, spans) {
+            spans::end(tracer, spans, &ids);
+        }
+        ids
+    }
+
+    async fn store_all(
         &self,
         bus: &BusName,
         messages: Vec<NewMessage>,

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use buswire_message::{
     ChannelName, Door, Headers, MessageId, MessageType, NewMessage, Payload, RouteName, Sequence,
-    SourceUrl,
+    SourceUrl, TraceParent,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -31,7 +31,6 @@ const DEDUPE_KEY: u8 = 1 << 3;
 const CONTENT_TYPE: u8 = 1 << 4;
 const DOOR: u8 = 1 << 5;
 const KNOWN_FLAGS: u8 = STICKY | TRACEPARENT | IN_REPLY_TO | DEDUPE_KEY | CONTENT_TYPE | DOOR;
-const TRACEPARENT_LENGTH: usize = 55;
 
 /// More bytes than any record has beside its payload.
 pub(crate) const OVERHEAD_MAX: usize = 8 * 1024;
@@ -85,7 +84,7 @@ pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
         put_short(&mut out, route.as_str());
     }
     if let Some(traceparent) = headers.traceparent {
-        out.put_slice(traceparent.to_string().as_bytes());
+        out.put_slice(&traceparent.to_text());
     }
     if let Some(id) = headers.in_reply_to {
         out.put_u64_le(id.sequence().as_u64());
@@ -138,7 +137,7 @@ pub(crate) fn decode(record: &Bytes, names: &mut Names) -> Result<Record, Record
         .map(|_| parse::<RouteName>(fields.short()?))
         .collect::<Result<SmallVec<_>, _>>()?;
     if flags & TRACEPARENT != 0 {
-        headers.traceparent = Some(parse(utf8(fields.take(TRACEPARENT_LENGTH)?)?)?);
+        headers.traceparent = Some(parse(utf8(fields.take(TraceParent::LENGTH)?)?)?);
     }
     if flags & IN_REPLY_TO != 0 {
         let sequence = Sequence::from_u64(fields.u64()?).ok_or(RecordError::Damaged)?;

@@ -11,12 +11,12 @@ use std::{
     },
 };
 
-use buswire_message::{BusName, Clock, Timestamp};
+use buswire_message::{BusName, Clock, Timestamp, Tracer};
 use buswire_store::{Key, LogName, Partition, Position, Store, StoreError, StoreNameError};
 use tokio::sync::Notify;
 
 use crate::{
-    config::BusLimits,
+    config::{BusConfig, BusLimits},
     core::{Begun, BusCore},
     error::BusError,
     published::Published,
@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     log: LogName,
     buses: Mutex<HashMap<BusName, Arc<Bus>>>,
     tokens: AtomicU64,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) published: Published,
 }
 
@@ -85,10 +86,10 @@ impl Shared {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        limits: BusLimits,
-        message_url_prefix: Arc<str>,
+        config: BusConfig,
         first_token: u64,
     ) -> Result<Self, BusError> {
+        let BusConfig { message_url_prefix, limits, tracer } = config;
         let limits = limits.clamped();
         Ok(Self {
             store,
@@ -100,6 +101,7 @@ impl Shared {
             log: LogName::new("messages").map_err(unusable_name)?,
             buses: Mutex::new(HashMap::new()),
             tokens: AtomicU64::new(first_token),
+            tracer,
             published: Published::default(),
         })
     }

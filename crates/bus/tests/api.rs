@@ -7,21 +7,30 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use buswire_bus::{BusConfig, BusError, BusLimits, Buses, Created, PublishError, View};
 use buswire_message::{
-    BusName, Clock, Cursor, Headers, NewMessage, Payload, Retention, Scope, Timestamp,
+    BusName, Clock, Cursor, Headers, NewMessage, Payload, Recorder, Retention, SampleRatio, Scope,
+    Span, Timestamp, TraceParent, Tracer, Work,
 };
 use buswire_store::memory::MemoryStore;
-use buswire_testkit::VirtualClock;
+use buswire_testkit::{SeededEntropy, VirtualClock};
 use bytes::Bytes;
 use futures::StreamExt;
 
 async fn open(clock: &VirtualClock) -> Buses {
+    open_traced(clock, None).await
+}
+
+async fn open_traced(clock: &VirtualClock, tracer: Option<Tracer>) -> Buses {
     let config = BusConfig {
         message_url_prefix: "https://h.example/v2/message/".into(),
         limits: BusLimits::default(),
+        tracer,
     };
     Buses::open(Arc::new(MemoryStore::new()), Arc::new(clock.clone()), config).await.unwrap()
 }
@@ -203,4 +212,54 @@ async fn a_subscription_gives_what_was_there_and_what_comes() {
     assert_eq!(subscription.next().await.unwrap().unwrap().payload.as_str(), "3");
     drop(subscription);
     assert_eq!(buses.waiting(), 0);
+}
+
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Span>>);
+
+impl Recorder for Kept {
+    fn record(&self, span: Span) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_a_span_of_its_own_whose_parent_is_what_came_with_it() {
+    let clock = VirtualClock::default();
+    let quiet = Tracer::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(3)));
+    let kept = Arc::new(Kept::default());
+    let recording = quiet.clone().recording(kept.clone(), SampleRatio::ALL);
+    let given = TraceParent::new(7, 8, true);
+    for (tracer, keeps_what_came) in [(Some(quiet), true), (None, true), (Some(recording), false)] {
+        let is_traced = tracer.is_some();
+        let buses = open_traced(&clock, tracer).await;
+        buses.create(&bus("a"), Retention::default()).await.unwrap();
+        let mut traced = message("c", "1");
+        traced.headers.traceparent = Some(given);
+        let ids = buses.publish_all(&bus("a"), vec![traced, message("c", "2")]).await.unwrap();
+        let page = buses.read(&scope("bus:a"), Cursor::Start, 10).await.unwrap();
+        let contexts: Vec<_> = page.messages.iter().map(|m| m.headers.traceparent).collect();
+        assert_eq!(contexts[0] == Some(given), keeps_what_came);
+        assert_eq!(contexts[1].is_some(), is_traced);
+        let spans = std::mem::take(&mut *kept.0.lock().unwrap());
+        assert_eq!(spans.len(), if keeps_what_came { 0 } else { 2 });
+        for ((span, context), published) in spans.iter().zip(contexts).zip(ids) {
+            assert_eq!((Some(span.context), &span.failure), (context, &None));
+            assert!(matches!(span.work, Work::Publish { id, .. } if id == Some(published)));
+        }
+        assert_eq!(spans.first().and_then(|span| span.parent), spans.first().map(|_| 8));
+    }
+}
+
+#[tokio::test]
+async fn a_publish_that_fails_is_recorded_with_its_reason() {
+    let clock = VirtualClock::default();
+    let kept = Arc::new(Kept::default());
+    let tracer = Tracer::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(3)));
+    let buses = open_traced(&clock, Some(tracer.recording(kept.clone(), SampleRatio::ALL))).await;
+    let refused = buses.publish(&bus("nowhere"), message("c", "1")).await.unwrap_err();
+    let spans = kept.0.lock().unwrap();
+    assert_eq!((spans.len(), spans[0].parent), (1, None));
+    assert_eq!(spans[0].failure, Some(refused.to_string()));
+    assert!(matches!(spans[0].work, Work::Publish { id: None, .. }));
 }

@@ -20,7 +20,11 @@ type Waiter<'a> = Pin<Box<dyn Future<Output = Result<ReadPage, BusError>> + 'a>>
 
 async fn open(waiters_max: usize) -> Buses {
     let limits = BusLimits { waiters_max, ..BusLimits::default() };
-    let config = BusConfig { message_url_prefix: "https://h.example/v2/message/".into(), limits };
+    let config = BusConfig {
+        message_url_prefix: "https://h.example/v2/message/".into(),
+        limits,
+        tracer: None,
+    };
     let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(VirtualClock::default()));
     Buses::open(store, clock, config).await.unwrap()
 }

@@ -13,6 +13,7 @@
 //! | `name` | [`BusName`], [`ChannelName`], [`MessageType`], [`SourceUrl`], [`RouteName`] |
 //! | `payload` | [`Payload`]: JSON text, validated once, never re-serialised |
 //! | `message` | [`Message`], [`NewMessage`], [`Headers`] |
+//! | `trace` | [`TraceParent`], [`Tracer`]: the place of work in a distributed trace |
 //! | `scope` | [`Scope`], the one filter language |
 //! | `retention` | [`Retention`], how long a message is kept |
 //! | `version` | [`Version`], a SimplePush version |
@@ -30,12 +31,13 @@ mod retention;
 mod scope;
 mod secret;
 mod time;
+mod trace;
 mod version;
 
 pub use id::{Cursor, MessageId, MessageIdError, Sequence};
 pub use limiter::{Limiter, TooOften, source_of};
 pub use message::{
-    ContentType, DedupeKey, Door, HOP_LIMIT, HeaderError, Headers, Message, NewMessage, TraceParent,
+    ContentType, DedupeKey, Door, HOP_LIMIT, HeaderError, Headers, Message, NewMessage,
 };
 pub use name::{BusName, ChannelName, MessageType, NameError, Realm, RouteName, SourceUrl};
 pub use payload::{Payload, PayloadError};
@@ -43,6 +45,9 @@ pub use retention::{Retention, RetentionError};
 pub use scope::{Field, Scope, ScopeError, ScopeParseErrorKind, Subject};
 pub use secret::{Entropy, Secret, SecretHash, mint_alphanumeric, mint_base64url, mint_hex};
 pub use time::{Clock, Rfc3339, TimeError, Timestamp};
+pub use trace::{
+    OpenSpan, Recorder, SampleRatio, Span, TraceParent, TraceParentError, Tracer, Work,
+};
 pub use version::{Version, VersionError};
 
 #[cfg(doctest)]

@@ -18,6 +18,12 @@ pub struct Timestamp(u64);
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present time.
     fn now(&self) -> Timestamp;
+
+    /// The present time since 1970, as precisely as the clock shows it, for measuring: whole
+    /// milliseconds by default.
+    fn since_epoch(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis())
+    }
 }
 
 /// Why a text is not a time.

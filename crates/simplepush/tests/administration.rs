@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use buswire_message::{Clock as _, Version};
+use buswire_message::{Clock as _, TraceParent, Version};
 use buswire_simplepush::{
     ForeignEndpoints, NotifyError, SimplePush, UserAgentId, UserAgentPresence,
 };
@@ -118,9 +118,12 @@ async fn a_user_agent_that_is_dropped_shakes_hands_again() {
     assert_eq!(device.notified(A).await, 1);
 }
 
+/// A version, data and a place in a trace.
+type Taken = (Option<u64>, Option<String>, Option<TraceParent>);
+
 /// Takes PUTs to the token `inbox`.
 #[derive(Debug, Default)]
-struct Inbox(Mutex<Vec<(Option<u64>, Option<String>)>>);
+struct Inbox(Mutex<Vec<Taken>>);
 
 impl ForeignEndpoints for Inbox {
     fn knows<'a>(&'a self, token: &'a str) -> BoxFuture<'a, bool> {
@@ -132,9 +135,10 @@ impl ForeignEndpoints for Inbox {
         token: &'a str,
         version: Option<Version>,
         data: Option<&'a str>,
+        traceparent: Option<TraceParent>,
     ) -> BoxFuture<'a, Option<Result<(), NotifyError>>> {
         Box::pin(async move {
-            let put = (version.map(Version::get), data.map(str::to_owned));
+            let put = (version.map(Version::get), data.map(str::to_owned), traceparent);
             (token == "inbox").then(|| {
                 self.0.lock().unwrap().push(put);
                 Ok(())
@@ -157,8 +161,13 @@ async fn other_endpoints_are_served_on_the_same_path() {
     ] {
         assert_eq!(server.http(put_request(path, form)).await.status, status, "{path} {form}");
     }
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = put_request("/update/inbox", "")
+        .replace("\r\n\r\n", &format!("\r\ntraceparent: {traceparent}\r\n\r\n"));
+    assert_eq!(server.http(traced).await.status, 200);
     let taken = inbox.0.lock().unwrap();
-    assert_eq!(taken[..], [(Some(7), Some("x".to_owned())), (None, None)]);
+    let traced = (None, None, traceparent.parse().ok());
+    assert_eq!(taken[..], [(Some(7), Some("x".to_owned()), None), (None, None, None), traced]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! A program makes them once and hands them to everything else; they are here because every crate
 //! that keeps state depends on this one. Never here: anything that uses them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use buswire_message::{Clock, Entropy, Timestamp};
 
@@ -13,9 +13,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
+        let millis = self.since_epoch().as_millis();
+        Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    fn since_epoch(&self) -> Duration {
         #[expect(clippy::disallowed_methods, reason = "this is the driver that reads the clock")]
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 

@@ -93,7 +93,10 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    if !run::succeeds(&interpreter, &["-c", "import mypy, websockets, zmq"]) {
+    if !run::succeeds(
+        &interpreter,
+        &["-c", "import grpc, mypy, opentelemetry.proto, websockets, zmq"],
+    ) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];

@@ -29,6 +29,7 @@ use crate::{
         inbound::Inbounds,
         subscriptions::{SubscriptionLimits, Subscriptions},
     },
+    requests::Requests,
     service_metrics,
     services::{self, Rights},
     sinks::{Sinks, Subscribers},
@@ -43,6 +44,7 @@ struct Doors {
     backplane: Backplane,
     push: SimplePush,
     broker: BrokerHandle,
+    requests: Requests,
     caps: CapServer,
     /// How windows are reached; `None` if that is off.
     relay: Option<Relay>,
@@ -70,7 +72,7 @@ pub(super) async fn compose(
     let doors = doors(config, platform, tasks).await?;
     let operations = Operations {
         buses: doors.buses.clone(),
-        broker: doors.broker.clone(),
+        requests: doors.requests.clone(),
         push: doors.push.clone(),
         egress: doors.egress.clone(),
         subscriptions: doors.subscriptions.clone(),
@@ -122,8 +124,8 @@ fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
 }
 
 async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {
-    let Platform { store, clock, entropy, public_url, admin_token, .. } = platform;
-    let bus_config = settings::buses(&config.backplane, public_url);
+    let Platform { store, clock, entropy, tracer, public_url, admin_token, .. } = platform;
+    let bus_config = settings::buses(&config.backplane, public_url, tracer);
     let buses = Buses::open(Arc::clone(store), Arc::clone(clock), bus_config)
         .await
         .map_err(failed("the buses"))?;
@@ -156,6 +158,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let mut caps = settings::belay(&config.belay, public_url, &keys)
         .map_err(failed("the settings of belay"))?;
     caps.frame.relay = config.relay.is_some();
+    caps.tracer = Some(tracer.clone());
     let starts = settings::starts(&caps);
     let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
@@ -166,15 +169,8 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     tasks.spawn("belay", async move { runner.watch(stop).await });
     let relay = relay(config, platform, tasks)?;
 
-    let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
-    // So that our own services say themselves what took too long.
-    broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
-    let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
-    if !config.mdp.metrics_services.is_empty() {
-        let listed = config.mdp.metrics_services.clone();
-        let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
-        tasks.spawn("service metrics", run);
-    }
+    let broker = broker(config, tasks)?;
+    let requests = Requests::new(broker.clone(), tracer.clone(), &config.mdp.trace_services);
     let limits = SubscriptionLimits::default();
     let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
         .map_err(failed("the subscriptions of push endpoints"))?;
@@ -187,6 +183,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         backplane,
         push,
         broker,
+        requests,
         caps,
         relay,
         starts,
@@ -195,6 +192,19 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         inbounds,
         source,
     })
+}
+
+fn broker(config: &Config, tasks: &Tasks) -> Result<BrokerHandle, BuildError> {
+    let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
+    // So that our own services say themselves what took too long.
+    broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
+    let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    if !config.mdp.metrics_services.is_empty() {
+        let listed = config.mdp.metrics_services.clone();
+        let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
+        tasks.spawn("service metrics", run);
+    }
+    Ok(broker)
 }
 
 fn relay(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Option<Relay>, BuildError> {
@@ -238,14 +248,14 @@ async fn routes(
     tasks.spawn("push subscriptions", subscribers.clone().follow(tasks.stop()));
     let sinks = Sinks {
         buses: doors.buses.clone(),
-        broker: doors.broker.clone(),
+        requests: doors.requests.clone(),
         push: doors.push.clone(),
         subscribers,
         caps: doors.caps.clone(),
         relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
-    let settings = settings::routes(&config.bridge, doors.source.clone())
+    let settings = settings::routes(&config.bridge, doors.source.clone(), &platform.tracer)
         .map_err(failed("the settings of the bridge"))?;
     let routes = Routes::open(
         doors.buses.clone(),

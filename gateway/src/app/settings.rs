@@ -9,7 +9,7 @@ use buswire_belay as belay;
 use buswire_bridge::{RetryPolicy, RoutesConfig};
 use buswire_bus::{BusConfig, BusLimits};
 use buswire_mdp as mdp;
-use buswire_message::{Secret, SecretHash, SourceUrl};
+use buswire_message::{Secret, SecretHash, SourceUrl, Tracer};
 use url::Url;
 
 use crate::config::{
@@ -24,7 +24,7 @@ pub(super) fn base(public_url: &Url) -> &str {
     public_url.as_str().trim_end_matches('/')
 }
 
-pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
+pub(super) fn buses(config: &BackplaneConfig, public_url: &Url, tracer: &Tracer) -> BusConfig {
     BusConfig {
         message_url_prefix: format!("{}/v2/message/", base(public_url)).into(),
         limits: BusLimits {
@@ -32,6 +32,7 @@ pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
             sweep_interval: config.cleanup_interval,
             ..BusLimits::default()
         },
+        tracer: Some(tracer.clone()),
     }
 }
 
@@ -300,8 +301,13 @@ pub(super) fn egress(config: &EgressSettings) -> Result<belay::EgressConfig, Fai
     })
 }
 
-pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {
+pub(super) fn routes(
+    config: &BridgeConfig,
+    source: SourceUrl,
+    tracer: &Tracer,
+) -> Result<RoutesConfig, Failure> {
     let mut routes = RoutesConfig::new(source);
+    routes.tracer = Some(tracer.clone());
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
     routes.dead_letters_max = usize::try_from(config.dead_letters_max)?;
     Ok(routes)

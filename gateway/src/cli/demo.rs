@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::runtime;
 
 use super::{ConfigArgs, Environment, Failure};
-use crate::{config, demo, log, ops::Metrics};
+use crate::{config, demo, ops::Metrics, telemetry::log};
 
 /// Options of `demo`.
 #[derive(Clone, Debug, Default, Args)]

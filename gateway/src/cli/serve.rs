@@ -4,9 +4,10 @@ use tokio::runtime;
 
 use super::{Environment, Failure, ServeArgs};
 use crate::{
-    config, log,
+    config,
     ops::Metrics,
     serve::{self, Ended},
+    telemetry::log,
 };
 
 /// Serves until it is asked to end.

@@ -478,6 +478,12 @@ pub(crate) const MDP: Group = Group {
             "[]",
             "Services whose queues and workers are metrics of their own, with the name as a label; at most 100.",
         ),
+        Setting::new(
+            "mdp.trace_services",
+            Kind::Texts,
+            "[]",
+            "Services whose workers want to go on with a trace: requests of routes and of `rpc.call` capabilities have the W3C `traceparent` as a frame behind the body.",
+        ),
     ],
 };
 

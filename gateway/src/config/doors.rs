@@ -6,6 +6,7 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use buswire_belay::Allowed;
+use buswire_mdp::ServiceName;
 use buswire_message::{Retention, Secret};
 
 use super::{
@@ -209,6 +210,8 @@ pub struct MdpConfig {
     pub drain: Duration,
     /// Services that have metrics of their own.
     pub metrics_services: Vec<String>,
+    /// Services whose requests from the gateway have the `traceparent` as a further frame.
+    pub trace_services: Vec<ServiceName>,
     /// Titanic; `None` is off.
     pub titanic: Option<TitanicConfig>,
 }
@@ -385,6 +388,7 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
         service_idle: reader.time("mdp.service_idle"),
         drain: reader.time("mdp.drain"),
         metrics_services: metrics_services(reader),
+        trace_services: reader.list("mdp.trace_services"),
         titanic: titanic(reader),
     }
 }

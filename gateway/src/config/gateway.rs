@@ -159,7 +159,8 @@ fn tls(
     }
 }
 
-fn public_url(text: &str) -> Result<Url, String> {
+/// An `http:` or `https:` URL that names a host alone.
+pub(super) fn bare_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not an absolute URL: {error}"))?;
     let bare = matches!(url.scheme(), "http" | "https")
         && url.has_host()
@@ -209,7 +210,7 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
     let address: Option<ListenAddress> = reader.parsed("http.listen");
     let loopback = address.as_ref().is_some_and(ListenAddress::is_loopback);
     let require_tls = reader.flag_if_set("http.require_tls").unwrap_or(!loopback);
-    let public_url = reader.checked("http.public_url", public_url);
+    let public_url = reader.checked("http.public_url", bare_url);
     let tls = tls(reader, ["http.tls.cert", "http.tls.key"], None);
     let trusted_proxies = reader.list("http.trusted_proxies");
     let limits = ConnectionLimits {
@@ -246,7 +247,8 @@ pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {
         _ => Err("is not text or json".to_owned()),
     });
     let filter = reader.checked("log.filter", |text| {
-        crate::log::check_filter(text).map_err(|error| format!("is not a filter: {error}"))?;
+        crate::telemetry::log::check_filter(text)
+            .map_err(|error| format!("is not a filter: {error}"))?;
         Ok(text.to_owned())
     });
     Some(LogConfig { format: format?, filter: filter? })

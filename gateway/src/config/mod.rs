@@ -6,7 +6,7 @@
 //! | `schema`, `settings`, `door_settings` | one description per setting: key, kind, default, prose |
 //! | `layers` | defaults < file < environment < `--set`, with the source of each value (figment) |
 //! | `reader`, `value` | typed reading that collects every problem |
-//! | `gateway`, `doors`, `simplepush`, `declared` | the typed configuration |
+//! | `gateway`, `telemetry`, `doors`, `simplepush`, `declared` | the typed configuration |
 //! | `print`, `reference` | `buswire check-config` and `docs/configuration.md` |
 //!
 //! Nothing here opens a socket or a store. The environment is handed in. Never here: a type of a
@@ -25,6 +25,7 @@ mod relay;
 mod schema;
 mod settings;
 mod simplepush;
+mod telemetry;
 mod value;
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use self::{
         ExtraChannels, MissingChannels, SimplePushConfig, SimplePushRates, VersionPolicy,
         WakeUpNetwork,
     },
+    telemetry::OtlpConfig,
     value::{ListenAddress, Network},
 };
 use self::{layers::RawConfig, reader::Reader};
@@ -79,6 +81,8 @@ pub struct Config {
     pub ops: OpsConfig,
     /// The log.
     pub log: LogConfig,
+    /// The way of spans to a collector; `None` if none are sent.
+    pub otlp: Option<OtlpConfig>,
     /// Backplane.
     pub backplane: BackplaneConfig,
     /// SimplePush.
@@ -161,6 +165,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let admin = gateway::admin(reader);
     let ops = gateway::ops(reader);
     let log = gateway::log(reader);
+    let otlp = telemetry::otlp(reader);
     let backplane = doors::backplane(reader);
     let is_shared = matches!(store, Some(StoreConfig::Redis(_)));
     let simplepush = simplepush::simplepush(reader, is_shared);
@@ -180,6 +185,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         admin: admin?,
         ops: ops?,
         log: log?,
+        otlp,
         backplane: backplane?,
         simplepush,
         mdp,

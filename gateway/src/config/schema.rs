@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{door_settings, relay, settings};
+use super::{door_settings, relay, settings, telemetry};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,6 +142,7 @@ pub(crate) const GROUPS: &[Group] = &[
     settings::ADMIN,
     settings::OPS,
     settings::LOG,
+    telemetry::TELEMETRY,
     door_settings::BACKPLANE,
     door_settings::SIMPLEPUSH,
     door_settings::MDP,

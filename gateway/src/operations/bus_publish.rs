@@ -10,7 +10,7 @@ use buswire_belay::{
 use buswire_bus::{Buses, PublishError};
 use buswire_message::{
     BusName, ChannelName, Door, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
-    Subject as ScopeSubject, Timestamp,
+    Subject as ScopeSubject, Timestamp, TraceParent,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -45,13 +45,15 @@ impl BusPublish {
         &self,
         target: &BcapValue,
         data: Option<&BcapValue>,
+        traceparent: Option<TraceParent>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = parse_target(target)?;
         let posted = Posted::read(&target.channels, data)?;
         if !target.admits(&posted.channel, &posted.kind) {
             return Err(BcapError::Forbidden);
         }
-        self.post(&target.bus, target.source.as_ref(), Door::Belay, posted).await
+        let headers = Headers { traceparent, door: Some(Door::Belay), ..Headers::default() };
+        self.post(&target.bus, target.source.as_ref(), headers, posted).await
     }
 
     /// Publishes a message that is within `right`, on `channels` of `bus`.
@@ -69,6 +71,7 @@ impl BusPublish {
         bus: &BusName,
         channels: &TargetChannels,
         data: Option<&BcapValue>,
+        traceparent: Option<TraceParent>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let posted = Posted::read(channels, data)?;
         let subject = ScopeSubject {
@@ -82,14 +85,15 @@ impl BusPublish {
         if !right.matches(&subject) || !channels.admits(posted.channel.as_str()) {
             return Err(BcapError::Forbidden);
         }
-        self.post(bus, None, Door::Majordomo, posted).await
+        let headers = Headers { traceparent, door: Some(Door::Majordomo), ..Headers::default() };
+        self.post(bus, None, headers, posted).await
     }
 
     async fn post(
         &self,
         bus: &BusName,
         source: Option<&SourceUrl>,
-        door: Door,
+        headers: Headers,
         posted: Posted,
     ) -> Result<Option<BcapValue>, BcapError> {
         let message = NewMessage {
@@ -99,7 +103,7 @@ impl BusPublish {
             sticky: posted.sticky,
             expires_at: posted.expires_at,
             payload: posted.payload,
-            headers: Headers { door: Some(door), ..Headers::default() },
+            headers,
         };
         let id = self.buses.publish(bus, message).await.map_err(|e| failure(&e))?;
         Ok(Some(Members::new().with("id", id.to_string()).into()))
@@ -150,7 +154,7 @@ impl Operation for BusPublish {
         _: Method,
         data: Option<BcapValue>,
     ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
-        Box::pin(async move { self.publish(cx.target(), data.as_ref()).await })
+        Box::pin(async move { self.publish(cx.target(), data.as_ref(), cx.traceparent()).await })
     }
 }
 

@@ -15,12 +15,14 @@ use std::{sync::Arc, time::Duration};
 
 use buswire_belay::{CapServer, Egress, Operation, RegisterError, Station, UrlItem};
 use buswire_bus::Buses;
-use buswire_mdp::BrokerHandle;
 use buswire_message::{Clock, SourceUrl};
 use buswire_simplepush::SimplePush;
 
 pub(crate) use self::{bus_publish::BusPublish, bus_read::BusRead};
-use crate::push::{inbound::Inbounds, subscriptions::Subscriptions};
+use crate::{
+    push::{inbound::Inbounds, subscriptions::Subscriptions},
+    requests::Requests,
+};
 
 /// The operations on buses, for a door that takes another authority for them than a capability.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct BusOperations {
 /// What the operations work on.
 pub(crate) struct Operations {
     pub(crate) buses: Buses,
-    pub(crate) broker: BrokerHandle,
+    pub(crate) requests: Requests,
     pub(crate) push: SimplePush,
     pub(crate) egress: Egress,
     pub(crate) subscriptions: Subscriptions,
@@ -51,8 +53,17 @@ impl Operations {
     ///
     /// [`RegisterError`]: never, unless a kind is misspelled here.
     pub(crate) fn register(self, caps: &CapServer) -> Result<BusOperations, RegisterError> {
-        let Self { buses, broker, push, egress, subscriptions, inbounds, clock, source, block_max } =
-            self;
+        let Self {
+            buses,
+            requests,
+            push,
+            egress,
+            subscriptions,
+            inbounds,
+            clock,
+            source,
+            block_max,
+        } = self;
         caps.register(Station::KIND, Station::new(caps))?;
         let [read_clock, inbound_clock] = [Arc::clone(&clock), Arc::clone(&clock)];
         let inbound = push_inbound::PushInbound {
@@ -78,7 +89,7 @@ impl Operations {
             ("push.inbound", Arc::new(inbound)),
             ("push.notify", Arc::new(notify)),
             ("push.subscribe", Arc::new(subscribe)),
-            ("rpc.call", Arc::new(rpc_call::RpcCall::new(broker))),
+            ("rpc.call", Arc::new(rpc_call::RpcCall::new(requests))),
             ("url", Arc::new(UrlItem::new(caps.config(), Arc::new(egress)))),
         ];
         operations.into_iter().try_for_each(|(kind, operation)| caps.register(kind, operation))?;

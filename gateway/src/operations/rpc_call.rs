@@ -8,10 +8,14 @@ use std::time::Duration;
 use buswire_belay::{
     BcapError, BcapValue, Invocation, Method, MethodSet, Operation, RpcCallTarget, TargetError,
 };
-use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName};
+use buswire_mdp::{Frames, RequestError, ServiceName};
+use buswire_message::TraceParent;
 use futures::future::BoxFuture;
 
-use crate::translate::{Answer, answer_of};
+use crate::{
+    requests::Requests,
+    translate::{Answer, answer_of},
+};
 
 /// How long to wait for an answer if the grant does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,18 +23,19 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls a service.
 #[derive(Debug)]
 pub(crate) struct RpcCall {
-    broker: BrokerHandle,
+    requests: Requests,
 }
 
 impl RpcCall {
-    pub(crate) const fn new(broker: BrokerHandle) -> Self {
-        Self { broker }
+    pub(crate) const fn new(requests: Requests) -> Self {
+        Self { requests }
     }
 
     async fn call(
         &self,
         target: &BcapValue,
         data: Option<&BcapValue>,
+        traceparent: Option<TraceParent>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = RpcCallTarget::parse(target).map_err(|_| BcapError::Internal)?;
         let service: ServiceName = target.service.parse().map_err(|_| BcapError::Internal)?;
@@ -43,7 +48,7 @@ impl RpcCall {
             frames.push(json.to_string());
         }
         let timeout = target.timeout.unwrap_or(TIMEOUT);
-        let answer = self.broker.request(&service, frames, timeout).await;
+        let answer = self.requests.ask(traceparent, &service, frames, timeout).await;
         match answer_of(&answer.map_err(failure)?) {
             Answer::Failed(_) => Err(BcapError::BadGateway),
             Answer::Body(reply) => {
@@ -76,7 +81,7 @@ impl Operation for RpcCall {
         _: Method,
         data: Option<BcapValue>,
     ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
-        Box::pin(async move { self.call(cx.target(), data.as_ref()).await })
+        Box::pin(async move { self.call(cx.target(), data.as_ref(), cx.traceparent()).await })
     }
 }
 

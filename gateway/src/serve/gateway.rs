@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware};
-use buswire_message::{Secret, mint_base64url};
+use buswire_message::{Secret, Tracer, mint_base64url};
 use buswire_store::{
     Store,
     embedded::OpenError,
@@ -31,6 +31,7 @@ use crate::{
     },
     ops::{self, Health, Metrics, Phase},
     tasks::Tasks,
+    telemetry::{TracesError, tracer},
 };
 
 /// Why the gateway does not start. Each has one line for the operator, and a hint.
@@ -60,6 +61,9 @@ pub enum ServeError {
     /// A door can't be made.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// Spans can't be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Where the listeners are bound can't be announced.
     #[error(transparent)]
     ReadyFile(#[from] ReadyFileError),
@@ -84,6 +88,7 @@ impl ServeError {
             | Self::Redis(_)
             | Self::StoreThread
             | Self::Tls(_)
+            | Self::Traces(_)
             | Self::ReadyFile(_)
             | Self::Signals(_) => None,
         }
@@ -152,12 +157,13 @@ impl Gateway {
         let http = bind("http.listen", &config.http.listen).await?;
         let admin = bind("admin.listen", &config.admin.listen).await?;
         let ops = bind("ops.listen", &config.ops.listen).await?;
+        let tasks = Tasks::new();
         let platform = platform.reached_at(
             public_url(&config.http, &http)?,
             vec![("http", http.address), ("admin", admin.address), ("ops", ops.address)],
+            tracer(config.otlp.as_ref(), &tasks, Arc::new(SystemClock), Arc::new(SystemEntropy))?,
         );
 
-        let tasks = Tasks::new();
         let mut app = App::build(config, &platform, &tasks).await?;
         for door in extra {
             app.add(door);
@@ -368,11 +374,17 @@ impl Opened {
         Ok(Self { store, admin_token, belay_keys })
     }
 
-    fn reached_at(self, public_url: Url, bound: Vec<(&'static str, SocketAddr)>) -> Platform {
+    fn reached_at(
+        self,
+        public_url: Url,
+        bound: Vec<(&'static str, SocketAddr)>,
+        tracer: Tracer,
+    ) -> Platform {
         Platform {
             store: self.store,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            tracer,
             admin_token: Arc::new(self.admin_token),
             belay_keys: Arc::new(self.belay_keys),
             public_url,

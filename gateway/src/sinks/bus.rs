@@ -31,7 +31,7 @@ impl Sink for BusSink {
                 expires_at: None,
                 payload: message.payload.clone(),
                 headers: Headers {
-                    traceparent: delivery.traceparent,
+                    traceparent: Some(delivery.traceparent),
                     via: delivery.via,
                     in_reply_to: message.headers.in_reply_to,
                     dedupe_key: Some(delivery.dedupe_key),

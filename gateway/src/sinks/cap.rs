@@ -31,10 +31,15 @@ impl Sink for OwnCapSink {
             let argument = serde_json::from_str(&argument(&delivery.message))
                 .ok()
                 .and_then(|argument: Value| BcapValue::from_json(argument).ok());
+            let trace = Some(delivery.traceparent);
             let Some(argument) = argument else {
                 return Err(SinkError::Reject("the payload can't be an argument".into()));
             };
-            match self.caps.invoke(self.id.expose(), Method::Post, Some(argument)).await {
+            match self
+                .caps
+                .invoke_traced(trace, self.id.expose(), Method::Post, Some(argument))
+                .await
+            {
                 Ok(result) => result.map(|result| reply(&result)).transpose(),
                 Err(error) => Err(failure(error)),
             }
@@ -77,7 +82,8 @@ impl HttpCapSink {
 
     async fn post(&self, delivery: &SinkDelivery) -> Result<Option<Reply>, SinkError> {
         let body = format!(r#"{{"value":{}}}"#, argument(&delivery.message));
-        let answer = self.egress.send(Method::Post, self.url.expose(), Some(body)).await;
+        let (url, trace) = (self.url.expose(), Some(delivery.traceparent));
+        let answer = self.egress.send(Method::Post, url, Some(body), trace).await;
         let answer = answer.map_err(|error| match error {
             EgressError::Refused(_) | EgressError::TooLong => SinkError::Reject(error.to_string()),
             EgressError::Busy | EgressError::Timeout | EgressError::Unreachable(_) => {

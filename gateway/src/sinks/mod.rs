@@ -15,16 +15,18 @@ use std::sync::Arc;
 use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
 use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
-use buswire_mdp::{BrokerHandle, ServiceName};
+use buswire_mdp::ServiceName;
 use buswire_simplepush::SimplePush;
 
 pub(crate) use subscribers::Subscribers;
+
+use crate::requests::Requests;
 
 /// Opens the sinks of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Sinks {
     pub(crate) buses: Buses,
-    pub(crate) broker: BrokerHandle,
+    pub(crate) requests: Requests,
     pub(crate) push: SimplePush,
     pub(crate) subscribers: Subscribers,
     pub(crate) caps: CapServer,
@@ -63,7 +65,7 @@ impl OpenSink for Sinks {
                 let service = service.parse::<ServiceName>();
                 let service =
                     service.map_err(|error| RouteProblem::SinkUnavailable(error.to_string()))?;
-                Arc::new(mdp::MdpSink::new(self.broker.clone(), service))
+                Arc::new(mdp::MdpSink::new(self.requests.clone(), service))
             }
             SinkUri::PushEndpoint(endpoint) => {
                 Arc::new(push::PushSink::new(self.push.clone(), endpoint.clone()))

@@ -88,6 +88,7 @@ impl Server {
         let config = BusConfig {
             message_url_prefix: "https://gateway.example/v2/message/".into(),
             limits: BusLimits::default(),
+            tracer: None,
         };
         let store = Arc::new(MemoryStore::new());
         let buses = Buses::open(store, clock.clone(), config).await.unwrap();

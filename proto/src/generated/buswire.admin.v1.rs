@@ -6092,7 +6092,8 @@ pub struct PublishRequest {
     /// The id of the message that this one answers. Empty: none.
     #[prost(string, tag = "9")]
     pub in_reply_to: ::prost::alloc::string::String,
-    /// The trace that it belongs to, a W3C `traceparent`. Empty: none.
+    /// The trace that it belongs to, a W3C `traceparent`. Empty: that of the metadata `traceparent` of
+    /// the call, or a new one.
     #[prost(string, tag = "10")]
     pub traceparent: ::prost::alloc::string::String,
 }

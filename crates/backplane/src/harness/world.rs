@@ -42,6 +42,7 @@ impl World {
         let bus_config = BusConfig {
             message_url_prefix: public_url.message_url_prefix(),
             limits: BusLimits::default(),
+            tracer: None,
         };
         let buses =
             Buses::open(Arc::clone(&store), Arc::new(clock.clone()), bus_config).await.unwrap();

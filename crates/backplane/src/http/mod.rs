@@ -231,6 +231,7 @@ mod tests {
         let bus_config = BusConfig {
             message_url_prefix: config.public_url.message_url_prefix(),
             limits: BusLimits::default(),
+            tracer: None,
         };
         let buses = Buses::open(Arc::clone(&store), clock.clone(), bus_config).await.unwrap();
         let state = State::new(buses, store, clock, Arc::new(SeededEntropy::new(1)), config);

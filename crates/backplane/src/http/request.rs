@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use buswire_message::{Entropy, Secret, TraceParent, source_of};
+use buswire_message::{Secret, TraceParent, source_of};
 use bytes::Bytes;
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::state::throttle::Source;
@@ -67,21 +67,13 @@ pub(crate) fn basic(headers: &HeaderMap) -> Option<Basic> {
     Some(Basic { name: name.to_owned(), password: Secret::new(password.to_owned()) })
 }
 
-/// The trace that a request belongs to, or a new one.
-pub(crate) fn trace(headers: &HeaderMap, entropy: &dyn Entropy) -> TraceParent {
-    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
-        entropy.fill(&mut trace_id);
-        entropy.fill(&mut span_id);
-        TraceParent::new(u128::from_le_bytes(trace_id), u64::from_le_bytes(span_id), true)
-    })
+/// The place in a trace that the sender of a request names.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::received(headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(name: http::HeaderName, value: &str) -> HeaderMap {

@@ -325,9 +325,9 @@ async fn publish(
     if messages.is_empty() {
         return Ok(());
     }
-    let trace = request::trace(&parts.headers, &*state.entropy);
+    let traceparent = request::traceparent(&parts.headers);
     let traced = |message: &mut NewMessage| {
-        message.headers.traceparent = Some(trace);
+        message.headers.traceparent = traceparent;
         message.headers.door = Some(Door::Backplane1);
     };
     messages.iter_mut().for_each(traced);

@@ -50,7 +50,7 @@ async fn publish(state: &State, parts: &Parts, body: Body) -> Result<(), V2Error
     keep(state, &place, content.sticky, expires_at).await?;
     let (name, limit_name) = (place.channel_name.clone(), place.channel_name);
     let mut message = content.into_message(name, client.source_url.clone());
-    message.headers.traceparent = Some(request::trace(&parts.headers, &*state.entropy));
+    message.headers.traceparent = request::traceparent(&parts.headers);
     message.headers.door = Some(Door::Backplane2);
     match state.buses.publish(&place.bus.name, message).await {
         Ok(_) => Ok(()),

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use buswire_message::TraceParent;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::header::RETRY_AFTER;
@@ -152,7 +153,7 @@ impl Egress {
         &self.config.policy
     }
 
-    /// Sends bcapJson to the URL of a capability.
+    /// Sends bcapJson to the URL of a capability, with `traceparent` as the header of that name.
     ///
     /// # Errors
     ///
@@ -166,12 +167,16 @@ impl Egress {
         method: Method,
         url: &Url,
         body: Option<String>,
+        traceparent: Option<TraceParent>,
     ) -> Result<Answer, EgressError> {
         self.check(url)?;
         let _permit = self.permits.try_acquire().map_err(|_| EgressError::Busy)?;
         let mut request = self.http.request(verb(method), url.clone());
         if let Some(body) = body {
             request = request.header("content-type", "text/plain;charset=UTF-8").body(body);
+        }
+        if let Some(traceparent) = traceparent {
+            request = request.header(TraceParent::HEADER, traceparent.to_string());
         }
         let mut response = request.send().await.map_err(failure)?;
         let retry_after = response.headers().get(RETRY_AFTER);
@@ -210,9 +215,10 @@ impl Outward for Egress {
         method: Method,
         url: &'a Url,
         body: Option<String>,
+        traceparent: Option<TraceParent>,
     ) -> BoxFuture<'a, Result<Vec<u8>, BcapError>> {
         Box::pin(async move {
-            match self.send(method, url, body).await {
+            match self.send(method, url, body, traceparent).await {
                 Ok(answer) => answer.into_body(),
                 Err(error) => {
                     tracing::warn!(%error, "another server could not be asked");

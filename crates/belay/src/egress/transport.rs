@@ -20,7 +20,7 @@ impl Transport for Egress {
         body: Option<String>,
     ) -> BoxFuture<'a, WireResult> {
         async move {
-            let answer = self.send(method, url.expose(), body).await.map_err(|error| {
+            let answer = self.send(method, url.expose(), body, None).await.map_err(|error| {
                 tracing::warn!(%error, "another server could not be asked");
                 error.to_failure()
             })?;

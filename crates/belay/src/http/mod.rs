@@ -1,6 +1,6 @@
 //! The HTTP endpoint: `/cap/{id}`, `/belay/wrap`, `/belay/describe`, and what browsers load (Belay §21).
 //!
-//! Nothing of a request reaches an operation but its method and data; `Cookie` and `Authorization` are
+//! Nothing of a request reaches an operation but its method, its data and its `traceparent`; `Cookie` and `Authorization` are
 //! not read. Never here: an access log; whoever writes one logs the route template, not the path.
 
 mod frame;
@@ -109,7 +109,7 @@ impl Endpoint {
         let Call { method, peer, body, .. } = &incoming.call;
         let prefix = self.server.config().prefix();
         let id = incoming.path.strip_prefix(prefix).unwrap_or_default();
-        let opened = match self.server.open(id).await {
+        let opened = match self.server.open(id, incoming.traceparent()).await {
             Ok(opened) => opened,
             Err(error) => return Err(self.not_opened(error, incoming.call.address)),
         };

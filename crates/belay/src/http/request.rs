@@ -9,9 +9,10 @@ use axum::{
     extract::{ConnectInfo, Request},
     response::Response,
 };
+use buswire_message::TraceParent;
 use bytes::Bytes;
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     header::{ACCEPT, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -72,6 +73,12 @@ pub(super) async fn receive(
 }
 
 impl Incoming {
+    /// The place in a trace that the sender names.
+    pub(super) fn traceparent(&self) -> Option<TraceParent> {
+        let sent = self.headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes);
+        TraceParent::received(sent)
+    }
+
     /// The response to this request.
     pub(super) fn answer(&self, reply: Result<Reply, BcapError>) -> Response {
         let response = match reply {

@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
+use buswire_message::{TraceParent, Tracer};
 use futures::future::BoxFuture;
 use url::Url;
 
@@ -15,7 +16,7 @@ use crate::{
     method::{Method, MethodSet},
     operation::{Invocation, Operation},
     target::{TargetError, UrlTarget},
-    wire::{BcapValue, Members, Serialisation, WireLimits, decode, encode},
+    wire::{BcapValue, Members, Serialisation, decode, encode},
 };
 
 /// Asks other servers, under an egress policy (Belay §23.6).
@@ -27,7 +28,8 @@ pub trait Outward: Send + Sync + fmt::Debug {
     /// [`Refused`].
     fn check(&self, url: &Url) -> Result<(), Refused>;
 
-    /// Sends bcapJson to a URL and gives the text that it answers; empty for no data.
+    /// Sends bcapJson to a URL, with the place in a trace, and gives the text that it answers; empty for
+    /// no data.
     ///
     /// # Errors
     ///
@@ -41,6 +43,7 @@ pub trait Outward: Send + Sync + fmt::Debug {
         method: Method,
         url: &'a Url,
         body: Option<String>,
+        traceparent: Option<TraceParent>,
     ) -> BoxFuture<'a, Result<Vec<u8>, BcapError>>;
 }
 
@@ -72,11 +75,12 @@ impl UrlItem {
         url: &Url,
         method: Method,
         data: Option<&BcapValue>,
-        limits: WireLimits,
+        traceparent: Option<TraceParent>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let outward = self.outward.as_ref().ok_or(BcapError::BadGateway)?;
+        let limits = self.config.wire;
         let body = encode(data, limits).map_err(|_| BcapError::BadRequest)?;
-        let answer = outward.ask(method, url, data.map(|_| body)).await?;
+        let answer = outward.ask(method, url, data.map(|_| body), traceparent).await?;
         let value = decode(&answer, limits).map_err(|_| BcapError::BadGateway)?;
         // Whatever a PUT or DELETE of another server answers, here it has no result.
         Ok(value.filter(|_| method.gives_data()))
@@ -120,7 +124,11 @@ impl Operation for UrlItem {
             let Some(Serialisation::Url(url)) = target.cap.serialisation() else {
                 return Err(BcapError::Internal);
             };
-            self.ask(url.expose(), method, data.as_ref(), self.config.wire).await
+            // No header is passed on (Belay §23.6). Where traces are recorded, the invocation has a
+            // span of its own, and that is named.
+            let recorded = self.config.tracer.as_ref().is_some_and(Tracer::is_recording);
+            let traceparent = cx.traceparent().filter(|_| recorded);
+            self.ask(url.expose(), method, data.as_ref(), traceparent).await
         })
     }
 }

@@ -21,7 +21,7 @@ impl CapServer {
     ///
     /// Safe to drop: it only reads.
     pub(crate) async fn describe(&self, id: &str) -> Result<BcapValue, BcapError> {
-        let opened = self.open(id).await?;
+        let opened = self.open(id, None).await?;
         let (chain, methods) = (opened.chain(), opened.methods());
         let grant = chain.grant();
         let methods: Vec<_> = methods.iter().map(|method| method.as_str().into()).collect();

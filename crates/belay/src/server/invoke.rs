@@ -4,7 +4,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use buswire_message::{Secret, SecretHash, Timestamp};
+use buswire_message::{OpenSpan, Secret, SecretHash, Timestamp, TraceParent, Work};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{
@@ -48,6 +48,10 @@ pub(crate) struct Opened {
     nesting: u8,
     entered: Entered,
     since: Timestamp,
+    /// Ends with the audit record; `None` if nothing is recorded.
+    span: Option<OpenSpan>,
+    /// What goes on with whatever is done.
+    traceparent: Option<TraceParent>,
 }
 
 impl CapServer {
@@ -67,11 +71,30 @@ impl CapServer {
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        self.invoke_opened(&self.open(id).await?, method, data).await
+        self.invoke_traced(None, id, method, data).await
     }
 
-    /// Invokes a capability that must be of a kind: for a door that has an operation of its own for
-    /// each, and takes a capability as the authority for it.
+    /// Invokes a capability as a part of a trace.
+    ///
+    /// # Errors
+    ///
+    /// As [`invoke`](Self::invoke).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`invoke`](Self::invoke).
+    pub async fn invoke_traced(
+        &self,
+        traceparent: Option<TraceParent>,
+        id: &str,
+        method: Method,
+        data: Option<BcapValue>,
+    ) -> Result<Option<BcapValue>, BcapError> {
+        self.invoke_opened(&self.open(id, traceparent).await?, method, data).await
+    }
+
+    /// Invokes a capability that must be of a kind, as a part of a trace: for a door that has an
+    /// operation of its own for each, and takes a capability as the authority for it.
     ///
     /// # Errors
     ///
@@ -82,12 +105,13 @@ impl CapServer {
     /// As [`invoke`](Self::invoke).
     pub async fn invoke_as(
         &self,
+        traceparent: Option<TraceParent>,
         kind: &str,
         id: &str,
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        let opened = self.open(id).await?;
+        let opened = self.open(id, traceparent).await?;
         if matches!(opened.item, Item::Control) || opened.chain.grant().kind.as_str() != kind {
             opened.audit(method, BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
             return Err(BcapError::Forbidden);
@@ -111,18 +135,30 @@ impl CapServer {
     }
 
     /// Finds a capability that is alive.
-    pub(crate) async fn open(&self, id: &str) -> Result<Opened, BcapError> {
-        self.open_within(id, None).await
+    pub(crate) async fn open(
+        &self,
+        id: &str,
+        traceparent: Option<TraceParent>,
+    ) -> Result<Opened, BcapError> {
+        self.open_within(id, None, traceparent).await
     }
 
     // Within the limits of another invocation, if that is what invokes.
-    async fn open_within(&self, id: &str, outer: Option<&Outer>) -> Result<Opened, BcapError> {
+    async fn open_within(
+        &self,
+        id: &str,
+        outer: Option<&Outer>,
+        traceparent: Option<TraceParent>,
+    ) -> Result<Opened, BcapError> {
         if !is_id(id) {
             return Err(BcapError::NotFound);
         }
         if self.0.draining.is_cancelled() {
             return Err(BcapError::unavailable());
         }
+        let tracer = self.0.config.tracer.as_ref();
+        let span = tracer.and_then(|tracer| tracer.enter(traceparent));
+        let traceparent = span.map(|span| span.context()).or(traceparent);
         let hash = SecretHash::of(id);
         for _ in 0..READINGS_MAX {
             let seen = self.0.live.generation();
@@ -150,6 +186,8 @@ impl CapServer {
                         nesting,
                         entered,
                         since,
+                        span,
+                        traceparent,
                     });
                 }
                 Err(Refused::Stale) => {}
@@ -336,11 +374,13 @@ impl Opened {
             target: Arc::clone(target),
             bounds: Arc::clone(&self.bounds),
             cancelled: cancelled.clone(),
+            traceparent: self.traceparent,
             host: Arc::new(Outer {
                 server: CapServer(Arc::clone(&self.inner)),
                 chain: Arc::clone(&self.chain),
                 bounds: Arc::clone(&self.bounds),
                 nesting: self.nesting,
+                traceparent: self.traceparent,
             }),
         };
         // A panic is a bug of the operation and ends this invocation, not the connection.
@@ -361,13 +401,20 @@ impl Opened {
         })
     }
 
-    /// Records what became of the invocation.
+    /// Records what became of the invocation, and ends its span.
     pub(crate) fn audit(&self, method: Method, status: u16, bytes: [u64; 2], peer: Peer) {
         let (now, [bytes_in, bytes_out]) = (self.inner.now(), bytes);
         let took = now.saturating_since(self.since);
         let control = matches!(self.item, Item::Control);
         let invoked = Invoked { control, method, status, bytes_in, bytes_out, took, peer };
         self.inner.audit.record(now, self.chain.grant(), AuditAction::Invoked(invoked));
+        if let (Some(tracer), Some(span)) = (&self.inner.config.tracer, self.span) {
+            let kind = if control { Kind::CONTROL } else { self.chain.grant().kind.as_str() };
+            tracer.end(span, || {
+                let work = Work::Invoke { kind: kind.to_owned(), method: method.as_str(), status };
+                (work, (status >= 500).then(|| format!("it was answered {status}")))
+            });
+        }
     }
 }
 
@@ -377,6 +424,7 @@ struct Outer {
     chain: Arc<Chain>,
     bounds: Arc<Bounds>,
     nesting: u8,
+    traceparent: Option<TraceParent>,
 }
 
 impl Host for Outer {
@@ -403,7 +451,7 @@ impl Host for Outer {
             if self.nesting >= NESTING_MAX {
                 return Err(BcapError::BadGateway);
             }
-            let opened = self.server.open_within(id, Some(self)).await?;
+            let opened = self.server.open_within(id, Some(self), self.traceparent).await?;
             self.server.invoke_opened(&opened, method, data).await
         })
     }

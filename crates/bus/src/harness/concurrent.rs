@@ -25,7 +25,7 @@ use crate::{BusConfig, BusLimits, Buses, PublishError};
 
 fn config() -> BusConfig {
     let limits = BusLimits::default();
-    BusConfig { message_url_prefix: "https://h.example/v2/message/".into(), limits }
+    BusConfig { message_url_prefix: "https://h.example/v2/message/".into(), limits, tracer: None }
 }
 
 async fn open(store: &Arc<FaultyStore>, clock: impl Clock + 'static) -> Buses {

@@ -73,7 +73,11 @@ struct World {
 async fn open(store: &Arc<FaultyStore>, clock: &Arc<HandClock>) -> Buses {
     let limits =
         BusLimits { bus_messages_max: BUS_MAX, in_doubt: IN_DOUBT, ..BusLimits::default() };
-    let config = BusConfig { message_url_prefix: "https://h.example/v2/message/".into(), limits };
+    let config = BusConfig {
+        message_url_prefix: "https://h.example/v2/message/".into(),
+        limits,
+        tracer: None,
+    };
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     Buses::open(store, clock, config).await.unwrap()
 }

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
-use buswire_message::{TooOften, Version};
+use buswire_message::{TooOften, TraceParent, Version};
 use buswire_store::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
@@ -112,13 +112,14 @@ pub trait ForeignEndpoints: Send + Sync + fmt::Debug {
     fn knows<'a>(&'a self, token: &'a str) -> BoxFuture<'a, bool>;
 
     /// Takes a PUT with a token that is none of SimplePush's: its version, unless the endpoint is to
-    /// choose one, and its `data`. `None` if there is no such endpoint. Success promises that what
-    /// was taken is on stable storage.
+    /// choose one, and its `data`; `traceparent` is the place in a trace that the sender names. `None`
+    /// if there is no such endpoint. Success promises that what was taken is on stable storage.
     fn put<'a>(
         &'a self,
         token: &'a str,
         version: Option<Version>,
         data: Option<&'a str>,
+        traceparent: Option<TraceParent>,
     ) -> BoxFuture<'a, Option<Result<(), NotifyError>>>;
 }
 
@@ -195,8 +196,8 @@ async fn put_unlimited(
     let Some((user_agent, channel)) = push.endpoint(token) else {
         let foreign = endpoints.foreign.as_ref().ok_or(EndpointError::Token)?;
         // Faults of the form are told only to who holds an endpoint.
-        return put_foreign(&**foreign, token, body.and_then(|body| asked(push, parts, &body)))
-            .await;
+        let asked = body.and_then(|body| asked(push, parts, &body));
+        return put_foreign(&**foreign, token, asked, &parts.headers).await;
     };
     let asked = asked(push, parts, &body?)?;
     push.shared().channel_puts.count((user_agent, channel), push.shared().steady.now())?;
@@ -208,13 +209,16 @@ async fn put_foreign(
     foreign: &dyn ForeignEndpoints,
     token: &str,
     asked: Result<Asked, EndpointError>,
+    headers: &HeaderMap,
 ) -> Result<UserAgentPresence, EndpointError> {
     let asked = match asked {
         Ok(asked) => asked,
         Err(fault) if foreign.knows(token).await => return Err(fault),
         Err(_) => return Err(EndpointError::Token),
     };
-    let answer = foreign.put(token, asked.version, asked.data.as_deref()).await;
+    let sent = headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes);
+    let traceparent = TraceParent::received(sent);
+    let answer = foreign.put(token, asked.version, asked.data.as_deref(), traceparent).await;
     answer.ok_or(EndpointError::Token)??;
     Ok(UserAgentPresence::Connected)
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use buswire_bus::{BusError, ReadPage, StoredMessage};
-use buswire_message::Cursor;
+use buswire_message::{Cursor, TraceParent};
 use buswire_proto::v1::{self, message_service_server::MessageService};
 use futures::StreamExt as _;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::Api;
 use crate::admin::{
@@ -51,7 +51,12 @@ impl MessageService for Api {
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
         let state = &self.0.state;
-        let (bus, message) = convert::messages::new_message(request.into_inner(), &state.source)?;
+        let sent = request.metadata().get_all(TraceParent::HEADER).iter();
+        let traceparent = TraceParent::received(sent.map(MetadataValue::as_bytes));
+        let (bus, mut message) =
+            convert::messages::new_message(request.into_inner(), &state.source)?;
+        // What the request itself says goes before what a library added to the call.
+        message.headers.traceparent = message.headers.traceparent.or(traceparent);
         let id = state.buses.publish(&bus, message).await.map_err(|e| status::of_publish(&e))?;
         Ok(Response::new(v1::PublishResponse { id: id.to_string() }))
     }

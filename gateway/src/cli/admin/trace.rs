@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use buswire_message::TraceParent;
 use buswire_proto::v1::{self, trace_service_client::TraceServiceClient};
 use clap::Args;
 use serde_json::{Value, json};
@@ -113,6 +114,9 @@ impl<'a> Tree<'a> {
     fn of(first: &v1::Hop, asked: &'a str) -> Self {
         let start = millis(first.published_at).unwrap_or_default();
         let mut tree = Self { lines: Vec::new(), asked, start };
+        let headers = first.message.as_ref().and_then(|message| message.headers.as_ref());
+        let trace = headers.and_then(|headers| headers.traceparent.parse::<TraceParent>().ok());
+        tree.lines.extend(trace.map(|trace| format!("trace {:032x}", trace.trace_id())));
         tree.hop(first, "", "");
         tree
     }
@@ -180,7 +184,8 @@ mod tests {
     }
 
     fn hop(id: &str, door: &str, published: i32, passages: Vec<v1::Passage>) -> v1::Hop {
-        let headers = v1::Headers { door: door.into(), ..v1::Headers::default() };
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into();
+        let headers = v1::Headers { door: door.into(), traceparent, ..v1::Headers::default() };
         let message = v1::Message {
             id: id.into(),
             bus: "a.example".into(),
@@ -213,6 +218,7 @@ mod tests {
         let first = hop("1", "majordomo", 0, vec![answer, waiting]);
         assert!(is_pending(&first));
         let expected = [
+            "trace 4bf92f3577b34da6a3ce929d0e0e4736",
             "1 t on a.example/c by majordomo",
             "├ ask → mdp:echo: delivered after 2 attempts +210 ms",
             "│ ├ failed: it took too long +5 ms",

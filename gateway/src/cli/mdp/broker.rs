@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use super::{Failure, StopSignals, at::read_key, catch, say};
 use crate::{
     config::{LogConfig, LogFormat},
-    log,
+    telemetry::log,
 };
 
 /// Options of `mdp broker`.

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod tracing;
+
 use buswire_integration_tests::{Gateway, Site, curl, python, until};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ fn read_cap(url: &str) -> Result<Vec<Value>, u16> {
     Ok(reply.json()["value"]["messages"].as_array().unwrap().clone())
 }
 
-fn grant(gateway: &Gateway, kind: &str, target: &Value) -> Value {
+pub(crate) fn grant(gateway: &Gateway, kind: &str, target: &Value) -> Value {
     let granted = gateway.admin(&["cap", "grant", kind, "--target", &target.to_string()]);
     serde_json::from_str(&granted).unwrap()
 }

@@ -1,0 +1,56 @@
+//! Requests of the gateway itself to Majordomo services, each in a span of its own.
+//!
+//! MDP has no place for a trace. A worker that wants to go on with one is listed by the operator and
+//! gets the `traceparent` as a frame behind the body; nobody else sees any of it. Never here: what is
+//! asked.
+
+use std::{sync::Arc, time::Duration};
+
+use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName};
+use buswire_message::{TraceParent, Tracer, Work};
+
+/// Asks services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    broker: BrokerHandle,
+    tracer: Tracer,
+    /// The services whose requests have the further frame.
+    told: Arc<[ServiceName]>,
+}
+
+impl Requests {
+    pub(crate) fn new(broker: BrokerHandle, tracer: Tracer, told: &[ServiceName]) -> Self {
+        Self { broker, tracer, told: told.into() }
+    }
+
+    /// Asks `service` on behalf of the work that `parent` names, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`BrokerHandle::request`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BrokerHandle::request`]; a request that is dropped is in no trace.
+    pub(crate) async fn ask(
+        &self,
+        parent: Option<TraceParent>,
+        service: &ServiceName,
+        mut body: Frames,
+        timeout: Duration,
+    ) -> Result<Frames, RequestError> {
+        let span = self.tracer.enter(parent);
+        let context = span.map(|span| span.context()).or(parent);
+        if let Some(context) = context.filter(|_| self.told.contains(service)) {
+            body.push(context.to_string());
+        }
+        let answer = self.broker.request(service, body, timeout).await;
+        if let Some(span) = span {
+            self.tracer.end(span, || {
+                let work = Work::Request { service: service.to_string() };
+                (work, answer.as_ref().err().map(ToString::to_string))
+            });
+        }
+        answer
+    }
+}
