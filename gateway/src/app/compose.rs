@@ -255,7 +255,8 @@ async fn routes(
         relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
-    let settings = settings::routes(&config.bridge, doors.source.clone(), &platform.tracer)
+    let (source, name) = (doors.source.clone(), platform.name(config));
+    let settings = settings::routes(&config.bridge, source, &platform.tracer, name)
         .map_err(failed("the settings of the bridge"))?;
     let routes = Routes::open(
         doors.buses.clone(),

@@ -305,9 +305,11 @@ pub(super) fn routes(
     config: &BridgeConfig,
     source: SourceUrl,
     tracer: &Tracer,
+    gateway: String,
 ) -> Result<RoutesConfig, Failure> {
     let mut routes = RoutesConfig::new(source);
     routes.tracer = Some(tracer.clone());
+    routes.gateway = gateway;
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
     routes.dead_letters_max = usize::try_from(config.dead_letters_max)?;
     Ok(routes)

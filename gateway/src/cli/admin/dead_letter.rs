@@ -57,17 +57,34 @@ pub struct Which {
 
 type Client = DeadLetterServiceClient<Gateway>;
 
-async fn list(client: &mut Client, route: &str) -> Result<Vec<v1::DeadLetter>, CliError> {
+/// A dead letter of a listing.
+enum Listed {
+    Letter(Box<v1::DeadLetter>),
+    /// It can't be read; the id of its message.
+    Unreadable(String),
+}
+
+async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError> {
     pages(async |page_token| {
         let route = route.to_owned();
         let request = v1::ListDeadLettersRequest { route, page_size: 0, page_token };
         let page = client.list_dead_letters(call(request)).await?.into_inner();
-        Ok((page.dead_letters, page.next_page_token))
+        let letters = page.dead_letters.into_iter().map(|it| Listed::Letter(Box::new(it)));
+        let listed = letters.chain(page.unreadable.into_iter().map(Listed::Unreadable));
+        Ok((listed.collect(), page.next_page_token))
     })
     .await
 }
 
-fn values(letter: &v1::DeadLetter) -> Vec<Value> {
+fn values(listed: &Listed) -> Vec<Value> {
+    let letter: &v1::DeadLetter = match listed {
+        Listed::Letter(letter) => letter,
+        Listed::Unreadable(id) => {
+            let unknown = || Value::Null;
+            let error = json!("it can't be read; drop it, or leave it to a later release");
+            return vec![json!(id), unknown(), unknown(), unknown(), unknown(), error, unknown()];
+        }
+    };
     let none = v1::Message::default();
     let message = letter.message.as_ref().unwrap_or(&none);
     let error = letter.failures.last().map_or("", |failure| &failure.error);
@@ -83,12 +100,16 @@ fn values(letter: &v1::DeadLetter) -> Vec<Value> {
 }
 
 impl Which {
-    async fn ids(&self, client: &mut Client) -> Result<Vec<String>, CliError> {
+    /// Their ids; of all that there are also those that can't be read, if these are `wanted`.
+    async fn ids(&self, client: &mut Client, wanted: bool) -> Result<Vec<String>, CliError> {
         if !self.all {
             return Ok(self.ids.clone());
         }
-        let letters = list(client, &self.route).await?;
-        Ok(letters.into_iter().filter_map(|letter| letter.message).map(|m| m.id).collect())
+        let ids = list(client, &self.route).await?.into_iter().filter_map(|listed| match listed {
+            Listed::Letter(letter) => letter.message.map(|message| message.id),
+            Listed::Unreadable(id) => wanted.then_some(id),
+        });
+        Ok(ids.collect())
     }
 
     /// Prints what became of each as it is known, and how many of either there were.
@@ -99,7 +120,7 @@ impl Which {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let (mut delivered, mut failed) = (0_u64, 0_u64);
-        for ids in self.ids(client).await?.chunks(REPLAYS) {
+        for ids in self.ids(client, false).await?.chunks(REPLAYS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = v1::ReplayDeadLettersRequest { route, ids };
             for replay in client.replay_dead_letters(call(request)).await?.into_inner().replays {
@@ -129,7 +150,7 @@ impl Which {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let mut dropped = 0;
-        for ids in self.ids(client).await?.chunks(DROPS) {
+        for ids in self.ids(client, true).await?.chunks(DROPS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = call(v1::DropDeadLettersRequest { route, ids });
             dropped += client.drop_dead_letters(request).await?.into_inner().dropped;
