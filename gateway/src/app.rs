@@ -60,8 +60,13 @@ pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub type Reload = Arc<dyn Fn(Config) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The settings that a [`Reload`] takes over.
-pub const RELOADED: [&str; 4] =
-    ["mdp.curve.allowed_keys", "mdp.curve.allow_any", "mdp.access", "mdp.key_rights"];
+pub const RELOADED: [&str; 5] = [
+    "admin.tls.roles",
+    "mdp.curve.allowed_keys",
+    "mdp.curve.allow_any",
+    "mdp.access",
+    "mdp.key_rights",
+];
 
 /// One front door.
 pub struct Door {

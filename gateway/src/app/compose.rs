@@ -16,7 +16,7 @@ use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
-    admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
+    admin::{self, AdminLimits, AdminState, Authenticator, CertificateRoles, ports::Ports},
     admin_tokens::Tokens,
     administration::{
         BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
@@ -93,22 +93,27 @@ pub(super) async fn compose(
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
     let routes = routes(config, platform, tasks, &doors).await?;
-    let admin = administration(config, platform, tasks, &doors, &routes).await?;
+    let certificates = CertificateRoles::default();
+    certificates.replace(config.admin.certificate_roles.clone());
+    let reload = reload(doors.broker.clone(), rights, certificates.clone());
+    let admin = administration(config, platform, tasks, &doors, &routes, certificates).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
-        reload: reload(doors.broker.clone(), rights),
+        reload,
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
 }
 
-/// Who may connect to the broker, and what for, changes while it runs.
-fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
+/// Who may connect to the broker, and what for, changes while it runs, and so do the roles of
+/// certificates.
+fn reload(broker: BrokerHandle, rights: Rights, certificates: CertificateRoles) -> Reload {
     Arc::new(move |config| {
         let (broker, rights) = (broker.clone(), rights.clone());
+        certificates.replace(config.admin.certificate_roles);
         Box::pin(async move {
             rights.replace(&config.mdp.key_rights);
             broker.set_access(settings::mdp_access(&config.mdp)).await;
@@ -291,6 +296,7 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
+    certificates: CertificateRoles,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -340,7 +346,7 @@ async fn administration(
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
-    let auth = Authenticator::new(&platform.admin_token, tokens);
+    let auth = Authenticator::new(&platform.admin_token, tokens, certificates);
     let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());

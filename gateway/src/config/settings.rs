@@ -189,7 +189,13 @@ pub(crate) const ADMIN: Group = Group {
         Setting::unset(
             "admin.tls.client_ca",
             Kind::Path,
-            "PEM file with the authorities whose client certificates are accepted in place of the token.",
+            "PEM file with the authorities of client certificates. One that another authority signed is refused; who shows none sends a token.",
+        ),
+        Setting::new(
+            "admin.tls.roles",
+            Kind::Tables,
+            "[]",
+            "What holders of client certificates may do without a token: `[[admin.tls.roles]]` with `name` and `role` (`viewer`, `operator` or `admin`). The name is compared with the DNS names, URIs and mail addresses in the subject's alternative names, or, if there are none of these, with the common name: exactly, without patterns. A certificate whose names are not here needs a token; a token that is sent goes before the certificate. Read again on SIGHUP.",
         ),
         Setting::new("admin.connections_max", count(1, 100_000), "256", "Connections open at once. Further ones wait."),
     ],
