@@ -176,7 +176,8 @@ pub(super) async fn authorize(
         match auth.caller_of(&request) {
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
             Ok(Caller { role, .. }) => {
-                let text = format!("the caller is a {role}; this needs one of {required} or more");
+                let text =
+                    format!("the caller has the role {role}; this needs one of {required} or more");
                 return Status::permission_denied(text).into_http::<Body>();
             }
             Err(status) => return status.into_http::<Body>(),
