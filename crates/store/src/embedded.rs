@@ -122,6 +122,8 @@ struct Shared {
     closed: AtomicBool,
     hinter: Hinter,
     readers: Arc<Semaphore>,
+    /// Bytes that must be free beside a backup: room for the commits meanwhile.
+    backup_reserve: u64,
 }
 
 impl EmbeddedStore {
@@ -171,6 +173,7 @@ impl EmbeddedStore {
             closed: AtomicBool::new(false),
             hinter: Hinter::new(),
             readers: Arc::new(Semaphore::new(READERS as usize)),
+            backup_reserve: config.free_bytes.saturating_mul(2),
         });
         let (sender, requests) = mpsc::channel(config.waiting.max(1));
         let resident = Resident::new(config.resident_bytes);
@@ -417,6 +420,13 @@ impl Store for EmbeddedStore {
     fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.shared.usable()?;
+            // Else it would take the room of a commit that has begun.
+            let needed = self.status().disk_bytes.saturating_add(self.shared.backup_reserve);
+            let free = to.parent().map_or(u64::MAX, room::free_bytes);
+            if free < needed {
+                let why = format!("a backup needs {needed} free bytes, and there are {free}");
+                return Err(StoreError::Unavailable(why));
+            }
             let to = to.to_owned();
             self.shared.read_file(move |database| backup::write(database, &to)).await
         })

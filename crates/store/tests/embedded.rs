@@ -228,6 +228,26 @@ async fn a_backup_under_load_has_everything_that_was_acknowledged() {
     assert_clear(&EmbeddedStore::restore(&file, &elsewhere).unwrap_err(), &file);
 }
 
+#[tokio::test]
+async fn without_room_on_the_disk_nothing_is_begun_and_everything_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = fill(directory.path(), 3).await;
+    let config = EmbeddedConfig { free_bytes: u64::MAX, ..small() };
+    let store = EmbeddedStore::open(directory.path(), config).unwrap();
+    let to = directory.path().join("backup");
+    for error in [
+        store.commit(pair("more"), Ack::Safe, START).await.unwrap_err(),
+        store.backup(&to).await.unwrap_err(),
+    ] {
+        assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("free")), "{error}");
+    }
+    assert!(!to.exists());
+    assert_eq!(everything(&store).await.unwrap(), kept);
+    assert_eq!(store.status().unavailable, None);
+    // What removes makes room, so it goes on.
+    store.sweep(START, 1).await.unwrap();
+}
+
 /// Opens a damaged file and reads all of it: either somebody says that it is damaged, or everything
 /// is as it was. Gives whether it was noticed.
 async fn is_noticed(

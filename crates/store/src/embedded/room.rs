@@ -47,7 +47,7 @@ impl Room {
 
 /// The bytes that this user may still write. What can't be asked is taken for enough: then a commit
 /// says itself that it failed.
-fn free_bytes(directory: &Path) -> u64 {
+pub(super) fn free_bytes(directory: &Path) -> u64 {
     #[cfg(unix)]
     let free = rustix::fs::statvfs(directory).map(|disk| disk.f_bavail * disk.f_frsize);
     #[cfg(not(unix))]

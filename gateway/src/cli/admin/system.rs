@@ -128,7 +128,7 @@ pub(crate) async fn backup(connection: &Connection, to: &Path) -> Result<u64, Cl
     let written = written.await;
     if written.is_err() {
         // Half a backup is none.
-        fs::remove_file(to).map_err(failed)?;
+        fs::remove_file(to).unwrap_or_default();
     }
     written
 }
