@@ -26,7 +26,7 @@ pub(crate) struct BackplanePort {
 impl BackplanePort {
     async fn existing(&self, bus: &BusName) -> Result<buswire_bus::BusInfo, AdminError> {
         let info = self.buses.get(bus).await.map_err(|error| failure(error.into()))?;
-        info.ok_or_else(|| AdminError::NotFound(format!("there is no bus {bus}")))
+        info.ok_or_else(|| AdminError::missing("bus", bus))
     }
 
     async fn v1_buses(&self) -> Result<Vec<V1Bus>, AdminError> {
@@ -42,7 +42,7 @@ pub(super) fn parsed<T: std::str::FromStr>(name: &str) -> Result<T, AdminError>
 where
     T::Err: std::fmt::Display,
 {
-    name.parse().map_err(|error: T::Err| AdminError::Invalid(error.to_string()))
+    name.parse().map_err(|error: T::Err| AdminError::invalid(error.to_string()))
 }
 
 impl BusRemoval for BackplanePort {
@@ -279,10 +279,10 @@ pub(super) fn failure(error: BackplaneError) -> AdminError {
         | BackplaneError::Retention(_)
         | BackplaneError::WrongRealm(_)
         | BackplaneError::EmptyGrant
-        | BackplaneError::Password => AdminError::Invalid(text),
-        BackplaneError::UnknownBus(_)
-        | BackplaneError::UnknownOwner(_)
-        | BackplaneError::UnknownClient(_) => AdminError::NotFound(text),
+        | BackplaneError::Password => AdminError::invalid(text),
+        BackplaneError::UnknownBus(name) => AdminError::missing("bus", name),
+        BackplaneError::UnknownOwner(name) => AdminError::missing("owner", name),
+        BackplaneError::UnknownClient(id) => AdminError::missing("client", id),
         BackplaneError::ClientExists(_) => AdminError::Exists(text),
         BackplaneError::TooManyGrants { .. } => AdminError::TooMany(text),
         BackplaneError::Busy | BackplaneError::Contended => AdminError::Unavailable(text),

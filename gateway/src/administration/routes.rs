@@ -4,12 +4,12 @@ use buswire_bridge::{
     DeadLetter, Replayed, RetryPolicy, Route, RouteChange, RouteDescription, RouteError, RouteInfo,
     RouteState as Doing, Routes,
 };
-use buswire_message::{MessageId, RouteName};
+use buswire_message::{MessageId, RouteName, SecretHash};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, NewRetry, NewRoute, RetryView,
-    RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, Missing, NewRetry, NewRoute,
+    RetryView, RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
@@ -21,7 +21,22 @@ pub(crate) struct RoutePort {
 }
 
 impl RoutePort {
-    async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
+    /// Refuses a route that does not have the revision `expected`.
+    fn expect(&self, name: &str, expected: Option<u64>) -> Result<(), AdminError> {
+        let present = revision(&self.routes.get(&known(name)?).map_err(failure)?.route);
+        if expected.is_none_or(|expected| expected == present) {
+            return Ok(());
+        }
+        Err(AdminError::Changed { kind: "route", name: name.to_owned() })
+    }
+
+    async fn set_enabled(
+        &self,
+        name: &str,
+        enabled: bool,
+        expected: Option<u64>,
+    ) -> Result<(), AdminError> {
+        self.expect(name, expected)?;
         self.routes.set_enabled(&known(name)?, enabled).await.map_err(failure)
     }
 }
@@ -47,8 +62,10 @@ impl RouteAdmin for RoutePort {
         &'a self,
         name: &'a str,
         changed: ChangedRoute,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
+            self.expect(name, expected)?;
             let ChangedRoute { scope, sink, reply_type, map, retry } = changed;
             let NewRetry { first_delay, longest_delay, attempts_max, timeout } = retry;
             let change = RouteChange {
@@ -73,16 +90,31 @@ impl RouteAdmin for RoutePort {
         Box::pin(async move { Ok(self.routes.list().into_iter().map(view).collect()) })
     }
 
-    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, false))
+    fn pause<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, false, expected))
     }
 
-    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, true))
+    fn resume<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, true, expected))
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(async move { self.routes.delete(&known(name)?).await.map_err(failure) })
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.expect(name, expected)?;
+            self.routes.delete(&known(name)?).await.map_err(failure)
+        })
     }
 }
 
@@ -153,11 +185,21 @@ fn with_defaults(asked: NewRetry, default: RetryPolicy) -> RetryPolicy {
 
 /// A text that can't be a name names no route.
 fn known(name: &str) -> Result<RouteName, AdminError> {
-    name.parse().map_err(|_| AdminError::NotFound(format!("there is no route {name}")))
+    name.parse().map_err(|_| AdminError::missing("route", name))
+}
+
+/// A number that changes with the description; never 0.
+fn revision(route: &Route) -> u64 {
+    let (scope, sink, rules) =
+        (route.scope.to_string(), route.sink.expose(), route.mapping.rules());
+    let Route { reply_type, retry, enabled, .. } = route;
+    let hash = SecretHash::of(&format!("{:?}", (scope, sink, rules, reply_type, retry, enabled)));
+    hash.as_bytes().first_chunk().map_or(1, |bytes| u64::from_be_bytes(*bytes)).max(1)
 }
 
 fn view(info: RouteInfo) -> RouteView {
     let RetryPolicy { first_delay, longest_delay, attempts_max, timeout } = info.route.retry;
+    let revision = revision(&info.route);
     RouteView {
         name: info.route.name.to_string(),
         scope: info.route.scope.to_string(),
@@ -175,15 +217,21 @@ fn view(info: RouteInfo) -> RouteView {
         dead_letters: info.dead,
         dead_letters_kept: info.dead_letters,
         pending: info.pending,
+        revision,
     }
 }
 
 pub(super) fn failure(error: RouteError) -> AdminError {
     let text = error.to_string();
     match error {
-        RouteError::Invalid(_) => AdminError::Invalid(text),
+        RouteError::Invalid(problems) => {
+            AdminError::Invalid(problems.iter().map(ToString::to_string).collect())
+        }
         RouteError::Exists(_) => AdminError::Exists(text),
-        RouteError::Unknown(_) | RouteError::NoLetter(..) => AdminError::NotFound(text),
+        RouteError::Unknown(name) => AdminError::missing("route", name),
+        RouteError::NoLetter(_, id) => {
+            AdminError::NotFound(Missing::new("dead letter", id.to_string()).told(text))
+        }
         RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),

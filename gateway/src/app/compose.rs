@@ -9,14 +9,18 @@ use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
 use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteDescription, RouteError, Routes};
-use buswire_bus::Buses;
+use buswire_bus::{Buses, Created};
 use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
-    admin::{self, AdminLimits, AdminState, Authenticator, CertificateRoles, ports::Ports},
+    admin::{
+        self, AdminLimits, AdminState, Authenticator, CertificateRoles,
+        audit::{AuditLimits, AuditLog, Record},
+        ports::Ports,
+    },
     admin_tokens::Tokens,
     administration::{
         BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
@@ -53,6 +57,7 @@ struct Doors {
     inbounds: Inbounds,
     /// Who messages are from that the gateway itself publishes.
     source: SourceUrl,
+    audit: AuditLog,
 }
 
 /// Says what could not be made.
@@ -82,7 +87,10 @@ pub(super) async fn compose(
     let bus_operations =
         operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
     for bus in &config.buses {
-        doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
+        let created = doors.buses.create(&bus.name, bus.retention).await;
+        if created.map_err(failed("a declared bus"))? == Created::New {
+            declared(&doors.audit, "BusService/CreateBus", format!("bus/{}", bus.name)).await?;
+        }
     }
     let rights = Rights::new(&config.mdp.key_rights);
     let (caps, relay, block_max) =
@@ -184,9 +192,16 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
         .map_err(failed("the subscriptions of push endpoints"))?;
     let (store, clock, entropy) = (Arc::clone(store), Arc::clone(clock), Arc::clone(entropy));
-    let inbounds = Inbounds::new(store, clock, entropy, settings::base(public_url))
-        .map_err(failed("the inbound endpoints"))?;
+    let base = settings::base(public_url);
+    let inbounds =
+        Inbounds::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy), base)
+            .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
+    let limits = AuditLimits {
+        kept: config.admin.audit_kept,
+        records_max: config.admin.audit_records.into(),
+    };
+    let audit = AuditLog::new(store, clock, entropy, limits).map_err(failed("the audit log"))?;
     Ok(Doors {
         buses,
         backplane,
@@ -199,6 +214,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         subscriptions,
         inbounds,
         source,
+        audit,
     })
 }
 
@@ -262,14 +278,24 @@ async fn routes(
     )
     .await
     .map_err(failed("the routes"))?;
-    for declared in &config.routes {
-        match routes.create(declared_route(config, declared)?).await {
+    for route in &config.routes {
+        match routes.create(declared_route(config, route)?).await {
+            Ok(()) => {
+                let resource = format!("route/{}", route.name);
+                declared(&doors.audit, "RouteService/CreateRoute", resource).await?;
+            }
             // What was made by hand or by an earlier start stays as it is.
-            Ok(()) | Err(RouteError::Exists(_)) => {}
+            Err(RouteError::Exists(_)) => {}
             Err(error) => return Err(failed("a declared route")(error)),
         }
     }
     Ok(routes)
+}
+
+/// Records that something was made because the configuration declares it.
+async fn declared(audit: &AuditLog, method: &str, resource: String) -> Result<(), BuildError> {
+    let record = Record::of_configuration(method, resource);
+    audit.note(record).await.map_err(failed("the audit log"))
 }
 
 fn declared_route(config: &Config, declared: &RouteDeclaration) -> Result<Route, BuildError> {
@@ -341,6 +367,7 @@ async fn administration(
         buses: doors.buses.clone(),
         clock: Arc::clone(&platform.clock),
         ports,
+        audit: doors.audit.clone(),
         source: doors.source.clone(),
         retention: config.backplane.retention,
         limits: AdminLimits::default(),

@@ -176,7 +176,7 @@ impl Backplane {
     async fn put_bus_settings(&self, name: &BusName, retention: Retention) -> Result<(), BusError> {
         self.state.buses.create(name, retention).await?;
         // A bus that existed has kept its settings.
-        self.state.buses.update(name, retention).await?;
+        self.state.buses.update(name, retention, None).await?;
         self.state.forget_bus(name);
         Ok(())
     }

@@ -128,6 +128,7 @@ impl GrantArgs {
             limits: self.limits,
             label: self.label,
             form: form.into(),
+            ..Default::default()
         }
     }
 }
@@ -252,8 +253,9 @@ impl CapCommand {
             }
             Self::Wrap { handle, limits, label } => {
                 let handle = checked(handle)?;
-                let request = call(v1::WrapCapabilityRequest { handle, limits, label });
-                let granted = client.wrap_capability(request).await?.into_inner();
+                let request =
+                    v1::WrapCapabilityRequest { handle, limits, label, ..Default::default() };
+                let granted = client.wrap_capability(call(request)).await?.into_inner();
                 let values = [json!(granted.cap), json!(granted.control), json!(granted.handle)];
                 output::object(out, &["cap", "control", "handle"], &values)?;
             }

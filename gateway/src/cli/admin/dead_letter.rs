@@ -119,7 +119,7 @@ impl Which {
             &["delivered", "failed"],
             &[json!(delivered), json!(failed)],
         )?;
-        Ok(())
+        if failed == 0 { Ok(()) } else { Err(CliError::FailedAgain(failed)) }
     }
 
     async fn drop_all(
