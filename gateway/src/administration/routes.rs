@@ -1,15 +1,15 @@
 //! The routes of the bridge, and what they gave up.
 
 use buswire_bridge::{
-    DeadLetter, Replayed, RetryPolicy, Route, RouteChange, RouteDescription, RouteError, RouteInfo,
-    RouteState as Doing, Routes,
+    DeadLetter, DeadLetters, Replayed, RetryPolicy, RouteChange, RouteDescription, RouteError,
+    RouteInfo, RouteState as Doing, Routes,
 };
 use buswire_message::{MessageId, RouteName};
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, NewRetry, NewRoute, RetryView,
-    RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterPage, DeadLetterView, NewRetry, NewRoute,
+    RetryView, RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
@@ -22,14 +22,14 @@ pub(crate) struct RoutePort {
 
 impl RoutePort {
     async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
-        self.routes.set_enabled(&known(name)?, enabled).await.map_err(failure)
+        self.routes.set_enabled(&known(name)?, enabled, None).await.map_err(failure)
     }
 }
 
 impl RouteAdmin for RoutePort {
     fn create(&self, new: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
-            let route = Route::parse(&RouteDescription {
+            let wanted = RouteDescription {
                 name: &new.name,
                 scope: &new.scope,
                 map: &new.map,
@@ -37,8 +37,8 @@ impl RouteAdmin for RoutePort {
                 reply_type: new.reply_type.as_deref(),
                 from: &new.from,
                 retry: with_defaults(new.retry, self.retry),
-            })
-            .map_err(|problems| failure(RouteError::Invalid(problems)))?;
+            };
+            let route = self.routes.parse(&wanted).await.map_err(failure)?;
             self.routes.create(route).await.map_err(failure)
         })
     }
@@ -61,16 +61,19 @@ impl RouteAdmin for RoutePort {
                 attempts_max,
                 timeout,
             };
-            self.routes.change(&known(name)?, &change).await.map_err(failure)
+            self.routes.change(&known(name)?, &change, None).await.map_err(failure)
         })
     }
 
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RouteView, AdminError>> {
-        Box::pin(async move { self.routes.get(&known(name)?).map(view).map_err(failure) })
+        Box::pin(async move { self.routes.get(&known(name)?).await.map(view).map_err(failure) })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<RouteView>, AdminError>> {
-        Box::pin(async move { Ok(self.routes.list().into_iter().map(view).collect()) })
+        Box::pin(async move {
+            let routes = self.routes.list().await.map_err(failure)?;
+            Ok(routes.into_iter().map(view).collect())
+        })
     }
 
     fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
@@ -82,7 +85,7 @@ impl RouteAdmin for RoutePort {
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(async move { self.routes.delete(&known(name)?).await.map_err(failure) })
+        Box::pin(async move { self.routes.delete(&known(name)?, None).await.map_err(failure) })
     }
 }
 
@@ -92,11 +95,12 @@ impl DeadLetterAdmin for RoutePort {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>> {
+    ) -> BoxFuture<'a, Result<DeadLetterPage, AdminError>> {
         Box::pin(async move {
             let page = self.routes.dead_letters(&known(route)?, after, limit).await;
-            let page = page.map_err(failure)?;
-            Ok((page.letters.into_iter().map(letter).collect(), page.more))
+            let DeadLetters { letters, unreadable, more } = page.map_err(failure)?;
+            let letters = letters.into_iter().map(letter).collect();
+            Ok(DeadLetterPage { letters, unreadable, more })
         })
     }
 
@@ -169,7 +173,9 @@ fn view(info: RouteInfo) -> RouteView {
             Doing::Running => RouteState::Running,
             Doing::Paused => RouteState::Paused,
             Doing::Blocked(why) => RouteState::Blocked(why),
+            Doing::Waiting => RouteState::Waiting,
         },
+        owner: info.owner,
         delivered: info.delivered,
         failed_attempts: info.failed_attempts,
         dead_letters: info.dead,
@@ -184,7 +190,7 @@ pub(super) fn failure(error: RouteError) -> AdminError {
         RouteError::Invalid(_) => AdminError::Invalid(text),
         RouteError::Exists(_) => AdminError::Exists(text),
         RouteError::Unknown(_) | RouteError::NoLetter(..) => AdminError::NotFound(text),
-        RouteError::Blocked(..) => AdminError::Refused(text),
+        RouteError::Blocked(..) | RouteError::Changed(_) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),
         other => AdminError::Internal(Box::new(other)),

@@ -245,7 +245,7 @@ async fn routes(
         relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
-    let settings = settings::routes(&config.bridge, doors.source.clone())
+    let settings = settings::routes(&config.bridge, doors.source.clone(), platform.name(config))
         .map_err(failed("the settings of the bridge"))?;
     let routes = Routes::open(
         doors.buses.clone(),
