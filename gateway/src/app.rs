@@ -44,6 +44,18 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// What this gateway is called among those that share its store.
+    fn name(&self, config: &Config) -> String {
+        config.gateway_name.clone().unwrap_or_else(|| {
+            let system = rustix::system::uname();
+            let host = system.nodename().to_string_lossy();
+            match self.bound.iter().find(|(name, _)| *name == "http") {
+                Some((_, address)) => format!("{host}:{}", address.port()),
+                None => host.into_owned(),
+            }
+        })
+    }
+
     /// Every address that the gateway listens on.
     fn listeners(&self, mdp: &[String]) -> Vec<ListenerView> {
         let own = self.bound.iter().map(|(name, address)| (*name, address.to_string()));

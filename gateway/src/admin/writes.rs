@@ -28,7 +28,7 @@ use prost_reflect::{
 use tonic::{Code, Status};
 
 use super::{
-    audit::{AuditLog, Begun, Claim, Claimed, Record},
+    audit::{AuditLog, Begun, Claim, Claimed, Kept, Record},
     auth::Caller,
     role::is_reading,
     status::{self, Reason},
@@ -181,7 +181,7 @@ impl Writes {
             std::mem::take(&mut *trail.lock().unwrap_or_else(PoisonError::into_inner));
         record.before = self.rendered(before);
         record.code = ended.code().into();
-        let mut kept = None;
+        let mut kept = Kept::Nothing;
         if ended.code() == Code::Ok {
             let answer = call.answer(&body)?;
             record.resource = call.resource(&request, Some(&answer));
@@ -189,7 +189,7 @@ impl Writes {
                 Some(entity) if after.is_none() => shown(&entity),
                 _ => self.rendered(after),
             };
-            kept = Some((!has_secret(&answer)).then_some(&*body));
+            kept = if has_secret(&answer) { Kept::Secret } else { Kept::Answer(&body) };
         } else {
             ended.message().clone_into(&mut record.error);
         }

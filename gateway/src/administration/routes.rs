@@ -1,15 +1,16 @@
 //! The routes of the bridge, and what they gave up.
 
 use buswire_bridge::{
-    DeadLetter, Replayed, RetryPolicy, Route, RouteChange, RouteDescription, RouteError, RouteInfo,
-    RouteState as Doing, Routes,
+    DeadLetter, DeadLetters, Replayed, RetryPolicy, RouteChange, RouteDescription, RouteError,
+    RouteInfo, RouteState as Doing, Routes,
 };
-use buswire_message::{MessageId, RouteName, SecretHash};
+use buswire_message::{MessageId, RouteName};
+use buswire_store::Revision;
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, Missing, NewRetry, NewRoute,
-    RetryView, RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterPage, DeadLetterView, Missing, NewRetry,
+    NewRoute, RetryView, RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
@@ -21,30 +22,21 @@ pub(crate) struct RoutePort {
 }
 
 impl RoutePort {
-    /// Refuses a route that does not have the revision `expected`.
-    fn expect(&self, name: &str, expected: Option<u64>) -> Result<(), AdminError> {
-        let present = revision(&self.routes.get(&known(name)?).map_err(failure)?.route);
-        if expected.is_none_or(|expected| expected == present) {
-            return Ok(());
-        }
-        Err(AdminError::Changed { kind: "route", name: name.to_owned() })
-    }
-
     async fn set_enabled(
         &self,
         name: &str,
         enabled: bool,
         expected: Option<u64>,
     ) -> Result<(), AdminError> {
-        self.expect(name, expected)?;
-        self.routes.set_enabled(&known(name)?, enabled).await.map_err(failure)
+        let expected = expected.map(Revision);
+        self.routes.set_enabled(&known(name)?, enabled, expected).await.map_err(failure)
     }
 }
 
 impl RouteAdmin for RoutePort {
     fn create(&self, new: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
-            let route = Route::parse(&RouteDescription {
+            let wanted = RouteDescription {
                 name: &new.name,
                 scope: &new.scope,
                 map: &new.map,
@@ -52,8 +44,8 @@ impl RouteAdmin for RoutePort {
                 reply_type: new.reply_type.as_deref(),
                 from: &new.from,
                 retry: with_defaults(new.retry, self.retry),
-            })
-            .map_err(|problems| failure(RouteError::Invalid(problems)))?;
+            };
+            let route = self.routes.parse(&wanted).await.map_err(failure)?;
             self.routes.create(route).await.map_err(failure)
         })
     }
@@ -65,7 +57,6 @@ impl RouteAdmin for RoutePort {
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
-            self.expect(name, expected)?;
             let ChangedRoute { scope, sink, reply_type, map, retry } = changed;
             let NewRetry { first_delay, longest_delay, attempts_max, timeout } = retry;
             let change = RouteChange {
@@ -78,16 +69,22 @@ impl RouteAdmin for RoutePort {
                 attempts_max,
                 timeout,
             };
-            self.routes.change(&known(name)?, &change).await.map_err(failure)
+            self.routes
+                .change(&known(name)?, &change, expected.map(Revision))
+                .await
+                .map_err(failure)
         })
     }
 
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RouteView, AdminError>> {
-        Box::pin(async move { self.routes.get(&known(name)?).map(view).map_err(failure) })
+        Box::pin(async move { self.routes.get(&known(name)?).await.map(view).map_err(failure) })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<RouteView>, AdminError>> {
-        Box::pin(async move { Ok(self.routes.list().into_iter().map(view).collect()) })
+        Box::pin(async move {
+            let routes = self.routes.list().await.map_err(failure)?;
+            Ok(routes.into_iter().map(view).collect())
+        })
     }
 
     fn pause<'a>(
@@ -112,8 +109,7 @@ impl RouteAdmin for RoutePort {
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
-            self.expect(name, expected)?;
-            self.routes.delete(&known(name)?).await.map_err(failure)
+            self.routes.delete(&known(name)?, expected.map(Revision)).await.map_err(failure)
         })
     }
 }
@@ -124,11 +120,12 @@ impl DeadLetterAdmin for RoutePort {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>> {
+    ) -> BoxFuture<'a, Result<DeadLetterPage, AdminError>> {
         Box::pin(async move {
             let page = self.routes.dead_letters(&known(route)?, after, limit).await;
-            let page = page.map_err(failure)?;
-            Ok((page.letters.into_iter().map(letter).collect(), page.more))
+            let DeadLetters { letters, unreadable, more } = page.map_err(failure)?;
+            let letters = letters.into_iter().map(letter).collect();
+            Ok(DeadLetterPage { letters, unreadable, more })
         })
     }
 
@@ -188,18 +185,8 @@ fn known(name: &str) -> Result<RouteName, AdminError> {
     name.parse().map_err(|_| AdminError::missing("route", name))
 }
 
-/// A number that changes with the description; never 0.
-fn revision(route: &Route) -> u64 {
-    let (scope, sink, rules) =
-        (route.scope.to_string(), route.sink.expose(), route.mapping.rules());
-    let Route { reply_type, retry, enabled, .. } = route;
-    let hash = SecretHash::of(&format!("{:?}", (scope, sink, rules, reply_type, retry, enabled)));
-    hash.as_bytes().first_chunk().map_or(1, |bytes| u64::from_be_bytes(*bytes)).max(1)
-}
-
 fn view(info: RouteInfo) -> RouteView {
     let RetryPolicy { first_delay, longest_delay, attempts_max, timeout } = info.route.retry;
-    let revision = revision(&info.route);
     RouteView {
         name: info.route.name.to_string(),
         scope: info.route.scope.to_string(),
@@ -211,13 +198,15 @@ fn view(info: RouteInfo) -> RouteView {
             Doing::Running => RouteState::Running,
             Doing::Paused => RouteState::Paused,
             Doing::Blocked(why) => RouteState::Blocked(why),
+            Doing::Waiting => RouteState::Waiting,
         },
+        owner: info.owner,
         delivered: info.delivered,
         failed_attempts: info.failed_attempts,
         dead_letters: info.dead,
         dead_letters_kept: info.dead_letters,
         pending: info.pending,
-        revision,
+        revision: info.revision.0,
     }
 }
 
@@ -232,6 +221,7 @@ pub(super) fn failure(error: RouteError) -> AdminError {
         RouteError::NoLetter(_, id) => {
             AdminError::NotFound(Missing::new("dead letter", id.to_string()).told(text))
         }
+        RouteError::Changed(name) => AdminError::Changed { kind: "route", name: name.to_string() },
         RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),

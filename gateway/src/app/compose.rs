@@ -57,7 +57,6 @@ struct Doors {
     inbounds: Inbounds,
     /// Who messages are from that the gateway itself publishes.
     source: SourceUrl,
-    audit: AuditLog,
 }
 
 /// Says what could not be made.
@@ -86,10 +85,11 @@ pub(super) async fn compose(
     };
     let bus_operations =
         operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
+    let audit = audit_log(config, platform)?;
     for bus in &config.buses {
         let created = doors.buses.create(&bus.name, bus.retention).await;
         if created.map_err(failed("a declared bus"))? == Created::New {
-            declared(&doors.audit, "BusService/CreateBus", format!("bus/{}", bus.name)).await?;
+            declared(&audit, "BusService/CreateBus", format!("bus/{}", bus.name)).await?;
         }
     }
     let rights = Rights::new(&config.mdp.key_rights);
@@ -100,11 +100,12 @@ pub(super) async fn compose(
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
-    let routes = routes(config, platform, tasks, &doors).await?;
+    let routes = routes(config, platform, tasks, &doors, &audit).await?;
     let certificates = CertificateRoles::default();
     certificates.replace(config.admin.certificate_roles.clone());
     let reload = reload(doors.broker.clone(), rights, certificates.clone());
-    let admin = administration(config, platform, tasks, &doors, &routes, certificates).await?;
+    let admin =
+        administration(config, platform, tasks, &doors, &routes, certificates, audit).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
@@ -197,11 +198,6 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         Inbounds::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy), base)
             .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
-    let limits = AuditLimits {
-        kept: config.admin.audit_kept,
-        records_max: config.admin.audit_records.into(),
-    };
-    let audit = AuditLog::new(store, clock, entropy, limits).map_err(failed("the audit log"))?;
     Ok(Doors {
         buses,
         backplane,
@@ -214,7 +210,6 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         subscriptions,
         inbounds,
         source,
-        audit,
     })
 }
 
@@ -253,6 +248,7 @@ async fn routes(
     platform: &Platform,
     tasks: &Tasks,
     doors: &Doors,
+    audit: &AuditLog,
 ) -> Result<Routes, BuildError> {
     let subscribers =
         Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
@@ -266,7 +262,7 @@ async fn routes(
         relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
-    let settings = settings::routes(&config.bridge, doors.source.clone())
+    let settings = settings::routes(&config.bridge, doors.source.clone(), platform.name(config))
         .map_err(failed("the settings of the bridge"))?;
     let routes = Routes::open(
         doors.buses.clone(),
@@ -282,7 +278,7 @@ async fn routes(
         match routes.create(declared_route(config, route)?).await {
             Ok(()) => {
                 let resource = format!("route/{}", route.name);
-                declared(&doors.audit, "RouteService/CreateRoute", resource).await?;
+                declared(audit, "RouteService/CreateRoute", resource).await?;
             }
             // What was made by hand or by an earlier start stays as it is.
             Err(RouteError::Exists(_)) => {}
@@ -290,6 +286,16 @@ async fn routes(
         }
     }
     Ok(routes)
+}
+
+fn audit_log(config: &Config, platform: &Platform) -> Result<AuditLog, BuildError> {
+    let Platform { store, clock, entropy, .. } = platform;
+    let limits = AuditLimits {
+        kept: config.admin.audit_kept,
+        records_max: config.admin.audit_records.into(),
+    };
+    AuditLog::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), limits)
+        .map_err(failed("the audit log"))
 }
 
 /// Records that something was made because the configuration declares it.
@@ -323,6 +329,7 @@ async fn administration(
     doors: &Doors,
     routes: &Routes,
     certificates: CertificateRoles,
+    audit: AuditLog,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -367,7 +374,7 @@ async fn administration(
         buses: doors.buses.clone(),
         clock: Arc::clone(&platform.clock),
         ports,
-        audit: doors.audit.clone(),
+        audit,
         source: doors.source.clone(),
         retention: config.backplane.retention,
         limits: AdminLimits::default(),

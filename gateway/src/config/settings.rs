@@ -18,6 +18,11 @@ pub(crate) const PROCESS: Group = Group {
             Kind::Path,
             "File that gets one JSON object with every bound address once all listeners are bound. The same as `--ready-file`.",
         ),
+        Setting::unset(
+            "gateway_name",
+            Kind::Text,
+            "What this gateway is called where several share a store and it is shown which of them does what: 1 to 64 printable ASCII characters. If it is not set, the name of the host and the port of `http.listen`.",
+        ),
         Setting::new(
             "shutdown_grace",
             time(0, 3600),

@@ -190,6 +190,7 @@ impl RouteAdmin for Fake {
             reply_type: route.reply_type,
             retry,
             state,
+            owner: Some("here".to_owned()),
             delivered: 0,
             failed_attempts: 0,
             dead_letters: 0,

@@ -6717,6 +6717,10 @@ pub struct ListDeadLettersResponse {
     /// Names the next page. Empty: this is the last.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// The ids of messages whose dead letters are among these and can't be read, as after a downgrade. They
+    /// are kept, and can be dropped.
+    #[prost(string, repeated, tag = "3")]
+    pub unreadable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for one dead letter.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -9965,7 +9969,8 @@ pub struct Retry {
     #[prost(message, optional, tag = "4")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
 }
-/// A route and what it is doing. Counts begin when the gateway starts.
+/// A route and what it is doing. Counts begin when the gateway takes the route that runs it; if that is
+/// another one than the one that answers, they are a few seconds old.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {
     /// Its name.
@@ -10010,6 +10015,10 @@ pub struct Route {
     /// Changes with everything that an administrator changes of it; for `expected_revision`.
     #[prost(uint64, tag = "14")]
     pub revision: u64,
+    /// What the gateway is called that runs it, `gateway_name` in its configuration. Empty: none does at
+    /// present.
+    #[prost(string, tag = "15")]
+    pub owner: ::prost::alloc::string::String,
 }
 /// Asks for a route to be made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10022,6 +10031,7 @@ pub struct CreateRouteRequest {
     #[prost(string, tag = "2")]
     pub scope: ::prost::alloc::string::String,
     /// Where they go: `bus:NAME\[/CHANNEL\]`, `mdp:SERVICE`, `push:URL`, `push:subscribers` or `cap:URL`.
+    /// The bus must be there.
     #[prost(string, tag = "3")]
     pub sink: ::prost::alloc::string::String,
     /// The type under which the answers of an `mdp:` or `cap:` sink are published on the channel of the
@@ -10184,8 +10194,10 @@ pub enum RouteState {
     Running = 1,
     /// An administrator paused it.
     Paused = 2,
-    /// It can't deliver here; `blocked_reason` says why.
+    /// It can't deliver where it runs; `blocked_reason` says why.
     Blocked = 3,
+    /// No gateway runs it at present. One takes it within seconds, if one can reach the store.
+    Waiting = 4,
 }
 impl RouteState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -10198,6 +10210,7 @@ impl RouteState {
             Self::Running => "ROUTE_STATE_RUNNING",
             Self::Paused => "ROUTE_STATE_PAUSED",
             Self::Blocked => "ROUTE_STATE_BLOCKED",
+            Self::Waiting => "ROUTE_STATE_WAITING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -10207,6 +10220,7 @@ impl RouteState {
             "ROUTE_STATE_RUNNING" => Some(Self::Running),
             "ROUTE_STATE_PAUSED" => Some(Self::Paused),
             "ROUTE_STATE_BLOCKED" => Some(Self::Blocked),
+            "ROUTE_STATE_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }
@@ -10303,7 +10317,8 @@ pub mod route_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Makes a route and starts it. INVALID_ARGUMENT names every problem of its description,
+        /// Makes a route. Where several gateways share the store, any of them takes it; the call answers when
+        /// the route is stored and runs, at the latest after 5 s. INVALID_ARGUMENT names every problem of its description,
         /// ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are too many.
         pub async fn create_route(
             &mut self,
@@ -10379,8 +10394,10 @@ pub mod route_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.RouteService", "ListRoutes"));
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the fields of a route that `update_mask` names, and no other. The route goes on where it is;
-        /// an attempt under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
+        /// Changes the fields of a route that `update_mask` names, and no other, at whichever gateway it runs:
+        /// this and the next two answer when the change is stored and in force there, at the latest after 5 s;
+        /// it then comes in force as soon as a gateway runs the route. The route goes on where it is; an attempt
+        /// under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
         /// changed; NOT_FOUND if there is none of this name.
         pub async fn update_route(
             &mut self,
@@ -10456,7 +10473,8 @@ pub mod route_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.RouteService", "ResumeRoute"));
             self.inner.unary(req, path, codec).await
         }
-        /// Removes a route with its position and its dead letters. NOT_FOUND if there is none of this name.
+        /// Removes a route with its position and its dead letters, wherever it runs; an attempt that is under way
+        /// at another gateway may still reach its sink. NOT_FOUND if there is none of this name.
         pub async fn delete_route(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteRouteRequest>,
@@ -10496,7 +10514,8 @@ pub mod route_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RouteServiceServer.
     #[async_trait]
     pub trait RouteService: std::marker::Send + std::marker::Sync + 'static {
-        /// Makes a route and starts it. INVALID_ARGUMENT names every problem of its description,
+        /// Makes a route. Where several gateways share the store, any of them takes it; the call answers when
+        /// the route is stored and runs, at the latest after 5 s. INVALID_ARGUMENT names every problem of its description,
         /// ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are too many.
         async fn create_route(
             &self,
@@ -10521,8 +10540,10 @@ pub mod route_service_server {
             tonic::Response<super::ListRoutesResponse>,
             tonic::Status,
         >;
-        /// Changes the fields of a route that `update_mask` names, and no other. The route goes on where it is;
-        /// an attempt under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
+        /// Changes the fields of a route that `update_mask` names, and no other, at whichever gateway it runs:
+        /// this and the next two answer when the change is stored and in force there, at the latest after 5 s;
+        /// it then comes in force as soon as a gateway runs the route. The route goes on where it is; an attempt
+        /// under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
         /// changed; NOT_FOUND if there is none of this name.
         async fn update_route(
             &self,
@@ -10547,7 +10568,8 @@ pub mod route_service_server {
             tonic::Response<super::ResumeRouteResponse>,
             tonic::Status,
         >;
-        /// Removes a route with its position and its dead letters. NOT_FOUND if there is none of this name.
+        /// Removes a route with its position and its dead letters, wherever it runs; an attempt that is under way
+        /// at another gateway may still reach its sink. NOT_FOUND if there is none of this name.
         async fn delete_route(
             &self,
             request: tonic::Request<super::DeleteRouteRequest>,

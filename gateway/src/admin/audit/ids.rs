@@ -1,7 +1,8 @@
 //! Ids of requests: a request that comes again is answered as the first time, and changes nothing.
 //!
 //! A row `request/HASH` of the caller and the id says what the request was and what was answered. Rows are
-//! kept for [`KEPT`]; only what made something keeps one. Never here: committing.
+//! kept for [`KEPT`], and only for what was made: there are no more than an administrator may make in that
+//! time. Never here: committing.
 
 use std::time::Duration;
 
@@ -31,6 +32,17 @@ pub(crate) enum Claimed {
     UnderWay,
     /// Another request has this id.
     ByAnother,
+}
+
+/// What is kept for whoever sends a request again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept<'a> {
+    /// Its answer.
+    Answer(&'a [u8]),
+    /// That its answer held a secret.
+    Secret,
+    /// Nothing: it changed nothing, and its id is free again.
+    Nothing,
 }
 
 /// What is stored of an id.
@@ -79,13 +91,13 @@ impl Claim {
     pub(super) fn settle(
         &self,
         batch: Batch,
-        answer: Option<Option<&[u8]>>,
+        answer: Kept<'_>,
         now: Timestamp,
     ) -> Result<Batch, StoreError> {
         Ok(batch.then(match answer {
-            Some(Some(answer)) => self.put(State::Answered(BASE64.encode(answer)), now)?,
-            Some(None) => self.put(State::Secret, now)?,
-            None => Operation::Delete { key: self.key()? },
+            Kept::Answer(answer) => self.put(State::Answered(BASE64.encode(answer)), now)?,
+            Kept::Secret => self.put(State::Secret, now)?,
+            Kept::Nothing => Operation::Delete { key: self.key()? },
         }))
     }
 

@@ -33,7 +33,7 @@ use futures::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-pub(crate) use ids::{Claim, Claimed};
+pub(crate) use ids::{Claim, Claimed, Kept};
 pub use record::{Filter, Record};
 
 /// After which time a call that was begun has certainly ended: no call takes longer than
@@ -160,8 +160,7 @@ impl AuditLog {
         }
     }
 
-    /// Writes down how a call ended, with `answer` for whoever sends its request again: the answer, `None`
-    /// within if it held a secret. Without one the id of the request is free again.
+    /// Writes down how a call ended, with `answer` for whoever sends its request again.
     ///
     /// # Errors
     ///
@@ -170,7 +169,7 @@ impl AuditLog {
         &self,
         begun: Begun,
         record: Record,
-        answer: Option<Option<&[u8]>>,
+        answer: Kept<'_>,
     ) -> Result<(), StoreError> {
         let Begun { key, claim } = begun;
         self.append(record, move |mut batch, now| {
@@ -219,20 +218,20 @@ impl AuditLog {
         let _numbering = self.0.numbering.lock().await;
         let now = self.0.clock.now();
         let value = json(&record.bounded(now))?;
-        let counter = key("last")?;
+        let last_key = key("last")?;
         for _ in 0..TRIES {
-            let row = self.get(&counter).await?;
+            let row = self.get(&last_key).await?;
             let (last, unchanged) = match &row {
-                Some(row) => (number(row)?, Expectation::Unchanged(counter.clone(), row.revision)),
-                None => (0, Expectation::Absent(counter.clone())),
+                Some(row) => (number(row)?, Expectation::Unchanged(last_key.clone(), row.revision)),
+                None => (0, Expectation::Absent(last_key.clone())),
             };
             let number = last + 1;
-            let counted = Bytes::copy_from_slice(&number.to_be_bytes());
+            let next = Bytes::copy_from_slice(&number.to_be_bytes());
             let put = |key, value, expires| Operation::Put { key, value, expires };
             let expires = Some(now.saturating_add(self.0.limits.kept));
             let mut batch = Batch::new(self.0.partition.clone())
                 .expect(unchanged)
-                .then(put(counter.clone(), counted, None))
+                .then(put(last_key.clone(), next, None))
                 .then(put(record_key(number)?, value.clone(), expires));
             if let Some(old) = number.checked_sub(self.0.limits.records_max).filter(|old| *old > 0)
             {
@@ -258,7 +257,7 @@ impl AuditLog {
         let page = self.scan(range, ABANDONED_ROWS, order).await?;
         for (key, row) in page.rows {
             let UnderWay { record, claim } = parsed(&row)?;
-            self.end(Begun { key, claim }, record.abandoned(), None).await?;
+            self.end(Begun { key, claim }, record.abandoned(), Kept::Nothing).await?;
         }
         Ok(())
     }

@@ -41,7 +41,8 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
     for turn in 0..3 {
         let (one, two) = (record(&format!("bus/{turn}")), record("route/a"));
         let (one, two) = futures::join!(here.note(one), there.note(two));
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
     }
     let all = Filter::default();
     assert_eq!(numbers(&here, &all, None, 9).await, [6, 5, 4, 3]);
@@ -75,21 +76,20 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
 async fn an_id_keeps_its_answer_for_a_day() {
     let bench = Bench::new();
     let (log, elsewhere) = (bench.log(100), bench.log(100));
-    let begin =
-        async |log: &AuditLog, claim| log.begin(&record("bus/a"), Some(claim)).await.unwrap();
-    let begun = begin(&log, claim("1", b"x")).await.unwrap();
-    log.end(begun, record("bus/a"), Some(Some(b"answer"))).await.unwrap();
-    let again = begin(&elsewhere, claim("1", b"x")).await.unwrap_err();
+    let ask = async |log: &AuditLog, claim| log.begin(&record("bus/a"), Some(claim)).await.unwrap();
+    let begun = ask(&log, claim("1", b"x")).await.unwrap();
+    log.end(begun, record("bus/a"), Kept::Answer(b"answer")).await.unwrap();
+    let again = ask(&elsewhere, claim("1", b"x")).await.unwrap_err();
     assert_eq!(again, Claimed::Answered(b"answer".to_vec()));
-    assert_eq!(begin(&log, claim("1", b"y")).await.unwrap_err(), Claimed::ByAnother);
-    let begun = begin(&log, claim("2", b"x")).await.unwrap();
-    log.end(begun, record("bus/a"), Some(None)).await.unwrap();
-    assert_eq!(begin(&log, claim("2", b"x")).await.unwrap_err(), Claimed::Secret);
-    let begun = begin(&log, claim("3", b"x")).await.unwrap();
-    log.end(begun, record("bus/a"), None).await.unwrap();
-    begin(&log, claim("3", b"y")).await.expect("what failed keeps no id");
+    assert_eq!(ask(&log, claim("1", b"y")).await.unwrap_err(), Claimed::ByAnother);
+    let begun = ask(&log, claim("2", b"x")).await.unwrap();
+    log.end(begun, record("bus/a"), Kept::Secret).await.unwrap();
+    assert_eq!(ask(&log, claim("2", b"x")).await.unwrap_err(), Claimed::Secret);
+    let begun = ask(&log, claim("3", b"x")).await.unwrap();
+    log.end(begun, record("bus/a"), Kept::Nothing).await.unwrap();
+    ask(&log, claim("3", b"y")).await.expect("what failed keeps no id");
     bench.clock.advance(Duration::from_secs(86_400));
-    begin(&log, claim("1", b"y")).await.unwrap();
+    ask(&log, claim("1", b"y")).await.unwrap();
 }
 
 #[tokio::test]

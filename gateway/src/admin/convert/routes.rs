@@ -103,6 +103,7 @@ pub(crate) fn to_wire(route: RouteView) -> v1::Route {
         RouteState::Running => (v1::RouteState::Running, String::new()),
         RouteState::Paused => (v1::RouteState::Paused, String::new()),
         RouteState::Blocked(why) => (v1::RouteState::Blocked, why),
+        RouteState::Waiting => (v1::RouteState::Waiting, String::new()),
     };
     v1::Route {
         name: route.name,
@@ -124,5 +125,6 @@ pub(crate) fn to_wire(route: RouteView) -> v1::Route {
         map: route.map,
         dead_letters_kept: route.dead_letters_kept,
         revision: route.revision,
+        owner: route.owner.unwrap_or_default(),
     }
 }

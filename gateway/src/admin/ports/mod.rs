@@ -27,7 +27,7 @@ pub use capabilities::{
     AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
     GrantedCapability, NewCapability, NewWrap, Revoked,
 };
-pub use dead_letters::{DeadLetterAdmin, DeadLetterView};
+pub use dead_letters::{DeadLetterAdmin, DeadLetterPage, DeadLetterView};
 pub use people::{
     BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
     NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,

@@ -66,7 +66,7 @@ pub struct NewRetry {
     pub timeout: Option<Duration>,
 }
 
-/// A route and what it is doing. Counts begin when the gateway starts.
+/// A route and what it is doing. Counts begin when its owner takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteView {
     /// Its name.
@@ -83,6 +83,8 @@ pub struct RouteView {
     pub retry: RetryView,
     /// What it is doing.
     pub state: RouteState,
+    /// What the gateway is called that runs it.
+    pub owner: Option<String>,
     /// Messages delivered.
     pub delivered: u64,
     /// Attempts that failed.
@@ -117,8 +119,10 @@ pub enum RouteState {
     Running,
     /// An administrator paused it.
     Paused,
-    /// It can't deliver here; the text says why.
+    /// It can't deliver where it runs; the text says why.
     Blocked(String),
+    /// No gateway runs it at present.
+    Waiting,
 }
 
 /// Administers routes. Changes are stored when a future is done; dropping one may leave the change

@@ -14,11 +14,21 @@ use super::{
 };
 
 /// What a listing shows; one route shows all.
-const COLUMNS: [&str; 8] =
-    ["name", "state", "scope", "sink", "delivered", "pending", "failed_attempts", "dead_letters"];
-const COLUMNS_ALL: [&str; 16] = [
+const COLUMNS: [&str; 9] = [
     "name",
     "state",
+    "owner",
+    "scope",
+    "sink",
+    "delivered",
+    "pending",
+    "failed_attempts",
+    "dead_letters",
+];
+const COLUMNS_ALL: [&str; 17] = [
+    "name",
+    "state",
+    "owner",
     "scope",
     "sink",
     "delivered",
@@ -205,6 +215,7 @@ fn state(route: &v1::Route) -> &'static str {
         v1::RouteState::Running => "running",
         v1::RouteState::Paused => "paused",
         v1::RouteState::Blocked => "blocked",
+        v1::RouteState::Waiting => "waiting",
     }
 }
 
@@ -212,6 +223,7 @@ fn values(route: &v1::Route) -> Vec<Value> {
     vec![
         json!(route.name),
         json!(state(route)),
+        output::text(&route.owner),
         json!(route.scope),
         json!(route.sink),
         json!(route.delivered),
