@@ -170,7 +170,7 @@ pub async fn server(
     let limits = state.limits;
     let shutdown = state.shutdown.clone();
     let gate = auth::Gate { auth, audit: state.audit.clone() };
-    let writes = writes::Writes::new(state.audit.clone(), limits.request_bytes_max)?;
+    let writes = writes::Writes::new(state.audit.clone(), limits)?;
     let router = every_service(&Arc::new(Shared::new(state)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

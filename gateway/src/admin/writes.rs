@@ -25,9 +25,11 @@ use hyper::body::Frame;
 use prost_reflect::{
     DescriptorError, DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _, Value,
 };
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 
 use super::{
+    AdminLimits,
     audit::{AuditLog, Begun, Claim, Claimed, Kept, Record},
     auth::Caller,
     role::is_reading,
@@ -49,9 +51,10 @@ const HIDDEN: &str = "(hidden)";
 #[derive(Clone, Debug)]
 pub(super) struct Writes {
     log: AuditLog,
-    calls: Arc<HashMap<String, Call>>,
+    calls: Arc<HashMap<String, Arc<Call>>>,
     pool: DescriptorPool,
-    request_bytes_max: usize,
+    limits: AdminLimits,
+    tracker: TaskTracker,
 }
 
 /// A call that changes something.
@@ -107,18 +110,19 @@ pub(super) fn record_of(path: &str, caller: &Caller, extensions: &Extensions) ->
 
 /// Makes calls that change something, each once, and writes them down.
 pub(super) async fn layer(State(writes): State<Writes>, request: Request, next: Next) -> Response {
-    match writes.calls.get(request.uri().path()) {
-        Some(call) => {
-            let made = writes.make(call, request, next).await;
-            made.unwrap_or_else(Status::into_http::<Body>)
-        }
-        None => next.run(request).await,
-    }
+    let Some(call) = writes.calls.get(request.uri().path()).map(Arc::clone) else {
+        return next.run(request).await;
+    };
+    // To its end, also if the caller goes away: who asks again with the same id is told what came of it.
+    let tracker = writes.tracker.clone();
+    let made = tracker.spawn(async move { writes.make(&call, request, next).await });
+    let made = made.await.unwrap_or_else(|_| Err(Status::internal("the call failed inside")));
+    made.unwrap_or_else(Status::into_http::<Body>)
 }
 
 impl Writes {
     /// The calls of the interface, written down in `log`.
-    pub(super) fn new(log: AuditLog, request_bytes_max: usize) -> Result<Self, DescriptorError> {
+    pub(super) fn new(log: AuditLog, limits: AdminLimits) -> Result<Self, DescriptorError> {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
         let ours = pool.services().filter(|service| service.package_name() == PACKAGE);
         let methods = ours.flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -128,15 +132,15 @@ impl Writes {
             let noun = kebab(service.trim_end_matches("Service"));
             let call = Call { name, noun, input: method.input(), output: method.output() };
             let is_write = !is_reading(method.name()) && !TRAFFIC.contains(&call.name.as_str());
-            is_write.then(|| (format!("/{PACKAGE}.{}", call.name), call))
+            is_write.then(|| (format!("/{PACKAGE}.{}", call.name), Arc::new(call)))
         });
         let calls = Arc::new(calls.collect());
-        Ok(Self { log, calls, pool, request_bytes_max })
+        Ok(Self { log, calls, pool, limits, tracker: TaskTracker::new() })
     }
 
     async fn make(&self, call: &Call, request: Request, next: Next) -> Result<Response, Status> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, self.request_bytes_max + PREFIX_BYTES).await;
+        let body = axum::body::to_bytes(body, self.limits.request_bytes_max + PREFIX_BYTES).await;
         let body =
             body.map_err(|_| Status::out_of_range("the request is too long, or broke off"))?;
         let message = call.request(&body)?;
@@ -157,7 +161,11 @@ impl Writes {
         };
         let trail = Arc::default();
         let request = Request::from_parts(parts, Body::from(body));
-        let response = TRAIL.scope(Arc::clone(&trail), next.run(request)).await;
+        let running = TRAIL.scope(Arc::clone(&trail), next.run(request));
+        let response = tokio::time::timeout(self.limits.call_time_max, running).await;
+        let response = response.unwrap_or_else(|_| {
+            status::of(Reason::TimedOut, "the call took too long").into_http::<Body>()
+        });
         self.finish(call, message, begun, record, &trail, response).await
     }
 

@@ -22,8 +22,8 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Timestamp, mint_base64url};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, Hint, HintFilter, Key, KeyRange, Operation, Outcome,
-    Partition, Row, Store, StoreError,
+    Ack, Applied, Batch, Direction, Expectation, Hint, HintFilter, Key, KeyRange, Operation,
+    Outcome, Partition, Revision, Row, Store, StoreError,
 };
 use bytes::Bytes;
 use futures::{
@@ -98,6 +98,7 @@ impl fmt::Debug for AuditLog {
 #[derive(Debug)]
 pub(crate) struct Begun {
     key: Key,
+    revision: Revision,
     claim: Option<Claim>,
 }
 
@@ -146,17 +147,20 @@ impl AuditLog {
         let under_way = UnderWay { record: record.clone().bounded(now), claim };
         let put = Operation::Put { key: key.clone(), value: json(&under_way)?, expires: None };
         let mut batch = Batch::new(self.0.partition.clone()).then(put);
-        let Some(claim) = under_way.claim else {
-            self.0.store.commit(batch, Ack::Safe, now).await?;
-            return Ok(Ok(Begun { key, claim: None }));
-        };
-        batch = claim.take(batch, now)?;
-        match self.0.store.commit(batch, Ack::Safe, now).await? {
-            Outcome::Committed(_) => Ok(Ok(Begun { key, claim: Some(claim) })),
-            Outcome::Conflict(_) => {
+        let claim = under_way.claim;
+        if let Some(claim) = &claim {
+            batch = claim.take(batch, now)?;
+        }
+        match (self.0.store.commit(batch, Ack::Safe, now).await?, claim) {
+            (Outcome::Committed(applied), claim) => match applied.first() {
+                Some(Applied::Row(revision)) => Ok(Ok(Begun { key, revision: *revision, claim })),
+                _ => Err(damaged("a call was not written down")),
+            },
+            (Outcome::Conflict(_), Some(claim)) => {
                 let row = self.get(&claim.key()?).await?;
                 Ok(Err(claim.found(row.as_ref())?))
             }
+            (Outcome::Conflict(_), None) => Err(damaged("nothing was expected")),
         }
     }
 
@@ -171,9 +175,11 @@ impl AuditLog {
         record: Record,
         answer: Kept<'_>,
     ) -> Result<(), StoreError> {
-        let Begun { key, claim } = begun;
+        let Begun { key, revision, claim } = begun;
         self.append(record, move |mut batch, now| {
-            batch = batch.then(Operation::Delete { key: key.clone() });
+            batch = batch
+                .expect(Expectation::Unchanged(key.clone(), revision))
+                .then(Operation::Delete { key: key.clone() });
             match &claim {
                 Some(claim) => claim.settle(batch, answer, now),
                 None => Ok(batch),
@@ -209,7 +215,8 @@ impl AuditLog {
         }
     }
 
-    /// Appends a record; `with` adds what belongs into the same commit.
+    /// Appends a record; `with` adds what belongs into the same commit. If what it expects does not hold,
+    /// the call is recorded already.
     async fn append(
         &self,
         record: Record,
@@ -238,7 +245,8 @@ impl AuditLog {
                 batch = batch.then(Operation::Delete { key: record_key(old)? });
             }
             let batch = with(batch, now)?;
-            if let Outcome::Committed(_) = self.0.store.commit(batch, Ack::Safe, now).await? {
+            // The first expectation is that nobody else took the number.
+            if self.0.store.commit(batch, Ack::Safe, now).await? != Outcome::Conflict(0) {
                 return Ok(());
             }
         }
@@ -257,7 +265,8 @@ impl AuditLog {
         let page = self.scan(range, ABANDONED_ROWS, order).await?;
         for (key, row) in page.rows {
             let UnderWay { record, claim } = parsed(&row)?;
-            self.end(Begun { key, claim }, record.abandoned(), Kept::Nothing).await?;
+            let begun = Begun { key, revision: row.revision, claim };
+            self.end(begun, record.abandoned(), Kept::Nothing).await?;
         }
         Ok(())
     }

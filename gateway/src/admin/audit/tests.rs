@@ -66,7 +66,12 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
     let again = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
     assert_eq!(again.unwrap_err(), Claimed::UnderWay);
     bench.clock.advance(ABANDONED_AFTER + Duration::from_millis(1));
-    let (found, _) = log.list(&Filter::default(), None, 9).await.unwrap();
+    let all = Filter::default();
+    let elsewhere = bench.log(100);
+    let (here, there) = futures::join!(log.list(&all, None, 9), elsewhere.list(&all, None, 9));
+    here.unwrap();
+    there.unwrap();
+    let (found, _) = log.list(&all, None, 9).await.unwrap();
     let codes: Vec<_> = found.iter().map(|(number, record)| (*number, record.code)).collect();
     assert_eq!(codes, [(1, 2)], "UNKNOWN");
     log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap().unwrap();

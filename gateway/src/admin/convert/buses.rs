@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_mask_says_what_changes() {
-        let present = Retention::new(Duration::from_secs(90), Duration::from_secs(100), 7).unwrap();
+        let present = Retention::new(Duration::from_secs(90), Duration::from_secs(200), 7).unwrap();
         let changed = |paths: &[&str]| {
             let wanted = v1::Retention { default_time: Some(seconds(120)), ..Default::default() };
             let paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -133,10 +133,10 @@ mod tests {
             let times = [changed.default_time(), changed.maximum_time()];
             Ok::<_, Status>((times.map(|time| time.as_secs()), changed.messages_per_channel_max()))
         };
-        assert_eq!(changed(&[]).unwrap(), ([120, 100], 7));
+        assert_eq!(changed(&[]).unwrap(), ([120, 200], 7));
         assert_eq!(changed(&["retention.sticky_time"]).unwrap(), ([90, 28_800], 7));
         let count = "retention.messages_per_channel_max";
-        assert_eq!(changed(&["retention.default_time", count]).unwrap(), ([120, 100], 100));
+        assert_eq!(changed(&["retention.default_time", count]).unwrap(), ([120, 200], 100));
         assert_eq!(changed(&["retention"]).unwrap(), ([120, 28_800], 100));
         let status = changed(&["name", "retention", "colour"]).unwrap_err();
         let problems = "update_mask: name can't be changed; update_mask: colour can't be changed";
