@@ -1,7 +1,5 @@
 //! Who may use the buses of Backplane: owners, clients, grants, users of 1.x.
 
-use std::collections::BTreeMap;
-
 use buswire_backplane::{
     AdminError as BackplaneError, Backplane, ClientId, ClientInfo, Grant, GrantId,
     NewClient as Registration, NewPassword, OwnedBus, OwnerName, Permission as Right, Permissions,
@@ -238,15 +236,10 @@ impl UserAdmin for BackplanePort {
         permissions: Vec<Permission>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
-            let retention = self.existing(bus).await?.retention;
             let user: UserName = parsed(user)?;
-            let known = self.v1_buses().await?.into_iter().find(|known| known.name == *bus);
-            let mut users: BTreeMap<_, _> = known.map(|known| known.users).unwrap_or_default();
             let rights = permissions.into_iter().map(right);
             let rights = rights.fold(Permissions::none(), Permissions::with);
-            users.insert(user, rights);
-            let bus = V1Bus { name: bus.clone(), users, retention };
-            self.backplane.put_v1_bus(bus).await.map_err(failure)
+            self.backplane.permit(&user, bus, rights).await.map_err(failure)
         })
     }
 }

@@ -193,10 +193,8 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
         .map_err(failed("the subscriptions of push endpoints"))?;
     let (store, clock, entropy) = (Arc::clone(store), Arc::clone(clock), Arc::clone(entropy));
-    let base = settings::base(public_url);
-    let inbounds =
-        Inbounds::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&entropy), base)
-            .map_err(failed("the inbound endpoints"))?;
+    let inbounds = Inbounds::new(store, clock, entropy, settings::base(public_url))
+        .map_err(failed("the inbound endpoints"))?;
     let source = public_url.as_str().parse().map_err(failed("http.public_url"))?;
     Ok(Doors {
         buses,

@@ -143,8 +143,14 @@ async fn a_capability_is_wrapped_changed_shown_and_followed() {
         handle: "g_1".into(),
         label: Some("other".into()),
         suspended: Some(true),
+        ..Default::default()
     };
-    client.update_capability(request).await.unwrap();
+    client.update_capability(request.clone()).await.unwrap();
+    let paths = vec!["suspended".to_owned(), "kind".to_owned()];
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let wrong = v1::UpdateCapabilityRequest { update_mask, ..request };
+    let status = client.update_capability(wrong).await.unwrap_err();
+    assert_eq!(status.message(), "update_mask: kind can't be changed");
     let shown = client.get_capability(get("g_1")).await.unwrap().into_inner().capability.unwrap();
     assert_eq!((shown.state(), shown.label.as_str()), (v1::CapabilityState::Suspended, "other"));
     let follow = |follow| v1::TailAuditRequest { follow };

@@ -4455,6 +4455,10 @@ pub struct UpdateCapabilityRequest {
     /// Whether it is suspended. Unset: as before.
     #[prost(bool, optional, tag = "3")]
     pub suspended: ::core::option::Option<bool>,
+    /// Which of `label` and `suspended` are changed; one that is named and unset goes back to no label, not
+    /// suspended. Empty: those that are set.
+    #[prost(message, optional, tag = "4")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// Answers UpdateCapability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

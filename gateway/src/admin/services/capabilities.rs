@@ -10,7 +10,7 @@ use super::Api;
 use crate::admin::{
     convert,
     deadline::Deadline,
-    ports::{CapabilityAdmin, CapabilityChange, Revoked},
+    ports::{CapabilityAdmin, Revoked},
     status,
     stream::{Answers, until_end},
     writes,
@@ -76,8 +76,9 @@ impl CapabilityService for Api {
         &self,
         request: Request<v1::UpdateCapabilityRequest>,
     ) -> Result<Response<v1::UpdateCapabilityResponse>, Status> {
-        let v1::UpdateCapabilityRequest { handle, label, suspended } = request.into_inner();
-        let change = CapabilityChange { label, suspended };
+        let mut request = request.into_inner();
+        let handle = std::mem::take(&mut request.handle);
+        let change = convert::capabilities::change(request)?;
         self.note_capability(writes::before, &handle).await;
         self.capabilities()?.change(&handle, change).await.map_err(status::of_admin)?;
         self.note_capability(writes::after, &handle).await;

@@ -55,7 +55,7 @@ impl AdminTokenService for Api {
         let request = request.into_inner();
         let role = role(request.role())?;
         let token = self.tokens()?.create(&request.name, role).await.map_err(status::of_admin)?;
-        if let Some(made) = self.token(&request.name).await? {
+        if let Ok(Some(made)) = self.token(&request.name).await {
             writes::after("AdminToken", &made);
         }
         Ok(Response::new(v1::CreateAdminTokenResponse { token: token.expose().clone() }))

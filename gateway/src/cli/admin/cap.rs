@@ -310,7 +310,12 @@ async fn change(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let handle = checked(handle)?;
-    let request = v1::UpdateCapabilityRequest { handle: handle.clone(), label, suspended };
+    let request = v1::UpdateCapabilityRequest {
+        handle: handle.clone(),
+        label,
+        suspended,
+        ..Default::default()
+    };
     client.update_capability(call(request)).await?;
     let sentence = format!("capability {handle} {word}");
     Ok(output.done(out, &sentence, &[word], &[json!(handle)])?)
