@@ -20,7 +20,7 @@ use buswire_message::{Secret, SecretHash};
 use http::{HeaderMap, header};
 use tonic::Status;
 
-use super::role::Role;
+use super::{audit::AuditLog, role::Role, writes::record_of};
 
 /// Who makes a request. In the extensions of each one that is let pass, for whoever writes down what
 /// was changed.
@@ -163,10 +163,20 @@ impl Authenticator {
     }
 }
 
+/// What is at the entrance of the gRPC interface.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) auth: Authenticator,
+    pub(super) audit: AuditLog,
+}
+
 /// Lets calls of `buswire.admin.v1` pass that may do what they ask for, and notes who makes them. Health
 /// and reflection, which tell nothing of this gateway, are for everybody.
+///
+/// Who is known and may not do what it asks for is written down; strangers are not, who could push out
+/// everything else.
 pub(super) async fn authorize(
-    State(auth): State<Authenticator>,
+    State(Gate { auth, audit }): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -175,10 +185,18 @@ pub(super) async fn authorize(
         let required = Role::required(path);
         match auth.caller_of(&request) {
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
-            Ok(Caller { role, .. }) => {
+            Ok(caller) => {
+                let role = caller.role;
                 let text =
                     format!("the caller has the role {role}; this needs one of {required} or more");
-                return Status::permission_denied(text).into_http::<Body>();
+                let status = Status::permission_denied(text);
+                let mut record = record_of(path, &caller, request.extensions());
+                record.code = status.code().into();
+                status.message().clone_into(&mut record.error);
+                if let Err(error) = audit.refused(record).await {
+                    tracing::warn!(%error, "a refusal could not be recorded");
+                }
+                return status.into_http::<Body>();
             }
             Err(status) => return status.into_http::<Body>(),
         };

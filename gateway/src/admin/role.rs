@@ -37,15 +37,11 @@ impl Role {
         else {
             return Self::Admin;
         };
-        let is_reading = ["Get", "List"].iter().any(|verb| method.starts_with(verb));
         match (service, method) {
             ("AdminTokenService", _) => Self::Admin,
             // It has no secrets, but tells how the gateway can be reached and what it relies on.
             ("SystemService", "GetConfiguration") => Self::Operator,
-            (_, _) if is_reading => Self::Viewer,
-            ("MessageService", "Read" | "Subscribe") | ("CapabilityService", "TailAudit") => {
-                Self::Viewer
-            }
+            (_, method) if is_reading(method) => Self::Viewer,
             (
                 "BusService"
                 | "RouteService"
@@ -63,6 +59,12 @@ impl Role {
             _ => Self::Admin,
         }
     }
+}
+
+/// Whether a method of `buswire.admin.v1`, by its name alone, changes nothing.
+pub(super) fn is_reading(method: &str) -> bool {
+    ["Get", "List", "Tail", "Watch"].iter().any(|verb| method.starts_with(verb))
+        || matches!(method, "Read" | "Subscribe")
 }
 
 impl fmt::Display for Role {
@@ -106,10 +108,7 @@ mod tests {
             }
         }
         let [viewer, operator, admin] = all;
-        let reads = |name: &String| {
-            let method = name.split('/').nth(1).unwrap();
-            ["Get", "List", "Read", "Subscribe", "Tail"].iter().any(|verb| method.starts_with(verb))
-        };
+        let reads = |name: &String| is_reading(name.split('/').nth(1).unwrap());
         assert!(viewer.iter().all(reads), "{viewer:?}");
         let configuration = "SystemService/GetConfiguration";
         assert!(operator.iter().all(|name| !reads(name) || name == configuration), "{operator:?}");

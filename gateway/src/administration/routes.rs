@@ -5,11 +5,12 @@ use buswire_bridge::{
     RouteInfo, RouteState as Doing, Routes,
 };
 use buswire_message::{MessageId, RouteName};
+use buswire_store::Revision;
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterPage, DeadLetterView, NewRetry, NewRoute,
-    RetryView, RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterPage, DeadLetterView, Missing, NewRetry,
+    NewRoute, RetryView, RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
@@ -21,8 +22,14 @@ pub(crate) struct RoutePort {
 }
 
 impl RoutePort {
-    async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
-        self.routes.set_enabled(&known(name)?, enabled, None).await.map_err(failure)
+    async fn set_enabled(
+        &self,
+        name: &str,
+        enabled: bool,
+        expected: Option<u64>,
+    ) -> Result<(), AdminError> {
+        let expected = expected.map(Revision);
+        self.routes.set_enabled(&known(name)?, enabled, expected).await.map_err(failure)
     }
 }
 
@@ -47,6 +54,7 @@ impl RouteAdmin for RoutePort {
         &'a self,
         name: &'a str,
         changed: ChangedRoute,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let ChangedRoute { scope, sink, reply_type, map, retry } = changed;
@@ -61,7 +69,10 @@ impl RouteAdmin for RoutePort {
                 attempts_max,
                 timeout,
             };
-            self.routes.change(&known(name)?, &change, None).await.map_err(failure)
+            self.routes
+                .change(&known(name)?, &change, expected.map(Revision))
+                .await
+                .map_err(failure)
         })
     }
 
@@ -76,16 +87,30 @@ impl RouteAdmin for RoutePort {
         })
     }
 
-    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, false))
+    fn pause<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, false, expected))
     }
 
-    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, true))
+    fn resume<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, true, expected))
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(async move { self.routes.delete(&known(name)?, None).await.map_err(failure) })
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.routes.delete(&known(name)?, expected.map(Revision)).await.map_err(failure)
+        })
     }
 }
 
@@ -157,7 +182,7 @@ fn with_defaults(asked: NewRetry, default: RetryPolicy) -> RetryPolicy {
 
 /// A text that can't be a name names no route.
 fn known(name: &str) -> Result<RouteName, AdminError> {
-    name.parse().map_err(|_| AdminError::NotFound(format!("there is no route {name}")))
+    name.parse().map_err(|_| AdminError::missing("route", name))
 }
 
 fn view(info: RouteInfo) -> RouteView {
@@ -181,16 +206,23 @@ fn view(info: RouteInfo) -> RouteView {
         dead_letters: info.dead,
         dead_letters_kept: info.dead_letters,
         pending: info.pending,
+        revision: info.revision.0,
     }
 }
 
 pub(super) fn failure(error: RouteError) -> AdminError {
     let text = error.to_string();
     match error {
-        RouteError::Invalid(_) => AdminError::Invalid(text),
+        RouteError::Invalid(problems) => {
+            AdminError::Invalid(problems.iter().map(ToString::to_string).collect())
+        }
         RouteError::Exists(_) => AdminError::Exists(text),
-        RouteError::Unknown(_) | RouteError::NoLetter(..) => AdminError::NotFound(text),
-        RouteError::Blocked(..) | RouteError::Changed(_) => AdminError::Refused(text),
+        RouteError::Unknown(name) => AdminError::missing("route", name),
+        RouteError::NoLetter(_, id) => {
+            AdminError::NotFound(Missing::new("dead letter", id.to_string()).told(text))
+        }
+        RouteError::Changed(name) => AdminError::Changed { kind: "route", name: name.to_string() },
+        RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),
         other => AdminError::Internal(Box::new(other)),

@@ -110,6 +110,10 @@ pub struct AdminConfig {
     pub certificate_roles: BTreeMap<String, Role>,
     /// Connections at once.
     pub connections_max: u32,
+    /// How long a record of the audit log is kept.
+    pub audit_kept: Duration,
+    /// The most records of the audit log.
+    pub audit_records: u32,
 }
 
 /// The operations listener.
@@ -253,7 +257,17 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
         reader.problem("admin.tls.roles", "needs admin.tls.client_ca");
     }
     let connections_max = reader.count("admin.connections_max");
-    Some(AdminConfig { listen: address?, token, tls, certificate_roles, connections_max })
+    let audit_kept = reader.time("admin.audit_kept");
+    let audit_records = reader.count("admin.audit_records");
+    Some(AdminConfig {
+        listen: address?,
+        token,
+        tls,
+        certificate_roles,
+        connections_max,
+        audit_kept,
+        audit_records,
+    })
 }
 
 pub(super) fn ops(reader: &mut Reader<'_>) -> Option<OpsConfig> {

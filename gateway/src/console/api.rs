@@ -143,13 +143,13 @@ async fn trace(State(console): State<Console>, Path(id): Path<String>) -> Answer
 
 async fn pause(State(console): State<Console>, Path(name): Path<String>) -> Answer {
     let routes = door(&console, "routes", |ports| &ports.routes)?;
-    routes.pause(&name).await?;
+    routes.pause(&name, None).await?;
     Ok(Json(show::route(&routes.get(&name).await?)))
 }
 
 async fn resume(State(console): State<Console>, Path(name): Path<String>) -> Answer {
     let routes = door(&console, "routes", |ports| &ports.routes)?;
-    routes.resume(&name).await?;
+    routes.resume(&name, None).await?;
     Ok(Json(show::route(&routes.get(&name).await?)))
 }
 

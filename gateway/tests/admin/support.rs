@@ -7,11 +7,12 @@ use std::{
 use axum::{Extension, Router, serve::Listener};
 use buswire::admin::{
     self, AdminLimits, AdminState, Authenticator, CertificateRoles, Role, VerifiedPeer,
+    audit::{AuditLimits, AuditLog},
     ports::Ports,
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
-use buswire_store::memory::MemoryStore;
+use buswire_store::{memory::MemoryStore, system::SystemEntropy};
 use buswire_testkit::VirtualClock;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -98,12 +99,16 @@ impl Server {
             tracer: None,
         };
         let store = Arc::new(MemoryStore::new());
+        let limits_of_audit = AuditLimits::default();
+        let audit =
+            AuditLog::new(store.clone(), clock.clone(), Arc::new(SystemEntropy), limits_of_audit);
         let buses = Buses::open(store, clock.clone(), config).await.unwrap();
         let (shutdown, closed) = (CancellationToken::new(), CancellationToken::new());
         let state = AdminState {
             buses: buses.clone(),
             clock,
             ports,
+            audit: audit.unwrap(),
             source: "https://gateway.example/".parse().unwrap(),
             retention: buswire_message::Retention::default(),
             limits,

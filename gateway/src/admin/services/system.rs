@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::{
     admin::{
-        convert::to_wire_time,
+        convert::{self, to_wire_time},
         deadline::Deadline,
         ports::{SystemAdmin, SystemView, VersionView},
         status,
@@ -90,6 +90,7 @@ impl Api {
 
 #[tonic::async_trait]
 impl SystemService for Api {
+    type WatchAuditStream = Answers<v1::WatchAuditResponse>;
     type BackupStoreStream = Answers<v1::BackupStoreResponse>;
 
     async fn backup_store(
@@ -143,5 +144,41 @@ impl SystemService for Api {
     ) -> Result<Response<v1::UndrainResponse>, Status> {
         let phase = self.system()?.undrain().map_err(status::of_admin)?;
         Ok(Response::new(v1::UndrainResponse { state: state(phase).into() }))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<v1::ListAuditResponse>, Status> {
+        let request = request.into_inner();
+        let wanted = convert::page(request.page_size, request.page_token);
+        let before = convert::audit::before(wanted.after)?;
+        let filter = convert::audit::filter(request.caller, request.resource);
+        let found = self.0.state.audit.list(&filter, before, wanted.limit).await;
+        let (records, next) = found.map_err(|error| status::of_store(&error))?;
+        Ok(Response::new(v1::ListAuditResponse {
+            records: records.into_iter().map(convert::audit::to_wire).collect(),
+            next_page_token: next.map(|number| number.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn watch_audit(
+        &self,
+        request: Request<v1::WatchAuditRequest>,
+    ) -> Result<Response<Self::WatchAuditStream>, Status> {
+        let time = request.extensions().get().map(|Deadline(time)| *time);
+        let permit = self.0.stream_permit()?;
+        let request = request.into_inner();
+        let filter = convert::audit::filter(request.caller, request.resource);
+        let records = self.0.state.audit.watch(filter, request.after).await;
+        let records = records.map_err(|error| status::of_store(&error))?;
+        let items = records.map(|record| match record {
+            Ok(record) => {
+                Ok(v1::WatchAuditResponse { record: Some(convert::audit::to_wire(record)) })
+            }
+            Err(error) => Err(status::of_store(&error)),
+        });
+        let shutdown = self.0.state.shutdown.clone();
+        Ok(Response::new(until_end(items, time, shutdown, permit)))
     }
 }

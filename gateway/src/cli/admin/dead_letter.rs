@@ -80,9 +80,17 @@ fn values(listed: &Listed) -> Vec<Value> {
     let letter: &v1::DeadLetter = match listed {
         Listed::Letter(letter) => letter,
         Listed::Unreadable(id) => {
-            let unknown = || Value::Null;
-            let error = json!("it can't be read; drop it, or leave it to a later release");
-            return vec![json!(id), unknown(), unknown(), unknown(), unknown(), error, unknown()];
+            let mut values = vec![Value::Null; COLUMNS.len()];
+            for (column, value) in COLUMNS.iter().zip(&mut values) {
+                match *column {
+                    "id" => *value = json!(id),
+                    "error" => {
+                        *value = json!("it can't be read; drop it, or leave it to a later release");
+                    }
+                    _ => {}
+                }
+            }
+            return values;
         }
     };
     let none = v1::Message::default();
@@ -140,7 +148,7 @@ impl Which {
             &["delivered", "failed"],
             &[json!(delivered), json!(failed)],
         )?;
-        Ok(())
+        if failed == 0 { Ok(()) } else { Err(CliError::FailedAgain(failed)) }
     }
 
     async fn drop_all(

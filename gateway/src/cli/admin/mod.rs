@@ -9,6 +9,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Subcommand};
 
 pub mod admin_token;
+pub mod audit;
 pub mod bus;
 pub mod cap;
 pub mod client;
@@ -54,6 +55,8 @@ pub enum AdminCommand {
     DeadLetter(Group<dead_letter::DeadLetterCommand>),
     /// Makes, lists and revokes tokens of administrators
     AdminToken(Group<admin_token::AdminTokenCommand>),
+    /// Shows what administrators changed
+    Audit(Group<audit::AuditCommand>),
     /// Publishes and reads messages
     Message(Group<message::MessageCommand>),
     /// Grants, lists and revokes capabilities
@@ -129,6 +132,7 @@ impl AdminCommand {
             Self::Route(group) => group.command.run(&group.connection, out).await,
             Self::DeadLetter(group) => group.command.run(&group.connection, out).await,
             Self::AdminToken(group) => group.command.run(&group.connection, out).await,
+            Self::Audit(group) => group.command.run(&group.connection, out).await,
             Self::Message(group) => group.command.run(&group.connection, out).await,
             Self::Cap(group) => group.command.run(&group.connection, out).await,
             Self::Push(group) => group.command.run(&group.connection, out).await,

@@ -182,6 +182,7 @@ impl ChangeArgs {
             map: self.map,
             retry: Some(retry),
             update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
         }
     }
 }
@@ -203,6 +204,7 @@ impl CreateArgs {
             from: self.from,
             map: self.map,
             retry: Some(self.retry.into_wire()),
+            ..Default::default()
         }
     }
 }
@@ -265,11 +267,13 @@ impl RouteCommand {
                 ("changed", answer.into_inner().route)
             }
             Self::Pause { name } => {
-                let answer = client.pause_route(call(v1::PauseRouteRequest { name })).await?;
+                let request = v1::PauseRouteRequest { name, ..Default::default() };
+                let answer = client.pause_route(call(request)).await?;
                 ("paused", answer.into_inner().route)
             }
             Self::Resume { name } => {
-                let answer = client.resume_route(call(v1::ResumeRouteRequest { name })).await?;
+                let request = v1::ResumeRouteRequest { name, ..Default::default() };
+                let answer = client.resume_route(call(request)).await?;
                 ("resumed", answer.into_inner().route)
             }
             Self::Show { name } => {
@@ -287,8 +291,8 @@ impl RouteCommand {
                 return Ok(output.list(out, &COLUMNS, &rows)?);
             }
             Self::Delete { name } => {
-                let request = call(v1::DeleteRouteRequest { name: name.clone() });
-                client.delete_route(request).await?;
+                let request = v1::DeleteRouteRequest { name: name.clone(), ..Default::default() };
+                client.delete_route(call(request)).await?;
                 let sentence = format!("route {name} deleted");
                 return Ok(output.done(out, &sentence, &["deleted"], &[json!(name)])?);
             }
