@@ -3,6 +3,7 @@
 //! Each translates, calls its door and translates back. Never here: gRPC, a rule of a protocol.
 
 mod access;
+mod activity;
 mod broker;
 mod capabilities;
 mod people;
@@ -13,6 +14,7 @@ mod system;
 mod traces;
 
 pub(crate) use self::{
+    activity::ActivityPort,
     broker::BrokerPort,
     capabilities::CapabilityPort,
     people::BackplanePort,

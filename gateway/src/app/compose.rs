@@ -16,10 +16,11 @@ use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
+    activity::Activity,
     admin::{self, AdminLimits, AdminState, Authenticator, CertificateRoles, ports::Ports},
     admin_tokens::Tokens,
     administration::{
-        BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
+        ActivityPort, BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
         SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
@@ -92,11 +93,15 @@ pub(super) async fn compose(
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
-    let routes = routes(config, platform, tasks, &doors).await?;
+    let activity = Activity::default();
+    let routes = routes(config, platform, tasks, &doors, &activity).await?;
+    let follow = activity.clone().follow(doors.buses.clone(), routes.clone(), tasks.stop());
+    tasks.spawn("activity", follow);
     let certificates = CertificateRoles::default();
     certificates.replace(config.admin.certificate_roles.clone());
     let reload = reload(doors.broker.clone(), rights, certificates.clone());
-    let admin = administration(config, platform, tasks, &doors, &routes, certificates).await?;
+    let admin =
+        administration(config, platform, tasks, &doors, &routes, activity, certificates).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
@@ -237,6 +242,7 @@ async fn routes(
     platform: &Platform,
     tasks: &Tasks,
     doors: &Doors,
+    activity: &Activity,
 ) -> Result<Routes, BuildError> {
     let subscribers =
         Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
@@ -257,7 +263,7 @@ async fn routes(
         Arc::clone(&platform.store),
         Arc::clone(&platform.clock),
         Arc::clone(&platform.entropy),
-        Arc::new(sinks),
+        Arc::new(activity.timed(Arc::new(sinks), Arc::clone(&platform.clock))),
         settings,
     )
     .await
@@ -296,6 +302,7 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
+    activity: Activity,
     certificates: CertificateRoles,
 ) -> Result<Router, BuildError> {
     let people =
@@ -315,6 +322,8 @@ async fn administration(
         clock: Arc::clone(&platform.clock),
         source: doors.source.clone(),
     };
+    let clock = Arc::clone(&platform.clock);
+    let activity = ActivityPort { activity, buses: doors.buses.clone(), clock };
     let retry = settings::retry(&config.bridge);
     let traces = Arc::new(TracePort(routes.clone()));
     let routes = Arc::new(RoutePort { routes: routes.clone(), retry });
@@ -335,6 +344,7 @@ async fn administration(
         subscriptions: Some(Arc::new(SubscriptionPort(doors.subscriptions.clone()))),
         inbounds: Some(Arc::new(inbounds)),
         broker: Some(Arc::new(BrokerPort(doors.broker.clone()))),
+        activity: Some(Arc::new(activity)),
         system: Some(Arc::new(system)),
     };
     let state = AdminState {

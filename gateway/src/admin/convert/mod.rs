@@ -11,6 +11,7 @@ use tonic::Status;
 use super::ports::PageRequest;
 
 pub(crate) mod access;
+pub(crate) mod activity;
 pub(crate) mod broker;
 pub(crate) mod buses;
 pub(crate) mod capabilities;
