@@ -357,8 +357,8 @@ async fn administration(
         shutdown: tasks.draining(),
     };
     let auth = Authenticator::new(&platform.admin_token, tokens, certificates);
-    let pages = console::router(state.clone(), auth.clone());
-    let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
+    let server = admin::server(state, auth.clone()).await.map_err(failed("the administration"))?;
+    let pages = console::router(server.router.clone(), auth).map_err(failed("the console"))?;
     let (health, stop) = (server.run(), tasks.stop());
     tasks.spawn("administration", async move {
         health.await;
