@@ -257,7 +257,10 @@ async fn every_view_is_there_for_everybody() {
         console.reads("main", text).await;
         console.inspect(&view.replace('/', "-")).await;
     }
+    // Twelve orders were answered, and that took its time.
     console.follow("Overview").await;
+    let row = console.reads("tr[data-key=answer]", " 12 0 ").await;
+    assert!(row.ends_with('s') && !row.contains('–'), "{row}");
     console.follow("Live map").await;
     console.reads("main", "From doors to buses").await;
     // A box of the drawing can be reached by keyboard and says what it is.
@@ -353,6 +356,64 @@ async fn messages_come_in_live_and_can_be_filtered_and_held() {
     console.page.quit().await.unwrap();
 }
 
+/// Suspends and revokes a capability, after a question.
+async fn steer_a_capability(console: &Console) {
+    let target = r#"{"bus":"shop.example","channel":"orders"}"#;
+    console.gateway.admin(&["cap", "grant", "bus.read", "--target", target, "--label", "desk"]);
+    console.follow("Capabilities").await;
+    console.reads("main", "desk").await;
+    press(&console.page, "Suspend").await;
+    console.reads("main", "suspended").await;
+    press(&console.page, "Revoke").await;
+    console.reads("dialog", "everything below it").await;
+    console
+        .page
+        .find(By::XPath("//dialog//button[normalize-space()='Revoke']"))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    console.reads("main", "revoked").await;
+}
+
+/// A new token of a viewer, which is shown once.
+async fn make_a_viewer(console: &Console) -> String {
+    console.follow("Administrators").await;
+    press(&console.page, "New token").await;
+    console.fill("Name", "looker").await;
+    let role = SelectElement::new(&console.field("Role").await).await.unwrap();
+    role.select_by_value("ADMIN_ROLE_VIEWER").await.unwrap();
+    press(&console.page, "Create").await;
+    console.reads("dialog", "shown this once").await;
+    let token = console.field("Token").await.prop("value").await.unwrap().unwrap();
+    press(&console.page, "Close").await;
+    token
+}
+
+/// A viewer sees everything but credentials, and no button that changes something.
+async fn look_as_a_viewer(console: &Console) {
+    let views = console.names("nav a").await;
+    assert!(views.contains(&"Capabilities".to_owned()), "{views:?}");
+    assert!(!views.contains(&"Administrators".to_owned()), "{views:?}");
+    for (view, text) in [
+        ("overview", "Busiest routes"),
+        ("messages", "Newest first"),
+        ("route/copy", "order/new"),
+        ("buses", "archive.example"),
+        ("services", "bus.publish"),
+        ("push", "No user agent"),
+        ("access", "No client"),
+        ("capabilities", "desk"),
+    ] {
+        console.value(&format!("location.hash = '#/{view}'")).await;
+        console.reads("main", text).await;
+        let buttons = console.names("main button").await;
+        let harmless = |name: &String| ["Show", "Pause", "Go on"].contains(&name.as_str());
+        assert!(buttons.iter().all(harmless), "{view}: {buttons:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keyboard_is_enough_and_a_viewer_is_offered_nothing_else() {
     let console = Console::open().await;
@@ -382,57 +443,11 @@ async fn a_keyboard_is_enough_and_a_viewer_is_offered_nothing_else() {
     console.inspect("shortcuts").await;
     console.keys(Key::Escape).await;
 
-    // Capabilities are revoked after a question.
-    let target = r#"{"bus":"shop.example","channel":"orders"}"#;
-    gateway.admin(&["cap", "grant", "bus.read", "--target", target, "--label", "desk"]);
-    console.follow("Capabilities").await;
-    console.reads("main", "desk").await;
-    press(&console.page, "Suspend").await;
-    console.reads("main", "suspended").await;
-    press(&console.page, "Revoke").await;
-    console.reads("dialog", "everything below it").await;
-    console
-        .page
-        .find(By::XPath("//dialog//button[normalize-space()='Revoke']"))
-        .await
-        .unwrap()
-        .click()
-        .await
-        .unwrap();
-    console.reads("main", "revoked").await;
-
-    // Another token is made, and shown once.
-    console.follow("Administrators").await;
-    press(&console.page, "New token").await;
-    console.fill("Name", "looker").await;
-    let role = SelectElement::new(&console.field("Role").await).await.unwrap();
-    role.select_by_value("ADMIN_ROLE_VIEWER").await.unwrap();
-    press(&console.page, "Create").await;
-    console.reads("dialog", "shown this once").await;
-    let token = console.field("Token").await.prop("value").await.unwrap().unwrap();
-    press(&console.page, "Close").await;
+    steer_a_capability(&console).await;
+    let token = make_a_viewer(&console).await;
     press(&console.page, "Sign out").await;
-
     console.sign_in(&token).await;
-    let views = console.names("nav a").await;
-    assert!(views.contains(&"Capabilities".to_owned()), "{views:?}");
-    assert!(!views.contains(&"Administrators".to_owned()), "{views:?}");
-    for (view, text) in [
-        ("overview", "Busiest routes"),
-        ("messages", "Newest first"),
-        ("route/copy", "order/new"),
-        ("buses", "archive.example"),
-        ("services", "bus.publish"),
-        ("push", "No user agent"),
-        ("access", "No client"),
-        ("capabilities", "desk"),
-    ] {
-        console.value(&format!("location.hash = '#/{view}'")).await;
-        console.reads("main", text).await;
-        let buttons = console.names("main button").await;
-        let harmless = |name: &String| ["Show", "Pause", "Go on"].contains(&name.as_str());
-        assert!(buttons.iter().all(harmless), "{view}: {buttons:?}");
-    }
+    look_as_a_viewer(&console).await;
 
     // The token is in memory only.
     console.page.refresh().await.unwrap();
@@ -453,6 +468,20 @@ fn begun(url: &str, headers: &[&str]) -> String {
     let mut line = String::new();
     BufReader::new(curl.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     line
+}
+
+/// So many and no more; those that are left make room.
+fn only_so_many_streams(url: &str, headers: &[&str]) {
+    let mut many = Command::new("curl");
+    many.args(["--silent", "--parallel", "--parallel-immediate", "--parallel-max", "80"]);
+    many.args([&format!("{url}?[1-80]"), "--data", A_STREAM, "--write-out", "%{http_code}\n"]);
+    many.args(headers.iter().flat_map(|header| ["--header", header])).stderr(Stdio::null());
+    let mut many = Ending(many.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(many.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let refused = lines.find(|line| line.ends_with("429")).expect("one more is refused");
+    assert!(refused.contains("too many streams are open"), "{refused}");
+    drop(many);
+    until("there is room again", || begun(url, headers).contains("200").then_some(()));
 }
 
 #[test]
@@ -494,17 +523,14 @@ fn nothing_but_the_page_is_given_without_a_token() {
         assert_eq!(reply.status, status, "{call} {body}: {}", reply.body);
         assert!(status == 200 || !reply.json()["error"].as_str().unwrap().is_empty(), "{call}");
     }
-    // So many streams and no more; those that are left make room.
-    let url = address(&gateway, "/console/api/MessageService/Subscribe");
-    let mut many = Command::new("curl");
-    many.args(["--silent", "--parallel", "--parallel-immediate", "--parallel-max", "80"]);
-    many.args([&format!("{url}?[1-80]"), "--data", A_STREAM, "--write-out", "%{http_code}\n"]);
-    many.args(["--header", own, "--header", &bearer]).stderr(Stdio::null());
-    let mut many = Ending(many.stdout(Stdio::piped()).spawn().unwrap());
-    let refused = BufReader::new(many.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    assert!(refused.contains("too many streams are open") && refused.ends_with("429"), "{refused}");
-    drop(many);
-    until("there is room again", || begun(&url, &right).contains("200").then_some(()));
+    // What moves is counted by bus and door.
+    let message = r#"{"bus":"a.example","channel":"c","type":"t","payload":"1"}"#;
+    assert_eq!(ask("MessageService/Publish", &right, message).status, 200);
+    let activity = ask("ActivityService/GetActivity", &right, "{}").json();
+    let doors = json!([{"door": "admin", "published": "1"}]);
+    assert_eq!(activity["buses"], json!([{"bus": "a.example", "doors": doors}]));
+    let streams = address(&gateway, "/console/api/MessageService/Subscribe");
+    only_so_many_streams(&streams, &right);
     // The public listener knows no console.
     assert_eq!(curl(&gateway.url("/console/")).send().status, 404);
 }

@@ -64,8 +64,8 @@ function problemsOf(error) {
 
 function control(field) {
   const attributes = {
-    id: `field-${field.name}`, name: field.name, required: field.required, "aria-describedby":
-      field.hint ? `hint-${field.name}` : null, autocomplete: "off", spellcheck: "false",
+    id: `field-${field.name}`, name: field.name, required: field.required, autocomplete: "off", spellcheck: "false",
+    "aria-describedby": `wrong-${field.name} hint-${field.name}`,
   };
   if (field.options) {
     const options = field.options.map(([value, text]) =>
@@ -84,11 +84,15 @@ export function form({ title, note = null, fields, yes, run }) {
   const inputs = new Map(fields.map((field) => [field.name, control(field)]));
   const tellProblems = (error) => {
     const all = problemsOf(error);
-    for (const input of inputs.values()) input.removeAttribute("aria-invalid");
-    const wrong = all.map((text) => inputs.get(text.split(":")[0].split(".").at(-1))).filter(Boolean);
-    for (const input of wrong) input.setAttribute("aria-invalid", "true");
+    const wrong = fields.filter(({ name }) => {
+      const own = all.filter((text) => text.split(":")[0].split(".").at(-1) === name);
+      dialog.querySelector(`#wrong-${name}`).textContent = own.join("; ");
+      if (own.length) inputs.get(name).setAttribute("aria-invalid", "true");
+      else inputs.get(name).removeAttribute("aria-invalid");
+      return own.length;
+    });
     problems.replaceChildren(el("ul", {}, all.map((text) => el("li", {}, text))));
-    if (wrong.length) wrong[0].focus();
+    if (wrong.length) inputs.get(wrong[0].name).focus();
   };
   const submit = button(yes, null, { type: "submit" });
   const send = async (event) => {
@@ -107,7 +111,8 @@ export function form({ title, note = null, fields, yes, run }) {
   };
   const shown = fields.map((field) => el("div", { class: `field ${field.type === "checkbox" ? "check" : ""} ${field.half ? "half" : ""}` },
     el("label", { for: `field-${field.name}` }, field.label), inputs.get(field.name),
-    field.hint ? el("small", { id: `hint-${field.name}` }, field.hint) : null));
+    el("small", { id: `wrong-${field.name}`, class: "wrong" }),
+    el("small", { id: `hint-${field.name}` }, field.hint || "")));
   const dialog = open(title, el("form", { onsubmit: send },
     note ? el("p", { class: "hint" }, note) : null, el("div", { class: "fields" }, shown), problems,
     el("div", { class: "row end" }, button("Cancel", () => dialog.close()), submit)));
