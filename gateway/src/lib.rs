@@ -12,6 +12,7 @@
 //! | [`demo`] | one message through all four doors |
 //! | [`admin`] | the gRPC interface of administrators |
 //! | `admin_tokens` | tokens of administrators with a role |
+//! | `activity` | what moved in the last minutes, and how long it took |
 //! | `console` | the web page of administrators |
 //! | [`cli`] | the command line |
 //! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
@@ -23,6 +24,7 @@
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
 
+mod activity;
 pub mod admin;
 mod admin_tokens;
 mod administration;

@@ -84,23 +84,22 @@ fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
     }
 
     // The console knows the same roles.
-    let console = |token: &str, method: &str, path: &str| {
-        let url = format!("http://{}/console/api/{path}", gateway.bound().admin);
+    let console = |token: &str, call: &str, headers: &[&str]| {
+        let url = format!("http://{}/console/api/{call}", gateway.bound().admin);
+        let asked = curl(&url).json(r#"{"name":"r"}"#);
         let bearer = format!("authorization: Bearer {token}");
-        curl(&url).method(method).header(&bearer).header("x-buswire-console: 1").send().status
+        headers.iter().fold(asked.header(&bearer), |asked, header| asked.header(header)).send()
     };
-    assert_eq!(console(&viewer, "GET", "overview"), 200);
-    assert_eq!(console(&viewer, "POST", "routes/r/resume"), 403);
-    assert_eq!(console(&operator, "POST", "routes/r/resume"), 200);
-
+    let own = &["x-buswire-console: 1"][..];
+    assert_eq!(console(&viewer, "RouteService/GetRoute", own).status, 200);
+    assert_eq!(console(&viewer, "RouteService/ResumeRoute", own).status, 403);
+    assert_eq!(console(&operator, "RouteService/ResumeRoute", own).status, 200);
     // What a form of another site could send is refused, whoever's browser sends it.
-    let url = format!("http://{}/console/api/routes/r/pause", gateway.bound().admin);
-    let bearer = format!("authorization: Bearer {operator}");
-    assert_eq!(curl(&url).method("POST").header(&bearer).send().status, 403);
+    assert_eq!(console(&operator, "RouteService/PauseRoute", &[]).status, 403);
 
     gateway.admin(&["admin-token", "revoke", "run"]);
     assert!(refusal(&gateway, &operator, &["bus", "list"]).contains("token"));
-    assert_eq!(console(&operator, "GET", "overview"), 401);
+    assert_eq!(console(&operator, "RouteService/GetRoute", own).status, 401);
     let listed = gateway.admin(&["admin-token", "list"]);
     assert!(listed.contains("look") && !listed.contains("run"), "{listed}");
     for token in [&viewer, &operator, &admin] {

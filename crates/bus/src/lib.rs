@@ -81,6 +81,7 @@ mod window;
 pub use buses::Buses;
 pub use config::{BusConfig, BusLimits};
 pub use error::{BusError, PublishError};
+pub use published::ByDoor;
 pub use read::ReadPage;
 pub use settings::{BusInfo, Created};
 pub use stored::{StoredMessage, View};

@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use buswire_message::{
-    BusName, Door, HOP_LIMIT, Message, MessageId, NewMessage, Sequence, Timestamp,
-};
+use buswire_message::{BusName, HOP_LIMIT, Message, MessageId, NewMessage, Sequence, Timestamp};
 use buswire_store::{Ack, Applied, Batch, DedupeId, Operation, Outcome, Position, StoreError};
 
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     core::{Caps, Full},
     error::PublishError,
     ledger::Draft,
-    published::tally,
+    published::{ByDoor, meter, tally},
     record,
     settings::Settings,
     spans,
@@ -101,6 +99,8 @@ impl Buses {
         let positions = flight.settle(outcome).map_err(PublishError::Store)?;
         flight.land(&positions).await?;
         shared.published.add(&tally);
+        bus.published.add(&tally);
+        meter(&tally);
         let mut stored = positions.into_iter();
         let ids = known.into_iter().filter_map(|known| {
             known.or_else(|| stored.next().map(|p| MessageId::from_sequence(p.sequence)))
@@ -110,10 +110,16 @@ impl Buses {
 }
 
 impl Buses {
-    /// How many messages came in by which door since the process started; `None` is for those that
-    /// routes made.
-    pub fn published(&self) -> Vec<(Option<Door>, u64)> {
+    /// How many messages came in by which door since the process started.
+    pub fn published(&self) -> ByDoor {
         self.shared.published.read()
+    }
+
+    /// The same for each bus, in order of their names. A bus that nobody uses and that holds no
+    /// message is left out, and begins at zero when it is used again.
+    pub fn published_on_buses(&self) -> Vec<(BusName, ByDoor)> {
+        let buses = self.shared.all_loaded().into_iter();
+        buses.map(|bus| (bus.name.clone(), bus.published.read())).collect()
     }
 }
 

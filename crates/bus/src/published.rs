@@ -9,6 +9,9 @@ use buswire_message::{Door, NewMessage};
 /// One more than there are doors: the first is for messages that routes made.
 const PLACES: usize = Door::ALL.len() + 1;
 
+/// How many messages came in by each door; `None` is for those that routes made.
+pub type ByDoor = Vec<(Option<Door>, u64)>;
+
 /// Counts, each with its door; `None` is for what routes made.
 #[derive(Debug, Default)]
 pub(crate) struct Published([AtomicU64; PLACES]);
@@ -27,6 +30,14 @@ pub(crate) fn tally(messages: &[NewMessage]) -> Tally {
     tally
 }
 
+/// Publishes the metric of messages that are published, on whichever bus.
+pub(crate) fn meter(tally: &Tally) {
+    let doors = std::iter::once("route").chain(Door::ALL.iter().map(|door| door.as_str()));
+    for (door, count) in doors.zip(tally).filter(|(_, count)| **count > 0) {
+        metrics::counter!("buswire_messages_published_total", "door" => door).increment(*count);
+    }
+}
+
 fn place(door: Option<Door>) -> usize {
     let of = |door| Door::ALL.iter().position(|known| *known == door);
     door.and_then(of).map_or(0, |place| place + 1)
@@ -35,19 +46,13 @@ fn place(door: Option<Door>) -> usize {
 impl Published {
     /// They are published.
     pub(crate) fn add(&self, tally: &Tally) {
-        for (place, count) in tally.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let door = place.checked_sub(1).and_then(|place| Door::ALL.get(place));
-            let label = door.map_or("route", |door| door.as_str());
-            metrics::counter!("buswire_messages_published_total", "door" => label)
-                .increment(*count);
-            if let Some(total) = self.0.get(place) {
-                total.fetch_add(*count, Ordering::Relaxed);
-            }
+        for (total, count) in self.0.iter().zip(tally).filter(|(_, count)| **count > 0) {
+            total.fetch_add(*count, Ordering::Relaxed);
         }
     }
 
     /// The counts.
-    pub(crate) fn read(&self) -> Vec<(Option<Door>, u64)> {
+    pub(crate) fn read(&self) -> ByDoor {
         let doors = std::iter::once(None).chain(Door::ALL.into_iter().map(Some));
         doors.zip(&self.0).map(|(door, count)| (door, count.load(Ordering::Relaxed))).collect()
     }

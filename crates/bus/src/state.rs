@@ -34,6 +34,7 @@ pub(crate) struct Bus {
     core: Mutex<BusCore>,
     /// Told when a read of the log is over, however it ended.
     read_over: Notify,
+    pub(crate) published: Published,
 }
 
 impl Bus {
@@ -41,7 +42,8 @@ impl Bus {
         let partition =
             Partition::new(&format!("{BUS_PREFIX}{}", name.qualified())).map_err(unusable_name)?;
         let core = Mutex::new(BusCore::new(name.clone()));
-        Ok(Self { name, partition, core, read_over: Notify::new() })
+        let published = Published::default();
+        Ok(Self { name, partition, core, read_over: Notify::new(), published })
     }
 
     // A std mutex: every section is short and none awaits.

@@ -118,6 +118,7 @@ fn health_names() -> impl Iterator<Item = &'static str> {
     [
         "",
         v1::access_service_server::SERVICE_NAME,
+        v1::activity_service_server::SERVICE_NAME,
         v1::admin_token_service_server::SERVICE_NAME,
         v1::broker_service_server::SERVICE_NAME,
         v1::bus_service_server::SERVICE_NAME,
@@ -203,6 +204,7 @@ fn every_service(shared: &Arc<Shared>) -> Routes {
     }
     all!(
         access_service_server::AccessServiceServer,
+        activity_service_server::ActivityServiceServer,
         admin_token_service_server::AdminTokenServiceServer,
         broker_service_server::BrokerServiceServer,
         bus_service_server::BusServiceServer,

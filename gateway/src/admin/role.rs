@@ -31,7 +31,7 @@ impl Role {
 
     /// The least role that may call a method of `buswire.admin.v1`, `/buswire.admin.v1.X/Method`. What
     /// is not known needs the most.
-    pub(super) fn required(path: &str) -> Self {
+    pub(crate) fn required(path: &str) -> Self {
         let Some((service, method)) =
             path.strip_prefix("/buswire.admin.v1.").and_then(|rest| rest.split_once('/'))
         else {

@@ -3,6 +3,7 @@
 //! Each translates, calls its door and translates back. Never here: gRPC, a rule of a protocol.
 
 mod access;
+mod activity;
 mod backup;
 mod broker;
 mod capabilities;
@@ -14,6 +15,7 @@ mod system;
 mod traces;
 
 pub(crate) use self::{
+    activity::ActivityPort,
     backup::Backups,
     broker::BrokerPort,
     capabilities::CapabilityPort,

@@ -16,6 +16,7 @@ use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
+    activity::Activity,
     admin::{
         self, AdminLimits, AdminState, Authenticator, CertificateRoles,
         audit::{AuditLimits, AuditLog, Record},
@@ -23,8 +24,8 @@ use crate::{
     },
     admin_tokens::Tokens,
     administration::{
-        BackplanePort, Backups, BrokerPort, CapabilityPort, InForce, InboundPort, PushPort,
-        RoutePort, SubscriptionPort, SystemPort, TracePort,
+        ActivityPort, BackplanePort, Backups, BrokerPort, CapabilityPort, InForce, InboundPort,
+        PushPort, RoutePort, SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
     console,
@@ -102,12 +103,16 @@ pub(super) async fn compose(
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
-    let routes = routes(config, platform, tasks, &doors, &audit).await?;
+    let activity = Activity::default();
+    let routes = routes(config, platform, tasks, &doors, &audit, &activity).await?;
+    let follow = activity.clone().follow(doors.buses.clone(), routes.clone(), tasks.stop());
+    tasks.spawn("activity", follow);
     let certificates = CertificateRoles::default();
     certificates.replace(config.admin.certificate_roles.clone());
     let live = Live { certificates, shown: InForce::new(config.shown.clone()) };
     let reload = reload(doors.broker.clone(), rights, live.clone());
-    let admin = administration(config, platform, tasks, &doors, &routes, live, audit).await?;
+    let kept = Kept { audit, activity };
+    let admin = administration(config, platform, tasks, &doors, &routes, live, kept).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
@@ -117,6 +122,12 @@ pub(super) async fn compose(
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
+}
+
+/// What the gateway keeps of what happens, to be shown.
+struct Kept {
+    audit: AuditLog,
+    activity: Activity,
 }
 
 /// What of the administration changes while it runs.
@@ -264,6 +275,7 @@ async fn routes(
     tasks: &Tasks,
     doors: &Doors,
     audit: &AuditLog,
+    activity: &Activity,
 ) -> Result<Routes, BuildError> {
     let subscribers =
         Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
@@ -285,7 +297,7 @@ async fn routes(
         Arc::clone(&platform.store),
         Arc::clone(&platform.clock),
         Arc::clone(&platform.entropy),
-        Arc::new(sinks),
+        Arc::new(activity.timed(Arc::new(sinks), Arc::clone(&platform.clock))),
         settings,
     )
     .await
@@ -345,7 +357,7 @@ async fn administration(
     doors: &Doors,
     routes: &Routes,
     live: Live,
-    audit: AuditLog,
+    Kept { audit, activity }: Kept,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -368,6 +380,8 @@ async fn administration(
         clock: Arc::clone(&platform.clock),
         source: doors.source.clone(),
     };
+    let clock = Arc::clone(&platform.clock);
+    let activity = ActivityPort { activity, buses: doors.buses.clone(), clock };
     let retry = settings::retry(&config.bridge);
     let traces = Arc::new(TracePort(routes.clone()));
     let routes = Arc::new(RoutePort { routes: routes.clone(), retry });
@@ -388,6 +402,7 @@ async fn administration(
         subscriptions: Some(Arc::new(SubscriptionPort(doors.subscriptions.clone()))),
         inbounds: Some(Arc::new(inbounds)),
         broker: Some(Arc::new(BrokerPort(doors.broker.clone()))),
+        activity: Some(Arc::new(activity)),
         system: Some(Arc::new(system)),
     };
     let state = AdminState {
@@ -401,8 +416,8 @@ async fn administration(
         shutdown: tasks.draining(),
     };
     let auth = Authenticator::new(&platform.admin_token, tokens, live.certificates);
-    let pages = console::router(state.clone(), auth.clone());
-    let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
+    let server = admin::server(state, auth.clone()).await.map_err(failed("the administration"))?;
+    let pages = console::router(server.router.clone(), auth).map_err(failed("the console"))?;
     let (health, stop) = (server.run(), tasks.stop());
     tasks.spawn("administration", async move {
         health.await;

@@ -1,24 +1,33 @@
-//! What the page is told when something fails: the statuses and texts of gRPC, in HTTP's terms.
+//! What the page is told when a call fails: the statuses and texts of gRPC, in HTTP's terms.
 
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use buswire_bus::BusError;
-use http::StatusCode;
-use serde_json::json;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
 use tonic::{Code, Status};
-
-use crate::admin::{ports::AdminError, status};
 
 /// Why the page does not get what it asked for.
 #[derive(Debug)]
-pub(super) struct Failed(StatusCode, String);
+pub(super) struct Failed(Status);
 
-impl From<Status> for Failed {
-    fn from(status: Status) -> Self {
-        let code = match status.code() {
-            Code::InvalidArgument => StatusCode::BAD_REQUEST,
+impl Failed {
+    /// As JSON, with the name of the code.
+    pub(super) fn json(&self) -> String {
+        self.value().to_string()
+    }
+
+    fn value(&self) -> Value {
+        let code = format!("{:?}", self.0.code());
+        json!({"code": code, "error": self.0.message()})
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.0.code() {
+            Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
+            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::PermissionDenied => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
             Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
@@ -26,25 +35,23 @@ impl From<Status> for Failed {
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self(code, status.message().to_owned())
+        }
     }
 }
 
-impl From<AdminError> for Failed {
-    fn from(error: AdminError) -> Self {
-        status::of_admin(error).into()
-    }
-}
-
-impl From<BusError> for Failed {
-    fn from(error: BusError) -> Self {
-        status::of_bus(&error).into()
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        Self(status)
     }
 }
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        (self.0, Json(json!({"error": self.1}))).into_response()
+        let mut response = (self.status(), Json(self.value())).into_response();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }

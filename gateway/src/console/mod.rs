@@ -1,30 +1,32 @@
 //! The console: a web page on the admin listener, and what it asks for.
 //!
-//! Everybody gets the page, which holds nothing; whoever has a token of an administrator, or a certificate
-//! that the listener verified, gets what the page asks for under `/console/api/`; a viewer changes nothing. It is the administration of
-//! `admin::ports`, the same that gRPC offers, as JSON and server-sent events. The token stays in the
-//! memory of the page. Never here: a rule of a door, anything that gRPC can't do.
+//! Everybody gets the page, which holds nothing. What it shows and changes it asks for under
+//! `/console/api/`: every call of `buswire.admin.v1`, as JSON or server-sent events, made by the same
+//! services as gRPC, with the same tokens, certificates and roles. The token stays in the memory of the
+//! page. Never here: anything that gRPC can't do, a right of its own.
 
-mod api;
 mod assets;
+mod call;
 mod error;
-mod json;
-mod stream;
 
 use std::{fmt, sync::Arc};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{Request, State},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
 };
 use http::{HeaderValue, StatusCode, header};
+use prost_reflect::DescriptorPool;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::admin::{AdminState, Authenticator, Caller, Role};
+use self::error::Failed;
+use crate::admin::{Authenticator, Caller, Role};
 
-/// The most message streams of consoles at once; more are refused.
+/// The most streams of consoles at once; more are refused.
 const STREAMS_MAX: usize = 64;
 
 /// Sent by the page with everything that it asks for.
@@ -35,7 +37,10 @@ const OWN_HEADER: &str = "x-buswire-console";
 struct Console(Arc<Inner>);
 
 struct Inner {
-    state: AdminState,
+    /// The gRPC interface.
+    grpc: Router,
+    /// What it consists of.
+    descriptors: DescriptorPool,
     auth: Authenticator,
     /// One permit for each stream.
     streams: Arc<Semaphore>,
@@ -47,42 +52,48 @@ impl fmt::Debug for Console {
     }
 }
 
-/// The page and what it asks for, to be merged with the admin interface.
-pub(crate) fn router(state: AdminState, auth: Authenticator) -> Router {
+/// The page and what it asks for, to be merged with `grpc`, the administration that it is made over.
+///
+/// # Errors
+///
+/// If the description of the interface is damaged: never, unless the program was built wrong.
+pub(crate) fn router(
+    grpc: Router,
+    auth: Authenticator,
+) -> Result<Router, prost_reflect::DescriptorError> {
+    let descriptors = DescriptorPool::decode(buswire_proto::FILE_DESCRIPTOR_SET)?;
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let console = Console(Arc::new(Inner { state, auth, streams }));
-    let guarded = middleware::from_fn_with_state(console.clone(), authenticated);
-    let api = api::router().route_layer(guarded).with_state(console);
-    Router::new().merge(assets::router()).nest("/console/api", api)
+    let console = Console(Arc::new(Inner { grpc, descriptors, auth, streams }));
+    let api = Router::new()
+        .route("/session", get(session))
+        .route("/{service}/{method}", post(call::call))
+        .route_layer(middleware::from_fn(guarded))
+        .with_state(console);
+    Ok(Router::new().merge(assets::router()).nest("/console/api", api))
 }
 
-/// Lets administrators pass, notes who they are, and keeps what they get out of every cache.
-async fn authenticated(
-    State(console): State<Console>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    // A form of another site, which a browser sends with the certificate of its user, has no such header.
-    if !request.method().is_safe() && !request.headers().contains_key(OWN_HEADER) {
+/// Lets our page pass, and keeps what it gets out of every cache.
+async fn guarded(request: Request, next: Next) -> Response {
+    // What another site sends with the certificate of its user has no such header.
+    if !request.headers().contains_key(OWN_HEADER) {
         return (StatusCode::FORBIDDEN, "the header x-buswire-console is missing").into_response();
     }
-    let required = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
-    match console.0.auth.caller_of(&request) {
-        Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
-        Ok(Caller { role, .. }) => {
-            let text =
-                format!("the caller has the role {role}; this needs one of {required} or more");
-            return (StatusCode::FORBIDDEN, text).into_response();
-        }
-        Err(status) => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (StatusCode::UNAUTHORIZED, challenge, status.message().to_owned())
-                .into_response();
-        }
-    };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Who asks, and which calls it may make: the page offers no other.
+async fn session(State(console): State<Console>, request: Request) -> Result<Response, Failed> {
+    let Caller { name, role, .. } = console.0.auth.caller_of(&request)?;
+    let services = console.0.descriptors.services();
+    let calls: Vec<_> = services
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()))
+        .filter(|path| Role::required(path) <= role)
+        .filter_map(|path| path.strip_prefix(call::PREFIX).map(str::to_owned))
+        .collect();
+    Ok(Json(json!({"name": name, "role": role.as_str(), "calls": calls})).into_response())
 }

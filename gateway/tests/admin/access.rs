@@ -74,6 +74,7 @@ async fn reflection_names_every_service() {
         names,
         [
             "buswire.admin.v1.AccessService",
+            "buswire.admin.v1.ActivityService",
             "buswire.admin.v1.AdminTokenService",
             "buswire.admin.v1.BrokerService",
             "buswire.admin.v1.BusService",

@@ -1767,6 +1767,400 @@ pub mod access_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for the activity.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetActivityRequest {}
+/// How many messages came in by one door.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DoorActivity {
+    /// The door: `backplane/1`, `backplane/2`, `simplepush`, `majordomo`, `belay` or `admin`; `route` for
+    /// what routes made.
+    #[prost(string, tag = "1")]
+    pub door: ::prost::alloc::string::String,
+    /// How many were published.
+    #[prost(uint64, tag = "2")]
+    pub published: u64,
+}
+/// How many messages came in on one bus.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BusActivity {
+    /// The name of the bus in the shortest form. A bus without messages that nobody uses may begin at
+    /// zero again.
+    #[prost(string, tag = "1")]
+    pub bus: ::prost::alloc::string::String,
+    /// By which doors; those without a message are left out.
+    #[prost(message, repeated, tag = "2")]
+    pub doors: ::prost::alloc::vec::Vec<DoorActivity>,
+}
+/// How long messages took from being accepted on a bus to being taken by a sink, from the last 256
+/// deliveries of each route.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Latency {
+    /// Half of them took no longer. In milliseconds, as ids count.
+    #[prost(message, optional, tag = "1")]
+    pub p50: ::core::option::Option<::prost_types::Duration>,
+    /// 99 of 100 took no longer.
+    #[prost(message, optional, tag = "2")]
+    pub p99: ::core::option::Option<::prost_types::Duration>,
+    /// How many deliveries it is from; at least 1.
+    #[prost(uint32, tag = "3")]
+    pub deliveries: u32,
+}
+/// How long the messages of one route took.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RouteLatency {
+    /// The name of the route.
+    #[prost(string, tag = "1")]
+    pub route: ::prost::alloc::string::String,
+    /// How long.
+    #[prost(message, optional, tag = "2")]
+    pub latency: ::core::option::Option<Latency>,
+}
+/// What moved in one interval.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActivityInterval {
+    /// Messages that came in by doors.
+    #[prost(uint64, tag = "1")]
+    pub accepted: u64,
+    /// Messages that routes delivered.
+    #[prost(uint64, tag = "2")]
+    pub delivered: u64,
+    /// Attempts of routes that failed.
+    #[prost(uint64, tag = "3")]
+    pub failed_attempts: u64,
+}
+/// Answers GetActivity.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetActivityResponse {
+    /// The time of the counts.
+    #[prost(message, optional, tag = "1")]
+    pub now: ::core::option::Option<::prost_types::Timestamp>,
+    /// Every door.
+    #[prost(message, repeated, tag = "2")]
+    pub doors: ::prost::alloc::vec::Vec<DoorActivity>,
+    /// Buses in the order of their names.
+    #[prost(message, repeated, tag = "3")]
+    pub buses: ::prost::alloc::vec::Vec<BusActivity>,
+    /// Routes that delivered something, in the order of their names.
+    #[prost(message, repeated, tag = "4")]
+    pub routes: ::prost::alloc::vec::Vec<RouteLatency>,
+    /// All routes together. Unset: nothing was delivered.
+    #[prost(message, optional, tag = "5")]
+    pub latency: ::core::option::Option<Latency>,
+    /// How long an interval is.
+    #[prost(message, optional, tag = "6")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    /// The last intervals, oldest first, at most 60.
+    #[prost(message, repeated, tag = "7")]
+    pub intervals: ::prost::alloc::vec::Vec<ActivityInterval>,
+}
+/// Generated client implementations.
+pub mod activity_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows what moves through this gateway. Counts begin when it starts; of several gateways on one store
+    /// each shows its own.
+    #[derive(Debug, Clone)]
+    pub struct ActivityServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ActivityServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ActivityServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ActivityServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ActivityServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Shows counts, the last minutes and latencies.
+        pub async fn get_activity(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetActivityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetActivityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.ActivityService/GetActivity",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.ActivityService", "GetActivity"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod activity_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ActivityServiceServer.
+    #[async_trait]
+    pub trait ActivityService: std::marker::Send + std::marker::Sync + 'static {
+        /// Shows counts, the last minutes and latencies.
+        async fn get_activity(
+            &self,
+            request: tonic::Request<super::GetActivityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetActivityResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Shows what moves through this gateway. Counts begin when it starts; of several gateways on one store
+    /// each shows its own.
+    #[derive(Debug)]
+    pub struct ActivityServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ActivityServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ActivityServiceServer<T>
+    where
+        T: ActivityService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/buswire.admin.v1.ActivityService/GetActivity" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetActivitySvc<T: ActivityService>(pub Arc<T>);
+                    impl<
+                        T: ActivityService,
+                    > tonic::server::UnaryService<super::GetActivityRequest>
+                    for GetActivitySvc<T> {
+                        type Response = super::GetActivityResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetActivityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ActivityService>::get_activity(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetActivitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ActivityServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "buswire.admin.v1.ActivityService";
+    impl<T> tonic::server::NamedService for ActivityServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A token, without itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdminToken {

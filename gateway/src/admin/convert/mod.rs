@@ -11,6 +11,7 @@ use tonic::Status;
 use super::{ports::PageRequest, status};
 
 pub(crate) mod access;
+pub(crate) mod activity;
 pub(crate) mod audit;
 pub(crate) mod broker;
 pub(crate) mod buses;

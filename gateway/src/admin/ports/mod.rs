@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use buswire_store::StoreError;
 
 mod access;
+mod activity;
 mod broker;
 mod capabilities;
 mod dead_letters;
@@ -22,6 +23,7 @@ pub use access::{
     AccessAdmin, AuthorizationRequestView, ChannelView, CodeState, CodeView, DecisionView, Issued,
     SignInView, TokenFilter, TokenKind, TokenState, TokenView,
 };
+pub use activity::{ActivityAdmin, ActivityView, DoorActivityView, IntervalView, LatencyView};
 pub use broker::BrokerAdmin;
 pub use capabilities::{
     AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
@@ -74,6 +76,8 @@ pub struct Ports {
     pub tokens: Option<Arc<dyn AdminTokens>>,
     /// What became of messages.
     pub traces: Option<Arc<dyn TraceAdmin>>,
+    /// What moves through the gateway.
+    pub activity: Option<Arc<dyn ActivityAdmin>>,
     /// The gateway itself.
     pub system: Option<Arc<dyn SystemAdmin>>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Shared;
 
 mod access;
+mod activity;
 mod broker;
 mod buses;
 mod capabilities;

@@ -1,73 +1,94 @@
-// What the page asks the gateway for. The token is kept here and nowhere else: a reload forgets it.
+// What the page asks the gateway for: calls of buswire.admin.v1 as JSON. The token is kept here and
+// nowhere else: a reload forgets it.
 
 let token = "";
+let permitted = new Set();
 
 export class Refused extends Error {
-  constructor(status, message) {
-    super(message);
+  constructor(status, { code = "", error }) {
+    super(error || `The gateway answered ${status}.`);
     this.status = status;
+    this.code = code;
   }
 }
 
-export function useToken(text) {
-  token = text;
+// Nobody answered: the gateway is not there, or the way to it.
+export class Unreachable extends Error {
+  constructor() {
+    super("The gateway does not answer. The page goes on as soon as it does.");
+  }
 }
 
-async function ask(method, path, signal) {
+async function ask(method, path, body, signal) {
   const headers = { "X-Buswire-Console": "1" };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const reply = await fetch(`api/${path}`, { method, headers, signal, credentials: "same-origin" });
-  if (!reply.ok) {
-    const text = await reply.text();
-    let message = text;
-    try {
-      message = JSON.parse(text).error;
-    } catch {
-      // It was not JSON: the text is the message.
-    }
-    throw new Refused(reply.status, message || `The gateway answered ${reply.status}.`);
+  const options = { method, headers, body: body && JSON.stringify(body), signal, credentials: "same-origin" };
+  const reply = await fetch(`api/${path}`, options).catch((error) => {
+    throw error.name === "AbortError" ? error : new Unreachable();
+  });
+  if (reply.ok) return reply;
+  const text = await reply.text();
+  let told;
+  try {
+    told = JSON.parse(text);
+  } catch {
+    told = { error: text };
   }
-  return reply;
+  throw new Refused(reply.status, told);
 }
 
-export const get = async (path, signal) => (await ask("GET", path, signal)).json();
-export const post = async (path) => (await ask("POST", path)).json();
-export const remove = async (path) => (await ask("DELETE", path)).json();
-
-export const part = encodeURIComponent;
-
-export function query(values) {
-  return new URLSearchParams(values).toString();
+// Who is signed in with this token, or with a certificate if it is empty: `{ role, calls }`.
+export async function enter(text) {
+  token = text;
+  try {
+    const session = await (await ask("GET", "session")).json();
+    permitted = new Set(session.calls);
+    return session;
+  } catch (error) {
+    token = "";
+    throw error;
+  }
 }
 
-// Server-sent events by fetch, since an EventSource can't carry the token.
-export async function stream(path, signal, onEvent) {
-  const reply = await ask("GET", path, signal);
+export function leave() {
+  token = "";
+  permitted = new Set();
+}
+
+// Whether whoever is signed in may make a call, and the gateway knows it.
+export const may = (name) => permitted.has(name);
+
+// Makes a call, such as `RouteService/ListRoutes`.
+export async function call(name, body = {}, signal = undefined) {
+  return (await ask("POST", name, body, signal)).json();
+}
+
+// The same; `null` if this gateway has no such door.
+export async function callIfThere(name, body, signal) {
+  try {
+    return await call(name, body, signal);
+  } catch (error) {
+    if (error.code === "Unimplemented") return null;
+    throw error;
+  }
+}
+
+// Gives `onAnswers` what a call streams, a few answers at a time, until it ends: then it throws why.
+export async function stream(name, body, signal, onAnswers) {
+  const reply = await ask("POST", name, body, signal);
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) return;
+    if (done) throw new Unreachable();
     const events = (rest + value).split("\n\n");
     rest = events.pop();
     for (const event of events) {
       const data = event.split("\n").filter((line) => line.startsWith("data:"));
-      if (data.length) onEvent(JSON.parse(data.map((line) => line.slice(5)).join("\n")));
+      if (!data.length) continue;
+      const told = JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+      if (event.startsWith("event: end")) throw new Refused(0, told);
+      onAnswers(told);
     }
   }
-}
-
-// Does something again and again while the page is looked at, until the view is left. A failure is told
-// and tried again: the gateway may come back.
-export function repeat(deed, every, signal, failed) {
-  const again = async () => {
-    if (signal.aborted) return;
-    try {
-      if (!document.hidden) await deed();
-    } catch (error) {
-      failed(error);
-    }
-    setTimeout(again, every);
-  };
-  setTimeout(again, every);
 }

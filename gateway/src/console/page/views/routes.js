@@ -1,107 +1,152 @@
-// Routes with what waits on them, and their dead letters.
+// Routes: what each does, and making, changing, pausing and removing one.
 
-import { get, part, post, remove, repeat } from "../api.js";
-import { badge, button, el, heading, number, table } from "../dom.js";
-import { timeline } from "./trace.js";
+import { call, may } from "../api.js";
+import { action, form, tell } from "../dialog.js";
+import { badge, button, card, code, el, facts, heading, link, table } from "../dom.js";
+import { counted, duration, expecting, lasting, number, perSecond, seconds, state, written } from "../format.js";
+import { finder, list, live } from "../listing.js";
+import { letters } from "./letters.js";
 
-const EVERY_MS = 2000;
+// So many dead letters are shown at once.
+const LETTERS_MAX = 50;
+const SINKS = "bus:NAME, bus:NAME/CHANNEL, mdp:SERVICE, push:URL, push:subscribers or cap:URL";
 
-export async function routes(content, { signal, failed }) {
-  const draw = (all) => {
-    const rows = all.map((route) => {
-      const running = route.state !== "paused";
-      const change = () => post(`routes/${part(route.name)}/${running ? "pause" : "resume"}`).then(look).catch(failed);
-      const dead = route.dead_letters
-        ? el("a", { href: `#/letters/${part(route.name)}` }, number(route.dead_letters)) : "0";
-      const sink = [route.sink, ...route.map.map((rule) => el("small", {}, rule))];
-      return [
-        el("b", {}, route.name), badge(route.state), route.scope, el("span", {}, sink),
-        number(route.delivered), number(route.pending), dead,
-        route.state === "blocked" ? route.blocked_reason
-          : button(running ? "Pause" : "Resume", change, { "aria-label": `${running ? "Pause" : "Resume"} ${route.name}` }),
-      ];
-    });
-    const columns = ["Route", "State", "Takes", "Leads to", "Delivered", "Waiting", "Dead letters", ""];
-    content.replaceChildren(heading("Routes"), el("section", { class: "card" },
-      table("Routes", columns, rows, "There is no route yet. Make one: buswire route create --help")));
+const fields = (route) => [
+  { name: "scope", label: "Takes (scope)", value: route?.scope, required: true, hint: "Such as bus:example.com type:order/new; it names at least one bus" },
+  { name: "sink", label: "Leads to", value: route?.sink, required: !route, hint: SINKS },
+  { name: "reply_type", label: "Type of answers", value: route?.replyType, hint: "What the answers of a service or a capability are published as; empty drops them" },
+  { name: "map", label: "Changes", rows: 3, value: route?.map.join("\n"), hint: "One a line: type:NEW, channel:NEW, field:NAME=/json/pointer; empty changes nothing" },
+  { name: "first_delay", half: true, label: "First wait", value: route && written(route.retry.firstDelay), hint: "Before the second attempt; empty: 200ms" },
+  { name: "longest_delay", half: true, label: "Longest wait", value: route && written(route.retry.longestDelay), hint: "Between two attempts; empty: 30s" },
+  { name: "attempts_max", half: true, label: "Attempts", type: "number", value: route?.retry.attemptsMax, hint: "Then it becomes a dead letter; empty: 12" },
+  { name: "timeout", half: true, label: "Time for an attempt", value: route && written(route.retry.timeout), hint: "Empty: 10s" },
+];
+
+function described(values) {
+  return {
+    scope: values.scope,
+    sink: values.sink,
+    replyType: values.reply_type,
+    map: values.map.split("\n").map((rule) => rule.trim()).filter(Boolean),
+    retry: {
+      firstDelay: duration(values, "first_delay"),
+      longestDelay: duration(values, "longest_delay"),
+      timeout: duration(values, "timeout"),
+      attemptsMax: values.attempts_max ? Number(values.attempts_max) : undefined,
+    },
   };
-  const look = async () => draw((await get("overview", signal)).routes);
-  // What has the focus is not taken away from under a finger.
-  const again = async () => (content.contains(document.activeElement) ? undefined : look());
-  await look();
-  repeat(again, EVERY_MS, signal, failed);
 }
 
-export async function letters(content, { signal, failed, arguments: [route] }) {
-  const path = `routes/${part(route)}/dead-letters`;
-  const status = el("p", { class: "hint", role: "status", "aria-live": "polite" });
-  const list = el("section", { class: "card" });
-  const detail = el("div", {});
-  let shown = [];
+function create(look) {
+  form({
+    title: "New route", yes: "Create",
+    note: "A route hands every message of a scope to a sink, in the order of each channel, until the sink has taken it.",
+    fields: [
+      { name: "name", label: "Name", required: true },
+      ...fields(null),
+      { name: "from", label: "Begins with", options: [["now", "what is published from now on"], ["beginning", "the oldest message that is kept"]] },
+    ],
+    run: async (values) => {
+      await call("RouteService/CreateRoute", { name: values.name, from: values.from, ...described(values) });
+      tell(`Route ${values.name} runs.`);
+      await look();
+    },
+  });
+}
 
-  const look = async () => {
-    const page = await get(path, signal);
-    shown = page.dead_letters;
-    const rows = shown.map((letter) => {
-      const { message } = letter;
-      const error = letter.failures.length ? letter.failures[letter.failures.length - 1].error : "";
-      return [
-        button(message.type, () => open(message.id).catch(failed), { class: "link" }),
-        message.channel, letter.given_up_at, String(letter.attempts), error,
-        button("Replay", () => replay([message.id]).catch(failed), { "aria-label": `Replay ${message.id}` }),
-      ];
-    });
-    const columns = ["Message", "Channel", "Given up", "Attempts", "Why", ""];
-    list.replaceChildren(table(`Dead letters of ${route}`, columns, rows, "No dead letters."));
-    all.hidden = shown.length < 2;
-    return page;
+function change(route, look) {
+  form({
+    title: `Change ${route.name}`, yes: "Change",
+    note: "It goes on where it is. What is secret in its sink is not shown: leave the sink as it stands here, and it is not changed.",
+    fields: fields(route),
+    run: async (values) => {
+      const updateMask = ["scope", "replyType", "map", "retry"].concat(values.sink === route.sink ? [] : "sink");
+      await call("RouteService/UpdateRoute", {
+        name: route.name, ...described(values), updateMask: updateMask.join(","), ...expecting(route) });
+      tell(`Route ${route.name} is changed.`);
+      await look();
+    },
+  });
+}
+
+function pausing(route, look, failed) {
+  const isPaused = route.state === "ROUTE_STATE_PAUSED";
+  const [text, name, done] = isPaused
+    ? ["Resume", "RouteService/ResumeRoute", "runs"] : ["Pause", "RouteService/PauseRoute", "is paused"];
+  return action(text, name, { name: route.name },
+    { label: `${text} ${route.name}`, done: `Route ${route.name} ${done}.`, then: look, failed });
+}
+
+const stateOf = (route) => badge(state(route.state, "ROUTE_STATE"));
+
+export async function routes(content, context) {
+  const { signal, failed } = context;
+  const found = {};
+  const load = async () => ({ all: await list("RouteService/ListRoutes", "routes", {}, signal), at: Date.now() });
+  await live(content, context, load, ({ all, at }, { before, look, redraw }) => {
+    const find = finder(found, "Find a route", redraw);
+    const earlier = new Map(before?.all.map((route) => [route.name, Number(route.delivered)]));
+    const rate = ({ name, delivered }) => (earlier.has(name)
+      ? Math.max(0, Number(delivered) - earlier.get(name)) / ((at - before.at) / 1000) : 0);
+    const hasOwners = all.some((route) => route.owner);
+    const shown = all.filter((route) => find.stays(route.name, route.scope, route.sink));
+    return [
+      heading("Routes", { actions: [find.input,
+        may("RouteService/CreateRoute") ? button("New route", () => create(look), { class: "primary" }) : null] }),
+      card("What leads where", table("Routes", [
+        { name: "Route", cell: ({ name }) => el("b", {}, link(name, "route", name)) },
+        { name: "State", cell: stateOf },
+        { name: "Takes", cell: ({ scope }) => scope },
+        { name: "Leads to", cell: ({ sink, map }) => [sink, map.map((rule) => el("small", {}, rule))] },
+        hasOwners ? { name: "Runs at", cell: ({ owner }) => owner } : null,
+        { name: "Now", number: true, cell: (route) => perSecond(rate(route)) },
+        { name: "Delivered", number: true, cell: ({ delivered }) => number(delivered) },
+        { name: "Waiting", number: true, cell: ({ pending }) => number(pending) },
+        { name: "Dead letters", number: true, cell: ({ name, deadLettersKept }) =>
+          (Number(deadLettersKept) ? link(number(deadLettersKept), "route", name) : "0") },
+        { name: "", cell: (route) => pausing(route, look, failed) },
+      ].filter(Boolean), shown, all.length ? "No route is like that." : "There is no route yet. A route hands the messages of a bus to a sink.",
+      ({ name }) => name)),
+    ];
+  });
+}
+
+export async function route(content, context) {
+  const { signal, failed, given: [name] } = context;
+  const load = async () => {
+    const [{ route: it }, dead, { routes: latencies }] = await Promise.all([
+      call("RouteService/GetRoute", { name }, signal),
+      call("DeadLetterService/ListDeadLetters", { route: name, pageSize: LETTERS_MAX }, signal),
+      call("ActivityService/GetActivity", {}, signal),
+    ]);
+    return { it, dead, latency: latencies.find((each) => each.route === name)?.latency };
   };
-
-  const open = async (id) => {
-    const letter = await get(`${path}/${part(id)}`, signal);
-    // The message itself may have expired; then there is no trace any more.
-    const trace = await get(`traces/${part(id)}`, signal).catch(() => null);
-    const failures = letter.failures.map((failure) => [failure.at, failure.error]);
-    const drop = button("Drop for good", async () => {
-      try {
-        await remove(`${path}/${part(id)}`);
-        status.textContent = "Dropped.";
-        detail.replaceChildren();
-        await look();
-      } catch (error) {
-        failed(error);
-      }
-    }, { class: "danger" });
-    detail.replaceChildren(el("section", { class: "card", "aria-labelledby": "letter" },
-      el("h2", { id: "letter", tabindex: "-1" }, letter.message.type),
-      el("p", { class: "hint" }, el("code", {}, id)),
-      table("Every failure", ["When", "What it came to"], failures, "None is known."),
-      trace ? [el("h3", {}, "Trace"), timeline(trace, id)] : null,
-      el("h3", {}, "Payload"),
-      el("pre", { tabindex: "0" }, JSON.stringify(letter.message.payload, null, 2)),
-      el("div", { class: "row" }, button("Replay", () => replay([id]).catch(failed)), drop)));
-    detail.querySelector("#letter").focus();
-  };
-
-  const replay = async (ids) => {
-    let delivered = 0;
-    let why = "";
-    for (const [index, id] of ids.entries()) {
-      status.textContent = `Replaying ${index + 1} of ${ids.length} …`;
-      const result = await post(`${path}/${part(id)}/replay`);
-      if (result.delivered) delivered += 1;
-      else why = result.error;
-    }
-    const again = ids.length - delivered;
-    status.textContent = `${delivered} delivered, ${again} failed again${why ? `: ${why}` : ""}.`;
-    detail.replaceChildren();
-    await look();
-  };
-
-  const all = button("Replay all", () =>
-    replay(shown.map((letter) => letter.message.id)).catch(failed), { hidden: true });
-  content.replaceChildren(heading(`Dead letters of ${route}`, all),
-    el("p", { class: "hint" }, "Messages that the route gave up. A replay hands one to the sink as the route is now, once."),
-    status, list, detail);
-  await look();
+  await live(content, context, load, ({ it, dead, latency }, { look }) => [
+    heading(name, {
+      back: { href: "#/routes", text: "Routes" }, note: stateOf(it),
+      actions: [
+        pausing(it, look, failed),
+        may("RouteService/UpdateRoute") ? button("Change", () => change(it, look)) : null,
+        action("Delete", "RouteService/DeleteRoute", { name }, {
+          label: `Delete ${name}`, danger: true, ask: "It ends with its position and its dead letters. This can't be undone.",
+          done: `Route ${name} is gone.`, then: () => { location.hash = "#/routes"; }, failed,
+        }),
+      ],
+    }),
+    it.blockedReason ? el("p", { class: "notice bad" }, `It can't deliver: ${it.blockedReason}.`) : null,
+    letters(it, dead, look, failed),
+    card("How it is", facts([
+      ["Takes", code(it.scope)],
+      ["Leads to", code(it.sink)],
+      ["Runs at", it.owner],
+      ["Answers", it.replyType ? `published as ${it.replyType}` : "dropped"],
+      ["Changes", it.map.length ? el("ul", { class: "plain" }, it.map.map((rule) => el("li", {}, code(rule)))) : null],
+      ["Delivered", `${number(it.delivered)} since the start`],
+      ["Waiting", counted(it.pending, "message")],
+      ["Failed attempts", number(it.failedAttempts)],
+      ["Half delivered within", latency && lasting(seconds(latency.p50))],
+      ["99 of 100 within", latency && `${lasting(seconds(latency.p99))}, of the last ${counted(latency.deliveries, "delivery", "deliveries")}`],
+      ["Tries", `${it.retry.attemptsMax} times, ${written(it.retry.firstDelay)} to ${written(it.retry.longestDelay)} apart, ${written(it.retry.timeout)} each`],
+    ])),
+  ]);
 }

@@ -1,74 +1,133 @@
 // One message: what it is, and its trace as a timeline.
 
-import { get, part } from "../api.js";
-import { badge, clock, el, heading, number } from "../dom.js";
+import { call } from "../api.js";
+import { badge, card, code, el, facts, heading, link, time } from "../dom.js";
+import { absolute, doorName, idAt, indented, lasting, published, state } from "../format.js";
 
+// How a passage stands, and what that means where it does not say so itself.
 const WORDS = {
-  pending: "pending",
-  delivered: "delivered",
-  dead: "dead letter",
-  skipped: "skipped: it came by this route",
-  passed: "passed",
+  pending: ["pending"],
+  delivered: ["delivered"],
+  dead: ["dead letter"],
+  skipped: ["skipped", "it came by this route"],
+  passed: ["passed", "before the route looked for such messages"],
 };
 
-function facts(message) {
-  const lines = [
-    ["Id", el("code", {}, message.id)],
-    ["Bus", message.bus],
+export function factsOf(message) {
+  const { headers, id } = message;
+  return facts([
+    ["Id", code(id)],
+    ["Published", time(published(id))],
+    ["Bus", link(message.bus, "bus", message.bus)],
     ["Channel", message.channel],
     ["Source", message.source],
-    ["Came in by", message.door || (message.via.length ? `route ${message.via.join(", ")}` : "–")],
-    ["Expires", message.expires_at],
-    ["Answers", message.in_reply_to && messageLink(message.in_reply_to)],
-    ["Trace", message.traceparent && el("code", {}, message.traceparent)],
-  ];
-  return el("dl", { class: "facts" }, lines.filter(([, value]) => value).map(([name, value]) =>
-    [el("dt", {}, name), el("dd", {}, value)]));
+    ["Came in by", headers.door ? doorName(headers.door) : headers.via.map((route) => ["route ", link(route, "route", route), " "])],
+    ["Sticky", message.sticky ? "yes" : null],
+    ["Expires", time(message.expiresAt)],
+    ["Answers", headers.inReplyTo && link(headers.inReplyTo, "message", headers.inReplyTo)],
+    ["Content type", headers.contentType],
+    ["Trace id", headers.traceparent && code(headers.traceparent)],
+  ]);
 }
 
-function messageLink(id) {
-  return el("a", { href: `#/message/${encodeURIComponent(id)}` }, id);
+export const payloadOf = (message) =>
+  el("pre", { tabindex: 0, "aria-label": "Payload" }, indented(message.payload));
+
+// When the last thing in a trace happened.
+function endOf({ message, publishedAt, passages }) {
+  const times = passages.flatMap((passage) => [
+    passage.endedAt, ...passage.failures.map(({ at }) => at)].filter(Boolean).map((at) => Date.parse(at))
+    .concat(passage.results.map(endOf)));
+  return Math.max(Date.parse(publishedAt || published(message.id)), ...times);
 }
 
-// Times are shown as milliseconds after the first message of the trace.
-function hop(node, asked, start) {
-  const { message, passages } = node;
-  const after = Date.parse(message.published_at) - start;
-  const name = message.id === asked ? el("b", {}, message.type) : el("a", {
-    href: `#/message/${encodeURIComponent(message.id)}` }, message.type);
-  return el("li", { class: "hop" },
-    el("span", { class: "at" }, after ? `+${number(after)} ms` : clock(message.published_at)),
-    name, ` on ${message.bus} `, message.door ? badge(message.door, "plain") : null,
-    passages.length ? el("ol", {}, passages.map((passage) => way(passage, asked, start))) : null);
+// The axis that all bars of a trace share.
+function axisOf(trace) {
+  const start = Date.parse(trace.publishedAt);
+  const length = Math.max(endOf(trace) - start, 1);
+  return {
+    start,
+    after: (at) => `+${lasting(Math.max(0, Date.parse(at) - start) / 1000)}`,
+    share: (at) => Math.min(1, Math.max(0, (Date.parse(at) - start) / length)),
+  };
 }
 
-function way(passage, asked, start) {
-  const ended = passage.ended_at && Date.parse(passage.ended_at) - start;
-  const failures = passage.failures.map((failure) => el("li", { class: "failure" },
-    el("span", { class: "at" }, `+${number(Date.parse(failure.at) - start)} ms`), failure.error));
-  const results = passage.results.map((result) => hop(result, asked, start));
-  const letter = passage.state === "dead"
-    ? el("a", { href: `#/letters/${encodeURIComponent(passage.route)}` }, "look at it") : null;
-  return el("li", { class: `way ${passage.state}` },
-    el("span", { class: "at" }, ended === null ? "" : `+${number(ended)} ms`),
-    `${passage.route} → ${passage.sink} `, badge(WORDS[passage.state], passage.state),
-    passage.attempts > 1 ? ` after ${passage.attempts} attempts ` : " ", letter,
+// A bar from one time to another, with a mark at each failure. What it shows is said in words beside it.
+function bar(axis, from, to, kind, failures = []) {
+  const place = (element, at, until = at) => {
+    element.style.setProperty("--from", axis.share(at));
+    element.style.setProperty("--length", axis.share(until) - axis.share(at));
+    return element;
+  };
+  return el("span", { class: "track", "aria-hidden": "true" },
+    place(el("span", { class: `bar ${kind}` }), from, to),
+    failures.map(({ at }) => place(el("span", { class: "tick" }), at)));
+}
+
+function step(at, what, ...shown) {
+  return el("div", { class: "step" }, el("span", { class: "at" }, at), el("span", { class: "what" }, what), shown);
+}
+
+function hop(node, asked, axis) {
+  const { message, publishedAt, passages } = node;
+  const name = message.id === asked ? el("b", {}, message.type) : link(message.type, "message", message.id);
+  const what = [name, " on ", message.bus, message.headers.door ? [" ", badge(`by ${doorName(message.headers.door)}`, "plain")] : null];
+  return el("li", {},
+    step(axis.after(publishedAt), what.flat(), bar(axis, publishedAt, publishedAt, "hop")),
+    passages.length ? el("ol", {}, passages.map((passage) => way(passage, publishedAt, asked, axis))) : null);
+}
+
+function way(passage, publishedAt, asked, axis) {
+  const fate = state(passage.state, "PASSAGE_STATE");
+  const end = passage.endedAt || passage.failures.at(-1)?.at || publishedAt;
+  const [word, meaning] = WORDS[fate];
+  const letter = fate === "dead" ? [" ", link("Look at the dead letter", "letter", passage.route, asked)] : null;
+  const tries = passage.attempts > 1 ? ` after ${passage.attempts} attempts` : "";
+  const failures = passage.failures.map((failure) =>
+    el("li", { class: "failure" }, step(axis.after(failure.at), failure.error)));
+  const results = passage.results.map((result) => hop(result, asked, axis));
+  return el("li", { class: fate },
+    step(passage.endedAt ? axis.after(passage.endedAt) : "", [
+      "Route ", link(passage.route, "route", passage.route), ` → ${passage.sink} `, badge(word), meaning ? ` ${meaning}` : null, tries, letter],
+    meaning ? null : bar(axis, publishedAt, end, fate, passage.failures)),
     failures.length + results.length ? el("ol", {}, failures, results) : null);
 }
 
+// The trace of the message `asked` as a timeline.
 export function timeline(trace, asked) {
-  return el("ol", { class: "timeline" }, hop(trace, asked, Date.parse(trace.message.published_at)));
+  return [
+    el("p", { class: "hint" }, `Times count from ${absolute(trace.publishedAt)}, when the first message was durable.`),
+    el("ol", { class: "timeline" }, hop(trace, asked, axisOf(trace))),
+  ];
 }
 
-export async function message(content, { signal, arguments: [id] }) {
-  const [shown, trace] = await Promise.all([
-    get(`messages/${part(id)}`, signal), get(`traces/${part(id)}`, signal)]);
+export async function message(content, { signal, given: [id] }) {
+  const { first } = await call("TraceService/GetTrace", { id }, signal);
+  const found = find(first, id);
+  const back = { href: "#/messages", text: "Messages" };
+  const whole = await read(found, signal);
   content.replaceChildren(
-    heading(shown.type),
-    el("section", { class: "card" }, facts(shown)),
-    el("section", { class: "card", "aria-labelledby": "trace" },
-      el("h2", { id: "trace" }, "Trace"), timeline(trace, id)),
-    el("section", { class: "card", "aria-labelledby": "payload" },
-      el("h2", { id: "payload" }, "Payload"),
-      el("pre", { tabindex: "0" }, JSON.stringify(shown.payload, null, 2))));
+    heading(found.type, { back }),
+    card("Trace", timeline(first, id)),
+    card("Message", factsOf(found)),
+    card("Payload", whole ? payloadOf(whole) : el("p", { class: "empty" }, "It expired in the meantime.")));
+}
+
+// The message of an id in a trace; the first one if it is beyond what is shown.
+function find(node, id) {
+  if (node.message.id === id) return node.message;
+  const results = node.passages.flatMap(({ results: all }) => all);
+  return results.map((result) => find(result, id)).find((found) => found?.id === id) || node.message;
+}
+
+// A trace has no payloads: the message itself is read where it is.
+async function read({ id, bus, channel }, signal) {
+  const scope = `bus:${bus} channel:${channel}`;
+  let since = idAt(Date.parse(published(id)) - 1);
+  for (;;) {
+    const page = await call("MessageService/Read", { scope, since, pageSize: 100 }, signal);
+    const found = page.messages.find((each) => each.id === id);
+    if (found || !page.more || page.next > id) return found;
+    since = page.next;
+  }
 }
