@@ -23,9 +23,11 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 10] = [
+const TESTS: [(&str, &str); 12] = [
     ("curl", "drives Backplane"),
     ("redis-server", "the store that gateways share"),
+    ("haproxy", "the proxy in front of them"),
+    ("prometheus", "fires the alerts, with promtool"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
     ("python3-zmq", "drives Majordomo"),
@@ -37,15 +39,19 @@ const TESTS: [(&str, &str); 10] = [
 ];
 
 /// Programs that may come from elsewhere than the package of Debian.
-const PROGRAMS: [(&str, &str); 3] =
-    [("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("redis-server", "redis-server"),
+    ("prometheus", "promtool"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
+];
 
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
         println!(
-            "for the tests also curl, redis-server, python3, node, npm, chromium and chromedriver."
+            "for the tests also curl, redis-server, haproxy, promtool, python3, node, npm, chromium and chromedriver."
         );
         return Ok(());
     }
@@ -92,7 +98,7 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    if !run::succeeds(&interpreter, &["-c", "import mypy, websockets, zmq"]) {
+    if !run::succeeds(&interpreter, &["-c", "import mypy, websockets, yaml, zmq"]) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
