@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use buswire_integration_tests::{Gateway, curl, root, signal, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{file, yaml};
 
@@ -24,14 +24,18 @@ fn alerts() -> Vec<(String, String)> {
     rules.as_array().unwrap().iter().map(|r| (text(r, "alert"), text(r, "expr"))).collect()
 }
 
-/// The expressions of the dashboard, those of its variables included.
-fn graphs(dashboard: &Value) -> Vec<String> {
-    match dashboard {
-        Value::Object(fields) => {
-            let here = ["expr", "query"].iter().filter_map(|key| fields.get(*key)?.as_str());
-            here.map(str::to_owned).chain(fields.values().flat_map(graphs)).collect()
+fn dashboard() -> Value {
+    serde_json::from_str(&file("deploy/grafana/buswire.json")).unwrap()
+}
+
+/// Every text of the field `name`, wherever it is.
+fn fields(value: &Value, name: &str) -> Vec<String> {
+    match value {
+        Value::Object(all) => {
+            let here = all.get(name).and_then(Value::as_str).map(str::to_owned);
+            here.into_iter().chain(all.values().flat_map(|value| fields(value, name))).collect()
         }
-        Value::Array(items) => items.iter().flat_map(graphs).collect(),
+        Value::Array(items) => items.iter().flat_map(|item| fields(item, name)).collect(),
         _ => Vec::new(),
     }
 }
@@ -65,6 +69,20 @@ fn every_alert_fires_and_has_its_paragraph() {
         let anchor = rule["alert"].as_str().unwrap().to_lowercase();
         assert_eq!(rule["annotations"]["runbook"], format!("docs/runbook.md#{anchor}"));
     }
+}
+
+#[test]
+fn every_graph_is_an_expression_of_prometheus() {
+    let graphs = fields(&dashboard(), "expr");
+    assert!(graphs.len() > 30, "{graphs:?}");
+    // JSON is YAML, and a recording rule is checked as a graph would be.
+    let record = |(number, graph): (usize, &String)| json!({"record": format!("graph:{number}"), "expr": graph.replace("$__rate_interval", "1m")});
+    let rules: Vec<_> = graphs.iter().enumerate().map(record).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graphs.yml");
+    let groups = json!({"groups": [{"name": "graphs", "rules": rules}]});
+    fs::write(&path, groups.to_string()).unwrap();
+    promtool(&["check", "rules", path.to_str().unwrap()]);
 }
 
 /// What a gateway exposes that has seen a bit of everything.
@@ -110,9 +128,9 @@ fn exposed() -> String {
 
 #[test]
 fn alerts_and_graphs_ask_for_metrics_that_the_gateway_exposes() {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/buswire.json")).unwrap();
-    let expressions: Vec<_> =
-        alerts().into_iter().map(|(_, expr)| expr).chain(graphs(&dashboard)).collect();
+    let alerts = alerts().into_iter().map(|(_, expression)| expression);
+    let graphs = ["expr", "query"].into_iter().flat_map(|name| fields(&dashboard(), name));
+    let expressions: Vec<_> = alerts.chain(graphs).collect();
     let asked: BTreeSet<_> = expressions.iter().flat_map(|text| metrics(text)).collect();
     assert!(asked.len() > 30, "{asked:?}");
     let text = exposed();
