@@ -4,6 +4,7 @@
 # The argument is a folder with the `status` file of dpkg in the final image.
 set -eu
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --manifest-path gateway/Cargo.toml >&2
+# shellcheck disable=SC2016 # The fields are dpkg-query's.
 packages='{"type":"library","name":"${Package}","version":"${Version}",
     "purl":"pkg:deb/debian/${Package}@${Version}?arch=${Architecture}"}\n'
 dpkg-query --admindir="$1" --show --showformat="$packages" \
