@@ -124,9 +124,9 @@ fn key(name: &str) -> Result<Key, AdminError> {
 }
 
 impl KnownTokens for Tokens {
-    fn role(&self, token: &SecretHash) -> Option<Role> {
+    fn holder(&self, token: &SecretHash) -> Option<(String, Role)> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(token).map(|view| view.role)
+        known.get(token).map(|view| (view.name.clone(), view.role))
     }
 }
 
@@ -212,15 +212,16 @@ mod tests {
         let (here, elsewhere) = (tokens(&store).await, tokens(&store).await);
         let token = here.create("grafana", Role::Viewer).await.unwrap();
         let hash = SecretHash::of(token.expose());
-        assert_eq!(here.role(&hash), Some(Role::Viewer));
+        let holder = Some(("grafana".to_owned(), Role::Viewer));
+        assert_eq!(here.holder(&hash), holder);
         assert!(matches!(here.create("grafana", Role::Admin).await, Err(AdminError::Exists(_))));
         assert!(matches!(here.create("a b", Role::Admin).await, Err(AdminError::Invalid(_))));
         elsewhere.reread().await.unwrap();
-        assert_eq!(elsewhere.role(&hash), Some(Role::Viewer));
+        assert_eq!(elsewhere.holder(&hash), holder);
         assert!(elsewhere.revoke("grafana").await.unwrap());
-        assert_eq!(elsewhere.role(&hash), None);
+        assert_eq!(elsewhere.holder(&hash), None);
         assert!(here.list().await.unwrap().is_empty());
-        assert_eq!(here.role(&hash), None);
+        assert_eq!(here.holder(&hash), None);
         assert!(!here.revoke("grafana").await.unwrap());
     }
 }

@@ -22,7 +22,7 @@ use buswire_store::Store;
 use futures::future::BoxFuture;
 use url::Url;
 
-use crate::{admin::ports::ListenerView, config::Config, tasks::Tasks};
+use crate::{admin::ports::ListenerView, config::Config, ops::Health, tasks::Tasks};
 
 /// What every door is made of.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Platform {
     pub belay_keys: Arc<Secret<String>>,
     /// How the world reaches the public listener; its path is `/`.
     pub public_url: Url,
+    /// Where in its life the process is.
+    pub health: Health,
     /// The gateway's own listeners, by name.
     pub bound: Vec<(&'static str, SocketAddr)>,
 }
@@ -60,8 +62,13 @@ pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub type Reload = Arc<dyn Fn(Config) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The settings that a [`Reload`] takes over.
-pub const RELOADED: [&str; 4] =
-    ["mdp.curve.allowed_keys", "mdp.curve.allow_any", "mdp.access", "mdp.key_rights"];
+pub const RELOADED: [&str; 5] = [
+    "admin.tls.roles",
+    "mdp.curve.allowed_keys",
+    "mdp.curve.allow_any",
+    "mdp.access",
+    "mdp.key_rights",
+];
 
 /// One front door.
 pub struct Door {
@@ -201,8 +208,10 @@ mod tests {
 
     #[tokio::test]
     async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let store = Arc::new(MemoryStore::new());
         let platform = Platform {
-            store: Arc::new(MemoryStore::new()),
+            health: Health::new(Tasks::new(), store.clone()),
+            store,
             clock: Arc::new(VirtualClock::default()),
             entropy: Arc::new(SeededEntropy::new(1)),
             admin_token: Arc::new(Secret::new("t".to_owned())),

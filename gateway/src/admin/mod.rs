@@ -27,7 +27,7 @@ mod services;
 pub(crate) mod status;
 mod stream;
 
-pub use auth::{Authenticator, KnownTokens, VerifiedPeer};
+pub use auth::{Authenticator, Caller, CertificateRoles, KnownTokens, VerifiedPeer, Via};
 use ports::Ports;
 pub use role::{Role, RoleError};
 
@@ -137,8 +137,8 @@ fn health_names() -> impl Iterator<Item = &'static str> {
 #[error("the description of the admin interface is damaged")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// Makes the admin interface. Calls need a token that `auth` knows and whose role allows them, or a
-/// verified certificate.
+/// Makes the admin interface. Calls need a token, or a verified certificate, that `auth` knows and
+/// whose role allows them.
 ///
 /// # Errors
 ///

@@ -40,6 +40,8 @@ impl Role {
         let is_reading = ["Get", "List"].iter().any(|verb| method.starts_with(verb));
         match (service, method) {
             ("AdminTokenService", _) => Self::Admin,
+            // It has no secrets, but tells how the gateway can be reached and what it relies on.
+            ("SystemService", "GetConfiguration") => Self::Operator,
             (_, _) if is_reading => Self::Viewer,
             ("MessageService", "Read" | "Subscribe") | ("CapabilityService", "TailAudit") => {
                 Self::Viewer
@@ -109,7 +111,8 @@ mod tests {
             ["Get", "List", "Read", "Subscribe", "Tail"].iter().any(|verb| method.starts_with(verb))
         };
         assert!(viewer.iter().all(reads), "{viewer:?}");
-        assert!(!operator.iter().any(reads), "{operator:?}");
+        let configuration = "SystemService/GetConfiguration";
+        assert!(operator.iter().all(|name| !reads(name) || name == configuration), "{operator:?}");
         // What makes or shows a credential is for admins.
         for name in [
             "AdminTokenService/CreateAdminToken",
@@ -120,6 +123,8 @@ mod tests {
             "GrantService/CreateGrant",
             "CapabilityService/GrantCapability",
             "InboundService/CreateInbound",
+            "SystemService/Drain",
+            "SystemService/Undrain",
         ] {
             assert!(admin.iter().any(|known| known == name), "{name} in {admin:?}");
         }

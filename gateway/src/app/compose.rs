@@ -16,11 +16,11 @@ use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
-    admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
+    admin::{self, AdminLimits, AdminState, Authenticator, CertificateRoles, ports::Ports},
     admin_tokens::Tokens,
     administration::{
-        BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
-        SubscriptionPort, SystemPort, TracePort,
+        BackplanePort, Backups, BrokerPort, CapabilityPort, InForce, InboundPort, PushPort,
+        RoutePort, SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
     console,
@@ -93,22 +93,35 @@ pub(super) async fn compose(
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
     let routes = routes(config, platform, tasks, &doors).await?;
-    let admin = administration(config, platform, tasks, &doors, &routes).await?;
+    let certificates = CertificateRoles::default();
+    certificates.replace(config.admin.certificate_roles.clone());
+    let live = Live { certificates, shown: InForce::new(config.shown.clone()) };
+    let reload = reload(doors.broker.clone(), rights, live.clone());
+    let admin = administration(config, platform, tasks, &doors, &routes, live).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
-        reload: reload(doors.broker.clone(), rights),
+        reload,
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
 }
 
-/// Who may connect to the broker, and what for, changes while it runs.
-fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
+/// What of the administration changes while it runs.
+#[derive(Clone)]
+struct Live {
+    certificates: CertificateRoles,
+    shown: InForce,
+}
+
+/// Who may connect to the broker, and what for, changes while it runs, and so does what is [`Live`].
+fn reload(broker: BrokerHandle, rights: Rights, live: Live) -> Reload {
     Arc::new(move |config| {
         let (broker, rights) = (broker.clone(), rights.clone());
+        live.certificates.replace(config.admin.certificate_roles);
+        live.shown.reload(config.shown);
         Box::pin(async move {
             rights.replace(&config.mdp.key_rights);
             broker.set_access(settings::mdp_access(&config.mdp)).await;
@@ -291,6 +304,7 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
+    live: Live,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -302,6 +316,10 @@ async fn administration(
         routes: routes.clone(),
         started_at: platform.clock.now(),
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
+        health: platform.health.clone(),
+        shown: live.shown,
+        backups: Backups::new(Arc::clone(&platform.store), settings::store_directory(config)),
+        protocols: settings::protocols(config),
     };
     let inbounds = InboundPort {
         inbounds: doors.inbounds.clone(),
@@ -340,7 +358,7 @@ async fn administration(
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
-    let auth = Authenticator::new(&platform.admin_token, tokens);
+    let auth = Authenticator::new(&platform.admin_token, tokens, live.certificates);
     let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());

@@ -29,7 +29,7 @@ pub use self::{
     healthcheck::HealthcheckArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
-    store::{CopyArgs, StoreCommand},
+    store::{BackupArgs, CopyArgs, RestoreArgs, StoreCommand},
 };
 use crate::config::ConfigError;
 
@@ -52,7 +52,7 @@ pub enum Command {
     CheckConfig(CheckConfigArgs),
     /// Asks the gateway of this machine whether it takes requests; for health checks of containers.
     Healthcheck(HealthcheckArgs),
-    /// Copies a store into another engine.
+    /// Copies, backs up and restores a store.
     #[command(subcommand)]
     Store(StoreCommand),
     /// Sends one message through all four doors, then serves a page that shows it.

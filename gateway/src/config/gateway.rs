@@ -1,15 +1,17 @@
 //! The typed settings of the gateway itself. Never here: those of a door.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use buswire_message::Secret;
 use buswire_store::redis::{Durability, RedisAddress, RedisConfig};
 use url::Url;
 
 use super::{
+    declared,
     reader::Reader,
     value::{ListenAddress, Network},
 };
+use crate::admin::Role;
 
 /// The engine of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct HttpConfig {
     pub tls: Option<TlsFiles>,
     /// Whether requests without TLS are refused.
     pub require_tls: bool,
+    /// How long browsers are to come over TLS only; zero if they are not told.
+    pub hsts: Duration,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// What a client may ask of it.
@@ -102,6 +106,8 @@ pub struct AdminConfig {
     pub token: Option<Secret<String>>,
     /// Its certificate; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// The roles of names in client certificates.
+    pub certificate_roles: BTreeMap<String, Role>,
     /// Connections at once.
     pub connections_max: u32,
 }
@@ -111,6 +117,8 @@ pub struct AdminConfig {
 pub struct OpsConfig {
     /// Where it listens.
     pub listen: ListenAddress,
+    /// Its certificate; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Connections at once.
     pub connections_max: u32,
 }
@@ -211,6 +219,7 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
     let require_tls = reader.flag_if_set("http.require_tls").unwrap_or(!loopback);
     let public_url = reader.checked("http.public_url", public_url);
     let tls = tls(reader, ["http.tls.cert", "http.tls.key"], None);
+    let hsts = reader.time("http.hsts");
     let trusted_proxies = reader.list("http.trusted_proxies");
     let limits = ConnectionLimits {
         connections_max: reader.count("http.connections_max"),
@@ -222,21 +231,35 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
         head_max: reader.size("http.head_max"),
         streams_max: reader.count("http.streams_max"),
     };
-    Some(HttpConfig { listen: address?, public_url, tls, require_tls, trusted_proxies, limits })
+    Some(HttpConfig {
+        listen: address?,
+        public_url,
+        tls,
+        require_tls,
+        hsts,
+        trusted_proxies,
+        limits,
+    })
 }
 
 pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
     let address = reader.parsed("admin.listen");
     let token = reader.secret("admin.token");
     let tls = tls(reader, ["admin.tls.cert", "admin.tls.key"], Some("admin.tls.client_ca"));
+    let certificate_roles = declared::certificate_roles(reader);
+    let checks = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    if !certificate_roles.is_empty() && !checks {
+        reader.problem("admin.tls.roles", "needs admin.tls.client_ca");
+    }
     let connections_max = reader.count("admin.connections_max");
-    Some(AdminConfig { listen: address?, token, tls, connections_max })
+    Some(AdminConfig { listen: address?, token, tls, certificate_roles, connections_max })
 }
 
 pub(super) fn ops(reader: &mut Reader<'_>) -> Option<OpsConfig> {
     let address = reader.parsed("ops.listen");
+    let tls = tls(reader, ["ops.tls.cert", "ops.tls.key"], None);
     let connections_max = reader.count("ops.connections_max");
-    Some(OpsConfig { listen: address?, connections_max })
+    Some(OpsConfig { listen: address?, tls, connections_max })
 }
 
 pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {

@@ -49,6 +49,7 @@ pub use self::{
         TlsFiles,
     },
     layers::Inputs,
+    print::{ShownSetting, ShownValue},
     problem::{ConfigError, Problem, Source},
     reference::reference,
     relay::RelaySettings,
@@ -67,8 +68,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// File that says where the listeners are bound.
     pub ready_file: Option<PathBuf>,
-    /// How long draining may take.
+    /// How long stopping may take, in all.
     pub shutdown_grace: Duration,
+    /// How long requests are still welcome while the gateway says already that it is not ready.
+    pub shutdown_delay: Duration,
     /// The engine of the store.
     pub store: StoreConfig,
     /// The public listener.
@@ -95,6 +98,8 @@ pub struct Config {
     pub buses: Vec<BusDeclaration>,
     /// Routes that must exist.
     pub routes: Vec<RouteDeclaration>,
+    /// Every setting as it may be shown, in the order of the documentation.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// A configuration with the sources of its values.
@@ -147,15 +152,19 @@ fn extract(
     problems: Vec<Problem>,
 ) -> (Option<Config>, Vec<Problem>, BTreeSet<&'static str>) {
     let mut reader = Reader::new(raw, problems);
-    let config = read(&mut reader);
+    let config = read(&mut reader, raw);
     let (problems, read) = reader.finish();
     (config, problems, read)
 }
 
-fn read(reader: &mut Reader<'_>) -> Option<Config> {
+fn read(reader: &mut Reader<'_>, raw: &RawConfig) -> Option<Config> {
     let data_dir = reader.path("data_dir");
     let ready_file = reader.path("ready_file");
     let shutdown_grace = reader.time("shutdown_grace");
+    let shutdown_delay = reader.time("shutdown_delay");
+    if shutdown_delay > shutdown_grace {
+        reader.problem("shutdown_delay", "is longer than shutdown_grace, of which it is a part");
+    }
     let store = gateway::store(reader);
     let http = gateway::http(reader);
     let admin = gateway::admin(reader);
@@ -175,6 +184,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         data_dir: data_dir?,
         ready_file,
         shutdown_grace,
+        shutdown_delay,
         store: store?,
         http: http?,
         admin: admin?,
@@ -188,5 +198,6 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         bridge,
         buses,
         routes,
+        shown: print::shown(raw),
     })
 }

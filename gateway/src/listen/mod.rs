@@ -6,10 +6,12 @@
 //! | module | does |
 //! |---|---|
 //! | `bind` | binds a socket, or says in one line why not and what to do |
-//! | `tls` | certificates, read again on request |
+//! | `tls` | certificates, read again when their files change |
+//! | `watch` | notices that they change |
 //! | `server` | accepts while there is room, and drains |
 //! | `connection` | one connection: handshake, deadlines, requests |
 //! | `stream` | the bytes of a connection and its place in the count of open ones |
+//! | `certificate` | the names and the end of a certificate |
 //! | `body` | a request body with a bound in bytes and in time |
 //! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
 //! | `access` | the access log and its metrics |
@@ -19,19 +21,24 @@
 mod access;
 mod bind;
 mod body;
+mod certificate;
 mod connection;
 mod server;
 mod stream;
 mod tls;
 mod transport;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::transport::refusal;
 pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},
+    certificate::ClientNames,
     server::{Connections, Server},
     tls::{Certificates, TlsError},
     transport::{Channel, Peer, TransportPolicy, check_transport},
+    watch::watch_certificates,
 };

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -12,11 +13,15 @@ use std::{
 
 use axum::Router;
 use futures::FutureExt as _;
-use tokio::{sync::Semaphore, time};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task, time,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    bind::Bound,
+    bind::{BACKLOG, Bound},
     connection::{self, Shared},
     stream::Place,
     tls::Certificates,
@@ -112,45 +117,55 @@ impl Server {
         }
     }
 
-    /// Accepts connections until the connections drain. When there is no room, further ones wait in
-    /// the accept queue of the operating system.
+    /// Accepts connections until the connections drain, those included that wait by then. When there
+    /// is no room, further ones wait in the accept queue of the operating system.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; connections that were accepted go on.
     pub async fn run(self) {
         let drain = self.shared.drain.clone();
-        drain.run_until_cancelled_owned(self.accept()).await;
+        drain.run_until_cancelled(self.accept()).await;
+        // Whoever is in the queue believes to be connected. The event loop may not have seen it yet.
+        task::yield_now().await;
+        for _ in 0..BACKLOG {
+            let waiting = task::coop::unconstrained(self.accept_one()).now_or_never();
+            if !matches!(waiting, Some(Ok(()))) {
+                break;
+            }
+        }
     }
 
-    async fn accept(self) {
+    async fn accept(&self) {
         loop {
-            // The semaphore is never closed.
-            let Ok(permit) = self.room.clone().acquire_owned().await else { return };
-            let (tcp, peer) = match self.bound.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    self.accept_failed(&error).await;
-                    continue;
-                }
-            };
-            let place = Place::take(
-                self.connections.open.clone(),
-                self.shared.name,
-                permit,
-                self.connections.tracker.token(),
-            );
-            let (shared, name) = (self.shared.clone(), self.shared.name);
-            self.connections.tracker.spawn(async move {
-                let served = connection::serve(shared, tcp, peer, place);
-                // A panic ends this connection and no other.
-                if AssertUnwindSafe(served).catch_unwind().await.is_err() {
-                    metrics::counter!("buswire_connection_panics_total", "listener" => name)
-                        .increment(1);
-                    tracing::error!(listener = name, "a connection panicked");
-                }
-            });
+            if let Err(error) = self.accept_one().await {
+                self.accept_failed(&error).await;
+            }
         }
+    }
+
+    /// Accepts one connection and has it served.
+    async fn accept_one(&self) -> io::Result<()> {
+        // The semaphore is never closed.
+        let permit = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (tcp, peer) = self.bound.socket.accept().await?;
+        self.serve(tcp, peer, permit);
+        Ok(())
+    }
+
+    fn serve(&self, tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let (shared, name) = (self.shared.clone(), self.shared.name);
+        let Connections { tracker, open, .. } = &self.connections;
+        let place = Place::take(open.clone(), name, permit, tracker.token());
+        tracker.spawn(async move {
+            let served = connection::serve(shared, tcp, peer, place);
+            // A panic ends this connection and no other.
+            if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+                metrics::counter!("buswire_connection_panics_total", "listener" => name)
+                    .increment(1);
+                tracing::error!(listener = name, "a connection panicked");
+            }
+        });
     }
 
     async fn accept_failed(&self, error: &io::Error) {

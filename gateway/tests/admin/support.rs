@@ -1,9 +1,14 @@
 //! An admin interface on a TCP port, over the memory store and doors that only remember.
 
-use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration,
+};
 
 use axum::{Extension, Router, serve::Listener};
-use buswire::admin::{self, AdminLimits, AdminState, Authenticator, VerifiedPeer, ports::Ports};
+use buswire::admin::{
+    self, AdminLimits, AdminState, Authenticator, CertificateRoles, Role, VerifiedPeer,
+    ports::Ports,
+};
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
 use buswire_store::memory::MemoryStore;
@@ -68,7 +73,9 @@ impl Server {
     pub(crate) async fn verified() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let verified = |router: Router| router.layer(Extension(VerifiedPeer));
+        let verified = |router: Router| {
+            router.layer(Extension(VerifiedPeer(Arc::from(["ops.example".to_owned()]))))
+        };
         Self::on(listener, address, AdminLimits::default(), Fake::ports(), verified).await
     }
 
@@ -101,7 +108,10 @@ impl Server {
             limits,
             shutdown: shutdown.clone(),
         };
-        let auth = Authenticator::new(&Secret::new(TOKEN.to_owned()), Arc::new(()));
+        let certificates = CertificateRoles::default();
+        certificates.replace(BTreeMap::from([("ops.example".to_owned(), Role::Operator)]));
+        let token = Secret::new(TOKEN.to_owned());
+        let auth = Authenticator::new(&token, Arc::new(()), certificates);
         let admin = admin::server(state, auth).await.unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(buses.run(closed.clone()));
