@@ -10,6 +10,7 @@
 
 mod compose;
 mod monitoring;
+mod rolling;
 
 use std::{fs, process::Command};
 
