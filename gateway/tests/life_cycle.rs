@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Gateway, read_head, read_to_end, stderr, stdout, wait_for};
+use common::{Gateway, buswire, read_head, read_to_end, stderr, stdout, wait_for};
 
 #[test]
 fn the_ready_file_names_every_bound_address() {
@@ -60,6 +60,9 @@ fn health_readiness_and_metrics_are_served() {
     );
     assert!(metrics.contains("buswire_connections{listener=\"ops\"} "), "{metrics}");
     assert!(metrics.contains("buswire_http_request_seconds_bucket"), "{metrics}");
+    for line in ["buswire_ready 1", "buswire_store_available 1", "buswire_store_disk_bytes 0"] {
+        assert!(metrics.lines().any(|at| at == line), "{line} in {metrics}");
+    }
     assert!(gateway.get("ops", "/").starts_with("HTTP/1.1 404 "));
     gateway.terminate();
 }
@@ -190,6 +193,38 @@ fn hang_up_checks_the_file_and_goes_on() {
     wait_for("the problem", || gateway.log().contains("is not a number of bytes").then_some(()));
     assert!(gateway.get("ops", "/readyz").contains("200 OK"));
     gateway.terminate();
+}
+
+#[test]
+fn healthcheck_says_what_the_operations_listener_says() {
+    let gateway = Gateway::start(&["shutdown_grace=20s"]);
+    let listen = gateway.address("ops").to_string();
+    let check = |arguments: &[&str]| {
+        let mut command = buswire(&[&["healthcheck"], arguments].concat());
+        command.env("BUSWIRE_OPS__LISTEN", &listen).output().unwrap()
+    };
+    let healthy = check(&[]);
+    assert_eq!((healthy.status.code(), stdout(&healthy)), (Some(0), "ready\n".to_owned()));
+    // A request head that is not finished keeps the gateway draining.
+    let mut held = gateway.connect("http");
+    held.write_all(b"GET /nowhere HTTP/1.1\r\n").unwrap();
+    wait_for("the connection", || {
+        let metrics = gateway.get("ops", "/metrics");
+        metrics.contains("buswire_connections{listener=\"http\"} 1").then_some(())
+    });
+    gateway.signal("TERM");
+    wait_for("the gateway to drain", || (check(&[]).status.code() == Some(1)).then_some(()));
+    assert_eq!(stderr(&check(&[])), "buswire: not ready: draining\n");
+    let alive = check(&["--live"]);
+    assert_eq!((alive.status.code(), stdout(&alive)), (Some(0), "ok\n".to_owned()));
+    drop(held);
+    gateway.ended();
+    let gone = check(&[]);
+    assert_eq!(gone.status.code(), Some(1));
+    let said = stderr(&gone);
+    assert!(said.starts_with(&format!("buswire: no answer at ops.listen, {listen}: ")), "{said}");
+    let unknown = check(&["--set", "ops.listen=127.0.0.1:0"]);
+    assert_eq!(stderr(&unknown), "buswire: ops.listen has port 0: give it one to be asked at\n");
 }
 
 #[test]

@@ -23,10 +23,12 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 11] = [
+const TESTS: [(&str, &str); 13] = [
     ("curl", "drives Backplane"),
     ("jq", "reads JSON in the stories of the documentation"),
     ("redis-server", "the store that gateways share"),
+    ("haproxy", "the proxy in front of them"),
+    ("prometheus", "fires the alerts, with promtool"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
     ("python3-zmq", "drives Majordomo"),
@@ -38,15 +40,19 @@ const TESTS: [(&str, &str); 11] = [
 ];
 
 /// Programs that may come from elsewhere than the package of Debian.
-const PROGRAMS: [(&str, &str); 3] =
-    [("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("redis-server", "redis-server"),
+    ("prometheus", "promtool"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
+];
 
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
         println!(
-            "for the tests also curl, jq, redis-server, python3, node, npm, chromium and chromedriver."
+            "for the tests also curl, jq, redis-server, haproxy, promtool, python3, node, npm, chromium and chromedriver."
         );
         return Ok(());
     }
@@ -93,10 +99,8 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    if !run::succeeds(
-        &interpreter,
-        &["-c", "import grpc, mypy, opentelemetry.proto, websockets, zmq"],
-    ) {
+    let modules = "import grpc, mypy, opentelemetry.proto, websockets, yaml, zmq";
+    if !run::succeeds(&interpreter, &["-c", modules]) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];

@@ -6,6 +6,7 @@
 pub mod admin;
 mod check_config;
 mod demo;
+mod healthcheck;
 pub mod mdp;
 mod options;
 mod serve;
@@ -25,6 +26,7 @@ use tokio::runtime;
 pub use self::{
     admin::AdminCommand,
     demo::DemoArgs,
+    healthcheck::HealthcheckArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
     store::{BackupArgs, CopyArgs, RestoreArgs, StoreCommand},
@@ -48,6 +50,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prints the configuration in force, without secrets, or every problem at once.
     CheckConfig(CheckConfigArgs),
+    /// Asks the gateway of this machine whether it takes requests; for health checks of containers.
+    Healthcheck(HealthcheckArgs),
     /// Copies, backs up and restores a store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -182,6 +186,7 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
+        Command::Healthcheck(args) => healthcheck::run(&args, environment),
         Command::Store(command) => store::run(&command, environment),
         Command::Demo(args) => demo::run(&args, environment),
         Command::Mdp(command) => {

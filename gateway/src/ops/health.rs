@@ -100,6 +100,17 @@ impl Health {
         self.tasks.failure()
     }
 
+    /// Writes down for Prometheus whether requests are welcome, and how the store does.
+    #[expect(clippy::cast_precision_loss, reason = "nobody looks at the 53rd bit of a graph")]
+    pub fn measure(&self) {
+        let store = self.store.status();
+        let truth = |is: bool| if is { 1.0 } else { 0.0 };
+        metrics::gauge!("buswire_ready").set(truth(self.not_ready().is_none()));
+        metrics::gauge!("buswire_store_available").set(truth(store.unavailable.is_none()));
+        metrics::gauge!("buswire_store_commits_waiting").set(store.waiting as f64);
+        metrics::gauge!("buswire_store_disk_bytes").set(store.disk_bytes as f64);
+    }
+
     /// Why requests should not be sent here; `None` if they should.
     pub fn not_ready(&self) -> Option<&'static str> {
         match self.phase() {

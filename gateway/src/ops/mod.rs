@@ -26,8 +26,8 @@ pub use self::{
 pub fn router(health: Health, metrics: Metrics) -> Router {
     Router::new()
         .route("/healthz", get(alive).with_state(health.clone()))
-        .route("/readyz", get(ready).with_state(health))
-        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/readyz", get(ready).with_state(health.clone()))
+        .route("/metrics", get(scrape).with_state((health, metrics)))
 }
 
 /// Whether the process works; if it does not, it should be started again.
@@ -46,7 +46,9 @@ async fn ready(State(health): State<Health>) -> Response {
     }
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
+async fn scrape(State((health, metrics)): State<(Health, Metrics)>) -> Response {
+    // Gauges that somebody knows anyway are written when somebody asks.
+    health.measure();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, metrics.render()).into_response()
 }
