@@ -2173,6 +2173,9 @@ pub struct AdminToken {
     /// When it was made.
     #[prost(message, optional, tag = "3")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
 }
 /// Asks for a token to be made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2183,6 +2186,12 @@ pub struct CreateAdminTokenRequest {
     /// What its holder may do.
     #[prost(enumeration = "AdminRole", tag = "2")]
     pub role: i32,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateAdminToken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2218,6 +2227,10 @@ pub struct RevokeAdminTokenRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the token must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers RevokeAdminToken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3927,6 +3940,9 @@ pub struct Bus {
     /// How many channels hold a live message.
     #[prost(uint64, tag = "5")]
     pub channels: u64,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
 }
 /// Asks for a bus to be created.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3937,6 +3953,11 @@ pub struct CreateBusRequest {
     /// How long its messages are kept. Unset: the defaults.
     #[prost(message, optional, tag = "2")]
     pub retention: ::core::option::Option<Retention>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateBus.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3991,9 +4012,18 @@ pub struct UpdateBusRetentionRequest {
     /// The name of the bus.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// What to change; unset fields stay as they are.
+    /// What to change.
     #[prost(message, optional, tag = "2")]
     pub retention: ::core::option::Option<Retention>,
+    /// Which of `retention.default_time`, `retention.sticky_time` and `retention.messages_per_channel_max`
+    /// are changed; `retention` is all three. One that is named and unset goes back to that of a new bus.
+    /// Empty: those that are set.
+    #[prost(message, optional, tag = "3")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// The revision that the bus must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "4")]
+    pub expected_revision: u64,
 }
 /// Answers UpdateBusRetention.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4008,6 +4038,10 @@ pub struct DeleteBusRequest {
     /// The name of the bus.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the bus must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteBus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4219,6 +4253,7 @@ pub mod bus_service_client {
         }
         /// Changes how long messages are kept that are published from then on.
         /// NOT_FOUND if there is none of this name.
+        /// ABORTED if it does not have the revision that is expected.
         pub async fn update_bus_retention(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateBusRetentionRequest>,
@@ -4246,6 +4281,7 @@ pub mod bus_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
+        /// ABORTED if it does not have the revision that is expected.
         pub async fn delete_bus(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBusRequest>,
@@ -4309,6 +4345,7 @@ pub mod bus_service_server {
         >;
         /// Changes how long messages are kept that are published from then on.
         /// NOT_FOUND if there is none of this name.
+        /// ABORTED if it does not have the revision that is expected.
         async fn update_bus_retention(
             &self,
             request: tonic::Request<super::UpdateBusRetentionRequest>,
@@ -4317,6 +4354,7 @@ pub mod bus_service_server {
             tonic::Status,
         >;
         /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
+        /// ABORTED if it does not have the revision that is expected.
         async fn delete_bus(
             &self,
             request: tonic::Request<super::DeleteBusRequest>,
@@ -4731,6 +4769,12 @@ pub struct GrantCapabilityRequest {
     /// What its links look like.
     #[prost(enumeration = "LinkForm", tag = "5")]
     pub form: i32,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers GrantCapability. The links are shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4758,6 +4802,12 @@ pub struct WrapCapabilityRequest {
     /// What to call it in listings. Empty: nothing.
     #[prost(string, tag = "3")]
     pub label: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers WrapCapability. The links are shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4799,6 +4849,10 @@ pub struct UpdateCapabilityRequest {
     /// Whether it is suspended. Unset: as before.
     #[prost(bool, optional, tag = "3")]
     pub suspended: ::core::option::Option<bool>,
+    /// Which of `label` and `suspended` are changed; one that is named and unset goes back to no label, not
+    /// suspended. Empty: those that are set.
+    #[prost(message, optional, tag = "4")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// Answers UpdateCapability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5887,6 +5941,12 @@ pub struct CreateClientRequest {
     /// Empty: the source URL.
     #[prost(string, tag = "4")]
     pub redirect_uri: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateClient. The secret is shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7729,6 +7789,11 @@ pub struct CreateGrantRequest {
     /// The names of the buses; at least one.
     #[prost(string, repeated, tag = "2")]
     pub buses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateGrant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8312,6 +8377,12 @@ pub struct CreateInboundRequest {
     /// Their source, a URL. Empty: the public URL of the gateway.
     #[prost(string, tag = "4")]
     pub source: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateInbound. The URL is shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10340,6 +10411,9 @@ pub struct Route {
     /// Dead letters that are kept at present, since whenever.
     #[prost(uint64, tag = "13")]
     pub dead_letters_kept: u64,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "14")]
+    pub revision: u64,
     /// What the gateway is called that runs it, `gateway_name` in its configuration. Empty: none does at
     /// present.
     #[prost(string, tag = "15")]
@@ -10374,6 +10448,11 @@ pub struct CreateRouteRequest {
     /// where its JSON Pointer (RFC 6901) leads; one that leads nowhere is left out. Empty: nothing.
     #[prost(string, repeated, tag = "7")]
     pub map: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "8")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10438,9 +10517,14 @@ pub struct UpdateRouteRequest {
     /// What it changes about messages. Empty: nothing any more.
     #[prost(string, repeated, tag = "6")]
     pub map: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Which of `scope`, `sink`, `reply_type`, `retry` and `map` are changed; at least one.
+    /// Which of `scope`, `sink`, `reply_type`, `retry` and `map` are changed; at least one. Those of `retry`
+    /// may be named alone, such as `retry.timeout`.
     #[prost(message, optional, tag = "7")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "8")]
+    pub expected_revision: u64,
 }
 /// Answers UpdateRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10455,6 +10539,10 @@ pub struct PauseRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers PauseRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10469,6 +10557,10 @@ pub struct ResumeRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers ResumeRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10483,6 +10575,10 @@ pub struct DeleteRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteRoute.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -11907,6 +12003,99 @@ pub struct UndrainResponse {
     #[prost(enumeration = "SystemState", tag = "1")]
     pub state: i32,
 }
+/// A change by an administrator, or the try of one. Written before the call is answered; kept for
+/// `admin.audit_kept`, at most `admin.audit_records` of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditRecord {
+    /// Its place: 1 for the first, without a gap.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// When the call was answered.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who called: `admin` with the admin token, the name of another token or of a client certificate,
+    /// `configuration` for what the gateway made at its start because its configuration says so.
+    #[prost(string, tag = "3")]
+    pub caller: ::prost::alloc::string::String,
+    /// How the caller showed who it is: `admin_token`, `named_token` or `certificate`.
+    /// Empty: it is the gateway itself.
+    #[prost(string, tag = "4")]
+    pub via: ::prost::alloc::string::String,
+    /// From which address the call came. Empty: it is the gateway itself.
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    /// What was called, such as `BusService/CreateBus`.
+    #[prost(string, tag = "6")]
+    pub method: ::prost::alloc::string::String,
+    /// What it was about, such as `bus/example.com`.
+    #[prost(string, tag = "7")]
+    pub resource: ::prost::alloc::string::String,
+    /// The request as JSON, without secrets.
+    #[prost(string, tag = "8")]
+    pub request: ::prost::alloc::string::String,
+    /// What was there before, as JSON without secrets. Empty: nothing, or it is not known.
+    #[prost(string, tag = "9")]
+    pub before: ::prost::alloc::string::String,
+    /// What is there since, as JSON without secrets. Empty: nothing, or nothing changed.
+    #[prost(string, tag = "10")]
+    pub after: ::prost::alloc::string::String,
+    /// How it ended: a status code of gRPC. 0: it was done. 2 (UNKNOWN): the caller went away or the gateway
+    /// stopped before it ended; it may have been done.
+    #[prost(int32, tag = "11")]
+    pub code: i32,
+    /// The text of the status. Empty: it was done.
+    #[prost(string, tag = "12")]
+    pub error: ::prost::alloc::string::String,
+    /// The `request_id` of the request. Empty: it had none.
+    #[prost(string, tag = "13")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Asks for a page of the audit log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuditRequest {
+    /// Only records of this caller. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub caller: ::prost::alloc::string::String,
+    /// Only records whose resource is this, or begins with it if it ends with `/`. Empty: all.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// The most records to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListAudit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuditResponse {
+    /// The records.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<AuditRecord>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for the audit log as it grows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAuditRequest {
+    /// Only records of this caller. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub caller: ::prost::alloc::string::String,
+    /// Only records whose resource is this, or begins with it if it ends with `/`. Empty: all.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// Begin after the record of this number; 0 is the beginning. Unset: only what comes from now on.
+    #[prost(uint64, optional, tag = "3")]
+    pub after: ::core::option::Option<u64>,
+}
+/// One record of WatchAudit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAuditResponse {
+    /// The record.
+    #[prost(message, optional, tag = "1")]
+    pub record: ::core::option::Option<AuditRecord>,
+}
 /// Where in its life the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -12248,6 +12437,58 @@ pub mod system_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Lists what administrators changed or were refused, the newest first, a page at a time. A page may
+        /// hold fewer records than were asked for, or none, and not be the last.
+        pub async fn list_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/ListAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "ListAudit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Streams what administrators change, in order, without a gap. Ends with UNAVAILABLE when the gateway
+        /// stops; go on after the last number.
+        pub async fn watch_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAuditResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/WatchAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "WatchAudit"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -12319,6 +12560,27 @@ pub mod system_service_server {
             tonic::Response<Self::BackupStoreStream>,
             tonic::Status,
         >;
+        /// Lists what administrators changed or were refused, the newest first, a page at a time. A page may
+        /// hold fewer records than were asked for, or none, and not be the last.
+        async fn list_audit(
+            &self,
+            request: tonic::Request<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchAudit method.
+        type WatchAuditStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchAuditResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams what administrators change, in order, without a gap. Ends with UNAVAILABLE when the gateway
+        /// stops; go on after the last number.
+        async fn watch_audit(
+            &self,
+            request: tonic::Request<super::WatchAuditRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchAuditStream>, tonic::Status>;
     }
     /// Shows how the gateway is and what it was told, and takes it out of service.
     #[derive(Debug)]
@@ -12653,6 +12915,97 @@ pub mod system_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BackupStoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/ListAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuditSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::ListAuditRequest>
+                    for ListAuditSvc<T> {
+                        type Response = super::ListAuditResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::list_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/WatchAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAuditSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::ServerStreamingService<super::WatchAuditRequest>
+                    for WatchAuditSvc<T> {
+                        type Response = super::WatchAuditResponse;
+                        type ResponseStream = T::WatchAuditStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::watch_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAuditSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
