@@ -2,7 +2,8 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
+    os::fd::AsFd as _,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use futures::FutureExt as _;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    task, time,
+    time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -124,33 +125,42 @@ impl Server {
     ///
     /// Safe to drop; connections that were accepted go on.
     pub async fn run(self) {
+        // Nobody takes all connections for closed before the last one is accepted.
+        let _accepting = self.connections.tracker.token();
         let drain = self.shared.drain.clone();
         drain.run_until_cancelled(self.accept()).await;
-        // Whoever is in the queue believes to be connected. The event loop may not have seen it yet.
-        task::yield_now().await;
+        if let Err(error) = self.accept_waiting() {
+            self.accept_failed(&error).await;
+        }
+    }
+
+    /// Accepts whoever waits in the queue and so believes to be connected, as far as there is room.
+    /// Past the event loop, which may not have seen them yet.
+    fn accept_waiting(&self) -> io::Result<()> {
+        let socket = net::TcpListener::from(self.bound.socket.as_fd().try_clone_to_owned()?);
         for _ in 0..BACKLOG {
-            let waiting = task::coop::unconstrained(self.accept_one()).now_or_never();
-            if !matches!(waiting, Some(Ok(()))) {
-                break;
+            let Ok(permit) = self.room.clone().try_acquire_owned() else { break };
+            match socket.accept() {
+                Ok((tcp, peer)) => {
+                    tcp.set_nonblocking(true)?;
+                    self.serve(TcpStream::from_std(tcp)?, peer, permit);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     async fn accept(&self) {
         loop {
-            if let Err(error) = self.accept_one().await {
-                self.accept_failed(&error).await;
+            // The semaphore is never closed.
+            let Ok(permit) = self.room.clone().acquire_owned().await else { return };
+            match self.bound.socket.accept().await {
+                Ok((tcp, peer)) => self.serve(tcp, peer, permit),
+                Err(error) => self.accept_failed(&error).await,
             }
         }
-    }
-
-    /// Accepts one connection and has it served.
-    async fn accept_one(&self) -> io::Result<()> {
-        // The semaphore is never closed.
-        let permit = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (tcp, peer) = self.bound.socket.accept().await?;
-        self.serve(tcp, peer, permit);
-        Ok(())
     }
 
     fn serve(&self, tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
