@@ -59,7 +59,7 @@ type Client = DeadLetterServiceClient<Gateway>;
 
 /// A dead letter of a listing.
 enum Listed {
-    Letter(v1::DeadLetter),
+    Letter(Box<v1::DeadLetter>),
     /// It can't be read; the id of its message.
     Unreadable(String),
 }
@@ -69,7 +69,7 @@ async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError>
         let route = route.to_owned();
         let request = v1::ListDeadLettersRequest { route, page_size: 0, page_token };
         let page = client.list_dead_letters(call(request)).await?.into_inner();
-        let letters = page.dead_letters.into_iter().map(Listed::Letter);
+        let letters = page.dead_letters.into_iter().map(|it| Listed::Letter(Box::new(it)));
         let listed = letters.chain(page.unreadable.into_iter().map(Listed::Unreadable));
         Ok((listed.collect(), page.next_page_token))
     })
@@ -77,18 +77,12 @@ async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError>
 }
 
 fn values(listed: &Listed) -> Vec<Value> {
-    let letter = match listed {
+    let letter: &v1::DeadLetter = match listed {
         Listed::Letter(letter) => letter,
         Listed::Unreadable(id) => {
-            let mut values = vec![Value::Null; COLUMNS.len()];
-            for (column, value) in COLUMNS.iter().zip(&mut values) {
-                match *column {
-                    "id" => *value = json!(id),
-                    "error" => *value = json!("this dead letter can't be read"),
-                    _ => {}
-                }
-            }
-            return values;
+            let unknown = || Value::Null;
+            let error = json!("it can't be read; drop it, or leave it to a later release");
+            return vec![json!(id), unknown(), unknown(), unknown(), unknown(), error, unknown()];
         }
     };
     let none = v1::Message::default();
@@ -106,13 +100,14 @@ fn values(listed: &Listed) -> Vec<Value> {
 }
 
 impl Which {
-    async fn ids(&self, client: &mut Client) -> Result<Vec<String>, CliError> {
+    /// Their ids; of all that there are also those that can't be read, if these are `wanted`.
+    async fn ids(&self, client: &mut Client, wanted: bool) -> Result<Vec<String>, CliError> {
         if !self.all {
             return Ok(self.ids.clone());
         }
         let ids = list(client, &self.route).await?.into_iter().filter_map(|listed| match listed {
             Listed::Letter(letter) => letter.message.map(|message| message.id),
-            Listed::Unreadable(id) => Some(id),
+            Listed::Unreadable(id) => wanted.then_some(id),
         });
         Ok(ids.collect())
     }
@@ -125,7 +120,7 @@ impl Which {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let (mut delivered, mut failed) = (0_u64, 0_u64);
-        for ids in self.ids(client).await?.chunks(REPLAYS) {
+        for ids in self.ids(client, false).await?.chunks(REPLAYS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = v1::ReplayDeadLettersRequest { route, ids };
             for replay in client.replay_dead_letters(call(request)).await?.into_inner().replays {
@@ -155,7 +150,7 @@ impl Which {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let mut dropped = 0;
-        for ids in self.ids(client).await?.chunks(DROPS) {
+        for ids in self.ids(client, true).await?.chunks(DROPS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = call(v1::DropDeadLettersRequest { route, ids });
             dropped += client.drop_dead_letters(request).await?.into_inner().dropped;
