@@ -382,8 +382,8 @@ async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
     config.gateway = called.to_owned();
     config.lease = LeaseTiming {
         beat: Duration::from_millis(20),
-        lease: Duration::from_millis(400),
-        margin: Duration::from_millis(100),
+        lease: Duration::from_millis(1500),
+        margin: Duration::from_millis(300),
         settle: Duration::from_millis(200),
     };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
