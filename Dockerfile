@@ -48,7 +48,6 @@ ENV BUSWIRE_DATA_DIR=/var/lib/buswire \
     BUSWIRE_OPS__LISTEN=0.0.0.0:9090
 USER 10001:10001
 VOLUME /var/lib/buswire
-# Where the commands of the administration look for buswire-data/admin.token.
 WORKDIR /var/lib/buswire
 EXPOSE 8080 50051 5555 9090
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["buswire", "healthcheck"]

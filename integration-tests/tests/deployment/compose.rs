@@ -84,7 +84,7 @@ fn the_gateway_understands_every_setting_of_every_container() {
 }
 
 #[test]
-fn the_image_is_small_confined_and_watches_itself() {
+fn the_image_is_confined_and_watches_itself() {
     let image = file("Dockerfile");
     let bases: BTreeSet<&str> =
         image.lines().filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next()).collect();
@@ -107,7 +107,7 @@ fn the_image_is_small_confined_and_watches_itself() {
     let channel = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
     assert!(image.contains(&format!("RUSTUP_TOOLCHAIN={channel}")), "{channel}");
     assert!(channel.starts_with("1.95"), "the base image is of the toolchain");
-    // Whatever the base images of the containers' test stand in for.
+    // What the containers' test can't pull it can make.
     let made = file("integration-tests/containers/bases.sh");
     for base in
         ["debian:bookworm-slim", "rust:1.95-bookworm", "redis:7-bookworm", "haproxy:2.6-bookworm"]

@@ -116,14 +116,17 @@ fn exposed() -> String {
     ask(&format!("{base}/v2/token?bus=shop.example&callback=cb")).send();
     fs::write(path("cert"), "no certificate").unwrap();
     signal(gateway.pid(), "HUP");
-    until("a dead letter and a reload that failed", || {
-        let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let scrape = || curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    until("a dead letter, a reload that failed, and the broker's numbers", || {
+        let metrics = scrape();
         let counted = |name: &str| metrics.lines().any(|line| line == format!("{name} 1"));
         let both = ["buswire_bridge_dead_letters_total", "buswire_reload_failures_total"];
-        // The broker writes its own once a second.
-        let all = both.into_iter().all(counted) && metrics.contains("\nbuswire_mdp_services ");
-        all.then_some(metrics)
-    })
+        // The last that the broker writes, once a second.
+        let written = metrics.contains("\nbuswire_mdp_round_trip_seconds_sum ");
+        (written && both.into_iter().all(counted)).then_some(())
+    });
+    // An answer is put together bit by bit; in the next one everything is there.
+    scrape()
 }
 
 #[test]

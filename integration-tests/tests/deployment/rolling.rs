@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::Ipv4Addr,
     process::{Child, Command, Stdio},
 };
 
@@ -13,52 +13,54 @@ use tempfile::TempDir;
 
 use super::file;
 
-/// A port that was free just now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A loopback address of this process's own, 0 for the proxy and 1 to 3 for the gateways: ports of
+/// 127.0.0.1 go to others while a gateway is away.
+fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f80_0000 | ((std::process::id() << 2) | number) & 0x007f_ffff)
 }
+
+const HTTP: u16 = 18080;
+const ADMIN: u16 = 18051;
+const OPS: u16 = 18090;
 
 /// HAProxy with the shipped configuration, in which only the addresses are others.
 struct Proxy {
     process: Child,
-    http: u16,
     _folder: TempDir,
 }
 
 impl Proxy {
-    fn start(gateways: &[Gateway]) -> Self {
-        let (http, admin) = (free_port(), free_port());
-        let mut text = file("deploy/haproxy.cfg")
-            .replace("bind :8080", &format!("bind 127.0.0.1:{http}"))
-            .replace("bind :50051", &format!("bind 127.0.0.1:{admin}"));
-        for (number, gateway) in (1..).zip(gateways) {
-            let (bound, check) = (gateway.bound(), gateway.bound().ops.rsplit_once(':').unwrap().1);
-            for (port, address) in [("8080", &bound.http), ("50051", &bound.admin)] {
-                let shipped = format!("gateway{number}:{port}");
+    fn start() -> Self {
+        let mut text =
+            file("deploy/haproxy.cfg").replace("check port 9090", &format!("check port {OPS}"));
+        for (shipped, port) in [("8080", HTTP), ("50051", ADMIN)] {
+            text =
+                text.replace(&format!("bind :{shipped}"), &format!("bind {}:{port}", address(0)));
+            for number in 1..=3 {
+                let shipped = format!("gateway{number}:{shipped}");
                 assert!(text.contains(&shipped), "{shipped} in deploy/haproxy.cfg");
-                text = text.replace(&shipped, &format!("{address} check port {check}"));
+                text = text.replace(&shipped, &format!("{}:{port}", address(number)));
             }
         }
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("haproxy.cfg");
         fs::write(&config, text).unwrap();
-        let process = Command::new("haproxy").arg("-f").arg(&config).stdout(Stdio::null()).spawn();
-        let proxy = Self {
-            process: process.expect("haproxy is installed: apt-get install haproxy"),
-            http,
-            _folder: folder,
-        };
-        until("the proxy has found a gateway", || proxy.answers().then_some(()));
+        let mut command = Command::new("haproxy");
+        command.arg("-f").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("haproxy is installed: apt-get install haproxy");
+        let proxy = Self { process, _folder: folder };
+        until("the proxy has found a gateway", || Self::answers().then_some(()));
         proxy
     }
 
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.http)
+    /// Where it listens.
+    fn address() -> String {
+        format!("{}:{HTTP}", address(0))
     }
 
     /// Whether it passes requests on.
-    fn answers(&self) -> bool {
-        let url = format!("http://{}/.well-known/host-meta", self.address());
+    fn answers() -> bool {
+        let url = format!("http://{}/.well-known/host-meta", Self::address());
         let asked = Command::new("curl").args(["--silent", "--fail", &url]).output();
         asked.is_ok_and(|output| output.status.success())
     }
@@ -71,30 +73,32 @@ impl Drop for Proxy {
     }
 }
 
-/// A gateway on ports that it keeps, since the proxy is not told of others.
-fn gateway(server: &RedisServer) -> Gateway {
-    let mut builder = Gateway::builder()
+/// A gateway on an address that it keeps, since the proxy is not told of others.
+fn gateway(server: &RedisServer, number: u32) -> Gateway {
+    let listen = |port: u16| format!("{}:{port}", address(number));
+    Gateway::builder()
         .set("store.url", &server.url())
         .set("belay.keys", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         .set("http.public_url", "http://gateways.example")
-        .set("http.trusted_proxies", "127.0.0.1")
+        .set("http.trusted_proxies", "127.0.0.0/8")
+        .set("http.listen", &listen(HTTP))
+        .set("admin.listen", &listen(ADMIN))
+        .set("ops.listen", &listen(OPS))
         // Longer than the proxy takes to notice, at most half a second and a check.
-        .set("shutdown_delay", "2s");
-    for listener in ["http", "admin", "ops"] {
-        let address = format!("127.0.0.1:{}", free_port());
-        builder = builder.set(&format!("{listener}.listen"), &address);
-    }
-    builder.start()
+        .set("shutdown_delay", "2s")
+        .start()
 }
 
 /// Posts, reads and long polls through the proxy, each from four clients.
-fn load(proxy: &Proxy, posts: &Value) -> Peer {
+fn load(requests: &Value) -> Peer {
     let get = |path: String| json!({"method": "GET", "path": path, "expect": 200}).to_string();
-    let [reader, waiter] = ["reader", "waiter"].map(|who| posts[who].as_str().unwrap());
+    let [reader, waiter] = ["reader", "waiter"].map(|who| requests[who].as_str().unwrap());
     let read = get(format!("/v2/messages?access_token={reader}"));
     let poll = get(format!("/v2/messages?access_token={waiter}&block=2"));
-    let load =
-        python("steady_load", &[&proxy.address(), "4", &posts["post"].to_string(), &read, &poll]);
+    let load = python(
+        "steady_load",
+        &[&Proxy::address(), "4", &requests["post"].to_string(), &read, &poll],
+    );
     assert_eq!(load.json()["started"], 12);
     load
 }
@@ -111,8 +115,8 @@ fn is_used(gateway: &Gateway) {
 #[test]
 fn a_rolling_restart_behind_the_proxy_fails_no_request() {
     let server = RedisServer::start(&[]);
-    let mut gateways = [(); 3].map(|()| gateway(&server));
-    let proxy = Proxy::start(&gateways);
+    let mut gateways = [1, 2, 3].map(|number| gateway(&server, number));
+    let _proxy = Proxy::start();
     let site = Site::create(&gateways[0], "shop.example", &["--max-messages", "100000"]);
     let (reader, waiter) = (site.visit(&gateways[0]), site.visit(&gateways[0]));
     let headers = json!({
@@ -122,7 +126,7 @@ fn a_rolling_restart_behind_the_proxy_fails_no_request() {
     let body = site.message(&reader.channel, "order/new", "1");
     let post = json!({"method": "POST", "path": "/v2/message", "headers": headers, "body": body, "expect": 201});
     let requests = json!({"post": post, "reader": reader.token, "waiter": waiter.token});
-    let mut load = load(&proxy, &requests);
+    let mut load = load(&requests);
     for gateway in &mut gateways {
         is_used(gateway);
     }
@@ -142,7 +146,7 @@ fn a_rolling_restart_behind_the_proxy_fails_no_request() {
     // What is sent after a gateway was killed goes to the others, before the proxy has even noticed.
     gateways[1].kill();
     for _ in 0..20 {
-        let reply = curl(&format!("http://{}/v2/message", proxy.address()))
+        let reply = curl(&format!("http://{}/v2/message", Proxy::address()))
             .header(&format!("Authorization: Bearer {}", site.token))
             .json(&site.message(&reader.channel, "order/new", "2"))
             .send();
