@@ -102,10 +102,12 @@ impl Activity {
     ///
     /// Safe to drop; what is kept stays.
     pub(crate) async fn follow(self, buses: Buses, routes: Routes, stop: CancellationToken) {
-        let mut before = Moved::since_start(&buses, &routes.list());
+        let first = routes.list().await.unwrap_or_default();
+        let mut before = Moved::since_start(&buses, &first);
         let mut ticks = time::interval_at(time::Instant::now() + INTERVAL, INTERVAL);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let routes = routes.list();
+            // While the store can't be read nothing is known; the next interval makes up for it.
+            let Ok(routes) = routes.list().await else { continue };
             let now = Moved::since_start(&buses, &routes);
             let mut summary = self.lock();
             summary.intervals.push_back(now.after(before));
@@ -169,6 +171,10 @@ impl OpenSink for TimedSinks {
     fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
         let (clock, activity) = (Arc::clone(&self.clock), self.activity.clone());
         Ok(Arc::new(TimedSink { sink: self.sinks.open(uri)?, clock, activity }))
+    }
+
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+        self.sinks.check(uri)
     }
 }
 
