@@ -5,9 +5,13 @@
 
 pub mod admin;
 mod check_config;
+mod completions;
 mod demo;
+mod local;
+mod man;
 pub mod mdp;
 mod options;
+mod screen;
 mod serve;
 mod store;
 
@@ -15,7 +19,7 @@ use std::{
     error::Error,
     ffi::OsString,
     fmt,
-    io::{self, Write as _},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -24,9 +28,13 @@ use tokio::runtime;
 
 pub use self::{
     admin::AdminCommand,
+    completions::CompletionsArgs,
     demo::DemoArgs,
+    local::Local,
+    man::ManArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
+    screen::Screen,
     store::{CopyArgs, StoreCommand},
 };
 use crate::config::ConfigError;
@@ -34,7 +42,12 @@ use crate::config::ConfigError;
 /// One process that speaks Backplane, SimplePush, Majordomo (MDP) and Belay, and moves messages
 /// between all of them.
 #[derive(Debug, Parser)]
-#[command(name = "buswire", version, arg_required_else_help = true)]
+#[command(
+    name = "buswire",
+    version,
+    arg_required_else_help = true,
+    after_help = "Example: buswire serve --config buswire.toml"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -45,17 +58,31 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serves until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Example: buswire serve --config buswire.toml --set http.listen=127.0.0.1:8080"
+    )]
     Serve(ServeArgs),
     /// Prints the configuration in force, without secrets, or every problem at once.
+    #[command(after_help = "Example: buswire check-config --config buswire.toml")]
     CheckConfig(CheckConfigArgs),
     /// Copies a store into another engine.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: buswire store copy --from embedded:./buswire-data --to redis://127.0.0.1"
+    )]
     Store(StoreCommand),
     /// Sends one message through all four doors, then serves a page that shows it.
+    #[command(after_help = "Example: buswire demo --once")]
     Demo(DemoArgs),
     /// Runs, calls and offers Majordomo services.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: buswire mdp request echo hello")]
     Mdp(MdpCommand),
+    /// Prints a script with which a shell completes commands and options.
+    #[command(after_help = "Example: buswire completions bash > /etc/bash_completion.d/buswire")]
+    Completions(CompletionsArgs),
+    /// Writes a manual page for each command.
+    #[command(after_help = "Example: buswire man --to /usr/local/share/man/man1")]
+    Man(ManArgs),
     /// Everything that an administrator asks of a running gateway.
     #[command(flatten)]
     Admin(Box<AdminCommand>),
@@ -63,21 +90,47 @@ pub enum Command {
 
 /// The environment as the process found it, read once in `main`.
 #[derive(Clone, Default)]
-pub struct Environment(Vec<(String, String)>);
+pub struct Environment {
+    variables: Vec<(String, String)>,
+    is_colorless: bool,
+}
 
 impl Environment {
-    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8.
+    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8, and whether the
+    /// others forbid colours: `NO_COLOR` that is not empty (no-color.org), or a dumb terminal.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            let name = name.into_string().ok().filter(|name| name.starts_with("BUSWIRE_"))?;
-            Some((name, value.into_string().ok()?))
-        };
-        Self(variables.into_iter().filter_map(text).collect())
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) if name.starts_with("BUSWIRE_") => {
+                    environment.variables.push((name, value));
+                }
+                (Ok(name), value) if name == "NO_COLOR" => {
+                    environment.is_colorless |= value != Ok(String::new());
+                }
+                (Ok(name), Ok(value)) if name == "TERM" => {
+                    environment.is_colorless |= value == "dumb";
+                }
+                _ => {}
+            }
+        }
+        environment
     }
 
     /// The variables.
     pub fn variables(&self) -> &[(String, String)] {
-        &self.0
+        &self.variables
+    }
+
+    /// The value of one variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether colours may be shown on a terminal.
+    pub fn allows_colors(&self) -> bool {
+        !self.is_colorless
     }
 }
 
@@ -177,6 +230,14 @@ where
     runtime.block_on(future).map_err(Into::into)
 }
 
+/// Writes to `out`; that nobody reads it any more is no failure.
+fn write_out(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(&error, None)),
+        _ => Ok(()),
+    }
+}
+
 /// Does what `cli` asks for.
 pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
     let done = match cli.command {
@@ -184,10 +245,14 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
         Command::Store(command) => store::run(&command, environment),
         Command::Demo(args) => demo::run(&args, environment),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&args),
         Command::Mdp(command) => {
             return mdp::run(command).unwrap_or_else(|failure| failure.report());
         }
-        Command::Admin(command) => return administer(*command),
+        Command::Admin(command) => {
+            return administer(command.on(Local::find(environment)));
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

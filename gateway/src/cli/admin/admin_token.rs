@@ -27,8 +27,10 @@ pub enum AdminTokenCommand {
         role: Role,
     },
     /// Lists tokens, without themselves
+    #[command(after_help = "Example: buswire admin-token list")]
     List,
     /// Revokes a token
+    #[command(after_help = "Example: buswire admin-token revoke grafana")]
     Revoke {
         /// Its name
         name: String,
@@ -91,7 +93,7 @@ impl AdminTokenCommand {
             Self::Revoke { name } => {
                 let request = call(v1::RevokeAdminTokenRequest { name: name.clone() });
                 let existed = client.revoke_admin_token(request).await?.into_inner().existed;
-                CliError::missing_unless(existed, "token", &name)?;
+                CliError::missing_unless(existed, "admin token", &name)?;
                 output.done(out, &format!("token {name} revoked"), &["revoked"], &[json!(name)])?;
             }
         }

@@ -10,7 +10,11 @@
     reason = "a test fails by panicking, and reads the clock to know when"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod examples;
+mod pages;
+mod tail;
 
 use std::{fs, net::TcpListener};
 
