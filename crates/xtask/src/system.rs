@@ -23,8 +23,9 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 10] = [
+const TESTS: [(&str, &str); 11] = [
     ("curl", "drives Backplane"),
+    ("mandoc", "reads the manual pages"),
     ("redis-server", "the store that gateways share"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
@@ -92,7 +93,10 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    if !run::succeeds(&interpreter, &["-c", "import mypy, websockets, zmq"]) {
+    if !run::succeeds(
+        &interpreter,
+        &["-c", "import grpc_status, grpc_tools, mypy, websockets, zmq"],
+    ) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;
         let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];

@@ -92,15 +92,15 @@ impl Authenticator {
     }
 }
 
-/// Lets calls of `buswire.admin.v1` pass that may do what they ask for. Health and reflection, which
-/// tell nothing of this gateway, are for everybody.
+/// Lets calls pass that may do what they ask for. Health, which probes ask for, is for everybody;
+/// reflection is for whoever may call something: a stranger learns nothing of what there is.
 pub(super) async fn authorize(
     State(auth): State<Authenticator>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if path.starts_with("/buswire.admin.v1.") {
+    if ["/buswire.admin.v1.", "/grpc.reflection."].iter().any(|ours| path.starts_with(ours)) {
         let required = Role::required(path);
         let allowed = match auth.role_of(&request) {
             Ok(role) if role >= required => Ok(()),
