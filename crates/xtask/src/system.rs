@@ -23,9 +23,10 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 11] = [
+const TESTS: [(&str, &str); 12] = [
     ("curl", "drives Backplane"),
     ("mandoc", "reads the manual pages"),
+    ("systemd", "reads the unit"),
     ("redis-server", "the store that gateways share"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
@@ -38,8 +39,12 @@ const TESTS: [(&str, &str); 11] = [
 ];
 
 /// Programs that may come from elsewhere than the package of Debian.
-const PROGRAMS: [(&str, &str); 3] =
-    [("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("redis-server", "redis-server"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
+    ("systemd", "systemd-analyze"),
+];
 
 /// Installs what is missing.
 pub(crate) fn install(purpose: For) -> Result<()> {

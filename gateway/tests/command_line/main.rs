@@ -13,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod examples;
+mod packaging;
 mod pages;
 mod tail;
 
