@@ -2,9 +2,16 @@
 //!
 //! Never here: what is written.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How often a command that waits looks whether anybody still reads what it prints.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Where a command writes. The default is no terminal: no width to fit, no colours, no progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,5 +47,23 @@ impl Screen {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         }
+    }
+}
+
+/// Waits until nobody reads standard output any more, as after `| head -1`: a program that has nothing to
+/// write would not notice.
+///
+/// # Cancel safety
+///
+/// Safe to drop.
+pub(super) async fn output_closed() {
+    loop {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        let is_known = poll(&mut watched, Some(&Timespec::default())).is_ok();
+        if is_known && watched.iter().any(|output| output.revents().contains(PollFlags::ERR)) {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

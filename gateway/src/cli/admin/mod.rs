@@ -34,7 +34,7 @@ pub mod worker;
 pub use connection::Connection;
 pub use error::CliError;
 
-use super::Local;
+use super::{Local, screen};
 
 /// A command that a running gateway does.
 #[derive(Debug, Subcommand)]
@@ -173,7 +173,8 @@ impl AdminCommand {
     }
 }
 
-/// Does `work`, which may have no end, until Ctrl-C. What it wrote by then is whole lines.
+/// Does `work`, which may have no end, until Ctrl-C or until nobody reads what it prints. What it wrote by
+/// then is whole lines.
 async fn until_interrupted(
     work: impl Future<Output = Result<(), CliError>>,
 ) -> Result<(), CliError> {
@@ -181,5 +182,6 @@ async fn until_interrupted(
         done = work => done,
         // If the signal can't be caught it ends the process by itself.
         Ok(()) = tokio::signal::ctrl_c() => Ok(()),
+        () = screen::output_closed() => Ok(()),
     }
 }
