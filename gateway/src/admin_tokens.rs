@@ -12,8 +12,8 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Secret, SecretHash, Timestamp, mint_base64url};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition, Store,
-    StoreError,
+    Ack, Applied, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition,
+    Store, StoreError,
 };
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,8 @@ impl Tokens {
             // A role of a newer release is not known here, and its token lets nobody pass.
             let Ok(role) = role.parse() else { continue };
             let created_at = Timestamp::from_millis(created_at_ms);
-            let view = AdminTokenView { name: name.to_owned(), role, created_at };
+            let (name, revision) = (name.to_owned(), row.revision.0);
+            let view = AdminTokenView { name, role, created_at, revision };
             read.insert(SecretHash::from_bytes(hash), view);
         }
         *known.write().unwrap_or_else(PoisonError::into_inner) = read;
@@ -118,15 +119,15 @@ fn key(name: &str) -> Result<Key, AdminError> {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !is_name {
         let text = "name: 1 to 64 characters of A-Z a-z 0-9 - _ .";
-        return Err(AdminError::Invalid(text.to_owned()));
+        return Err(AdminError::invalid(text));
     }
-    Key::new(format!("{PREFIX}{name}")).map_err(|error| AdminError::Invalid(error.to_string()))
+    Key::new(format!("{PREFIX}{name}")).map_err(|error| AdminError::invalid(error.to_string()))
 }
 
 impl KnownTokens for Tokens {
-    fn role(&self, token: &SecretHash) -> Option<Role> {
+    fn holder(&self, token: &SecretHash) -> Option<(String, Role)> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(token).map(|view| view.role)
+        known.get(token).map(|view| (view.name.clone(), view.role))
     }
 }
 
@@ -156,14 +157,17 @@ impl AdminTokens for Tokens {
             let batch = Batch::new(partition.clone())
                 .expect(Expectation::Absent(key.clone()))
                 .then(Operation::Put { key, value: value.into(), expires: None });
-            match store.commit(batch, Ack::Safe, now).await? {
-                Outcome::Committed(_) => {}
+            let revision = match store.commit(batch, Ack::Safe, now).await? {
+                Outcome::Committed(applied) => match applied.first() {
+                    Some(Applied::Row(revision)) => revision.0,
+                    _ => return Err(StoreError::Corrupt("a token was not written".into()).into()),
+                },
                 Outcome::Conflict(_) => {
                     let text = format!("there is a token {name} already");
                     return Err(AdminError::Exists(text));
                 }
-            }
-            let view = AdminTokenView { name: name.to_owned(), role, created_at: now };
+            };
+            let view = AdminTokenView { name: name.to_owned(), role, created_at: now, revision };
             known.write().unwrap_or_else(PoisonError::into_inner).insert(hash, view);
             Ok(token)
         })
@@ -177,14 +181,31 @@ impl AdminTokens for Tokens {
         })
     }
 
-    fn revoke<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn revoke<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             let _changing = self.0.changing.lock().await;
             let Inner { store, clock, partition, known, .. } = &*self.0;
             let key = key(name)?;
-            let existed = store.get(partition, &key, clock.now()).await?.is_some();
-            let batch = Batch::new(partition.clone()).then(Operation::Delete { key });
-            store.commit(batch, Ack::Safe, clock.now()).await?;
+            let changed = || AdminError::Changed { kind: "token", name: name.to_owned() };
+            let mut batch = Batch::new(partition.clone());
+            let existed = match store.get(partition, &key, clock.now()).await? {
+                Some(row) if expected.is_some_and(|expected| expected != row.revision.0) => {
+                    return Err(changed());
+                }
+                Some(row) => {
+                    batch = batch.expect(Expectation::Unchanged(key.clone(), row.revision));
+                    true
+                }
+                None => false,
+            };
+            let batch = batch.then(Operation::Delete { key });
+            if let Outcome::Conflict(_) = store.commit(batch, Ack::Safe, clock.now()).await? {
+                return Err(changed());
+            }
             let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
             known.retain(|_, view| view.name != name);
             Ok(existed)
@@ -212,15 +233,16 @@ mod tests {
         let (here, elsewhere) = (tokens(&store).await, tokens(&store).await);
         let token = here.create("grafana", Role::Viewer).await.unwrap();
         let hash = SecretHash::of(token.expose());
-        assert_eq!(here.role(&hash), Some(Role::Viewer));
+        let holder = Some(("grafana".to_owned(), Role::Viewer));
+        assert_eq!(here.holder(&hash), holder);
         assert!(matches!(here.create("grafana", Role::Admin).await, Err(AdminError::Exists(_))));
         assert!(matches!(here.create("a b", Role::Admin).await, Err(AdminError::Invalid(_))));
         elsewhere.reread().await.unwrap();
-        assert_eq!(elsewhere.role(&hash), Some(Role::Viewer));
-        assert!(elsewhere.revoke("grafana").await.unwrap());
-        assert_eq!(elsewhere.role(&hash), None);
+        assert_eq!(elsewhere.holder(&hash), holder);
+        assert!(elsewhere.revoke("grafana", None).await.unwrap());
+        assert_eq!(elsewhere.holder(&hash), None);
         assert!(here.list().await.unwrap().is_empty());
-        assert_eq!(here.role(&hash), None);
-        assert!(!here.revoke("grafana").await.unwrap());
+        assert_eq!(here.holder(&hash), None);
+        assert!(!here.revoke("grafana", None).await.unwrap());
     }
 }

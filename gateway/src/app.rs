@@ -44,6 +44,18 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// What this gateway is called among those that share its store.
+    fn name(&self, config: &Config) -> String {
+        config.gateway_name.clone().unwrap_or_else(|| {
+            let system = rustix::system::uname();
+            let host = system.nodename().to_string_lossy();
+            match self.bound.iter().find(|(name, _)| *name == "http") {
+                Some((_, address)) => format!("{host}:{}", address.port()),
+                None => host.into_owned(),
+            }
+        })
+    }
+
     /// Every address that the gateway listens on.
     fn listeners(&self, mdp: &[String]) -> Vec<ListenerView> {
         let own = self.bound.iter().map(|(name, address)| (*name, address.to_string()));
@@ -60,8 +72,13 @@ pub type Drain = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub type Reload = Arc<dyn Fn(Config) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The settings that a [`Reload`] takes over.
-pub const RELOADED: [&str; 4] =
-    ["mdp.curve.allowed_keys", "mdp.curve.allow_any", "mdp.access", "mdp.key_rights"];
+pub const RELOADED: [&str; 5] = [
+    "admin.tls.roles",
+    "mdp.curve.allowed_keys",
+    "mdp.curve.allow_any",
+    "mdp.access",
+    "mdp.key_rights",
+];
 
 /// One front door.
 pub struct Door {

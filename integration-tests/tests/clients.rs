@@ -220,6 +220,7 @@ fn a_python_client_is_generated_and_does_what_the_readme_says() {
     );
     assert!(error.starts_with("INVALID_ARGUMENT channel: "), "{error}");
     assert!(error.contains("type: ") && error.contains("payload: "), "every problem: {error}");
+    assert_eq!(lines[6..], ["fields ['channel', 'type', 'payload']"]);
 }
 
 #[test]

@@ -11,6 +11,8 @@
 
 mod redact;
 
+pub use redact::is_shown;
+
 /// Messages, clients and servers of `buswire.admin.v1`.
 #[allow(
     missing_docs,

@@ -6,15 +6,25 @@ use crate::v1;
 
 /// Shows the fields that are listed; what else there is stays hidden.
 macro_rules! shows {
-    ($($message:ident { $($field:ident),* })+) => {$(
-        impl fmt::Debug for v1::$message {
+    ($($message:ident { $($field:ident),* })+) => {
+        /// Whether a field of a message of `buswire.admin.v1` may be shown, in a log or to whoever may look
+        /// and no more; both by the names that they have in the interface, without the package.
+        pub fn is_shown(message: &str, field: &str) -> bool {
+            let listed: &[&str] = match message {
+                $(stringify!($message) => &[$(stringify!($field)),*],)+
+                _ => return true,
+            };
+            listed.iter().any(|name| name.trim_start_matches("r#") == field)
+        }
+
+        $(impl fmt::Debug for v1::$message {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($message))
                     $(.field(stringify!($field), &self.$field))*
                     .finish_non_exhaustive()
             }
-        }
-    )+};
+        })+
+    };
 }
 
 shows! {
@@ -43,6 +53,13 @@ shows! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_prints_may_be_shown() {
+        assert!(is_shown("Message", "type") && is_shown("Bus", "name"));
+        assert!(!is_shown("PutOwnerRequest", "password") && !is_shown("Message", "payload"));
+        assert!(!is_shown("CreateAdminTokenResponse", "token"));
+    }
 
     #[test]
     fn secrets_and_payloads_do_not_print() {

@@ -349,3 +349,23 @@ async fn a_deleted_bus_keeps_its_messages() {
     assert_eq!(answer.status, 401);
     assert_eq!(post(&door, "c", &[message("B", "")]).await.status, 401);
 }
+
+#[tokio::test]
+async fn permissions_that_are_given_at_the_same_time_are_all_given() {
+    let door = Door::start().await;
+    let bus: buswire_message::BusName = "v1/shared".parse().unwrap();
+    let rights = "POST".parse().unwrap();
+    let [ann, bob] = ["ann", "bob"].map(|name| name.parse().unwrap());
+    let missing = door.backplane.permit(&ann, &bus, rights).await;
+    assert!(matches!(missing, Err(buswire_backplane::AdminError::UnknownBus(_))));
+    door.buses.create(&bus, Retention::default()).await.unwrap();
+    let (one, two) = tokio::join!(
+        door.backplane.permit(&ann, &bus, rights),
+        door.backplane.permit(&bob, &bus, rights)
+    );
+    one.unwrap();
+    two.unwrap();
+    let all = door.backplane.v1_buses().await.unwrap();
+    let shared = all.iter().find(|known| known.name == bus).unwrap();
+    assert_eq!(shared.users.keys().collect::<Vec<_>>(), [&ann, &bob]);
+}

@@ -21,6 +21,9 @@ pub enum RouteError {
     /// The route gave up no message of this id, or it is gone.
     #[error("the route {0} has no dead letter {1}")]
     NoLetter(RouteName, MessageId),
+    /// The route has another revision than the one that was expected, or is being changed all the time.
+    #[error("the route {0} was changed meanwhile")]
+    Changed(RouteName),
     /// The sink of the route can't be opened here; the text says why.
     #[error("the route {0} can't run here: {1}")]
     Blocked(RouteName, String),

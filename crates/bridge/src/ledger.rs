@@ -2,15 +2,15 @@
 //!
 //! Descriptions are rows of the partition `routes`, by name. Each route has a partition of its own,
 //! `route/NAME`: its position, the messages settled beyond it, its dead letters (see `letters`), what
-//! became of delivered messages (see `trace`). Never here: when to store what; that is the core's.
+//! became of delivered messages (see `trace`), who runs it (see `owners`). Never here: when to store what; that is the core's.
 
 use std::{sync::Arc, time::Duration};
 
 use buswire_bus::StoredMessage;
 use buswire_message::{Cursor, RouteName, Sequence, Timestamp};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition, Row, Store,
-    StoreError,
+    Ack, Applied, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition,
+    Revision, Row, Store, StoreError,
 };
 use bytes::Bytes;
 
@@ -18,9 +18,13 @@ use crate::{
     delivery::{Ended, Record},
     error::RouteError,
     letters::{self, DeadLetter},
+    owners::Owned,
     route::{Route, WrittenRoute},
     trace,
 };
+
+/// The partition of descriptions.
+pub(crate) const ROUTES: &str = "routes";
 
 const POSITION: &[u8] = b"position";
 const AHEAD: &[u8] = b"a/";
@@ -32,6 +36,16 @@ pub(crate) const PAGE: usize = 1000;
 pub(crate) struct Progress {
     pub(crate) position: Option<Cursor>,
     pub(crate) ahead: Vec<Sequence>,
+}
+
+/// The description of a route as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredRoute {
+    pub(crate) route: Route,
+    /// Tells it from others that have had its name: random; 0 if it is older than this.
+    pub(crate) created: u64,
+    /// Changes with every change of the description.
+    pub(crate) revision: Revision,
 }
 
 /// The stored side of routes.
@@ -48,60 +62,89 @@ impl Ledger {
         Self { store, dead_kept, dead_max }
     }
 
-    /// Every stored route.
-    pub(crate) async fn routes(&self, now: Timestamp) -> Result<Vec<Route>, RouteError> {
+    /// Every stored route. One that is among `known` with its revision is not read again.
+    pub(crate) async fn routes(
+        &self,
+        known: impl Fn(&[u8], Revision) -> Option<StoredRoute>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<StoredRoute, RouteError>>, RouteError> {
         let rows = self.rows(&routes_partition()?, KeyRange::all(), now).await?;
-        rows.iter().map(|(key, row)| read_route(key, row)).collect()
+        let read = |(key, row): &(Key, Row)| {
+            known(key.as_bytes(), row.revision).map_or_else(|| read_route(key, row), Ok)
+        };
+        Ok(rows.iter().map(read).collect())
     }
 
-    /// Stores a new route; `false` if there is one of its name.
-    pub(crate) async fn create(&self, route: &Route, now: Timestamp) -> Result<bool, RouteError> {
+    /// One stored route.
+    pub(crate) async fn route(
+        &self,
+        name: &RouteName,
+        now: Timestamp,
+    ) -> Result<Option<StoredRoute>, RouteError> {
+        let key = key(name.as_str().as_bytes())?;
+        let row = self.store.get(&routes_partition()?, &key, now).await?;
+        row.map(|row| read_route(&key, &row)).transpose()
+    }
+
+    /// Stores a new route; `None` if there is one of its name.
+    pub(crate) async fn create(
+        &self,
+        route: Route,
+        created: u64,
+        now: Timestamp,
+    ) -> Result<Option<StoredRoute>, RouteError> {
+        let absent = Expectation::Absent(key(route.name.as_str().as_bytes())?);
+        self.write(route, created, absent, now).await
+    }
+
+    /// Stores a changed route in place of the one that was read; `None` if that has changed since.
+    pub(crate) async fn update(
+        &self,
+        route: Route,
+        before: &StoredRoute,
+        now: Timestamp,
+    ) -> Result<Option<StoredRoute>, RouteError> {
         let key = key(route.name.as_str().as_bytes())?;
-        if self.store.get(&routes_partition()?, &key, now).await?.is_some() {
-            return Ok(false);
-        }
-        // What an earlier route of this name left behind is not this one's.
-        self.purge(&route.name, now).await?;
-        let batch = Batch::new(routes_partition()?)
-            .expect(Expectation::Absent(key.clone()))
-            .then(Operation::Put { key, value: written(route)?, expires: None });
+        let unchanged = Expectation::Unchanged(key, before.revision);
+        self.write(route, before.created, unchanged, now).await
+    }
+
+    async fn write(
+        &self,
+        route: Route,
+        created: u64,
+        expected: Expectation,
+        now: Timestamp,
+    ) -> Result<Option<StoredRoute>, RouteError> {
+        let damaged = || RouteError::Damaged(route.name.to_string());
+        let written = WrittenRoute { created, ..route.to_written() };
+        let value = serde_json::to_vec(&written).map_err(|_| damaged())?.into();
+        let key = key(route.name.as_str().as_bytes())?;
+        let put = Operation::Put { key, value, expires: None };
+        let batch = Batch::new(routes_partition()?).expect(expected).then(put);
         match self.store.commit(batch, Ack::Safe, now).await? {
-            Outcome::Committed(_) => Ok(true),
-            Outcome::Conflict(_) => Ok(false),
+            Outcome::Conflict(_) => Ok(None),
+            Outcome::Committed(applied) => match applied.first() {
+                Some(Applied::Row(revision)) => {
+                    Ok(Some(StoredRoute { route, created, revision: *revision }))
+                }
+                _ => Err(damaged()),
+            },
         }
     }
 
-    /// Stores a changed route.
-    pub(crate) async fn update(&self, route: &Route, now: Timestamp) -> Result<(), RouteError> {
-        let key = key(route.name.as_str().as_bytes())?;
-        let put = Operation::Put { key, value: written(route)?, expires: None };
-        self.store.commit(Batch::new(routes_partition()?).then(put), Ack::Safe, now).await?;
-        Ok(())
-    }
-
-    /// Removes a route and everything that is stored of it.
-    pub(crate) async fn delete(&self, name: &RouteName, now: Timestamp) -> Result<(), RouteError> {
-        let delete = Operation::Delete { key: key(name.as_str().as_bytes())? };
-        self.store.commit(Batch::new(routes_partition()?).then(delete), Ack::Safe, now).await?;
-        self.purge(name, now).await
-    }
-
-    async fn purge(&self, name: &RouteName, now: Timestamp) -> Result<(), RouteError> {
-        let partition = route_partition(name)?;
-        loop {
-            let page = self
-                .store
-                .scan(&partition, KeyRange::all(), PAGE, Direction::Ascending, now)
-                .await?;
-            if page.rows.is_empty() {
-                return Ok(());
-            }
-            let mut batch = Batch::new(partition.clone());
-            batch
-                .operations
-                .extend(page.rows.into_iter().map(|(key, _)| Operation::Delete { key }));
-            self.store.commit(batch, Ack::Safe, now).await?;
-        }
+    /// Removes the description of a route as it was read; `false` if that has changed since.
+    pub(crate) async fn delete(
+        &self,
+        stored: &StoredRoute,
+        now: Timestamp,
+    ) -> Result<bool, RouteError> {
+        let key = key(stored.route.name.as_str().as_bytes())?;
+        let batch = Batch::new(routes_partition()?)
+            .expect(Expectation::Unchanged(key.clone(), stored.revision))
+            .then(Operation::Delete { key });
+        let outcome = self.store.commit(batch, Ack::Safe, now).await?;
+        Ok(matches!(outcome, Outcome::Committed(_)))
     }
 
     /// Where `name` goes on.
@@ -127,14 +170,15 @@ impl Ledger {
         Ok(Progress { position, ahead })
     }
 
-    /// Stores what the core wants stored, all or nothing.
+    /// Stores what the core wants stored, all or nothing; `false` if the route is not owned any more,
+    /// and then nothing.
     pub(crate) async fn record(
         &self,
-        name: &RouteName,
+        owned: &Owned,
         record: &Record<Arc<StoredMessage>>,
         now: Timestamp,
-    ) -> Result<(), RouteError> {
-        let mut batch = Batch::new(route_partition(name)?);
+    ) -> Result<bool, RouteError> {
+        let mut batch = owned.batch()?;
         if let Some(position) = record.position.after() {
             let version = position.as_u64();
             let raise = Operation::Raise { key: key(POSITION)?, version, expires: None };
@@ -154,8 +198,7 @@ impl Ledger {
             let Ended { message, attempts, failures, at, .. } = delivered;
             batch.operations.push(trace::put(message, *attempts, failures, *at)?);
         }
-        self.store.commit(batch, Ack::Safe, now).await?;
-        Ok(())
+        self.commit_if(batch, now).await
     }
 
     pub(crate) const fn store(&self) -> &Arc<dyn Store> {
@@ -198,28 +241,23 @@ fn letter(dead: &Ended<Arc<StoredMessage>>) -> DeadLetter {
     }
 }
 
-fn written(route: &Route) -> Result<Bytes, RouteError> {
-    serde_json::to_vec(&route.to_written())
-        .map(Bytes::from)
-        .map_err(|_| RouteError::Damaged(route.name.to_string()))
-}
-
-fn read_route(key: &Key, row: &Row) -> Result<Route, RouteError> {
+fn read_route(key: &Key, row: &Row) -> Result<StoredRoute, RouteError> {
     let damaged = || RouteError::Damaged(String::from_utf8_lossy(key.as_bytes()).into_owned());
     let bytes = row.value.as_bytes().ok_or_else(damaged)?;
     let written: WrittenRoute = serde_json::from_slice(bytes).map_err(|_| damaged())?;
-    Route::from_written(&written).map_err(|_| damaged())
+    let route = Route::from_written(&written).map_err(|_| damaged())?;
+    Ok(StoredRoute { route, created: written.created, revision: row.revision })
 }
 
 fn routes_partition() -> Result<Partition, RouteError> {
-    Partition::new("routes").map_err(|error| RouteError::Damaged(error.to_string()))
+    Partition::new(ROUTES).map_err(|error| RouteError::Damaged(error.to_string()))
 }
 
 pub(crate) fn route_partition(name: &RouteName) -> Result<Partition, RouteError> {
     Partition::new(&format!("route/{name}")).map_err(|error| RouteError::Damaged(error.to_string()))
 }
 
-fn key(bytes: &[u8]) -> Result<Key, RouteError> {
+pub(crate) fn key(bytes: &[u8]) -> Result<Key, RouteError> {
     Key::new(bytes.to_vec()).map_err(|error| RouteError::Damaged(error.to_string()))
 }
 

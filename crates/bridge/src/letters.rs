@@ -5,7 +5,7 @@
 //! of the store, which would be silent. Never here: when a message is given up; that is the core's.
 
 use buswire_message::{Headers, Message, MessageId, Payload, RouteName, Sequence, Timestamp};
-use buswire_store::{Ack, Batch, Direction, Key, KeyRange, Operation, Partition, Row};
+use buswire_store::{Batch, Direction, Expectation, KeyRange, Operation, Partition, Revision, Row};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::{
     delivery::{Failure, Failures},
     error::RouteError,
     ledger::{Ledger, PAGE, route_partition, sequence_key, sequence_of},
+    owners::Owned,
     trace,
 };
 
@@ -50,10 +51,12 @@ impl std::fmt::Debug for DeadLetter {
 }
 
 /// A part of the dead letters of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DeadLetters {
     /// In the order of their messages.
     pub letters: Vec<DeadLetter>,
+    /// The messages of those among them that can't be read. They can be dropped, and are kept otherwise.
+    pub unreadable: Vec<MessageId>,
     /// Whether there are more behind them.
     pub more: bool,
 }
@@ -172,9 +175,25 @@ pub(crate) fn put(letter: &DeadLetter) -> Result<Operation, RouteError> {
     Ok(Operation::Put { key, value: value.into(), expires: None })
 }
 
-fn read(name: &RouteName, row: &Row) -> Result<DeadLetter, RouteError> {
-    let written = row.value.as_bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
-    written.and_then(Written::read).ok_or_else(|| RouteError::Damaged(name.to_string()))
+/// `None` if it can't be read.
+fn read(row: &Row) -> Option<DeadLetter> {
+    serde_json::from_slice::<Written>(row.value.as_bytes()?).ok()?.read()
+}
+
+/// A dead letter with the revision of its row, which whoever changes it expects.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) letter: DeadLetter,
+    revision: Revision,
+}
+
+impl Kept {
+    /// A batch that is applied only if the dead letter is as it was read.
+    fn batch(&self, name: &RouteName) -> Result<Batch, RouteError> {
+        let key = sequence_key(DEAD, self.letter.message.id.sequence())?;
+        let unchanged = Expectation::Unchanged(key, self.revision);
+        Ok(Batch::new(route_partition(name)?).expect(unchanged))
+    }
 }
 
 /// Why a dead letter is there no more.
@@ -231,8 +250,15 @@ impl Ledger {
         }
         let partition = route_partition(name)?;
         let page = self.store().scan(&partition, range, limit, Direction::Ascending, now).await?;
-        let letters = page.rows.iter().map(|(_, row)| read(name, row)).collect::<Result<_, _>>()?;
-        Ok(DeadLetters { letters, more: page.more })
+        let mut letters = DeadLetters { more: page.more, ..DeadLetters::default() };
+        for (key, row) in &page.rows {
+            match (read(row), sequence_of(key, DEAD)) {
+                (Some(letter), _) => letters.letters.push(letter),
+                (None, Some(id)) => letters.unreadable.push(MessageId::from_sequence(id)),
+                (None, None) => {}
+            }
+        }
+        Ok(letters)
     }
 
     /// One dead letter.
@@ -241,60 +267,87 @@ impl Ledger {
         name: &RouteName,
         id: MessageId,
         now: Timestamp,
-    ) -> Result<Option<DeadLetter>, RouteError> {
+    ) -> Result<Option<Kept>, RouteError> {
         let key = sequence_key(DEAD, id.sequence())?;
         let row = self.store().get(&route_partition(name)?, &key, now).await?;
-        row.map(|row| read(name, &row)).transpose()
+        let kept = |row: Row| {
+            let letter = read(&row).ok_or_else(|| RouteError::Damaged(name.to_string()))?;
+            Ok(Kept { letter, revision: row.revision })
+        };
+        row.map(kept).transpose()
     }
 
-    /// Stores what became of a dead letter that was tried again in vain.
+    /// Stores what became of a dead letter that was tried again in vain; `false` if it is gone or was
+    /// changed meanwhile.
     pub(crate) async fn keep(
         &self,
         name: &RouteName,
-        letter: &DeadLetter,
+        kept: &Kept,
         now: Timestamp,
-    ) -> Result<(), RouteError> {
-        let batch = Batch::new(route_partition(name)?).then(put(letter)?);
-        self.store().commit(batch, Ack::Safe, now).await?;
-        Ok(())
+    ) -> Result<bool, RouteError> {
+        self.commit_if(kept.batch(name)?.then(put(&kept.letter)?), now).await
     }
 
-    /// Makes a dead letter that was delivered after all a delivered message.
+    /// Makes a dead letter that was delivered after all a delivered message; `false` if it is gone or
+    /// was changed meanwhile.
     pub(crate) async fn replayed(
         &self,
         name: &RouteName,
-        letter: &DeadLetter,
+        kept: &Kept,
         now: Timestamp,
-    ) -> Result<(), RouteError> {
-        let DeadLetter { message, attempts, failures, .. } = letter;
+    ) -> Result<bool, RouteError> {
+        let DeadLetter { message, attempts, failures, .. } = &kept.letter;
         let key = sequence_key(DEAD, message.id.sequence())?;
-        let mut batch = Batch::new(route_partition(name)?).then(Operation::Delete { key });
+        let mut batch = kept.batch(name)?.then(Operation::Delete { key });
         // One that has expired has no trace any more.
         if now < message.expires_at {
             batch = batch.then(trace::put(message, *attempts, failures, now)?);
         }
-        self.store().commit(batch, Ack::Safe, now).await?;
-        Gone::Replayed.tell(name, 1);
-        Ok(())
+        let is_done = self.commit_if(batch, now).await?;
+        if is_done {
+            Gone::Replayed.tell(name, 1);
+        }
+        Ok(is_done)
     }
 
-    /// Removes dead letters.
-    pub(crate) async fn remove(
+    /// Drops a dead letter, read or not; `false` if there is none.
+    pub(crate) async fn drop_letter(
         &self,
         name: &RouteName,
-        ids: impl IntoIterator<Item = Sequence>,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<bool, RouteError> {
+        let (partition, key) = (route_partition(name)?, sequence_key(DEAD, id.sequence())?);
+        let Some(row) = self.store().get(&partition, &key, now).await? else { return Ok(false) };
+        let batch = Batch::new(partition)
+            .expect(Expectation::Unchanged(key.clone(), row.revision))
+            .then(Operation::Delete { key });
+        let is_done = self.commit_if(batch, now).await?;
+        if is_done {
+            Gone::Dropped.tell(name, 1);
+        }
+        Ok(is_done)
+    }
+
+    /// Removes dead letters of an owned route; `false` if it is not owned any more.
+    async fn remove(
+        &self,
+        owned: &Owned,
+        ids: &[Sequence],
         why: Gone,
         now: Timestamp,
-    ) -> Result<(), RouteError> {
-        let keys: Vec<Key> =
-            ids.into_iter().map(|id| sequence_key(DEAD, id)).collect::<Result<_, _>>()?;
-        for some in keys.chunks(PAGE) {
-            let mut batch = Batch::new(route_partition(name)?);
-            batch.operations.extend(some.iter().map(|key| Operation::Delete { key: key.clone() }));
-            self.store().commit(batch, Ack::Safe, now).await?;
-            why.tell(name, some.len() as u64);
+    ) -> Result<bool, RouteError> {
+        for some in ids.chunks(PAGE) {
+            let mut batch = owned.batch()?;
+            for id in some {
+                batch.operations.push(Operation::Delete { key: sequence_key(DEAD, *id)? });
+            }
+            if !self.commit_if(batch, now).await? {
+                return Ok(false);
+            }
+            why.tell(&owned.name, some.len() as u64);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// How many dead letters a route has.
@@ -310,43 +363,40 @@ impl Ledger {
     /// must be so that this is rare, and says how many are left.
     pub(crate) async fn drop_excess(
         &self,
-        name: &RouteName,
+        owned: &Owned,
         now: Timestamp,
     ) -> Result<u64, RouteError> {
-        let all = self.dead_sequences(&route_partition(name)?, now).await?;
+        let all = self.dead_sequences(&route_partition(&owned.name)?, now).await?;
         let max = self.dead_max();
         let excess = if all.len() > max { all.len() - (max - max / 20) } else { 0 };
-        if excess > 0 {
-            self.remove(name, all.iter().copied().take(excess), Gone::Excess, now).await?;
-        }
-        Ok((all.len() - excess) as u64)
+        let (oldest, rest) = all.split_at(excess);
+        let is_done = self.remove(owned, oldest, Gone::Excess, now).await?;
+        Ok(if is_done { rest.len() } else { all.len() } as u64)
     }
 
     /// Removes the dead letters of a route that were kept as long as the settings say, and says how
-    /// many.
-    pub(crate) async fn drop_aged(
-        &self,
-        name: &RouteName,
-        now: Timestamp,
-    ) -> Result<u64, RouteError> {
-        let mut aged = Vec::new();
+    /// many are left.
+    pub(crate) async fn drop_aged(&self, owned: &Owned, now: Timestamp) -> Result<u64, RouteError> {
+        let (mut aged, mut count) = (Vec::new(), 0);
         // They are stored by the time of the message, and given up in about that order.
-        let mut after = None;
+        let partition = route_partition(&owned.name)?;
+        let mut range = KeyRange::prefix(DEAD);
         loop {
-            let page = self.dead_letters(name, after, PAGE, now).await?;
-            after = page.letters.last().map(|letter| letter.message.id.sequence());
-            let is_last = !page.more;
-            let kept = self.dead_kept();
-            let is_aged = |letter: &DeadLetter| now >= letter.given_up_at.saturating_add(kept);
-            let old = page.letters.into_iter().filter(is_aged);
+            let scanned = range.clone();
+            let page =
+                self.store().scan(&partition, scanned, PAGE, Direction::Ascending, now).await?;
+            count += page.rows.len();
+            let letters = page.rows.iter().filter_map(|(_, row)| read(row));
+            let old =
+                letters.filter(|letter| now >= letter.given_up_at.saturating_add(self.dead_kept()));
             aged.extend(old.map(|letter| letter.message.id.sequence()));
-            if is_last {
-                break;
+            match page.rows.last() {
+                Some((last, _)) if page.more => range = range.after(last),
+                _ => break,
             }
         }
-        let count = aged.len() as u64;
-        self.remove(name, aged, Gone::Aged, now).await?;
-        Ok(count)
+        let is_done = self.remove(owned, &aged, Gone::Aged, now).await?;
+        Ok(if is_done { count - aged.len() } else { count } as u64)
     }
 
     /// The messages of all dead letters, without what is in them.

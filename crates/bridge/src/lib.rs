@@ -13,7 +13,11 @@
 //! | `delivery` | the sans-IO core: which message is tried when, and what is settled |
 //! | `sink` | the [`Sink`] trait that each door's adapter implements |
 //! | `ledger`, `letters` | what is stored of a route; its dead letters |
-//! | `runner`, `routes` | the drivers: one task for each route, and [`Routes`], which owns them |
+//! | `owners` | what is stored of who runs a route |
+//! | `lease` | sans-IO: which gateway is alive, and which is to run a route |
+//! | `keeper` | the driver of this gateway's lease |
+//! | `runner` | the driver of one route |
+//! | `routes`, `reconcile` | [`Routes`]: what is made and shown, and what of it runs here |
 //! | `trace` | what became of a message on each route, and what came of it |
 //! | `replay` | dead letters: shown, tried again, dropped |
 //!
@@ -23,9 +27,13 @@ mod delivery;
 mod error;
 #[cfg(any(test, feature = "__harness"))]
 pub mod harness;
+mod keeper;
+mod lease;
 mod ledger;
 mod letters;
 mod mapping;
+mod owners;
+mod reconcile;
 mod replay;
 mod route;
 mod routes;
@@ -36,6 +44,7 @@ mod uri;
 
 pub use delivery::{Failure, Failures, Limits};
 pub use error::RouteError;
+pub use lease::LeaseTiming;
 pub use letters::{DeadLetter, DeadLetters};
 pub use mapping::{FIELDS_MAX, JsonPointer, Mapping, MappingError};
 pub use replay::Replayed;

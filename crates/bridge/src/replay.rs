@@ -2,7 +2,7 @@
 //!
 //! Never here: how they are stored.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use buswire_bus::StoredMessage;
 use buswire_message::{MessageId, RouteName, Timestamp};
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     delivery::{Attempt, Attempted, Failure},
     error::RouteError,
-    letters::{DeadLetter, DeadLetters, Gone},
-    routes::{Routes, SWEEP_EVERY},
+    letters::{DeadLetter, DeadLetters, Kept},
+    routes::{Described, Routes, SWEEP_EVERY},
     runner::{Counters, attempt_once},
 };
 
@@ -30,14 +30,14 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// [`RouteError::Unknown`], [`RouteError::Store`], [`RouteError::Damaged`].
+    /// [`RouteError::Unknown`], [`RouteError::Store`].
     pub async fn dead_letters(
         &self,
         name: &RouteName,
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<DeadLetters, RouteError> {
-        self.get(name)?;
+        self.known(name)?;
         let after = after.map(MessageId::sequence);
         self.inner.shared.ledger.dead_letters(name, after, limit, self.now()).await
     }
@@ -53,88 +53,71 @@ impl Routes {
         name: &RouteName,
         id: MessageId,
     ) -> Result<DeadLetter, RouteError> {
-        self.get(name)?;
-        let letter = self.inner.shared.ledger.dead_letter(name, id, self.now()).await?;
-        letter.ok_or_else(|| RouteError::NoLetter(name.clone(), id))
+        self.known(name)?;
+        Ok(self.kept(name, id).await?.letter)
     }
 
-    /// Hands a dead letter to the sink of the route as it is now, once and at once, even while the
-    /// route is paused. Messages of its channel that came later were delivered before it.
+    async fn kept(&self, name: &RouteName, id: MessageId) -> Result<Kept, RouteError> {
+        let kept = self.inner.shared.ledger.dead_letter(name, id, self.now()).await?;
+        kept.ok_or_else(|| RouteError::NoLetter(name.clone(), id))
+    }
+
+    /// Hands a dead letter to the sink of the route as it is now, once and at once, from this gateway,
+    /// even while the route is paused. Messages of its channel that came later were delivered before it.
     ///
     /// # Errors
     ///
-    /// [`RouteError::Unknown`], [`RouteError::NoLetter`], [`RouteError::Blocked`],
-    /// [`RouteError::Store`], [`RouteError::Damaged`].
+    /// [`RouteError::Unknown`], [`RouteError::NoLetter`], also if it aged out while it was tried in
+    /// vain; [`RouteError::Blocked`], [`RouteError::Store`], [`RouteError::Damaged`].
     ///
     /// # Cancel safety
     ///
     /// If dropped, the sink may have taken it although it is still a dead letter. A sink that knows
     /// repeats by their dedupe key forgets the second.
     pub async fn replay(&self, name: &RouteName, id: MessageId) -> Result<Replayed, RouteError> {
-        let replaying = {
-            let running = self.lock();
-            let running = running.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
-            Arc::clone(&running.replaying)
-        };
+        let replaying = self.known(name)?.replaying;
         let _one_at_a_time = replaying.lock().await;
         // Read behind the lock: a change that came first has its say.
-        let (route, sink, counters) = {
-            let running = self.lock();
-            let running = running.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
-            let blocked = |why: &String| RouteError::Blocked(name.clone(), why.clone());
-            let sink = running.sink.as_ref().map_err(blocked)?;
-            (running.route.clone(), Arc::clone(sink), Arc::clone(&running.counters))
-        };
-        let mut letter = self.dead_letter(name, id).await?;
-        let attempt = Attempt {
-            sequence: id.sequence(),
-            message: StoredMessage::detached(letter.message.clone()),
-            number: letter.attempts.saturating_add(1),
-        };
+        let Described { route, counters, .. } = self.known(name)?;
+        let sink = self.inner.sinks.open(&route.sink);
+        let sink = sink.map_err(|why| RouteError::Blocked(name.clone(), why.to_string()))?;
+        let mut kept = self.kept(name, id).await?;
+        let number = kept.letter.attempts.saturating_add(1);
+        let message = StoredMessage::detached(kept.letter.message.clone());
+        let attempt = Attempt { sequence: id.sequence(), message, number };
         let shared = &self.inner.shared;
-        match attempt_once(shared, &route, &*sink, attempt, self.now()).await {
+        let result = attempt_once(shared, &route, &*sink, attempt, self.now()).await;
+        kept.letter.attempts = number;
+        match result {
             Attempted::Delivered => {
                 counters.delivered.fetch_add(1, Ordering::Relaxed);
-                letter.attempts = letter.attempts.saturating_add(1);
-                shared.ledger.replayed(name, &letter, self.now()).await?;
-                forget(&counters, 1);
+                if shared.ledger.replayed(name, &kept, self.now()).await? {
+                    forget_one(&counters);
+                }
                 Ok(Replayed::Delivered)
             }
             Attempted::Retry(error) | Attempted::Reject(error) => {
                 counters.failed_attempts.fetch_add(1, Ordering::Relaxed);
-                letter.attempts = letter.attempts.saturating_add(1);
-                letter.failures.note(Failure { at: self.now(), error: error.clone() });
-                shared.ledger.keep(name, &letter, self.now()).await?;
-                Ok(Replayed::Failed(error))
+                kept.letter.failures.note(Failure { at: self.now(), error: error.clone() });
+                let is_kept = shared.ledger.keep(name, &kept, self.now()).await?;
+                let gone = || RouteError::NoLetter(name.clone(), id);
+                is_kept.then_some(Replayed::Failed(error)).ok_or_else(gone)
             }
         }
     }
 
-    /// Drops a dead letter for good.
+    /// Drops a dead letter for good, also one that can't be read.
     ///
     /// # Errors
     ///
     /// [`RouteError::Unknown`], [`RouteError::NoLetter`], [`RouteError::Store`].
     pub async fn drop_letter(&self, name: &RouteName, id: MessageId) -> Result<(), RouteError> {
-        let (replaying, counters) = {
-            let running = self.lock();
-            let running = running.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
-            (Arc::clone(&running.replaying), Arc::clone(&running.counters))
-        };
+        let Described { replaying, counters, .. } = self.known(name)?;
         let _one_at_a_time = replaying.lock().await;
-        self.dead_letter(name, id).await?;
-        self.remove(name, &counters, id, Gone::Dropped).await
-    }
-
-    async fn remove(
-        &self,
-        name: &RouteName,
-        counters: &Counters,
-        id: MessageId,
-        why: Gone,
-    ) -> Result<(), RouteError> {
-        self.inner.shared.ledger.remove(name, [id.sequence()], why, self.now()).await?;
-        forget(counters, 1);
+        if !self.inner.shared.ledger.drop_letter(name, id, self.now()).await? {
+            return Err(RouteError::NoLetter(name.clone(), id));
+        }
+        forget_one(&counters);
         Ok(())
     }
 
@@ -146,22 +129,23 @@ impl Routes {
         }
     }
 
-    /// Removes the dead letters that were kept as long as the settings say.
-    pub(crate) async fn drop_aged(&self) {
-        let routes: Vec<_> = {
-            let running = self.lock();
-            let with_letters = running
-                .iter()
-                .filter(|(_, running)| running.counters.letters.load(Ordering::Relaxed) > 0);
-            with_letters
-                .map(|(name, running)| (name.clone(), Arc::clone(&running.counters)))
-                .collect()
-        };
-        for (name, counters) in routes {
-            match self.inner.shared.ledger.drop_aged(&name, self.now()).await {
-                Ok(count) => forget(&counters, count),
+    /// Removes the dead letters that were kept as long as the settings say, of the routes that this
+    /// gateway runs.
+    async fn drop_aged(&self) {
+        for (owned, counters) in self.owned() {
+            let counted = counters.letters.load(Ordering::Relaxed);
+            if counted == 0 {
+                continue;
+            }
+            match self.inner.shared.ledger.drop_aged(&owned, self.now()).await {
+                // Those that came meanwhile are counted already; the next time is early enough.
+                Ok(left) => {
+                    let (set, seen) = (Ordering::Relaxed, Ordering::Relaxed);
+                    counters.letters.compare_exchange(counted, left, set, seen).unwrap_or_default();
+                }
                 Err(error) => {
-                    tracing::warn!(route = %name, %error, "dead letters could not be looked through");
+                    let route = &owned.name;
+                    tracing::warn!(%route, %error, "dead letters could not be looked through");
                 }
             }
         }
@@ -172,8 +156,8 @@ impl Routes {
     }
 }
 
-fn forget(counters: &Counters, count: u64) {
-    let less = |letters: u64| Some(letters.saturating_sub(count));
+fn forget_one(counters: &Counters) {
+    let less = |letters: u64| Some(letters.saturating_sub(1));
     // The closure never refuses.
     counters.letters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
 }

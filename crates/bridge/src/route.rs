@@ -248,6 +248,8 @@ pub(crate) struct WrittenRoute {
     pub(crate) attempts_max: u32,
     pub(crate) timeout_ms: u64,
     pub(crate) enabled: bool,
+    #[serde(default)]
+    pub(crate) created: u64,
 }
 
 impl Route {
@@ -335,6 +337,7 @@ impl Route {
             attempts_max: self.retry.attempts_max,
             timeout_ms: millis(self.retry.timeout),
             enabled: self.enabled,
+            created: 0,
         }
     }
 

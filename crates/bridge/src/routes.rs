@@ -1,34 +1,45 @@
-//! All routes of a gateway: made, changed, shown and run.
+//! All routes of the gateways that share a store: made, changed and shown at any of them.
 //!
-//! Never here: delivering; each route has its runner. Dead letters are next door, in `replay`.
+//! Never here: delivering; each route has its runner. Which of the routes run here is next door, in
+//! `reconcile`, dead letters are in `replay`.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use buswire_bus::Buses;
 use buswire_message::{Clock, Entropy, MessageId, RouteName, Sequence, SourceUrl};
-use buswire_store::Store;
-use tokio::sync::mpsc;
+use buswire_store::{BoxFuture, HintFilter, Revision, Store};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::{sync::Notify, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     delivery::Limits,
     error::RouteError,
-    ledger::Ledger,
-    route::{Route, RouteChange, Start},
-    runner::{Counters, Runner, Shared},
-    sink::{OpenSink, Sink},
+    keeper::{Keeper, SteadyClock},
+    lease::LeaseTiming,
+    ledger::{Ledger, StoredRoute, route_partition},
+    owners::Told,
+    reconcile::{Known, News},
+    route::{Route, RouteChange, RouteDescription, RouteProblem, Start},
+    runner::{Counters, Shared},
+    sink::OpenSink,
+    uri::SinkUri,
 };
 
 /// How often it is looked for dead letters that are too old.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// How long to wait before a changed route is started once more.
-const START_DELAY: Duration = Duration::from_millis(500);
+/// How long an administrator waits for another gateway to take over a change.
+const IN_FORCE_TIME: Duration = Duration::from_secs(5);
+/// How often a change is tried anew because the route was changed meanwhile.
+const CHANGES_MAX: usize = 16;
+/// How many routes are asked about, taken or started at once.
+pub(crate) const AT_ONCE: usize = 64;
 
 /// The settings of the bridge.
 #[derive(Clone, Debug)]
@@ -44,6 +55,10 @@ pub struct RoutesConfig {
     pub dead_letters_kept: Duration,
     /// The most dead letters of a route; default 10 000. The oldest go first, with a line in the log.
     pub dead_letters_max: usize,
+    /// What this gateway is called where it is told who runs a route; default `gateway`.
+    pub gateway: String,
+    /// How the leases are timed by which gateways that share a store divide the routes.
+    pub lease: LeaseTiming,
 }
 
 impl RoutesConfig {
@@ -55,22 +70,29 @@ impl RoutesConfig {
             routes_max: 10_000,
             dead_letters_kept: Duration::from_secs(7 * 86_400),
             dead_letters_max: 10_000,
+            gateway: "gateway".to_owned(),
+            lease: LeaseTiming::default(),
         }
     }
 }
 
-/// A route and what it is doing.
+/// A route and what it is doing. Counts begin when its owner takes it; those of a route that another
+/// gateway runs are seconds old.
 #[derive(Clone, Debug)]
 pub struct RouteInfo {
     /// The route.
     pub route: Route,
+    /// Changes with everything that an administrator changes of it.
+    pub revision: Revision,
     /// What it is doing.
     pub state: RouteState,
-    /// Messages delivered since the process started.
+    /// What the gateway is called that runs it; `None` if none does at present.
+    pub owner: Option<String>,
+    /// Messages delivered.
     pub delivered: u64,
-    /// Attempts that failed since the process started.
+    /// Attempts that failed.
     pub failed_attempts: u64,
-    /// Messages that became dead letters since the process started.
+    /// Messages that became dead letters.
     pub dead: u64,
     /// Dead letters that are kept at present.
     pub dead_letters: u64,
@@ -85,23 +107,28 @@ pub enum RouteState {
     Running,
     /// An administrator paused it.
     Paused,
-    /// Its sink can't be opened here; the text says why.
+    /// Its sink can't be opened where it runs; the text says why.
     Blocked(String),
+    /// No gateway runs it at present. One takes it within seconds, if one can reach the store.
+    Waiting,
 }
 
-pub(crate) struct Running {
+/// What is to become of a route.
+enum Modification<'a> {
+    Change(&'a RouteChange),
+    Enable(bool),
+}
+
+/// What every gateway knows of a route.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
     pub(crate) route: Route,
-    /// What it delivers to, or why there is nothing to deliver to.
-    pub(crate) sink: Result<Arc<dyn Sink>, String>,
+    pub(crate) counters: Arc<Counters>,
     /// Dead letters of a route are tried again one after the other, in the order they are asked for.
     pub(crate) replaying: Arc<tokio::sync::Mutex<()>>,
-    pause: Option<mpsc::Sender<bool>>,
-    stop: CancellationToken,
-    stopped: TaskTracker,
-    pub(crate) counters: Arc<Counters>,
 }
 
-/// The routes of one gateway. Cheap to clone.
+/// The routes of the gateways that share a store. Cheap to clone.
 #[derive(Clone)]
 pub struct Routes {
     pub(crate) inner: Arc<Inner>,
@@ -109,23 +136,31 @@ pub struct Routes {
 
 pub(crate) struct Inner {
     pub(crate) shared: Shared,
-    sinks: Arc<dyn OpenSink>,
+    pub(crate) sinks: Arc<dyn OpenSink>,
+    pub(crate) keeper: Keeper,
     routes_max: usize,
-    stop: CancellationToken,
-    tracker: TaskTracker,
-    running: Mutex<BTreeMap<RouteName, Running>>,
-    /// Changes of the set of routes go one at a time, over their commits.
-    changes: tokio::sync::Mutex<()>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    /// The lease is kept until everything that needs it has ended.
+    left: CancellationToken,
+    keeping: TaskTracker,
+    known: Mutex<BTreeMap<RouteName, Known>>,
+    /// What is run is changed by one at a time.
+    pub(crate) changes: tokio::sync::Mutex<()>,
+    /// Tells the reconciler that there is something to look at.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes").field("count", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Routes").field("count", &self.count()).finish_non_exhaustive()
     }
 }
 
 impl Routes {
-    /// Starts every stored route. Call it on a tokio runtime. Routes run until [`stop`](Self::stop).
+    /// Reads every stored route and starts those that no other gateway runs. Call it on a tokio
+    /// runtime. Routes run until [`stop`](Self::stop). If other gateways can use the store, they
+    /// divide the routes among them, and each takes those of one that dies.
     ///
     /// # Errors
     ///
@@ -139,92 +174,237 @@ impl Routes {
         config: RoutesConfig,
     ) -> Result<Self, RouteError> {
         let ledger = Ledger::new(store, config.dead_letters_kept, config.dead_letters_max);
-        let RoutesConfig { source, limits, routes_max, .. } = config;
-        let shared = Shared { buses, ledger, clock, entropy, limits, source };
+        let RoutesConfig { source, limits, routes_max, gateway, lease, .. } = config;
+        let steady = SteadyClock::start();
+        let (time, random) = (Arc::clone(&clock), Arc::clone(&entropy));
+        let keeper = Keeper::new(ledger.clone(), time, random, steady, lease, gateway);
+        let shared = Shared { buses, ledger, clock, steady, entropy, limits, source };
         let inner = Inner {
             shared,
             sinks,
+            keeper,
             routes_max,
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            running: Mutex::new(BTreeMap::new()),
+            left: CancellationToken::new(),
+            keeping: TaskTracker::new(),
+            known: Mutex::new(BTreeMap::new()),
             changes: tokio::sync::Mutex::new(()),
+            wake: Arc::default(),
         };
         let routes = Self { inner: Arc::new(inner) };
-        let now = routes.inner.shared.clock.now();
-        for route in routes.inner.shared.ledger.routes(now).await? {
-            routes.start(route, Arc::default()).await?;
+        if routes.inner.keeper.is_shared() {
+            routes.inner.keeper.beat().await?;
+            routes.inner.keeper.observe().await?;
         }
+        routes.inner.keeping.spawn(routes.clone().keep());
+        routes.reconcile(News::First).await?;
+        routes.inner.tracker.spawn(routes.clone().follow(routes.inner.stop.clone()));
         routes.inner.tracker.spawn(routes.clone().sweep(routes.inner.stop.clone()));
         Ok(routes)
     }
 
-    /// Stops every route: no attempt begins any more, what is settled is stored. Done at once if
-    /// they are stopped.
+    async fn keep(self) {
+        self.inner.keeper.run(&self.inner.wake, &self.inner.left).await;
+    }
+
+    /// Stops every route and lets other gateways take them: no attempt begins any more, those under
+    /// way have two seconds to end, what is settled is stored. Done at once if they are stopped.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
+        if !self.inner.left.is_cancelled() {
+            self.inner.left.cancel();
+            self.inner.keeping.close();
+            self.inner.keeping.wait().await;
+            self.inner.keeper.leave().await;
+        }
     }
 
-    /// Makes a route and starts it. It is stored when this returns.
+    /// Parses the description of a route.
     ///
     /// # Errors
     ///
-    /// [`RouteError::Invalid`] if its sink can't be opened here, [`RouteError::Exists`],
-    /// [`RouteError::TooMany`], [`RouteError::Store`].
+    /// [`RouteError::Invalid`] with every problem: also if its sink can't be opened here, or leads to
+    /// a bus that there is not.
+    pub async fn parse(&self, wanted: &RouteDescription<'_>) -> Result<Route, RouteError> {
+        self.vet(Route::parse(wanted), wanted.sink.parse().ok().as_ref()).await
+    }
+
+    /// Adds what is wrong with a sink to what was found by reading.
+    async fn vet(
+        &self,
+        parsed: Result<Route, Vec<RouteProblem>>,
+        sink: Option<&SinkUri>,
+    ) -> Result<Route, RouteError> {
+        let unreachable = match sink {
+            Some(sink) => match self.inner.sinks.open(sink) {
+                Ok(_) => self.inner.sinks.check(sink).await.err(),
+                Err(problem) => Some(problem),
+            },
+            None => None,
+        };
+        match (parsed, unreachable) {
+            (Ok(route), None) => Ok(route),
+            (parsed, unreachable) => {
+                let problems = parsed.err().into_iter().flatten();
+                Err(RouteError::Invalid(problems.chain(unreachable).collect()))
+            }
+        }
+    }
+
+    /// Makes a route. It is stored when this returns, and in force if a gateway runs it; otherwise it
+    /// is in force as soon as one does, within seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Invalid`] if its sink can't be opened here or is not there,
+    /// [`RouteError::Exists`], [`RouteError::TooMany`], [`RouteError::Store`].
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the route may be stored without running until the next start.
+    /// If dropped, the route may be made all the same.
     pub async fn create(&self, mut route: Route) -> Result<(), RouteError> {
-        let _changing = self.inner.changes.lock().await;
-        self.inner.sinks.open(&route.sink).map_err(|problem| RouteError::Invalid(vec![problem]))?;
-        let count = self.lock().len();
+        let count = self.count();
         if self.lock().contains_key(&route.name) {
             return Err(RouteError::Exists(route.name));
         }
         if count >= self.inner.routes_max {
             return Err(RouteError::TooMany(count));
         }
-        let now = self.inner.shared.clock.now();
+        let sink = route.sink.clone();
+        route = self.vet(Ok(route), Some(&sink)).await?;
+        let Shared { ledger, clock, entropy, .. } = &self.inner.shared;
+        let now = clock.now();
         if route.start == Start::Now {
             // Written down as a place, so that a restart before the first message changes nothing.
             route.start = Start::After(MessageId::from_sequence(Sequence::at(now)));
         }
-        if !self.inner.shared.ledger.create(&route, now).await? {
-            return Err(RouteError::Exists(route.name));
-        }
-        self.start(route, Arc::default()).await
+        let (name, mut created) = (route.name.clone(), [0; 8]);
+        entropy.fill(&mut created);
+        let stored = ledger.create(route, u64::from_le_bytes(created), now).await?;
+        self.put_in_force(stored.ok_or(RouteError::Exists(name))?).await
     }
 
-    /// Changes a route, which goes on where it is. It is stored when this returns. An attempt under
-    /// way may be made again.
+    /// Changes a route, which goes on where it is. As [`create`](Self::create) it returns when the
+    /// change is stored and, if a gateway runs the route, in force there. An attempt under way may be
+    /// made again. `expected` is the revision that the route must have, if it matters.
     ///
     /// # Errors
     ///
-    /// [`RouteError::Unknown`]; [`RouteError::Invalid`] with every problem, and then nothing changed;
-    /// [`RouteError::Store`], and then the route goes on as it was.
+    /// [`RouteError::Unknown`]; [`RouteError::Invalid`] with every problem; [`RouteError::Changed`];
+    /// [`RouteError::Store`]. Then nothing changed; after an error of the store it may have.
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the change is made all the same.
-    pub async fn change(&self, name: &RouteName, change: &RouteChange) -> Result<(), RouteError> {
-        let (routes, name, change) = (self.clone(), name.clone(), change.clone());
-        self.to_its_end(async move { routes.make_change(&name, &change).await }).await
+    /// If dropped, the change may be made all the same.
+    pub async fn change(
+        &self,
+        name: &RouteName,
+        change: &RouteChange,
+        expected: Option<Revision>,
+    ) -> Result<(), RouteError> {
+        self.modify(name, Modification::Change(change), expected).await
     }
 
-    async fn make_change(&self, name: &RouteName, change: &RouteChange) -> Result<(), RouteError> {
-        let _changing = self.inner.changes.lock().await;
-        let before = self.get(name)?.route;
-        let after = before.changed(change).map_err(RouteError::Invalid)?;
-        self.inner.sinks.open(&after.sink).map_err(|problem| RouteError::Invalid(vec![problem]))?;
-        // Stored first: while the store is away the route goes on as it was.
-        self.inner.shared.ledger.update(&after, self.inner.shared.clock.now()).await?;
-        let Some(counters) = self.halt(name).await else {
-            return Err(RouteError::Unknown(name.clone()));
-        };
-        self.start_when_it_can_be_read(after, counters).await;
+    /// Pauses a route or lets it go on, as [`change`](Self::change) changes it.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`], [`RouteError::Changed`], [`RouteError::Store`].
+    pub async fn set_enabled(
+        &self,
+        name: &RouteName,
+        enabled: bool,
+        expected: Option<Revision>,
+    ) -> Result<(), RouteError> {
+        self.modify(name, Modification::Enable(enabled), expected).await
+    }
+
+    async fn modify(
+        &self,
+        name: &RouteName,
+        modification: Modification<'_>,
+        expected: Option<Revision>,
+    ) -> Result<(), RouteError> {
+        for _ in 0..CHANGES_MAX {
+            let before = self.stored(name, expected).await?;
+            let after = self.modified(&before.route, &modification).await?;
+            let Shared { ledger, clock, .. } = &self.inner.shared;
+            if let Some(stored) = ledger.update(after, &before, clock.now()).await? {
+                return self.put_in_force(stored).await;
+            }
+        }
+        Err(RouteError::Changed(name.clone()))
+    }
+
+    async fn modified(
+        &self,
+        before: &Route,
+        modification: &Modification<'_>,
+    ) -> Result<Route, RouteError> {
+        match modification {
+            Modification::Enable(enabled) => Ok(Route { enabled: *enabled, ..before.clone() }),
+            Modification::Change(change) => {
+                let sink = change.sink.as_ref().and_then(|sink| sink.parse().ok());
+                self.vet(before.changed(change), sink.as_ref()).await
+            }
+        }
+    }
+
+    async fn stored(
+        &self,
+        name: &RouteName,
+        expected: Option<Revision>,
+    ) -> Result<StoredRoute, RouteError> {
+        let Shared { ledger, clock, .. } = &self.inner.shared;
+        let stored = ledger.route(name, clock.now()).await?;
+        let stored = stored.ok_or_else(|| RouteError::Unknown(name.clone()))?;
+        if expected.is_some_and(|expected| expected != stored.revision) {
+            return Err(RouteError::Changed(name.clone()));
+        }
+        Ok(stored)
+    }
+
+    /// Stops a route wherever it runs, and removes it with its position and its dead letters. An
+    /// attempt under way at another gateway may still reach its sink.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`], [`RouteError::Changed`], [`RouteError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, it may be removed all the same.
+    pub async fn delete(
+        &self,
+        name: &RouteName,
+        expected: Option<Revision>,
+    ) -> Result<(), RouteError> {
+        for _ in 0..CHANGES_MAX {
+            let stored = self.stored(name, expected).await?;
+            let Shared { ledger, clock, .. } = &self.inner.shared;
+            if ledger.delete(&stored, clock.now()).await? {
+                let (routes, name) = (self.clone(), name.clone());
+                return self.to_its_end(async move { routes.erase(&name).await }).await;
+            }
+        }
+        Err(RouteError::Changed(name.clone()))
+    }
+
+    /// Removes what is stored of a route whose description is gone. Whoever runs it can't store anything
+    /// of it from then on.
+    async fn erase(&self, name: &RouteName) -> Result<(), RouteError> {
+        self.reconcile(News::Gone(name.clone())).await?;
+        let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
+        for _ in 0..CHANGES_MAX {
+            let owner = ledger.owner(name, clock.now()).await?;
+            if let Some(owned) = keeper.seize(name, owner.as_ref()).await? {
+                return ledger.erase(&owned, clock.now()).await;
+            }
+        }
+        // What is left is removed when a route of this name is made.
         Ok(())
     }
 
@@ -237,136 +417,121 @@ impl Routes {
         done.unwrap_or_else(|_| Err(RouteError::Damaged("a change that failed inside".to_owned())))
     }
 
-    /// Starts a route that was running a moment ago, however long the store takes to say where.
-    async fn start_when_it_can_be_read(&self, route: Route, counters: Arc<Counters>) {
-        while let Err(error) = self.start(route.clone(), Arc::clone(&counters)).await {
-            tracing::error!(route = %route.name, %error, "a changed route could not be started");
-            let pause = tokio::time::sleep(START_DELAY);
-            if self.inner.stop.run_until_cancelled(pause).await.is_none() {
-                return;
+    async fn put_in_force(&self, stored: StoredRoute) -> Result<(), RouteError> {
+        let (name, revision) = (stored.route.name.clone(), stored.revision);
+        let routes = self.clone();
+        self.to_its_end(async move { routes.reconcile(News::Put(stored)).await }).await?;
+        // Stored it is, so it is done whether or not another gateway says so in time.
+        time::timeout(IN_FORCE_TIME, self.in_force(&name, revision)).await.unwrap_or(Ok(()))
+    }
+
+    /// Waits until whoever runs a route has this revision of its description, or a later one.
+    async fn in_force(&self, name: &RouteName, revision: Revision) -> Result<(), RouteError> {
+        let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
+        let hints = ledger.store().hints(HintFilter::Only(route_partition(name)?));
+        let mut hints = hints.chain(stream::pending());
+        loop {
+            let is_here = self.lock().get(name).is_none_or(|known| known.runs(revision));
+            if is_here || !keeper.is_shared() {
+                return Ok(());
+            }
+            let (owner, told) = ledger.told(name, clock.now()).await?;
+            let owner = owner.and_then(|owner| owner.gateway);
+            if owner.is_some_and(|it| keeper.is_alive(it)) && told.description >= revision.0 {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = hints.next() => {}
+                () = time::sleep(keeper.timing().beat) => {}
             }
         }
     }
 
-    /// Pauses a route or lets it go on. It is stored when this returns.
-    ///
-    /// # Errors
-    ///
-    /// [`RouteError::Unknown`], [`RouteError::Store`].
-    pub async fn set_enabled(&self, name: &RouteName, enabled: bool) -> Result<(), RouteError> {
-        let _changing = self.inner.changes.lock().await;
-        let unknown = || RouteError::Unknown(name.clone());
-        let mut route = self.lock().get(name).map(|r| r.route.clone()).ok_or_else(unknown)?;
-        route.enabled = enabled;
-        self.inner.shared.ledger.update(&route, self.inner.shared.clock.now()).await?;
-        let pause = self.lock().get_mut(name).and_then(|running| {
-            running.route = route;
-            running.pause.clone()
-        });
-        if let Some(pause) = pause {
-            // The receiver is gone only when the route stops, which pauses it too.
-            pause.send(!enabled).await.unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Stops a route and removes it with its position and its dead letters.
-    ///
-    /// # Errors
-    ///
-    /// [`RouteError::Unknown`], [`RouteError::Store`].
-    ///
-    /// # Cancel safety
-    ///
-    /// If dropped, it is removed all the same.
-    pub async fn delete(&self, name: &RouteName) -> Result<(), RouteError> {
-        let (routes, name) = (self.clone(), name.clone());
-        self.to_its_end(async move { routes.remove_route(&name).await }).await
-    }
-
-    async fn remove_route(&self, name: &RouteName) -> Result<(), RouteError> {
-        let _changing = self.inner.changes.lock().await;
-        let halted = self.halt(name).await;
-        halted.ok_or_else(|| RouteError::Unknown(name.clone()))?;
-        self.inner.shared.ledger.delete(name, self.inner.shared.clock.now()).await
-    }
-
-    /// Stops a route and forgets it, in memory only; what is settled is stored before it returns.
-    async fn halt(&self, name: &RouteName) -> Option<Arc<Counters>> {
-        let running = self.lock().remove(name)?;
-        running.stop.cancel();
-        running.stopped.close();
-        running.stopped.wait().await;
-        // One that is under way may still change its dead letter.
-        let _replaying = running.replaying.lock().await;
-        Some(running.counters)
-    }
-
     /// Every route, by name.
-    pub fn list(&self) -> Vec<RouteInfo> {
-        self.lock().values().map(Running::info).collect()
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Store`].
+    pub async fn list(&self) -> Result<Vec<RouteInfo>, RouteError> {
+        let names: Vec<_> = self.lock().keys().cloned().collect();
+        let all: Vec<BoxFuture<'_, _>> =
+            names.iter().map(|name| Box::pin(self.get(name)) as _).collect();
+        let known = stream::iter(all).buffered(AT_ONCE).filter_map(|info| {
+            // It was removed a moment ago.
+            let is_gone = matches!(info, Err(RouteError::Unknown(_)));
+            std::future::ready((!is_gone).then_some(info))
+        });
+        known.try_collect().await
     }
 
     /// One route.
     ///
     /// # Errors
     ///
-    /// [`RouteError::Unknown`].
-    pub fn get(&self, name: &RouteName) -> Result<RouteInfo, RouteError> {
-        self.lock().get(name).map(Running::info).ok_or_else(|| RouteError::Unknown(name.clone()))
-    }
-
-    async fn start(&self, route: Route, counters: Arc<Counters>) -> Result<(), RouteError> {
-        let shared = self.inner.shared.clone();
-        let now = shared.clock.now();
-        let progress = shared.ledger.progress(&route.name, now).await?;
-        let letters = shared.ledger.count_dead(&route.name, now).await?;
-        counters.letters.store(letters, Ordering::Relaxed);
-        let (pause, paused) = mpsc::channel(8);
-        let stop = self.inner.stop.child_token();
-        let stopped = TaskTracker::new();
-        let sink = self.inner.sinks.open(&route.sink).map_err(|problem| problem.to_string());
-        let pause = match &sink {
-            Ok(sink) => {
-                let (sink, counters) = (Arc::clone(sink), Arc::clone(&counters));
-                let runner = Runner::new(shared, route.clone(), sink, progress, counters);
-                let task = stopped.track_future(runner.run(paused, stop.clone()));
-                self.inner.tracker.spawn(task);
-                Some(pause)
-            }
-            Err(problem) => {
-                tracing::error!(route = %route.name, problem, "a stored route can't run here");
-                None
-            }
+    /// [`RouteError::Unknown`], [`RouteError::Store`].
+    pub async fn get(&self, name: &RouteName) -> Result<RouteInfo, RouteError> {
+        let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
+        let unknown = || RouteError::Unknown(name.clone());
+        let (stored, here) = {
+            let known = self.lock();
+            let known = known.get(name).ok_or_else(unknown)?;
+            (known.stored.clone(), known.told())
         };
-        let replaying = Arc::default();
-        let name = route.name.clone();
-        let running = Running { route, sink, replaying, pause, stop, stopped, counters };
-        self.lock().insert(name, running);
-        Ok(())
+        let (owner, told) = match here {
+            Some(told) => (Some(keeper.called().to_owned()), told),
+            None if keeper.is_shared() => {
+                let (owner, told) = ledger.told(name, clock.now()).await?;
+                let is_run = |id| keeper.is_alive(id) && told.description > 0;
+                let owner = owner.filter(|owner| owner.gateway.is_some_and(is_run));
+                (owner.map(|owner| owner.called), told)
+            }
+            None => (None, Told::default()),
+        };
+        Ok(info(stored, owner, told))
     }
 
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RouteName, Running>> {
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The descriptions of all routes, by name.
+    pub(crate) fn described(&self) -> Vec<Route> {
+        self.lock().values().map(|known| known.stored.route.clone()).collect()
+    }
+
+    /// How many routes there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn known(&self, name: &RouteName) -> Result<Described, RouteError> {
+        let known = self.lock();
+        let known = known.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
+        Ok(Described {
+            route: known.stored.route.clone(),
+            counters: Arc::clone(&known.counters),
+            replaying: Arc::clone(&known.replaying),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RouteName, Known>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Running {
-    fn info(&self) -> RouteInfo {
-        let state = match &self.sink {
-            Err(why) => RouteState::Blocked(why.clone()),
-            Ok(_) if self.route.enabled => RouteState::Running,
-            Ok(_) => RouteState::Paused,
-        };
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        RouteInfo {
-            route: self.route.clone(),
-            state,
-            delivered: count(&self.counters.delivered),
-            failed_attempts: count(&self.counters.failed_attempts),
-            dead: count(&self.counters.dead),
-            dead_letters: count(&self.counters.letters),
-            pending: count(&self.counters.pending),
-        }
+fn info(stored: StoredRoute, owner: Option<String>, told: Told) -> RouteInfo {
+    let StoredRoute { route, revision, .. } = stored;
+    let state = match (told.blocked, &owner) {
+        (Some(why), Some(_)) => RouteState::Blocked(why),
+        _ if !route.enabled => RouteState::Paused,
+        (_, Some(_)) => RouteState::Running,
+        (_, None) => RouteState::Waiting,
+    };
+    RouteInfo {
+        route,
+        revision,
+        state,
+        owner,
+        delivered: told.delivered,
+        failed_attempts: told.failed_attempts,
+        dead: told.dead,
+        dead_letters: told.dead_letters,
+        pending: told.pending,
     }
 }

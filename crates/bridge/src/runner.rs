@@ -1,7 +1,8 @@
 //! The driver of one route: reads the bus, carries out attempts, stores what is settled.
 //!
-//! One task for each route, whatever the number of attempts under way. Never here: decisions; they
-//! are the core's.
+//! One task for each route, whatever the number of attempts under way. No attempt begins unless the
+//! lease of this gateway holds, and whatever is stored expects that the route is still owned. Never
+//! here: decisions; they are the core's.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -23,7 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::{Arrival, Attempt, Attempted, Core, Fate, Limits, Record},
+    keeper::SteadyClock,
+    lease::Hold,
     ledger::{Ledger, Progress},
+    owners::Owned,
     route::Route,
     sink::{Delivery, Reply, Sink, SinkError},
     trace::result_key,
@@ -33,6 +37,8 @@ use crate::{
 const READ_MAX: usize = 256;
 /// How long a read waits for messages before it is begun again.
 const READ_WAIT: Duration = Duration::from_secs(600);
+/// How long attempts that are under way may take to end when the route stops.
+const ENDING_TIME: Duration = Duration::from_secs(2);
 /// How long to wait after the bus or the store failed.
 const FAILURE_DELAY: Duration = Duration::from_millis(500);
 
@@ -45,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) buses: Buses,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) steady: SteadyClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: Limits,
     pub(crate) source: SourceUrl,
@@ -61,20 +68,31 @@ pub(crate) struct Counters {
     pub(crate) pending: AtomicU64,
 }
 
+/// The right to run a route, for as long as it lasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Right {
+    /// Whether attempts may begin.
+    pub(crate) hold: Arc<Hold>,
+    /// What changes of what is stored expect.
+    pub(crate) owned: Owned,
+}
+
 /// The state of one running route.
 pub(crate) struct Runner {
     shared: Shared,
+    right: Right,
     route: Arc<Route>,
     sink: Arc<dyn Sink>,
     core: Core<Lane, Arc<StoredMessage>>,
     counters: Arc<Counters>,
     attempts: FuturesUnordered<BoxFuture<'static, Done>>,
-    recording: Option<BoxFuture<'static, ()>>,
+    recording: Option<BoxFuture<'static, bool>>,
 }
 
 impl Runner {
     pub(crate) fn new(
         shared: Shared,
+        right: Right,
         route: Route,
         sink: Arc<dyn Sink>,
         progress: Progress,
@@ -86,6 +104,7 @@ impl Runner {
         core.set_paused(!route.enabled);
         Self {
             shared,
+            right,
             route: Arc::new(route),
             sink,
             core,
@@ -95,9 +114,9 @@ impl Runner {
         }
     }
 
-    /// Delivers until `shutdown`. `paused` changes whether it does. Attempts under way at shutdown
-    /// are dropped, and tried again after the next start; what is settled is stored before it
-    /// returns.
+    /// Delivers until `shutdown`, or until another gateway owns the route. `paused` changes whether it
+    /// does. Attempts under way at shutdown have a moment to end; those that do not are tried again by
+    /// whoever runs the route next. What is settled is stored before it returns.
     pub(crate) async fn run(
         mut self,
         mut paused: mpsc::Receiver<bool>,
@@ -106,15 +125,17 @@ impl Runner {
         loop {
             self.start_due_attempts();
             self.start_recording();
-            let now = self.shared.clock.now();
-            let due = self.core.poll_timeout().map(|due| due.saturating_since(now));
             let read = read(&self.shared, &self.route, &self.core);
+            let due = self.due();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(is_paused) = paused.recv() => self.core.set_paused(is_paused),
-                () = finished(&mut self.recording) => {
+                is_owned = finished(&mut self.recording) => {
                     self.recording = None;
+                    if !is_owned {
+                        return self.give_up();
+                    }
                     self.core.handle_recorded(self.shared.clock.now());
                 }
                 Some(done) = self.attempts.next() => self.settle(done),
@@ -126,11 +147,26 @@ impl Runner {
         self.finish().await;
     }
 
+    fn give_up(&self) {
+        tracing::warn!(route = %self.route.name, "another gateway has taken a route");
+        self.counters.pending.store(0, Ordering::Relaxed);
+    }
+
     async fn finish(mut self) {
+        let end = tokio::time::sleep(ENDING_TIME);
+        tokio::pin!(end);
+        while let Some(done) = tokio::select! {
+            done = self.attempts.next() => done,
+            () = &mut end => None,
+        } {
+            self.settle(done);
+        }
         self.attempts.clear();
         loop {
-            if let Some(recording) = self.recording.take() {
-                recording.await;
+            if let Some(recording) = self.recording.take()
+                && !recording.await
+            {
+                return self.give_up();
             }
             self.start_recording();
             if self.recording.is_none() {
@@ -139,9 +175,18 @@ impl Runner {
         }
     }
 
+    /// How long until an attempt is due. Nothing is due without the lease: it does not come back.
+    fn due(&self) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        let due = self.core.poll_timeout(now).map(|due| due.saturating_since(now));
+        due.filter(|_| self.right.hold.is_held(self.shared.steady.now()))
+    }
+
     fn start_due_attempts(&mut self) {
         let now = self.shared.clock.now();
-        while let Some(attempt) = self.core.poll_attempt(now) {
+        while self.right.hold.is_held(self.shared.steady.now())
+            && let Some(attempt) = self.core.poll_attempt(now)
+        {
             let shared = self.shared.clone();
             let (route, sink) = (Arc::clone(&self.route), Arc::clone(&self.sink));
             self.attempts.push(Box::pin(carry_out(shared, route, sink, attempt, now)));
@@ -153,11 +198,9 @@ impl Runner {
             return;
         }
         if let Some(record) = self.core.take_record() {
-            let dead = u64::try_from(record.dead.len()).unwrap_or(u64::MAX);
-            self.counters.dead.fetch_add(dead, Ordering::Relaxed);
-            let (shared, route) = (self.shared.clone(), Arc::clone(&self.route));
+            let (shared, owned) = (self.shared.clone(), self.right.owned.clone());
             let counters = Arc::clone(&self.counters);
-            self.recording = Some(Box::pin(store(shared, route, counters, record)));
+            self.recording = Some(Box::pin(store(shared, owned, counters, record)));
         }
     }
 
@@ -221,7 +264,7 @@ fn read(
     }
 }
 
-async fn finished(recording: &mut Option<BoxFuture<'static, ()>>) {
+async fn finished(recording: &mut Option<BoxFuture<'static, bool>>) -> bool {
     match recording {
         Some(recording) => recording.await,
         None => std::future::pending().await,
@@ -236,38 +279,43 @@ async fn sleep(due: Option<Duration>) {
 }
 
 /// Stores a record, however often it takes: going on without it would break the promise of order.
+/// Returns `false`, with nothing stored, if the route is not owned any more.
 async fn store(
     shared: Shared,
-    route: Arc<Route>,
+    owned: Owned,
     counters: Arc<Counters>,
     record: Record<Arc<StoredMessage>>,
-) {
-    for dead in &record.dead {
-        let error = dead.failures.last().map_or("", |failure| &failure.error);
-        tracing::warn!(
-            route = %route.name, attempts = dead.attempts, error,
-            "a message became a dead letter"
-        );
-    }
-    while let Err(error) = shared.ledger.record(&route.name, &record, shared.clock.now()).await {
-        tracing::error!(route = %route.name, %error, "the position of a route could not be stored");
-        tokio::time::sleep(FAILURE_DELAY).await;
-    }
-    if record.dead.is_empty() {
-        return;
-    }
-    let added = record.dead.len() as u64;
-    metrics::counter!("buswire_bridge_dead_letters_total").increment(added);
-    let letters = counters.letters.fetch_add(added, Ordering::Relaxed) + added;
-    if letters > shared.ledger.dead_max() as u64 {
-        match shared.ledger.drop_excess(&route.name, shared.clock.now()).await {
-            Ok(left) => counters.letters.store(left, Ordering::Relaxed),
-            // There is room for them; the next dead letter tries again.
+) -> bool {
+    let route = &owned.name;
+    loop {
+        match shared.ledger.record(&owned, &record, shared.clock.now()).await {
+            Ok(true) => break,
+            Ok(false) => return false,
             Err(error) => {
-                tracing::warn!(route = %route.name, %error, "dead letters could not be dropped");
+                tracing::error!(%route, %error, "the position of a route could not be stored");
+                tokio::time::sleep(FAILURE_DELAY).await;
             }
         }
     }
+    for dead in &record.dead {
+        let error = dead.failures.last().map_or("", |failure| &failure.error);
+        tracing::warn!(%route, attempts = dead.attempts, error, "a message became a dead letter");
+    }
+    if record.dead.is_empty() {
+        return true;
+    }
+    let added = record.dead.len() as u64;
+    metrics::counter!("buswire_bridge_dead_letters_total").increment(added);
+    counters.dead.fetch_add(added, Ordering::Relaxed);
+    let letters = counters.letters.fetch_add(added, Ordering::Relaxed) + added;
+    if letters > shared.ledger.dead_max() as u64 {
+        match shared.ledger.drop_excess(&owned, shared.clock.now()).await {
+            Ok(left) => counters.letters.store(left, Ordering::Relaxed),
+            // There is room for them; the next dead letter tries again.
+            Err(error) => tracing::warn!(%route, %error, "dead letters could not be dropped"),
+        }
+    }
+    true
 }
 
 async fn carry_out(

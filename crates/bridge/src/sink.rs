@@ -69,4 +69,12 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     ///
     /// [`RouteProblem::SinkUnavailable`] if this process has no such door.
     fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem>;
+
+    /// Looks whether what `uri` names is there, as far as this process can tell without calling
+    /// anybody. Asked when a route is made; a sink that goes later makes attempts fail.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteProblem::SinkUnavailable`] if it is not there.
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>>;
 }

@@ -153,8 +153,7 @@ impl Routes {
     /// [`RouteError::Bus`], [`RouteError::Store`], [`RouteError::Damaged`].
     pub async fn passages(&self, message: &Message) -> Result<Vec<Passage>, RouteError> {
         let mut passages = Vec::new();
-        for info in self.list() {
-            let route = info.route;
+        for route in self.described() {
             let ending = self.ending(&route.name, message).await?;
             let (fate, attempts, failures) = match ending {
                 Some(ending) => ending,
@@ -179,7 +178,7 @@ impl Routes {
         if let Some((at, attempts, failures)) = ledger.delivered(name, message.id, now).await? {
             return Ok(Some((PassageFate::Delivered(at), attempts, failures)));
         }
-        let letter = ledger.dead_letter(name, message.id, now).await?;
+        let letter = ledger.dead_letter(name, message.id, now).await?.map(|kept| kept.letter);
         let letter = letter.filter(|letter| letter.message.bus == message.bus);
         Ok(letter.map(|letter| {
             (PassageFate::Dead(letter.given_up_at), letter.attempts, letter.failures)

@@ -61,6 +61,10 @@ impl OpenSink for TestSinks {
             _ => Err(RouteProblem::SinkUnavailable("only mdp: here".into())),
         }
     }
+
+    fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 struct World {
@@ -186,13 +190,13 @@ async fn a_sink_that_is_down_is_tried_again_and_poison_is_set_aside() {
     routes.create(created).await.unwrap();
     world.publish("c", "order", "\"poison\"").await;
     world.publish("c", "order", "1").await;
-    until("an attempt failed", async || routes.get(&name).unwrap().failed_attempts > 1).await;
+    until("an attempt failed", async || routes.get(&name).await.unwrap().failed_attempts > 1).await;
     world.sinks.0.is_down.store(false, Ordering::SeqCst);
     world.until_taken(&["1"]).await;
     let dead = routes.dead_letters(&name, None, 10).await.unwrap().letters;
     let payload = dead[0].message.payload.as_str();
     assert_eq!((dead.len(), payload, dead[0].error()), (1, "\"poison\"", "it is poison"));
-    let shown = routes.get(&name).unwrap();
+    let shown = routes.get(&name).await.unwrap();
     assert_eq!((shown.dead, shown.dead_letters), (1, 1));
     routes.stop().await;
 }
@@ -205,18 +209,18 @@ async fn a_paused_route_waits_and_a_deleted_one_is_gone() {
     let name = created.name.clone();
     routes.create(created.clone()).await.unwrap();
     assert!(matches!(routes.create(created.clone()).await, Err(RouteError::Exists(_))));
-    routes.set_enabled(&name, false).await.unwrap();
-    assert_eq!(routes.get(&name).unwrap().state, RouteState::Paused);
+    routes.set_enabled(&name, false, None).await.unwrap();
+    assert_eq!(routes.get(&name).await.unwrap().state, RouteState::Paused);
     world.publish("c", "order", "1").await;
     routes.stop().await;
     assert_eq!(world.taken(), Vec::<String>::new());
     // Paused outlives a restart.
     let routes = world.routes().await;
-    assert_eq!(routes.get(&name).unwrap().state, RouteState::Paused);
-    routes.set_enabled(&name, true).await.unwrap();
+    assert_eq!(routes.get(&name).await.unwrap().state, RouteState::Paused);
+    routes.set_enabled(&name, true, None).await.unwrap();
     world.until_taken(&["1"]).await;
-    routes.delete(&name).await.unwrap();
-    assert!(matches!(routes.delete(&name).await, Err(RouteError::Unknown(_))));
+    routes.delete(&name, None).await.unwrap();
+    assert!(matches!(routes.delete(&name, None).await, Err(RouteError::Unknown(_))));
     // A new route of the name begins anew.
     routes.create(created).await.unwrap();
     world.until_taken(&["1", "1"]).await;
@@ -231,7 +235,7 @@ async fn a_sink_that_is_not_there_is_refused_by_name() {
     route.sink = SinkUri::PushSubscribers;
     let error = routes.create(route).await.unwrap_err();
     assert_eq!(error.to_string(), "sink: only mdp: here");
-    assert!(routes.list().is_empty());
+    assert!(routes.list().await.unwrap().is_empty());
     routes.stop().await;
 }
 
@@ -274,7 +278,7 @@ async fn a_dead_letter_is_tried_again_or_dropped() {
     routes.drop_letter(&name, second).await.unwrap();
     assert!(gone(routes.drop_letter(&name, second).await));
     assert_eq!(world.taken(), ["1"]);
-    assert_eq!(routes.get(&name).unwrap().dead_letters, 0);
+    assert_eq!(routes.get(&name).await.unwrap().dead_letters, 0);
     routes.stop().await;
 }
 
@@ -285,10 +289,13 @@ async fn dead_letters_outlive_a_restart_and_a_change_of_their_route() {
     let name = with_dead_letters(&world, &routes).await;
     routes.stop().await;
     let routes = world.routes().await;
-    assert_eq!(routes.get(&name).unwrap().dead_letters, 2);
+    assert_eq!(routes.get(&name).await.unwrap().dead_letters, 2);
     let map = vec!["field:was=".to_owned()];
-    routes.change(&name, &RouteChange { map: Some(map), ..Default::default() }).await.unwrap();
-    assert_eq!(routes.get(&name).unwrap().dead_letters, 2);
+    routes
+        .change(&name, &RouteChange { map: Some(map), ..Default::default() }, None)
+        .await
+        .unwrap();
+    assert_eq!(routes.get(&name).await.unwrap().dead_letters, 2);
     // They go to the route as it is now.
     world.sinks.0.is_down.store(false, Ordering::SeqCst);
     let id = routes.dead_letters(&name, None, 1).await.unwrap().letters[0].message.id;
@@ -316,7 +323,7 @@ async fn dead_letters_age_out_and_the_oldest_make_room() {
     routes.stop().await;
     let aged = |settings: &mut RoutesConfig| settings.dead_letters_kept = Duration::ZERO;
     let routes = world.routes_with(aged).await;
-    until("it aged out", async || routes.get(&name).unwrap().dead_letters == 0).await;
+    until("it aged out", async || routes.get(&name).await.unwrap().dead_letters == 0).await;
     assert!(routes.dead_letters(&name, None, 10).await.unwrap().letters.is_empty());
     routes.stop().await;
 }
@@ -335,10 +342,10 @@ async fn a_changed_route_goes_on_where_it_was() {
         map: Some(vec!["field:n=/a".into()]),
         ..RouteChange::default()
     };
-    routes.change(&name, &change).await.unwrap();
+    routes.change(&name, &change, None).await.unwrap();
     world.publish("c", "other", r#"{"a":2}"#).await;
     world.until_taken(&["1", r#"{"n":2}"#]).await;
-    assert_eq!(routes.get(&name).unwrap().delivered, 2);
+    assert_eq!(routes.get(&name).await.unwrap().delivered, 2);
 
     // A wrong change changes nothing, and all that is wrong is named.
     let wrong = RouteChange {
@@ -346,10 +353,10 @@ async fn a_changed_route_goes_on_where_it_was() {
         sink: Some("cap:x".into()),
         ..RouteChange::default()
     };
-    let error = routes.change(&name, &wrong).await.unwrap_err();
+    let error = routes.change(&name, &wrong, None).await.unwrap_err();
     assert!(matches!(&error, RouteError::Invalid(problems) if problems.len() == 2), "{error}");
     let elsewhere = RouteChange { sink: Some("bus:b".into()), ..RouteChange::default() };
-    assert!(routes.change(&name, &elsewhere).await.is_err());
+    assert!(routes.change(&name, &elsewhere, None).await.is_err());
     world.publish("c", "order", r#"{"a":3}"#).await;
     world.until_taken(&["1", r#"{"n":2}"#, r#"{"n":3}"#]).await;
     routes.stop().await;

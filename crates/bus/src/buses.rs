@@ -6,7 +6,8 @@ use std::{fmt, sync::Arc};
 
 use buswire_message::{BusName, Clock, Realm, Retention, Timestamp};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, KeyRange, Operation, Outcome, Row, Store, StoreError,
+    Ack, Batch, Direction, Expectation, KeyRange, Operation, Outcome, Revision, Row, Store,
+    StoreError,
 };
 
 use crate::{
@@ -85,17 +86,23 @@ impl Buses {
         }
     }
 
-    /// Changes how long the bus `name` keeps messages; those that it has keep their expiry.
+    /// Changes how long the bus `name` keeps messages, if it has the revision `expected`; `None` is any.
+    /// Messages that it has keep their expiry.
     ///
     /// # Errors
     ///
-    /// [`BusError::UnknownBus`], [`BusError::Store`].
+    /// [`BusError::UnknownBus`], [`BusError::Changed`], [`BusError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: the change is made or not.
-    pub async fn update(&self, name: &BusName, retention: Retention) -> Result<(), BusError> {
-        let changed = self.change(name, |key, settings| Operation::Put {
+    pub async fn update(
+        &self,
+        name: &BusName,
+        retention: Retention,
+        expected: Option<Revision>,
+    ) -> Result<(), BusError> {
+        let changed = self.change(name, expected, |key, settings| Operation::Put {
             key,
             value: Settings { retention, ..settings }.encode(),
             expires: None,
@@ -114,19 +121,23 @@ impl Buses {
     ///
     /// Safe to drop: the bus is deleted or not.
     pub async fn delete(&self, name: &BusName) -> Result<bool, BusError> {
-        self.change(name, |key, _| Operation::Delete { key }).await
+        self.change(name, None, |key, _| Operation::Delete { key }).await
     }
 
     /// Replaces the row of `name` by what `make` says; `false` if there is none.
     async fn change(
         &self,
         name: &BusName,
+        expected: Option<Revision>,
         make: impl Fn(buswire_store::Key, Settings) -> Operation,
     ) -> Result<bool, BusError> {
         let shared = &self.shared;
         let key = settings_key(name)?;
         for _ in 0..TRIES {
             let Some(row) = self.row(name).await? else { return Ok(false) };
+            if expected.is_some_and(|expected| expected != row.revision) {
+                return Err(BusError::Changed(name.clone()));
+            }
             let settings = read_settings(name, row.value.as_bytes())?;
             let batch = Batch::new(shared.settings.clone())
                 .expect(Expectation::Unchanged(key.clone(), row.revision))
@@ -161,7 +172,7 @@ impl Buses {
         match self.row(name).await? {
             Some(row) => {
                 let settings = read_settings(name, row.value.as_bytes())?;
-                Ok(Some(self.info(name.clone(), settings).await?))
+                Ok(Some(self.info(name.clone(), settings, row.revision).await?))
             }
             None => Ok(None),
         }
@@ -209,7 +220,7 @@ impl Buses {
                     BusError::Store(StoreError::Corrupt("a bus has an impossible name".into()))
                 })?;
                 let settings = read_settings(&name, row.value.as_bytes())?;
-                infos.push(self.info(name, settings).await?);
+                infos.push(self.info(name, settings, row.revision).await?);
             }
             match last {
                 Some(last) if page.more => range = range.after(&last),
@@ -218,7 +229,12 @@ impl Buses {
         }
     }
 
-    async fn info(&self, name: BusName, settings: Settings) -> Result<BusInfo, BusError> {
+    async fn info(
+        &self,
+        name: BusName,
+        settings: Settings,
+        revision: Revision,
+    ) -> Result<BusInfo, BusError> {
         let bus = self.shared.fresh(&name).await?;
         let live = {
             let mut core = bus.lock();
@@ -232,6 +248,7 @@ impl Buses {
             created_at,
             messages: live.messages,
             channels: live.channels,
+            revision,
         })
     }
 }

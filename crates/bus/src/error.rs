@@ -15,6 +15,9 @@ pub enum BusError {
     /// There is no bus of this name.
     #[error("there is no bus {0}")]
     UnknownBus(BusName),
+    /// The bus has another revision than was expected.
+    #[error("the bus {0} was changed by somebody else")]
+    Changed(BusName),
     /// As many readers wait as may.
     #[error("{max} readers wait already")]
     TooManyWaiters {
@@ -73,6 +76,8 @@ impl From<BusError> for PublishError {
         match error {
             BusError::Store(store) => Self::Store(store),
             BusError::UnknownBus(_) | BusError::NoBus => Self::UnknownBus,
+            // Publishing changes no settings; it is here for the compiler.
+            changed @ BusError::Changed(_) => Self::Store(StoreError::Retry(changed.to_string())),
             busy @ BusError::TooManyWaiters { .. } => {
                 Self::Store(StoreError::Retry(busy.to_string()))
             }

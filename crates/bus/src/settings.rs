@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use buswire_message::{BusName, Retention, Timestamp};
+use buswire_store::Revision;
 use bytes::{BufMut, Bytes, BytesMut};
 
 const VERSION: u8 = 1;
@@ -33,6 +34,8 @@ pub struct BusInfo {
     pub messages: usize,
     /// How many channels have live messages.
     pub channels: usize,
+    /// Changes with every change of the settings.
+    pub revision: Revision,
 }
 
 /// The settings of a bus.

@@ -389,6 +389,7 @@ impl Store for EmbeddedStore {
         let waiting = self.requests.as_ref().map_or(0, |r| r.max_capacity() - r.capacity());
         StoreStatus {
             engine: "embedded",
+            is_shared: false,
             epoch: self.shared.read().epoch(),
             unavailable: self.shared.usable().err().map(|error| error.to_string()),
             waiting,

@@ -149,6 +149,7 @@ impl Store for MemoryStore {
         let inner = self.lock();
         StoreStatus {
             engine: "memory",
+            is_shared: false,
             epoch: inner.state.epoch(),
             unavailable: inner.closed.then(|| "closed".to_owned()),
             waiting: 0,

@@ -179,6 +179,7 @@ impl Store for RedisStore {
         let closed = self.link.usable().err().map(|error| error.to_string());
         StoreStatus {
             engine: "redis",
+            is_shared: true,
             epoch: self.link.known.epoch(),
             unavailable: closed.or_else(|| self.link.trouble()),
             waiting: self.link.busy(),

@@ -147,6 +147,8 @@ pub struct Swept {
 pub struct StoreStatus {
     /// `memory`, `embedded`, …
     pub engine: &'static str,
+    /// Whether other processes may use the same store at the same time.
+    pub is_shared: bool,
     /// The present epoch.
     pub epoch: Epoch,
     /// Why the engine can't take commits at present; `None` if it can.

@@ -94,6 +94,7 @@ pub struct FaultyStore {
     inner: Arc<dyn Store>,
     script: Arc<Mutex<Script>>,
     gate: Gate,
+    is_shared: bool,
 }
 
 #[derive(Debug)]
@@ -108,7 +109,15 @@ impl FaultyStore {
     pub fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
         let random = SplitMix64::new(seed);
         let script = Script { faults: Faults::default(), random, next: VecDeque::new() };
-        Self { inner, script: Arc::new(Mutex::new(script)), gate: Gate::new() }
+        let is_shared = inner.status().is_shared;
+        Self { inner, script: Arc::new(Mutex::new(script)), gate: Gate::new(), is_shared }
+    }
+
+    /// The same store, as one of several processes sees it: each has a `FaultyStore` around the same
+    /// inner one.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 
     /// From here on so much goes wrong.
@@ -260,7 +269,7 @@ impl Store for FaultyStore {
     }
 
     fn status(&self) -> StoreStatus {
-        self.inner.status()
+        StoreStatus { is_shared: self.is_shared, ..self.inner.status() }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

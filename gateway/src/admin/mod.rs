@@ -18,6 +18,7 @@ use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 
+pub mod audit;
 mod auth;
 pub(crate) mod convert;
 mod deadline;
@@ -26,10 +27,13 @@ mod role;
 mod services;
 pub(crate) mod status;
 mod stream;
+mod writes;
 
-pub use auth::{Authenticator, KnownTokens, VerifiedPeer};
+use audit::AuditLog;
+pub use auth::{Authenticator, Caller, CertificateRoles, KnownTokens, VerifiedPeer, Via};
 use ports::Ports;
 pub use role::{Role, RoleError};
+use status::Reason;
 
 /// What the admin interface works on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct AdminState {
     pub clock: Arc<dyn Clock>,
     /// The doors.
     pub ports: Ports,
+    /// Where what administrators change is written down.
+    pub audit: AuditLog,
     /// Who a message is from that an administrator publishes without saying so: the public URL.
     pub source: SourceUrl,
     /// The retention of a new bus that does not say otherwise.
@@ -132,13 +138,19 @@ fn health_names() -> impl Iterator<Item = &'static str> {
     .into_iter()
 }
 
-/// Why the admin interface can't be made.
+/// Why the admin interface can't be made: its description is damaged.
 #[derive(Debug, thiserror::Error)]
-#[error("the description of the admin interface is damaged")]
-pub struct ReflectionError(#[from] tonic_reflection::server::Error);
+pub enum ReflectionError {
+    /// For clients.
+    #[error(transparent)]
+    Clients(#[from] tonic_reflection::server::Error),
+    /// For ourselves.
+    #[error(transparent)]
+    Ours(#[from] prost_reflect::DescriptorError),
+}
 
-/// Makes the admin interface. Calls need a token that `auth` knows and whose role allows them, or a
-/// verified certificate.
+/// Makes the admin interface. Calls need a token, or a verified certificate, that `auth` knows and
+/// whose role allows them.
 ///
 /// # Errors
 ///
@@ -157,13 +169,16 @@ pub async fn server(
     }
     let limits = state.limits;
     let shutdown = state.shutdown.clone();
+    let gate = auth::Gate { auth, audit: state.audit.clone() };
+    let writes = writes::Writes::new(state.audit.clone(), limits)?;
     let router = every_service(&Arc::new(Shared::new(state)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare()
         .into_axum_router()
-        .layer(middleware::from_fn_with_state(auth, auth::authorize))
+        .layer(middleware::from_fn_with_state(writes, writes::layer))
+        .layer(middleware::from_fn_with_state(gate, auth::authorize))
         .layer(middleware::from_fn_with_state(limits.call_time_max, deadline::layer))
         .layer(GrpcWebLayer::new());
     Ok(AdminServer { router, health, shutdown })
@@ -224,6 +239,6 @@ impl Shared {
     /// Lets one more stream begin, if there may be one.
     fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
         let permit = Arc::clone(&self.streams).try_acquire_owned();
-        permit.map_err(|_| Status::resource_exhausted("too many streams are open"))
+        permit.map_err(|_| status::of(Reason::LimitReached, "too many streams are open"))
     }
 }

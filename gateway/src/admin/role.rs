@@ -40,13 +40,9 @@ impl Role {
         else {
             return Self::Admin;
         };
-        let is_reading = ["Get", "List"].iter().any(|verb| method.starts_with(verb));
         match (service, method) {
             ("AdminTokenService", _) => Self::Admin,
-            (_, _) if is_reading => Self::Viewer,
-            ("MessageService", "Read" | "Subscribe") | ("CapabilityService", "TailAudit") => {
-                Self::Viewer
-            }
+            (_, method) if is_reading(method) => Self::Viewer,
             (
                 "BusService"
                 | "RouteService"
@@ -64,6 +60,12 @@ impl Role {
             _ => Self::Admin,
         }
     }
+}
+
+/// Whether a method of `buswire.admin.v1`, by its name alone, changes nothing.
+pub(super) fn is_reading(method: &str) -> bool {
+    ["Get", "List", "Tail", "Watch"].iter().any(|verb| method.starts_with(verb))
+        || matches!(method, "Read" | "Subscribe")
 }
 
 impl fmt::Display for Role {
@@ -107,10 +109,7 @@ mod tests {
             }
         }
         let [viewer, operator, admin] = all;
-        let reads = |name: &String| {
-            let method = name.split('/').nth(1).unwrap();
-            ["Get", "List", "Read", "Subscribe", "Tail"].iter().any(|verb| method.starts_with(verb))
-        };
+        let reads = |name: &String| is_reading(name.split('/').nth(1).unwrap());
         assert!(viewer.iter().all(reads), "{viewer:?}");
         assert!(!operator.iter().any(reads), "{operator:?}");
         // What makes or shows a credential is for admins.

@@ -9,7 +9,7 @@ use buswire_mdp::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::admin::ports::{AdminError, BrokerAdmin};
+use crate::admin::ports::{AdminError, BrokerAdmin, Missing};
 
 /// Administers the broker.
 #[derive(Debug)]
@@ -60,17 +60,19 @@ impl BrokerAdmin for BrokerPort {
 }
 
 fn parse(service: &str) -> Result<ServiceName, AdminError> {
-    service
-        .parse()
-        .map_err(|error: buswire_mdp::ServiceNameError| AdminError::Invalid(error.to_string()))
+    service.parse().map_err(|error: buswire_mdp::ServiceNameError| {
+        AdminError::invalid(format!("name: {error}"))
+    })
 }
 
 fn refusal(error: BrokerError) -> AdminError {
     let text = error.to_string();
     match error {
-        BrokerError::Reserved => AdminError::Invalid(text),
+        BrokerError::Reserved => AdminError::invalid(text),
         BrokerError::ServicesFull => AdminError::TooMany(text),
-        BrokerError::UnknownWorker => AdminError::NotFound(text),
+        BrokerError::UnknownWorker => {
+            AdminError::NotFound(Missing::new("worker", String::new()).told(text))
+        }
         _ => AdminError::Unavailable(text),
     }
 }

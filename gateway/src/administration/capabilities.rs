@@ -33,7 +33,7 @@ impl CapabilityAdmin for CapabilityPort {
         Box::pin(async move {
             let handle = parse_handle(&new.handle)?;
             let limits = parse_limits(&Value::Object(new.limits).to_string())
-                .map_err(|error| AdminError::Invalid(crate::cli::chain(&error)))?;
+                .map_err(|error| AdminError::invalid(crate::cli::chain(&error)))?;
             let label = parse_label(&new.label.unwrap_or_default())?;
             let granted = self.0.wrap_handle(&handle, limits, label).await;
             granted.map(|granted| shown(&granted)).map_err(|error| match error {
@@ -112,7 +112,7 @@ fn request(new: NewCapability) -> Result<GrantRequest, AdminError> {
         [new.target, new.limits].map(|members| Value::Object(members).to_string());
     let label = new.label.unwrap_or_default();
     let request = GrantRequest::parse(&new.kind, &target, &limits, &label)
-        .map_err(|error| AdminError::Invalid(crate::cli::chain(&error)))?;
+        .map_err(|error| AdminError::invalid(crate::cli::chain(&error)))?;
     Ok(GrantRequest { form: if new.uuid { IdForm::Uuid } else { IdForm::Token }, ..request })
 }
 
@@ -126,7 +126,7 @@ fn shown(granted: &Granted) -> GrantedCapability {
 }
 
 fn unknown(handle: &str) -> AdminError {
-    AdminError::NotFound(format!("there is no capability {handle}"))
+    AdminError::missing("capability", handle)
 }
 
 fn parse_handle(handle: &str) -> Result<Handle, AdminError> {
@@ -134,7 +134,7 @@ fn parse_handle(handle: &str) -> Result<Handle, AdminError> {
 }
 
 fn parse_label(label: &str) -> Result<Label, AdminError> {
-    label.parse().map_err(|error| AdminError::Invalid(format!("label: {error}")))
+    label.parse().map_err(|error| AdminError::invalid(format!("label: {error}")))
 }
 
 fn audit_views(page: &AuditPage) -> Vec<AuditView> {
@@ -203,7 +203,7 @@ fn view(info: &GrantInfo) -> CapabilityView {
 fn refusal(error: &GrantError) -> AdminError {
     match error {
         GrantError::Store(store) => AdminError::from(store.clone()),
-        refused => AdminError::Invalid(crate::cli::chain(refused)),
+        refused => AdminError::invalid(crate::cli::chain(refused)),
     }
 }
 
@@ -214,6 +214,6 @@ fn failure_of(handle: &str, error: BelayError) -> AdminError {
 fn failure(error: BelayError) -> AdminError {
     match error {
         BelayError::Store(store) => AdminError::from(store),
-        other => AdminError::Invalid(other.to_string()),
+        other => AdminError::invalid(other.to_string()),
     }
 }

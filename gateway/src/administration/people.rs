@@ -1,7 +1,5 @@
 //! Who may use the buses of Backplane: owners, clients, grants, users of 1.x.
 
-use std::collections::BTreeMap;
-
 use buswire_backplane::{
     AdminError as BackplaneError, Backplane, ClientId, ClientInfo, Grant, GrantId,
     NewClient as Registration, NewPassword, OwnedBus, OwnerName, Permission as Right, Permissions,
@@ -26,7 +24,7 @@ pub(crate) struct BackplanePort {
 impl BackplanePort {
     async fn existing(&self, bus: &BusName) -> Result<buswire_bus::BusInfo, AdminError> {
         let info = self.buses.get(bus).await.map_err(|error| failure(error.into()))?;
-        info.ok_or_else(|| AdminError::NotFound(format!("there is no bus {bus}")))
+        info.ok_or_else(|| AdminError::missing("bus", bus))
     }
 
     async fn v1_buses(&self) -> Result<Vec<V1Bus>, AdminError> {
@@ -42,7 +40,7 @@ pub(super) fn parsed<T: std::str::FromStr>(name: &str) -> Result<T, AdminError>
 where
     T::Err: std::fmt::Display,
 {
-    name.parse().map_err(|error: T::Err| AdminError::Invalid(error.to_string()))
+    name.parse().map_err(|error: T::Err| AdminError::invalid(error.to_string()))
 }
 
 impl BusRemoval for BackplanePort {
@@ -238,15 +236,10 @@ impl UserAdmin for BackplanePort {
         permissions: Vec<Permission>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
-            let retention = self.existing(bus).await?.retention;
             let user: UserName = parsed(user)?;
-            let known = self.v1_buses().await?.into_iter().find(|known| known.name == *bus);
-            let mut users: BTreeMap<_, _> = known.map(|known| known.users).unwrap_or_default();
             let rights = permissions.into_iter().map(right);
             let rights = rights.fold(Permissions::none(), Permissions::with);
-            users.insert(user, rights);
-            let bus = V1Bus { name: bus.clone(), users, retention };
-            self.backplane.put_v1_bus(bus).await.map_err(failure)
+            self.backplane.permit(&user, bus, rights).await.map_err(failure)
         })
     }
 }
@@ -279,10 +272,10 @@ pub(super) fn failure(error: BackplaneError) -> AdminError {
         | BackplaneError::Retention(_)
         | BackplaneError::WrongRealm(_)
         | BackplaneError::EmptyGrant
-        | BackplaneError::Password => AdminError::Invalid(text),
-        BackplaneError::UnknownBus(_)
-        | BackplaneError::UnknownOwner(_)
-        | BackplaneError::UnknownClient(_) => AdminError::NotFound(text),
+        | BackplaneError::Password => AdminError::invalid(text),
+        BackplaneError::UnknownBus(name) => AdminError::missing("bus", name),
+        BackplaneError::UnknownOwner(name) => AdminError::missing("owner", name),
+        BackplaneError::UnknownClient(id) => AdminError::missing("client", id),
         BackplaneError::ClientExists(_) => AdminError::Exists(text),
         BackplaneError::TooManyGrants { .. } => AdminError::TooMany(text),
         BackplaneError::Busy | BackplaneError::Contended => AdminError::Unavailable(text),

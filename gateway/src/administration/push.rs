@@ -8,7 +8,7 @@ use buswire_simplepush::{
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, AgentView, Page, PageRequest, PushAdmin, PushChannelView, PushStatusView,
+    AdminError, AgentView, Missing, Page, PageRequest, PushAdmin, PushChannelView, PushStatusView,
     PushTarget,
 };
 
@@ -104,7 +104,7 @@ fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
     field: &str,
     text: &str,
 ) -> Result<T, AdminError> {
-    text.parse().map_err(|problem| AdminError::Invalid(format!("{field}: {problem}")))
+    text.parse().map_err(|problem| AdminError::invalid(format!("{field}: {problem}")))
 }
 
 /// A text that can't be a name names no user agent.
@@ -114,7 +114,10 @@ fn known(id: &str) -> Result<UserAgentId, AdminError> {
 
 /// The text is not repeated: somebody may have given a UAID.
 fn unknown() -> AdminError {
-    AdminError::NotFound("there is no user agent of this name that has channels".to_owned())
+    AdminError::NotFound(
+        Missing::new("agent", String::new())
+            .told("there is no user agent of this name that has channels"),
+    )
 }
 
 fn unavailable(error: Unavailable) -> AdminError {
@@ -124,8 +127,10 @@ fn unavailable(error: Unavailable) -> AdminError {
 fn failure(error: NotifyError) -> AdminError {
     let text = error.to_string();
     match error {
-        NotifyError::NotAnEndpoint => AdminError::Invalid(text),
-        NotifyError::Gone => AdminError::NotFound(text),
+        NotifyError::NotAnEndpoint => AdminError::invalid(text),
+        NotifyError::Gone => {
+            AdminError::NotFound(Missing::new("push channel", String::new()).told(text))
+        }
         _ => AdminError::Unavailable(text),
     }
 }

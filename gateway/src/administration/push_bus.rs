@@ -27,7 +27,7 @@ impl SubscriptionAdmin for SubscriptionPort {
         wanted: PageRequest,
     ) -> BoxFuture<'_, Result<Page<SubscriptionView>, AdminError>> {
         Box::pin(async move {
-            let no_page = || AdminError::Invalid("page_token: not one".to_owned());
+            let no_page = || AdminError::invalid("page_token: not one");
             let after = wanted.after.map(|text| SubscriptionKey::parse(&text).ok_or_else(no_page));
             let page = self.0.list(after.transpose()?.as_ref(), wanted.limit).await?;
             let items = page.subscriptions.iter().map(|(key, one)| view(key, one)).collect();
@@ -71,7 +71,7 @@ impl InboundAdmin for InboundPort {
             let unavailable =
                 |error: buswire_bus::BusError| AdminError::Unavailable(crate::cli::chain(&error));
             if self.buses.get(&new.bus).await.map_err(unavailable)?.is_none() {
-                return Err(AdminError::NotFound(format!("there is no bus {}", new.bus)));
+                return Err(AdminError::missing("bus", &new.bus));
             }
             let NewInbound { bus, channel, kind, source } = new;
             let source = source.unwrap_or_else(|| self.source.clone());
@@ -111,7 +111,7 @@ impl From<SubscriptionError> for AdminError {
         match error {
             SubscriptionError::Store(store) => store.into(),
             SubscriptionError::Contention => Self::Unavailable(error.to_string()),
-            SubscriptionError::Scope(_) => Self::Invalid(error.to_string()),
+            SubscriptionError::Scope(_) => Self::invalid(format!("scope: {error}")),
             SubscriptionError::TooMany(_) => Self::TooMany(error.to_string()),
             SubscriptionError::Name(_) => Self::Internal(Box::new(error)),
         }

@@ -1,15 +1,16 @@
 //! The routes of the bridge, and what they gave up.
 
 use buswire_bridge::{
-    DeadLetter, Replayed, RetryPolicy, Route, RouteChange, RouteDescription, RouteError, RouteInfo,
-    RouteState as Doing, Routes,
+    DeadLetter, DeadLetters, Replayed, RetryPolicy, RouteChange, RouteDescription, RouteError,
+    RouteInfo, RouteState as Doing, Routes,
 };
 use buswire_message::{MessageId, RouteName};
+use buswire_store::Revision;
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
-    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterView, NewRetry, NewRoute, RetryView,
-    RouteAdmin, RouteState, RouteView,
+    AdminError, ChangedRoute, DeadLetterAdmin, DeadLetterPage, DeadLetterView, Missing, NewRetry,
+    NewRoute, RetryView, RouteAdmin, RouteState, RouteView,
 };
 
 /// Administers routes.
@@ -21,15 +22,21 @@ pub(crate) struct RoutePort {
 }
 
 impl RoutePort {
-    async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AdminError> {
-        self.routes.set_enabled(&known(name)?, enabled).await.map_err(failure)
+    async fn set_enabled(
+        &self,
+        name: &str,
+        enabled: bool,
+        expected: Option<u64>,
+    ) -> Result<(), AdminError> {
+        let expected = expected.map(Revision);
+        self.routes.set_enabled(&known(name)?, enabled, expected).await.map_err(failure)
     }
 }
 
 impl RouteAdmin for RoutePort {
     fn create(&self, new: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
         Box::pin(async move {
-            let route = Route::parse(&RouteDescription {
+            let wanted = RouteDescription {
                 name: &new.name,
                 scope: &new.scope,
                 map: &new.map,
@@ -37,8 +44,8 @@ impl RouteAdmin for RoutePort {
                 reply_type: new.reply_type.as_deref(),
                 from: &new.from,
                 retry: with_defaults(new.retry, self.retry),
-            })
-            .map_err(|problems| failure(RouteError::Invalid(problems)))?;
+            };
+            let route = self.routes.parse(&wanted).await.map_err(failure)?;
             self.routes.create(route).await.map_err(failure)
         })
     }
@@ -47,6 +54,7 @@ impl RouteAdmin for RoutePort {
         &'a self,
         name: &'a str,
         changed: ChangedRoute,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let ChangedRoute { scope, sink, reply_type, map, retry } = changed;
@@ -61,28 +69,48 @@ impl RouteAdmin for RoutePort {
                 attempts_max,
                 timeout,
             };
-            self.routes.change(&known(name)?, &change).await.map_err(failure)
+            self.routes
+                .change(&known(name)?, &change, expected.map(Revision))
+                .await
+                .map_err(failure)
         })
     }
 
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RouteView, AdminError>> {
-        Box::pin(async move { self.routes.get(&known(name)?).map(view).map_err(failure) })
+        Box::pin(async move { self.routes.get(&known(name)?).await.map(view).map_err(failure) })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<RouteView>, AdminError>> {
-        Box::pin(async move { Ok(self.routes.list().into_iter().map(view).collect()) })
+        Box::pin(async move {
+            let routes = self.routes.list().await.map_err(failure)?;
+            Ok(routes.into_iter().map(view).collect())
+        })
     }
 
-    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, false))
+    fn pause<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, false, expected))
     }
 
-    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(self.set_enabled(name, true))
+    fn resume<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(self.set_enabled(name, true, expected))
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        Box::pin(async move { self.routes.delete(&known(name)?).await.map_err(failure) })
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.routes.delete(&known(name)?, expected.map(Revision)).await.map_err(failure)
+        })
     }
 }
 
@@ -92,11 +120,12 @@ impl DeadLetterAdmin for RoutePort {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>> {
+    ) -> BoxFuture<'a, Result<DeadLetterPage, AdminError>> {
         Box::pin(async move {
             let page = self.routes.dead_letters(&known(route)?, after, limit).await;
-            let page = page.map_err(failure)?;
-            Ok((page.letters.into_iter().map(letter).collect(), page.more))
+            let DeadLetters { letters, unreadable, more } = page.map_err(failure)?;
+            let letters = letters.into_iter().map(letter).collect();
+            Ok(DeadLetterPage { letters, unreadable, more })
         })
     }
 
@@ -153,7 +182,7 @@ fn with_defaults(asked: NewRetry, default: RetryPolicy) -> RetryPolicy {
 
 /// A text that can't be a name names no route.
 fn known(name: &str) -> Result<RouteName, AdminError> {
-    name.parse().map_err(|_| AdminError::NotFound(format!("there is no route {name}")))
+    name.parse().map_err(|_| AdminError::missing("route", name))
 }
 
 fn view(info: RouteInfo) -> RouteView {
@@ -169,21 +198,30 @@ fn view(info: RouteInfo) -> RouteView {
             Doing::Running => RouteState::Running,
             Doing::Paused => RouteState::Paused,
             Doing::Blocked(why) => RouteState::Blocked(why),
+            Doing::Waiting => RouteState::Waiting,
         },
+        owner: info.owner,
         delivered: info.delivered,
         failed_attempts: info.failed_attempts,
         dead_letters: info.dead,
         dead_letters_kept: info.dead_letters,
         pending: info.pending,
+        revision: info.revision.0,
     }
 }
 
 pub(super) fn failure(error: RouteError) -> AdminError {
     let text = error.to_string();
     match error {
-        RouteError::Invalid(_) => AdminError::Invalid(text),
+        RouteError::Invalid(problems) => {
+            AdminError::Invalid(problems.iter().map(ToString::to_string).collect())
+        }
         RouteError::Exists(_) => AdminError::Exists(text),
-        RouteError::Unknown(_) | RouteError::NoLetter(..) => AdminError::NotFound(text),
+        RouteError::Unknown(name) => AdminError::missing("route", name),
+        RouteError::NoLetter(_, id) => {
+            AdminError::NotFound(Missing::new("dead letter", id.to_string()).told(text))
+        }
+        RouteError::Changed(name) => AdminError::Changed { kind: "route", name: name.to_string() },
         RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),

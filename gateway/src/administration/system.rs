@@ -44,7 +44,7 @@ impl SystemAdmin for SystemPort {
                     ("belay.relay.instances", count(relay.instances)),
                     ("belay.relay.pending", count(relay.pending)),
                     ("buses", count(buses)),
-                    ("routes", count(self.routes.list().len())),
+                    ("routes", count(self.routes.count())),
                     ("simplepush.connections", count(self.push.status().connections)),
                     ("store.disk_bytes", status.disk_bytes),
                     ("store.waiting", count(status.waiting)),

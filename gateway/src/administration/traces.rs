@@ -8,7 +8,7 @@ use buswire_message::{HOP_LIMIT, MessageId};
 use futures::future::BoxFuture;
 
 use super::routes::failure;
-use crate::admin::ports::{AdminError, HopView, PassageState, PassageView, TraceAdmin};
+use crate::admin::ports::{AdminError, HopView, Missing, PassageState, PassageView, TraceAdmin};
 
 /// The most messages of one trace: more than that of what a message became is left out.
 const HOPS_MAX: usize = 200;
@@ -20,7 +20,10 @@ pub(crate) struct TracePort(pub(crate) Routes);
 impl TraceAdmin for TracePort {
     fn trace(&self, id: MessageId) -> BoxFuture<'_, Result<HopView, AdminError>> {
         Box::pin(async move {
-            let absent = || AdminError::NotFound(format!("no bus has the message {id} any more"));
+            let absent = || {
+                let missing = Missing::new("message", id.to_string());
+                AdminError::NotFound(missing.told(format!("no bus has the message {id} any more")))
+            };
             let found = self.0.find(id).await.map_err(failure)?;
             let (_, first) = found.ok_or_else(absent)?;
             let mut room = HOPS_MAX;

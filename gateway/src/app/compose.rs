@@ -9,14 +9,18 @@ use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
 use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteDescription, RouteError, Routes};
-use buswire_bus::Buses;
+use buswire_bus::{Buses, Created};
 use buswire_mdp::{Broker, BrokerHandle};
 use buswire_message::SourceUrl;
 use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
 use crate::{
-    admin::{self, AdminLimits, AdminState, Authenticator, ports::Ports},
+    admin::{
+        self, AdminLimits, AdminState, Authenticator, CertificateRoles,
+        audit::{AuditLimits, AuditLog, Record},
+        ports::Ports,
+    },
     admin_tokens::Tokens,
     administration::{
         BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
@@ -81,8 +85,12 @@ pub(super) async fn compose(
     };
     let bus_operations =
         operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
+    let audit = audit_log(config, platform)?;
     for bus in &config.buses {
-        doors.buses.create(&bus.name, bus.retention).await.map_err(failed("a declared bus"))?;
+        let created = doors.buses.create(&bus.name, bus.retention).await;
+        if created.map_err(failed("a declared bus"))? == Created::New {
+            declared(&audit, "BusService/CreateBus", format!("bus/{}", bus.name)).await?;
+        }
     }
     let rights = Rights::new(&config.mdp.key_rights);
     let (caps, relay, block_max) =
@@ -92,23 +100,29 @@ pub(super) async fn compose(
         .await
         .map_err(failed("the gateway's Majordomo services"))?;
     titanic(config, platform, tasks, &doors.broker).await?;
-    let routes = routes(config, platform, tasks, &doors).await?;
-    let admin = administration(config, platform, tasks, &doors, &routes).await?;
+    let routes = routes(config, platform, tasks, &doors, &audit).await?;
+    let certificates = CertificateRoles::default();
+    certificates.replace(config.admin.certificate_roles.clone());
+    let reload = reload(doors.broker.clone(), rights, certificates.clone());
+    let admin =
+        administration(config, platform, tasks, &doors, &routes, certificates, audit).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
-        reload: reload(doors.broker.clone(), rights),
+        reload,
     };
     add_doors(&mut app, config, doors, routes);
     Ok(app)
 }
 
-/// Who may connect to the broker, and what for, changes while it runs.
-fn reload(broker: BrokerHandle, rights: Rights) -> Reload {
+/// Who may connect to the broker, and what for, changes while it runs, and so do the roles of
+/// certificates.
+fn reload(broker: BrokerHandle, rights: Rights, certificates: CertificateRoles) -> Reload {
     Arc::new(move |config| {
         let (broker, rights) = (broker.clone(), rights.clone());
+        certificates.replace(config.admin.certificate_roles);
         Box::pin(async move {
             rights.replace(&config.mdp.key_rights);
             broker.set_access(settings::mdp_access(&config.mdp)).await;
@@ -232,6 +246,7 @@ async fn routes(
     platform: &Platform,
     tasks: &Tasks,
     doors: &Doors,
+    audit: &AuditLog,
 ) -> Result<Routes, BuildError> {
     let subscribers =
         Subscribers::new(doors.subscriptions.clone(), doors.push.clone(), doors.caps.clone());
@@ -245,7 +260,7 @@ async fn routes(
         relay: doors.relay.clone(),
         egress: doors.egress.clone(),
     };
-    let settings = settings::routes(&config.bridge, doors.source.clone())
+    let settings = settings::routes(&config.bridge, doors.source.clone(), platform.name(config))
         .map_err(failed("the settings of the bridge"))?;
     let routes = Routes::open(
         doors.buses.clone(),
@@ -257,14 +272,34 @@ async fn routes(
     )
     .await
     .map_err(failed("the routes"))?;
-    for declared in &config.routes {
-        match routes.create(declared_route(config, declared)?).await {
+    for route in &config.routes {
+        match routes.create(declared_route(config, route)?).await {
+            Ok(()) => {
+                let resource = format!("route/{}", route.name);
+                declared(audit, "RouteService/CreateRoute", resource).await?;
+            }
             // What was made by hand or by an earlier start stays as it is.
-            Ok(()) | Err(RouteError::Exists(_)) => {}
+            Err(RouteError::Exists(_)) => {}
             Err(error) => return Err(failed("a declared route")(error)),
         }
     }
     Ok(routes)
+}
+
+fn audit_log(config: &Config, platform: &Platform) -> Result<AuditLog, BuildError> {
+    let Platform { store, clock, entropy, .. } = platform;
+    let limits = AuditLimits {
+        kept: config.admin.audit_kept,
+        records_max: config.admin.audit_records.into(),
+    };
+    AuditLog::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), limits)
+        .map_err(failed("the audit log"))
+}
+
+/// Records that something was made because the configuration declares it.
+async fn declared(audit: &AuditLog, method: &str, resource: String) -> Result<(), BuildError> {
+    let record = Record::of_configuration(method, resource);
+    audit.note(record).await.map_err(failed("the audit log"))
 }
 
 fn declared_route(config: &Config, declared: &RouteDeclaration) -> Result<Route, BuildError> {
@@ -291,6 +326,8 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
+    certificates: CertificateRoles,
+    audit: AuditLog,
 ) -> Result<Router, BuildError> {
     let people =
         Arc::new(BackplanePort { backplane: doors.backplane.clone(), buses: doors.buses.clone() });
@@ -335,12 +372,13 @@ async fn administration(
         buses: doors.buses.clone(),
         clock: Arc::clone(&platform.clock),
         ports,
+        audit,
         source: doors.source.clone(),
         retention: config.backplane.retention,
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
-    let auth = Authenticator::new(&platform.admin_token, tokens);
+    let auth = Authenticator::new(&platform.admin_token, tokens, certificates);
     let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());

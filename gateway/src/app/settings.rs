@@ -300,8 +300,13 @@ pub(super) fn egress(config: &EgressSettings) -> Result<belay::EgressConfig, Fai
     })
 }
 
-pub(super) fn routes(config: &BridgeConfig, source: SourceUrl) -> Result<RoutesConfig, Failure> {
+pub(super) fn routes(
+    config: &BridgeConfig,
+    source: SourceUrl,
+    gateway: String,
+) -> Result<RoutesConfig, Failure> {
     let mut routes = RoutesConfig::new(source);
+    routes.gateway = gateway;
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
     routes.dead_letters_max = usize::try_from(config.dead_letters_max)?;
     Ok(routes)

@@ -2,7 +2,13 @@
 //!
 //! Never here: making them.
 
-use std::{collections::BTreeSet, fmt, fmt::Display, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    fmt::Display,
+    str::FromStr,
+    time::Duration,
+};
 
 use buswire_bridge::Mapping;
 use buswire_mdp::{ServiceName, core::NamePattern};
@@ -10,6 +16,7 @@ use buswire_message::{BusName, MessageId, MessageType, Retention, RouteName, Sco
 use toml::{Table, Value};
 
 use super::{doors::CurvePublicKey, reader::Reader, value::parse_time};
+use crate::admin::Role;
 
 /// A bus that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,6 +293,17 @@ pub(crate) fn routes(reader: &mut Reader<'_>) -> Vec<RouteDeclaration> {
     });
     unique(reader, "routes", list.iter().map(|route| route.name.to_string()));
     list
+}
+
+/// Reads `admin.tls.roles`.
+pub(super) fn certificate_roles(reader: &mut Reader<'_>) -> BTreeMap<String, Role> {
+    let key = "admin.tls.roles";
+    let list = each(reader, key, |declared| {
+        let (name, role) = (declared.required("name"), declared.required("role"));
+        Some((name?, role?))
+    });
+    unique(reader, key, list.iter().map(|(name, _): &(String, _)| name.clone()));
+    list.into_iter().collect()
 }
 
 /// Reads `mdp.key_rights`.

@@ -1,15 +1,17 @@
 //! The typed settings of the gateway itself. Never here: those of a door.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use buswire_message::Secret;
 use buswire_store::redis::{Durability, RedisAddress, RedisConfig};
 use url::Url;
 
 use super::{
+    declared,
     reader::Reader,
     value::{ListenAddress, Network},
 };
+use crate::admin::Role;
 
 /// The engine of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +104,14 @@ pub struct AdminConfig {
     pub token: Option<Secret<String>>,
     /// Its certificate; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// The roles of names in client certificates.
+    pub certificate_roles: BTreeMap<String, Role>,
     /// Connections at once.
     pub connections_max: u32,
+    /// How long a record of the audit log is kept.
+    pub audit_kept: Duration,
+    /// The most records of the audit log.
+    pub audit_records: u32,
 }
 
 /// The operations listener.
@@ -229,8 +237,23 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
     let address = reader.parsed("admin.listen");
     let token = reader.secret("admin.token");
     let tls = tls(reader, ["admin.tls.cert", "admin.tls.key"], Some("admin.tls.client_ca"));
+    let certificate_roles = declared::certificate_roles(reader);
+    let checks = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    if !certificate_roles.is_empty() && !checks {
+        reader.problem("admin.tls.roles", "needs admin.tls.client_ca");
+    }
     let connections_max = reader.count("admin.connections_max");
-    Some(AdminConfig { listen: address?, token, tls, connections_max })
+    let audit_kept = reader.time("admin.audit_kept");
+    let audit_records = reader.count("admin.audit_records");
+    Some(AdminConfig {
+        listen: address?,
+        token,
+        tls,
+        certificate_roles,
+        connections_max,
+        audit_kept,
+        audit_records,
+    })
 }
 
 pub(super) fn ops(reader: &mut Reader<'_>) -> Option<OpsConfig> {

@@ -67,6 +67,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// File that says where the listeners are bound.
     pub ready_file: Option<PathBuf>,
+    /// What this gateway is called among those that share its store.
+    pub gateway_name: Option<String>,
     /// How long draining may take.
     pub shutdown_grace: Duration,
     /// The engine of the store.
@@ -155,6 +157,12 @@ fn extract(
 fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let data_dir = reader.path("data_dir");
     let ready_file = reader.path("ready_file");
+    let gateway_name = reader.checked("gateway_name", |name| {
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+        is_name
+            .then(|| name.to_owned())
+            .ok_or_else(|| "has 1 to 64 printable characters".to_owned())
+    });
     let shutdown_grace = reader.time("shutdown_grace");
     let store = gateway::store(reader);
     let http = gateway::http(reader);
@@ -173,6 +181,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let routes = declared::routes(reader);
     Some(Config {
         data_dir: data_dir?,
+        gateway_name,
         ready_file,
         shutdown_grace,
         store: store?,

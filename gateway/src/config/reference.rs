@@ -24,8 +24,8 @@ A secret can also be read from a file: `BUSWIRE_ADMIN__TOKEN_FILE=/run/secrets/t
 
 `buswire check-config` prints the configuration in force, with the source of each value and without
 secrets, or every problem at once. A configuration with problems is refused with exit code 64 before
-any port is bound. SIGHUP checks the file again, reloads certificates and takes over who may connect
-to the MDP broker and what for; other changes need a restart, which the log says.
+any port is bound. SIGHUP checks the file again, reloads certificates and takes over their roles and who
+may connect to the MDP broker and what for; other changes need a restart, which the log says.
 
 Lengths of time have a unit: `250ms`, `10s`, `5m`, `8h`, `30d`. Numbers of bytes may have one: `4096`,
 `16KiB`, `1MiB`.

@@ -18,6 +18,11 @@ pub(crate) const PROCESS: Group = Group {
             Kind::Path,
             "File that gets one JSON object with every bound address once all listeners are bound. The same as `--ready-file`.",
         ),
+        Setting::unset(
+            "gateway_name",
+            Kind::Text,
+            "What this gateway is called where several share a store and it is shown which of them does what: 1 to 64 printable ASCII characters. If it is not set, the name of the host and the port of `http.listen`.",
+        ),
         Setting::new(
             "shutdown_grace",
             time(0, 3600),
@@ -189,9 +194,27 @@ pub(crate) const ADMIN: Group = Group {
         Setting::unset(
             "admin.tls.client_ca",
             Kind::Path,
-            "PEM file with the authorities whose client certificates are accepted in place of the token.",
+            "PEM file with the authorities of client certificates. One that another authority signed is refused; who shows none sends a token.",
+        ),
+        Setting::new(
+            "admin.tls.roles",
+            Kind::Tables,
+            "[]",
+            "What holders of client certificates may do without a token: `[[admin.tls.roles]]` with `name` and `role` (`viewer`, `operator` or `admin`). The name is compared with the DNS names, URIs and mail addresses in the subject's alternative names, or, if there are none of these, with the common name: exactly, without patterns. A certificate whose names are not here needs a token; a token that is sent goes before the certificate. Read again on SIGHUP.",
         ),
         Setting::new("admin.connections_max", count(1, 100_000), "256", "Connections open at once. Further ones wait."),
+        Setting::new(
+            "admin.audit_kept",
+            time(3_600_000, 3650 * 86_400),
+            "\"90d\"",
+            "How long the audit log keeps a record of what an administrator changed.",
+        ),
+        Setting::new(
+            "admin.audit_records",
+            count(100, 10_000_000),
+            "100000",
+            "The most records of the audit log; the oldest go first. A record has a few hundred bytes, at most 64 KiB.",
+        ),
     ],
 };
 

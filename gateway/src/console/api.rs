@@ -143,13 +143,13 @@ async fn trace(State(console): State<Console>, Path(id): Path<String>) -> Answer
 
 async fn pause(State(console): State<Console>, Path(name): Path<String>) -> Answer {
     let routes = door(&console, "routes", |ports| &ports.routes)?;
-    routes.pause(&name).await?;
+    routes.pause(&name, None).await?;
     Ok(Json(show::route(&routes.get(&name).await?)))
 }
 
 async fn resume(State(console): State<Console>, Path(name): Path<String>) -> Answer {
     let routes = door(&console, "routes", |ports| &ports.routes)?;
-    routes.resume(&name).await?;
+    routes.resume(&name, None).await?;
     Ok(Json(show::route(&routes.get(&name).await?)))
 }
 
@@ -168,9 +168,11 @@ async fn letters(
     let port = door(&console, "dead letters", |ports| &ports.dead_letters)?;
     let after = convert::non_empty(after);
     let after = after.map(|id| convert::parse("after", &id)).transpose()?;
-    let (letters, more) = port.list(&name, after, ITEMS_MAX).await?;
-    let letters: Vec<_> = letters.iter().map(|letter| show::dead_letter(letter, false)).collect();
-    Ok(Json(json!({"dead_letters": letters, "more": more})))
+    let page = port.list(&name, after, ITEMS_MAX).await?;
+    let letters: Vec<_> =
+        page.letters.iter().map(|letter| show::dead_letter(letter, false)).collect();
+    let unreadable: Vec<_> = page.unreadable.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({"dead_letters": letters, "unreadable": unreadable, "more": page.more})))
 }
 
 async fn letter(

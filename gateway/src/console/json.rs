@@ -100,6 +100,7 @@ pub(super) fn route(route: &RouteView) -> Value {
         RouteState::Running => ("running", None),
         RouteState::Paused => ("paused", None),
         RouteState::Blocked(why) => ("blocked", Some(why)),
+        RouteState::Waiting => ("waiting", None),
     };
     json!({
         "name": route.name,
@@ -109,6 +110,7 @@ pub(super) fn route(route: &RouteView) -> Value {
         "reply_type": route.reply_type,
         "state": state,
         "blocked_reason": why,
+        "owner": route.owner,
         "delivered": route.delivered,
         "failed_attempts": route.failed_attempts,
         "pending": route.pending,

@@ -22,7 +22,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::Semaphore;
 
-use crate::admin::{AdminState, Authenticator, Role};
+use crate::admin::{AdminState, Authenticator, Caller, Role};
 
 /// The most message streams of consoles at once; more are refused.
 const STREAMS_MAX: usize = 64;
@@ -56,17 +56,21 @@ pub(crate) fn router(state: AdminState, auth: Authenticator) -> Router {
     Router::new().merge(assets::router()).nest("/console/api", api)
 }
 
-/// Lets administrators pass, and keeps what they get out of every cache.
-async fn authenticated(State(console): State<Console>, request: Request, next: Next) -> Response {
+/// Lets administrators pass, notes who they are, and keeps what they get out of every cache.
+async fn authenticated(
+    State(console): State<Console>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     // A form of another site, which a browser sends with the certificate of its user, has no such header.
     if !request.method().is_safe() && !request.headers().contains_key(OWN_HEADER) {
         return (StatusCode::FORBIDDEN, "the header x-buswire-console is missing").into_response();
     }
     let required = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
-    match console.0.auth.role_of(&request) {
-        Ok(role) if role >= required => {}
-        Ok(role) => {
-            let text = format!("the token is a {role}'s; this needs one of {required} or more");
+    match console.0.auth.caller_of(&request) {
+        Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
+        Ok(Caller { role, .. }) => {
+            let text = format!("the caller is a {role}; this needs one of {required} or more");
             return (StatusCode::FORBIDDEN, text).into_response();
         }
         Err(status) => {
@@ -74,7 +78,7 @@ async fn authenticated(State(console): State<Console>, request: Request, next: N
             return (StatusCode::UNAUTHORIZED, challenge, status.message().to_owned())
                 .into_response();
         }
-    }
+    };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

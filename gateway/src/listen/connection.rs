@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 
 use super::{
     body::BoundedBody,
+    certificate::ClientNames,
     stream::{Place, Stream, Transport},
     tls::Certificates,
     transport::{Channel, Peer},
@@ -126,12 +127,15 @@ async fn run(
     peer: SocketAddr,
     place: Place,
 ) -> Result<(), Fault> {
-    let (transport, channel) = handshake(&shared, tcp).await?;
+    let (transport, channel, names) = handshake(&shared, tcp).await?;
     let peer = Peer { address: peer, channel };
     let heard = Arc::new(AtomicBool::new(false));
     let (service_shared, service_heard) = (shared.clone(), heard.clone());
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         service_heard.store(true, Ordering::Relaxed);
+        if let Some(names) = &names {
+            request.extensions_mut().insert(names.clone());
+        }
         answer(service_shared.clone(), peer, request)
     });
     let stream = TokioIo::new(Stream { transport, _place: place });
@@ -157,18 +161,21 @@ async fn run(
     }
 }
 
-async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<(Transport, Channel), Fault> {
+async fn handshake(
+    shared: &Shared,
+    tcp: TcpStream,
+) -> Result<(Transport, Channel, Option<ClientNames>), Fault> {
     let Some(certificates) = &shared.certificates else {
-        return Ok((Transport::Plain(tcp), Channel::Plain));
+        return Ok((Transport::Plain(tcp), Channel::Plain, None));
     };
     let accept = TlsAcceptor::from(certificates.current()).accept(tcp);
     match time::timeout(shared.limits.handshake_timeout, accept).await {
         Err(_) => Err(Fault::HandshakeSlow),
         Ok(Err(_)) => Err(Fault::HandshakeFailed),
         Ok(Ok(stream)) => {
-            let known = stream.get_ref().1.peer_certificates().is_some();
-            let channel = if known { Channel::TlsWithClientCertificate } else { Channel::Tls };
-            Ok((Transport::Tls(Box::new(stream)), channel))
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let names = shown.map(ClientNames::of);
+            Ok((Transport::Tls(Box::new(stream)), Channel::Tls, names))
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `server` | accepts while there is room, and drains |
 //! | `connection` | one connection: handshake, deadlines, requests |
 //! | `stream` | the bytes of a connection and its place in the count of open ones |
+//! | `certificate` | the names and the end of a certificate |
 //! | `body` | a request body with a bound in bytes and in time |
 //! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
 //! | `access` | the access log and its metrics |
@@ -19,6 +20,7 @@
 mod access;
 mod bind;
 mod body;
+mod certificate;
 mod connection;
 mod server;
 mod stream;
@@ -31,6 +33,7 @@ mod tests;
 pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},
+    certificate::ClientNames,
     server::{Connections, Server},
     tls::{Certificates, TlsError},
     transport::{Channel, Peer, TransportPolicy, check_transport},

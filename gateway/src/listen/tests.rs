@@ -49,8 +49,11 @@ fn upgrade(tasks: &TaskTracker, request: Request) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn channel(Extension(peer): Extension<Peer>) -> String {
-    format!("{:?}", peer.channel)
+async fn channel(
+    Extension(peer): Extension<Peer>,
+    names: Option<Extension<ClientNames>>,
+) -> String {
+    format!("{:?} {:?}", peer.channel, names.map(|Extension(names)| names.0))
 }
 
 async fn start() -> Fixture {
@@ -179,8 +182,8 @@ async fn a_client_certificate_must_be_of_a_known_authority() {
     let fixture = start_with(Some(files)).await;
     let request = b"GET /channel HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
     for (shown, expect) in [
-        (None, Some("\r\n\r\nTls")),
-        (Some("client"), Some("\r\n\r\nTlsWithClientCertificate")),
+        (None, Some("\r\n\r\nTls None")),
+        (Some("client"), Some("\r\n\r\nTls Some([\"client\"])")),
         (Some("second"), None),
     ] {
         let tcp = TcpStream::connect(fixture.address).await.unwrap();

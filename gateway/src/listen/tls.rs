@@ -15,6 +15,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _};
 
+use super::certificate;
 use crate::config::TlsFiles;
 
 /// Why a certificate can't be used.
@@ -57,7 +58,8 @@ pub enum TlsError {
 }
 
 /// The certificates of one listener. [`reload`](Self::reload) reads them again; a handshake takes
-/// those that were read last.
+/// those that were read last. The metric `buswire_certificate_end_seconds` says when the first of
+/// them ends, in seconds since 1970.
 pub struct Certificates {
     listener: &'static str,
     files: TlsFiles,
@@ -130,8 +132,14 @@ fn read(listener: &'static str, files: &TlsFiles) -> Result<ServerConfig, TlsErr
             builder.with_client_cert_verifier(verifier)
         }
     };
+    let end = chain.iter().filter_map(certificate::ends_at).min();
     let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if let Some(end) = end {
+        // Exact until long after the year 9999.
+        #[expect(clippy::cast_precision_loss, reason = "a time of this millennium is exact")]
+        metrics::gauge!("buswire_certificate_end_seconds", "listener" => listener).set(end as f64);
+    }
     Ok(config)
 }
 

@@ -24,8 +24,6 @@ pub enum Channel {
     Plain,
     /// TLS.
     Tls,
-    /// TLS, and the peer showed a certificate of an authority that we know.
-    TlsWithClientCertificate,
 }
 
 /// The other end of a connection. Every request carries one as an extension.

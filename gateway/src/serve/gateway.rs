@@ -26,7 +26,7 @@ use crate::{
     app::{App, BuildError, Door, Drain, Platform, Reload},
     config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
     listen::{
-        BindError, Bound, Certificates, Channel, Connections, Peer, Server, TlsError,
+        BindError, Bound, Certificates, ClientNames, Connections, Server, TlsError,
         TransportPolicy, bind, check_transport, log_requests,
     },
     ops::{self, Health, Metrics, Phase},
@@ -381,12 +381,10 @@ impl Opened {
     }
 }
 
-/// Tells the administration of a client certificate that the listener has verified: its holder needs
-/// no token.
+/// Tells the administration whose client certificate the listener has verified.
 async fn recognise_certificate(mut request: Request) -> Request {
-    let channel = request.extensions().get::<Peer>().map(|peer| peer.channel);
-    if channel == Some(Channel::TlsWithClientCertificate) {
-        request.extensions_mut().insert(VerifiedPeer);
+    if let Some(ClientNames(names)) = request.extensions_mut().remove() {
+        request.extensions_mut().insert(VerifiedPeer(names));
     }
     request
 }
@@ -420,6 +418,10 @@ fn warn_of_settings(config: &Config, addresses: &Addresses) {
     }
     if !config.admin.listen.is_loopback() && config.admin.tls.is_none() {
         tracing::warn!("the admin token crosses the network in clear: set admin.tls.cert");
+    }
+    let checks = config.admin.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    if checks && config.admin.certificate_roles.is_empty() {
+        tracing::warn!("client certificates give no right to anything: set admin.tls.roles");
     }
     if config.store == StoreConfig::Memory {
         tracing::warn!("store.url is memory: everything is forgotten at exit");

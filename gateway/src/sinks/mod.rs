@@ -17,6 +17,7 @@ use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::{BrokerHandle, ServiceName};
 use buswire_simplepush::SimplePush;
+use buswire_store::BoxFuture;
 
 pub(crate) use subscribers::Subscribers;
 
@@ -70,6 +71,21 @@ impl OpenSink for Sinks {
             }
             SinkUri::PushSubscribers => Arc::new(self.subscribers.clone()),
             SinkUri::Cap(url) => self.open_cap(&Bcap::restore(url.expose()))?,
+        })
+    }
+
+    /// Only buses are looked for: workers come and go, and the rest is elsewhere.
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+        Box::pin(async move {
+            let SinkUri::Bus { bus, .. } = uri else { return Ok(()) };
+            match self.buses.get(bus).await {
+                Ok(None) => {
+                    let text = format!("there is no bus {bus}; create it first");
+                    Err(RouteProblem::SinkUnavailable(text))
+                }
+                Ok(Some(_)) => Ok(()),
+                Err(error) => Err(RouteProblem::SinkUnavailable(format!("bus {bus}: {error}"))),
+            }
         })
     }
 }

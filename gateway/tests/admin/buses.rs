@@ -10,7 +10,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 }
 
 fn named(name: &str) -> v1::CreateBusRequest {
-    v1::CreateBusRequest { name: name.into(), retention: None }
+    v1::CreateBusRequest { name: name.into(), ..Default::default() }
 }
 
 #[tokio::test]
@@ -32,7 +32,8 @@ async fn a_bus_is_created_once_and_keeps_its_retention() {
     assert_eq!(bus.created_at.unwrap().seconds, 1_709_993_121);
 
     let retention = Some(v1::Retention { default_time: Some(seconds(60)), ..Default::default() });
-    let again = v1::CreateBusRequest { name: "example.com".into(), retention };
+    let again =
+        v1::CreateBusRequest { name: "example.com".into(), retention, ..Default::default() };
     let again = client.create_bus(again).await.unwrap().into_inner();
     assert!(again.existed);
     assert_eq!(again.bus.unwrap().retention.unwrap().default_time, Some(seconds(600)));
@@ -44,7 +45,8 @@ async fn what_an_update_leaves_unset_stays() {
     let mut client = BusServiceClient::new(server.authorized().await);
     client.create_bus(named("a")).await.unwrap();
     let retention = Some(v1::Retention { default_time: Some(seconds(120)), ..Default::default() });
-    let request = v1::UpdateBusRetentionRequest { name: "a".into(), retention };
+    let name = "a".to_owned();
+    let request = v1::UpdateBusRetentionRequest { name, retention, ..Default::default() };
     let updated = client.update_bus_retention(request).await.unwrap().into_inner();
     let shown = client.get_bus(v1::GetBusRequest { name: "a".into() }).await.unwrap().into_inner();
     assert_eq!(shown.bus, updated.bus);
@@ -90,12 +92,13 @@ async fn a_bus_is_deleted_once() {
     let mut client = BusServiceClient::new(server.authorized().await);
     client.create_bus(named("a")).await.unwrap();
     for existed in [true, false] {
-        let answer = client.delete_bus(v1::DeleteBusRequest { name: "a".into() }).await.unwrap();
+        let request = v1::DeleteBusRequest { name: "a".into(), ..Default::default() };
+        let answer = client.delete_bus(request).await.unwrap();
         assert_eq!(answer.into_inner().existed, existed);
     }
     let missing = client.get_bus(v1::GetBusRequest { name: "a".into() }).await.unwrap_err();
     assert_eq!((missing.code(), missing.message()), (Code::NotFound, "there is no bus a"));
-    let request = v1::UpdateBusRetentionRequest { name: "a".into(), retention: None };
+    let request = v1::UpdateBusRetentionRequest { name: "a".into(), ..Default::default() };
     assert_eq!(client.update_bus_retention(request).await.unwrap_err().code(), Code::NotFound);
 }
 
@@ -112,6 +115,6 @@ async fn what_makes_no_sense_is_refused() {
     // Rule: backplane §5.1 — retention times are from 60 seconds to 7 days
     let retention =
         Some(v1::Retention { sticky_time: Some(seconds(604_801)), ..Default::default() });
-    let request = v1::CreateBusRequest { name: "a".into(), retention };
+    let request = v1::CreateBusRequest { name: "a".into(), retention, ..Default::default() };
     assert_eq!(client.create_bus(request).await.unwrap_err().code(), Code::InvalidArgument);
 }

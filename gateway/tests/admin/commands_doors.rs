@@ -12,14 +12,15 @@ async fn a_route_is_made_and_paused() {
     assert_eq!(run(&server, &["route", "pause", "r"]).await.unwrap(), "route r paused\n");
     assert_eq!(
         run(&server, &["route", "list"]).await.unwrap(),
-        "NAME  STATE   SCOPE         SINK      DELIVERED  PENDING  FAILED ATTEMPTS  DEAD LETTERS\n\
-         r     paused  bus:a type:t  mdp:echo  0          1        0                0\n"
+        "NAME  STATE   OWNER  SCOPE         SINK      DELIVERED  PENDING  FAILED ATTEMPTS  DEAD LETTERS\n\
+         r     paused  here   bus:a type:t  mdp:echo  0          1        0                0\n"
     );
     assert_eq!(run(&server, &["route", "resume", "r"]).await.unwrap(), "route r resumed\n");
     assert_eq!(
         run(&server, &["route", "show", "r"]).await.unwrap(),
         "name               r\n\
          state              running\n\
+         owner              here\n\
          scope              bus:a type:t\n\
          sink               mdp:echo\n\
          delivered          0\n\

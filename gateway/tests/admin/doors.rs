@@ -39,17 +39,34 @@ async fn a_route_lives_and_dies() {
         (Code::AlreadyExists, "there is a route r already")
     );
     let name = || "r".to_owned();
-    let paused = client.pause_route(v1::PauseRouteRequest { name: name() }).await.unwrap();
+    let paused = client
+        .pause_route(v1::PauseRouteRequest { name: name(), ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(paused.into_inner().route.unwrap().state(), v1::RouteState::Paused);
-    let resumed = client.resume_route(v1::ResumeRouteRequest { name: name() }).await.unwrap();
+    let resumed = client
+        .resume_route(v1::ResumeRouteRequest { name: name(), ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(resumed.into_inner().route.unwrap().state(), v1::RouteState::Running);
     let listed = client.list_routes(v1::ListRoutesRequest::default()).await.unwrap().into_inner();
     assert_eq!((listed.routes.len(), listed.next_page_token.as_str()), (1, ""));
-    client.delete_route(v1::DeleteRouteRequest { name: name() }).await.unwrap();
+    client
+        .delete_route(v1::DeleteRouteRequest { name: name(), ..Default::default() })
+        .await
+        .unwrap();
     for code in [
         client.get_route(v1::GetRouteRequest { name: name() }).await.unwrap_err().code(),
-        client.pause_route(v1::PauseRouteRequest { name: name() }).await.unwrap_err().code(),
-        client.delete_route(v1::DeleteRouteRequest { name: name() }).await.unwrap_err().code(),
+        client
+            .pause_route(v1::PauseRouteRequest { name: name(), ..Default::default() })
+            .await
+            .unwrap_err()
+            .code(),
+        client
+            .delete_route(v1::DeleteRouteRequest { name: name(), ..Default::default() })
+            .await
+            .unwrap_err()
+            .code(),
     ] {
         assert_eq!(code, Code::NotFound);
     }
@@ -85,6 +102,7 @@ async fn a_capability_is_granted_listed_and_revoked() {
         limits: r#"{"uses":3}"#.into(),
         label: "shop".into(),
         form: v1::LinkForm::Unspecified.into(),
+        ..Default::default()
     };
     let granted = client.grant_capability(request).await.unwrap().into_inner();
     assert_eq!(granted.cap, "https://gateway.example/cap/x");
@@ -113,6 +131,7 @@ async fn a_capability_is_wrapped_changed_shown_and_followed() {
         handle: handle.into(),
         limits: r#"{"uses":1}"#.into(),
         label: "courier".into(),
+        ..Default::default()
     };
     let wrapped = client.wrap_capability(wrap("g_0")).await.unwrap().into_inner();
     assert_eq!(wrapped.handle, "g_1");
@@ -124,8 +143,14 @@ async fn a_capability_is_wrapped_changed_shown_and_followed() {
         handle: "g_1".into(),
         label: Some("other".into()),
         suspended: Some(true),
+        ..Default::default()
     };
-    client.update_capability(request).await.unwrap();
+    client.update_capability(request.clone()).await.unwrap();
+    let paths = vec!["suspended".to_owned(), "kind".to_owned()];
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let wrong = v1::UpdateCapabilityRequest { update_mask, ..request };
+    let status = client.update_capability(wrong).await.unwrap_err();
+    assert_eq!(status.message(), "update_mask: kind can't be changed");
     let shown = client.get_capability(get("g_1")).await.unwrap().into_inner().capability.unwrap();
     assert_eq!((shown.state(), shown.label.as_str()), (v1::CapabilityState::Suspended, "other"));
     let follow = |follow| v1::TailAuditRequest { follow };
@@ -178,6 +203,7 @@ async fn a_client_gets_a_grant() {
     let grant = |client_id: &str| v1::CreateGrantRequest {
         client_id: client_id.into(),
         buses: vec!["b".into(), "v2/a".into()],
+        ..Default::default()
     };
     let granted =
         grants.create_grant(grant("minted-id")).await.unwrap().into_inner().grant.unwrap();
@@ -370,11 +396,15 @@ async fn a_bus_is_deleted_with_every_right_to_it() {
     clients.create_client(request).await.unwrap();
     let mut grants = GrantServiceClient::new(server.authorized().await);
     let (client_id, buses) = ("minted-id".to_owned(), vec!["a".to_owned()]);
-    grants.create_grant(v1::CreateGrantRequest { client_id, buses }).await.unwrap();
+    grants
+        .create_grant(v1::CreateGrantRequest { client_id, buses, ..Default::default() })
+        .await
+        .unwrap();
     let mut buses = BusServiceClient::new(server.authorized().await);
     // Rule: backplane §13.4 — deleting a v2 bus removes it from all grants
     for existed in [true, false] {
-        let answer = buses.delete_bus(v1::DeleteBusRequest { name: "a".into() }).await.unwrap();
+        let request = v1::DeleteBusRequest { name: "a".into(), ..Default::default() };
+        let answer = buses.delete_bus(request).await.unwrap();
         assert_eq!(answer.into_inner().existed, existed);
     }
     let listed = grants.list_grants(v1::ListGrantsRequest::default()).await.unwrap();

@@ -1,7 +1,7 @@
 //! SimplePush with one user agent, one subscription and one inbound endpoint.
 
 use buswire::admin::ports::{
-    AdminError, AgentView, CreatedInbound, InboundAdmin, InboundView, NewInbound, Page,
+    AdminError, AgentView, CreatedInbound, InboundAdmin, InboundView, Missing, NewInbound, Page,
     PageRequest, PushAdmin, PushChannelView, PushStatusView, PushTarget, SubscriptionAdmin,
     SubscriptionView,
 };
@@ -15,7 +15,9 @@ const CHANNEL: &str = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90";
 
 fn agent(id: &str) -> Result<AgentView, AdminError> {
     if id != AGENT {
-        return Err(AdminError::NotFound("there is no such user agent".into()));
+        return Err(AdminError::NotFound(
+            Missing::new("agent", id.into()).told("there is no such user agent"),
+        ));
     }
     Ok(AgentView {
         id: AGENT.into(),
@@ -42,7 +44,7 @@ impl PushAdmin for Fake {
         };
         if !known {
             let text = "the endpoint is not one of this gateway's";
-            return done(Err(AdminError::Invalid(text.into())));
+            return done(Err(AdminError::invalid(text)));
         }
         done(Ok(version.unwrap_or_else(|| Version::new(4711).unwrap())))
     }
@@ -98,7 +100,7 @@ impl SubscriptionAdmin for Fake {
 impl InboundAdmin for Fake {
     fn create(&self, new: NewInbound) -> BoxFuture<'_, Result<CreatedInbound, AdminError>> {
         if new.bus.to_string() != "example.com" {
-            return done(Err(AdminError::NotFound(format!("there is no bus {}", new.bus))));
+            return done(Err(AdminError::missing("bus", &new.bus)));
         }
         let endpoint = Secret::new("https://gateway.example/update/secret".to_owned());
         done(Ok(CreatedInbound { id: "i1".into(), endpoint }))

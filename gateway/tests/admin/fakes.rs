@@ -97,8 +97,8 @@ pub(crate) fn done<T: Send + 'static>(
     Box::pin(std::future::ready(value))
 }
 
-fn not_found(what: &str, name: &str) -> AdminError {
-    AdminError::NotFound(format!("there is no {what} {name}"))
+fn not_found(what: &'static str, name: &str) -> AdminError {
+    AdminError::missing(what, name)
 }
 
 impl Fake {
@@ -153,10 +153,21 @@ impl BusRemoval for Fake {
     }
 }
 
+impl Fake {
+    fn expect_route(&self, name: &str, expected: Option<u64>) -> Result<(), AdminError> {
+        match self.memory().routes.get(name) {
+            Some(route) if expected.is_some_and(|expected| expected != route.revision) => {
+                Err(AdminError::Changed { kind: "route", name: name.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl RouteAdmin for Fake {
     fn create(&self, route: NewRoute) -> BoxFuture<'_, Result<(), AdminError>> {
         if !route.scope.starts_with("bus:") {
-            return done(Err(AdminError::Invalid("scope: name at least one bus".into())));
+            return done(Err(AdminError::invalid("scope: name at least one bus")));
         }
         if self.memory().routes.contains_key(&route.name) {
             let text = format!("there is a route {} already", route.name);
@@ -179,12 +190,14 @@ impl RouteAdmin for Fake {
             reply_type: route.reply_type,
             retry,
             state,
+            owner: Some("here".to_owned()),
             delivered: 0,
             failed_attempts: 0,
             dead_letters: 0,
             dead_letters_kept: 0,
             map: route.map,
             pending: u64::from(route.from == "beginning"),
+            revision: 1,
         };
         self.memory().routes.insert(route.name, view);
         done(Ok(()))
@@ -194,11 +207,16 @@ impl RouteAdmin for Fake {
         &'a self,
         name: &'a str,
         change: ChangedRoute,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
+        if let Err(error) = self.expect_route(name, expected) {
+            return done(Err(error));
+        }
         let mut memory = self.memory();
         let Some(route) = memory.routes.get_mut(name) else {
             return done(Err(not_found("route", name)));
         };
+        route.revision += 1;
         route.scope = change.scope.unwrap_or_else(|| route.scope.clone());
         route.sink = change.sink.unwrap_or_else(|| route.sink.clone());
         route.reply_type = change.reply_type.unwrap_or_else(|| route.reply_type.clone());
@@ -215,15 +233,32 @@ impl RouteAdmin for Fake {
         done(Ok(self.memory().routes.values().cloned().collect()))
     }
 
-    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        done(self.set_state(name, RouteState::Paused))
+    fn pause<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let expected = self.expect_route(name, expected);
+        done(expected.and_then(|()| self.set_state(name, RouteState::Paused)))
     }
 
-    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
-        done(self.set_state(name, RouteState::Running))
+    fn resume<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        let expected = self.expect_route(name, expected);
+        done(expected.and_then(|()| self.set_state(name, RouteState::Running)))
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        if let Err(error) = self.expect_route(name, expected) {
+            return done(Err(error));
+        }
         let removed = self.memory().routes.remove(name);
         done(removed.map(|_| ()).ok_or_else(|| not_found("route", name)))
     }
@@ -232,7 +267,7 @@ impl RouteAdmin for Fake {
 impl CapabilityAdmin for Fake {
     fn grant(&self, new: NewCapability) -> BoxFuture<'_, Result<GrantedCapability, AdminError>> {
         if new.kind != "bus.publish" {
-            return done(Err(AdminError::Invalid(format!("kind: {} is unknown", new.kind))));
+            return done(Err(AdminError::invalid(format!("kind: {} is unknown", new.kind))));
         }
         let handle = format!("g_{}", self.memory().capabilities.len());
         let view = CapabilityView {
@@ -602,7 +637,7 @@ impl BrokerAdmin for Fake {
         paused: bool,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         if service.starts_with("mmi.") {
-            return done(Err(AdminError::Invalid("mmi. is the broker's own".into())));
+            return done(Err(AdminError::invalid("mmi. is the broker's own")));
         }
         let mut memory = self.memory();
         if let Some(known) = memory.services.get_mut(service) {

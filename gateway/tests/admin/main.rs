@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod audit;
 mod buses;
 mod commands;
 mod commands_doors;

@@ -1,12 +1,18 @@
 //! An admin interface on a TCP port, over the memory store and doors that only remember.
 
-use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration,
+};
 
 use axum::{Extension, Router, serve::Listener};
-use buswire::admin::{self, AdminLimits, AdminState, Authenticator, VerifiedPeer, ports::Ports};
+use buswire::admin::{
+    self, AdminLimits, AdminState, Authenticator, CertificateRoles, Role, VerifiedPeer,
+    audit::{AuditLimits, AuditLog},
+    ports::Ports,
+};
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
-use buswire_store::memory::MemoryStore;
+use buswire_store::{memory::MemoryStore, system::SystemEntropy};
 use buswire_testkit::VirtualClock;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -68,7 +74,9 @@ impl Server {
     pub(crate) async fn verified() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let verified = |router: Router| router.layer(Extension(VerifiedPeer));
+        let verified = |router: Router| {
+            router.layer(Extension(VerifiedPeer(Arc::from(["ops.example".to_owned()]))))
+        };
         Self::on(listener, address, AdminLimits::default(), Fake::ports(), verified).await
     }
 
@@ -90,18 +98,25 @@ impl Server {
             limits: BusLimits::default(),
         };
         let store = Arc::new(MemoryStore::new());
+        let limits_of_audit = AuditLimits::default();
+        let audit =
+            AuditLog::new(store.clone(), clock.clone(), Arc::new(SystemEntropy), limits_of_audit);
         let buses = Buses::open(store, clock.clone(), config).await.unwrap();
         let (shutdown, closed) = (CancellationToken::new(), CancellationToken::new());
         let state = AdminState {
             buses: buses.clone(),
             clock,
             ports,
+            audit: audit.unwrap(),
             source: "https://gateway.example/".parse().unwrap(),
             retention: buswire_message::Retention::default(),
             limits,
             shutdown: shutdown.clone(),
         };
-        let auth = Authenticator::new(&Secret::new(TOKEN.to_owned()), Arc::new(()));
+        let certificates = CertificateRoles::default();
+        certificates.replace(BTreeMap::from([("ops.example".to_owned(), Role::Operator)]));
+        let token = Secret::new(TOKEN.to_owned());
+        let auth = Authenticator::new(&token, Arc::new(()), certificates);
         let admin = admin::server(state, auth).await.unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(buses.run(closed.clone()));

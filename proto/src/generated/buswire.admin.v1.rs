@@ -1779,6 +1779,9 @@ pub struct AdminToken {
     /// When it was made.
     #[prost(message, optional, tag = "3")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
 }
 /// Asks for a token to be made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1789,6 +1792,12 @@ pub struct CreateAdminTokenRequest {
     /// What its holder may do.
     #[prost(enumeration = "AdminRole", tag = "2")]
     pub role: i32,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateAdminToken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1824,6 +1833,10 @@ pub struct RevokeAdminTokenRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the token must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers RevokeAdminToken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3533,6 +3546,9 @@ pub struct Bus {
     /// How many channels hold a live message.
     #[prost(uint64, tag = "5")]
     pub channels: u64,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
 }
 /// Asks for a bus to be created.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3543,6 +3559,11 @@ pub struct CreateBusRequest {
     /// How long its messages are kept. Unset: the defaults.
     #[prost(message, optional, tag = "2")]
     pub retention: ::core::option::Option<Retention>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateBus.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3597,9 +3618,18 @@ pub struct UpdateBusRetentionRequest {
     /// The name of the bus.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// What to change; unset fields stay as they are.
+    /// What to change.
     #[prost(message, optional, tag = "2")]
     pub retention: ::core::option::Option<Retention>,
+    /// Which of `retention.default_time`, `retention.sticky_time` and `retention.messages_per_channel_max`
+    /// are changed; `retention` is all three. One that is named and unset goes back to that of a new bus.
+    /// Empty: those that are set.
+    #[prost(message, optional, tag = "3")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// The revision that the bus must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "4")]
+    pub expected_revision: u64,
 }
 /// Answers UpdateBusRetention.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3614,6 +3644,10 @@ pub struct DeleteBusRequest {
     /// The name of the bus.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the bus must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteBus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3825,6 +3859,7 @@ pub mod bus_service_client {
         }
         /// Changes how long messages are kept that are published from then on.
         /// NOT_FOUND if there is none of this name.
+        /// ABORTED if it does not have the revision that is expected.
         pub async fn update_bus_retention(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateBusRetentionRequest>,
@@ -3852,6 +3887,7 @@ pub mod bus_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
+        /// ABORTED if it does not have the revision that is expected.
         pub async fn delete_bus(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBusRequest>,
@@ -3915,6 +3951,7 @@ pub mod bus_service_server {
         >;
         /// Changes how long messages are kept that are published from then on.
         /// NOT_FOUND if there is none of this name.
+        /// ABORTED if it does not have the revision that is expected.
         async fn update_bus_retention(
             &self,
             request: tonic::Request<super::UpdateBusRetentionRequest>,
@@ -3923,6 +3960,7 @@ pub mod bus_service_server {
             tonic::Status,
         >;
         /// Deletes a bus and every right to it. Its messages stay until they expire (Backplane §6.8, §13.4).
+        /// ABORTED if it does not have the revision that is expected.
         async fn delete_bus(
             &self,
             request: tonic::Request<super::DeleteBusRequest>,
@@ -4337,6 +4375,12 @@ pub struct GrantCapabilityRequest {
     /// What its links look like.
     #[prost(enumeration = "LinkForm", tag = "5")]
     pub form: i32,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers GrantCapability. The links are shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4364,6 +4408,12 @@ pub struct WrapCapabilityRequest {
     /// What to call it in listings. Empty: nothing.
     #[prost(string, tag = "3")]
     pub label: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers WrapCapability. The links are shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4405,6 +4455,10 @@ pub struct UpdateCapabilityRequest {
     /// Whether it is suspended. Unset: as before.
     #[prost(bool, optional, tag = "3")]
     pub suspended: ::core::option::Option<bool>,
+    /// Which of `label` and `suspended` are changed; one that is named and unset goes back to no label, not
+    /// suspended. Empty: those that are set.
+    #[prost(message, optional, tag = "4")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// Answers UpdateCapability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5493,6 +5547,12 @@ pub struct CreateClientRequest {
     /// Empty: the source URL.
     #[prost(string, tag = "4")]
     pub redirect_uri: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateClient. The secret is shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6661,6 +6721,10 @@ pub struct ListDeadLettersResponse {
     /// Names the next page. Empty: this is the last.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// The ids of messages whose dead letters are among these and can't be read, as after a downgrade. They
+    /// are kept, and can be dropped.
+    #[prost(string, repeated, tag = "3")]
+    pub unreadable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for one dead letter.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7330,6 +7394,11 @@ pub struct CreateGrantRequest {
     /// The names of the buses; at least one.
     #[prost(string, repeated, tag = "2")]
     pub buses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateGrant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7913,6 +7982,12 @@ pub struct CreateInboundRequest {
     /// Their source, a URL. Empty: the public URL of the gateway.
     #[prost(string, tag = "4")]
     pub source: ::prost::alloc::string::String,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours,
+    /// changes nothing. Its answer held a secret, which is shown once: it is ALREADY_EXISTS. 1 to 64
+    /// characters, such as a UUID. Another request with an id that was used is INVALID_ARGUMENT. Empty: every
+    /// request counts.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateInbound. The URL is shown here and never again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -9898,7 +9973,8 @@ pub struct Retry {
     #[prost(message, optional, tag = "4")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
 }
-/// A route and what it is doing. Counts begin when the gateway starts.
+/// A route and what it is doing. Counts begin when the gateway takes the route that runs it; if that is
+/// another one than the one that answers, they are a few seconds old.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {
     /// Its name.
@@ -9940,6 +10016,13 @@ pub struct Route {
     /// Dead letters that are kept at present, since whenever.
     #[prost(uint64, tag = "13")]
     pub dead_letters_kept: u64,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "14")]
+    pub revision: u64,
+    /// What the gateway is called that runs it, `gateway_name` in its configuration. Empty: none does at
+    /// present.
+    #[prost(string, tag = "15")]
+    pub owner: ::prost::alloc::string::String,
 }
 /// Asks for a route to be made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -9952,6 +10035,7 @@ pub struct CreateRouteRequest {
     #[prost(string, tag = "2")]
     pub scope: ::prost::alloc::string::String,
     /// Where they go: `bus:NAME\[/CHANNEL\]`, `mdp:SERVICE`, `push:URL`, `push:subscribers` or `cap:URL`.
+    /// The bus must be there.
     #[prost(string, tag = "3")]
     pub sink: ::prost::alloc::string::String,
     /// The type under which the answers of an `mdp:` or `cap:` sink are published on the channel of the
@@ -9969,6 +10053,11 @@ pub struct CreateRouteRequest {
     /// where its JSON Pointer (RFC 6901) leads; one that leads nowhere is left out. Empty: nothing.
     #[prost(string, repeated, tag = "7")]
     pub map: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Makes asking again safe: the same request with the same id, by the same caller within 24 hours, gets
+    /// the first answer again and changes nothing. 1 to 64 characters, such as a UUID. Another request with
+    /// an id that was used is INVALID_ARGUMENT. Empty: every request counts.
+    #[prost(string, tag = "8")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Answers CreateRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10033,9 +10122,14 @@ pub struct UpdateRouteRequest {
     /// What it changes about messages. Empty: nothing any more.
     #[prost(string, repeated, tag = "6")]
     pub map: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Which of `scope`, `sink`, `reply_type`, `retry` and `map` are changed; at least one.
+    /// Which of `scope`, `sink`, `reply_type`, `retry` and `map` are changed; at least one. Those of `retry`
+    /// may be named alone, such as `retry.timeout`.
     #[prost(message, optional, tag = "7")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "8")]
+    pub expected_revision: u64,
 }
 /// Answers UpdateRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10050,6 +10144,10 @@ pub struct PauseRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers PauseRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10064,6 +10162,10 @@ pub struct ResumeRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers ResumeRoute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10078,6 +10180,10 @@ pub struct DeleteRouteRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the route must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: any.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteRoute.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10092,8 +10198,10 @@ pub enum RouteState {
     Running = 1,
     /// An administrator paused it.
     Paused = 2,
-    /// It can't deliver here; `blocked_reason` says why.
+    /// It can't deliver where it runs; `blocked_reason` says why.
     Blocked = 3,
+    /// No gateway runs it at present. One takes it within seconds, if one can reach the store.
+    Waiting = 4,
 }
 impl RouteState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -10106,6 +10214,7 @@ impl RouteState {
             Self::Running => "ROUTE_STATE_RUNNING",
             Self::Paused => "ROUTE_STATE_PAUSED",
             Self::Blocked => "ROUTE_STATE_BLOCKED",
+            Self::Waiting => "ROUTE_STATE_WAITING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -10115,6 +10224,7 @@ impl RouteState {
             "ROUTE_STATE_RUNNING" => Some(Self::Running),
             "ROUTE_STATE_PAUSED" => Some(Self::Paused),
             "ROUTE_STATE_BLOCKED" => Some(Self::Blocked),
+            "ROUTE_STATE_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }
@@ -10211,7 +10321,8 @@ pub mod route_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Makes a route and starts it. INVALID_ARGUMENT names every problem of its description,
+        /// Makes a route. Where several gateways share the store, any of them takes it; the call answers when
+        /// the route is stored and runs, at the latest after 5 s. INVALID_ARGUMENT names every problem of its description,
         /// ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are too many.
         pub async fn create_route(
             &mut self,
@@ -10287,8 +10398,10 @@ pub mod route_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.RouteService", "ListRoutes"));
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the fields of a route that `update_mask` names, and no other. The route goes on where it is;
-        /// an attempt under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
+        /// Changes the fields of a route that `update_mask` names, and no other, at whichever gateway it runs:
+        /// this and the next two answer when the change is stored and in force there, at the latest after 5 s;
+        /// it then comes in force as soon as a gateway runs the route. The route goes on where it is; an attempt
+        /// under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
         /// changed; NOT_FOUND if there is none of this name.
         pub async fn update_route(
             &mut self,
@@ -10364,7 +10477,8 @@ pub mod route_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.RouteService", "ResumeRoute"));
             self.inner.unary(req, path, codec).await
         }
-        /// Removes a route with its position and its dead letters. NOT_FOUND if there is none of this name.
+        /// Removes a route with its position and its dead letters, wherever it runs; an attempt that is under way
+        /// at another gateway may still reach its sink. NOT_FOUND if there is none of this name.
         pub async fn delete_route(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteRouteRequest>,
@@ -10404,7 +10518,8 @@ pub mod route_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RouteServiceServer.
     #[async_trait]
     pub trait RouteService: std::marker::Send + std::marker::Sync + 'static {
-        /// Makes a route and starts it. INVALID_ARGUMENT names every problem of its description,
+        /// Makes a route. Where several gateways share the store, any of them takes it; the call answers when
+        /// the route is stored and runs, at the latest after 5 s. INVALID_ARGUMENT names every problem of its description,
         /// ALREADY_EXISTS if there is one of this name, RESOURCE_EXHAUSTED if there are too many.
         async fn create_route(
             &self,
@@ -10429,8 +10544,10 @@ pub mod route_service_server {
             tonic::Response<super::ListRoutesResponse>,
             tonic::Status,
         >;
-        /// Changes the fields of a route that `update_mask` names, and no other. The route goes on where it is;
-        /// an attempt under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
+        /// Changes the fields of a route that `update_mask` names, and no other, at whichever gateway it runs:
+        /// this and the next two answer when the change is stored and in force there, at the latest after 5 s;
+        /// it then comes in force as soon as a gateway runs the route. The route goes on where it is; an attempt
+        /// under way may be made again. INVALID_ARGUMENT names every problem, and then nothing
         /// changed; NOT_FOUND if there is none of this name.
         async fn update_route(
             &self,
@@ -10455,7 +10572,8 @@ pub mod route_service_server {
             tonic::Response<super::ResumeRouteResponse>,
             tonic::Status,
         >;
-        /// Removes a route with its position and its dead letters. NOT_FOUND if there is none of this name.
+        /// Removes a route with its position and its dead letters, wherever it runs; an attempt that is under way
+        /// at another gateway may still reach its sink. NOT_FOUND if there is none of this name.
         async fn delete_route(
             &self,
             request: tonic::Request<super::DeleteRouteRequest>,
@@ -11398,6 +11516,99 @@ pub struct GetStatusResponse {
     #[prost(message, repeated, tag = "6")]
     pub counts: ::prost::alloc::vec::Vec<Count>,
 }
+/// A change by an administrator, or the try of one. Written before the call is answered; kept for
+/// `admin.audit_kept`, at most `admin.audit_records` of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditRecord {
+    /// Its place: 1 for the first, without a gap.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// When the call was answered.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who called: `admin` with the admin token, the name of another token or of a client certificate,
+    /// `configuration` for what the gateway made at its start because its configuration says so.
+    #[prost(string, tag = "3")]
+    pub caller: ::prost::alloc::string::String,
+    /// How the caller showed who it is: `admin_token`, `named_token` or `certificate`.
+    /// Empty: it is the gateway itself.
+    #[prost(string, tag = "4")]
+    pub via: ::prost::alloc::string::String,
+    /// From which address the call came. Empty: it is the gateway itself.
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    /// What was called, such as `BusService/CreateBus`.
+    #[prost(string, tag = "6")]
+    pub method: ::prost::alloc::string::String,
+    /// What it was about, such as `bus/example.com`.
+    #[prost(string, tag = "7")]
+    pub resource: ::prost::alloc::string::String,
+    /// The request as JSON, without secrets.
+    #[prost(string, tag = "8")]
+    pub request: ::prost::alloc::string::String,
+    /// What was there before, as JSON without secrets. Empty: nothing, or it is not known.
+    #[prost(string, tag = "9")]
+    pub before: ::prost::alloc::string::String,
+    /// What is there since, as JSON without secrets. Empty: nothing, or nothing changed.
+    #[prost(string, tag = "10")]
+    pub after: ::prost::alloc::string::String,
+    /// How it ended: a status code of gRPC. 0: it was done. 2 (UNKNOWN): the caller went away or the gateway
+    /// stopped before it ended; it may have been done.
+    #[prost(int32, tag = "11")]
+    pub code: i32,
+    /// The text of the status. Empty: it was done.
+    #[prost(string, tag = "12")]
+    pub error: ::prost::alloc::string::String,
+    /// The `request_id` of the request. Empty: it had none.
+    #[prost(string, tag = "13")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Asks for a page of the audit log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuditRequest {
+    /// Only records of this caller. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub caller: ::prost::alloc::string::String,
+    /// Only records whose resource is this, or begins with it if it ends with `/`. Empty: all.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// The most records to answer with, at most 1000. 0: 1000.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Answers ListAudit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuditResponse {
+    /// The records.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<AuditRecord>,
+    /// Names the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for the audit log as it grows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAuditRequest {
+    /// Only records of this caller. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub caller: ::prost::alloc::string::String,
+    /// Only records whose resource is this, or begins with it if it ends with `/`. Empty: all.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// Begin after the record of this number; 0 is the beginning. Unset: only what comes from now on.
+    #[prost(uint64, optional, tag = "3")]
+    pub after: ::core::option::Option<u64>,
+}
+/// One record of WatchAudit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAuditResponse {
+    /// The record.
+    #[prost(message, optional, tag = "1")]
+    pub record: ::core::option::Option<AuditRecord>,
+}
 /// Generated client implementations.
 pub mod system_service_client {
     #![allow(
@@ -11515,6 +11726,58 @@ pub mod system_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "GetStatus"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists what administrators changed or were refused, the newest first, a page at a time. A page may
+        /// hold fewer records than were asked for, or none, and not be the last.
+        pub async fn list_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/ListAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "ListAudit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Streams what administrators change, in order, without a gap. Ends with UNAVAILABLE when the gateway
+        /// stops; go on after the last number.
+        pub async fn watch_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAuditResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/WatchAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "WatchAudit"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -11538,6 +11801,27 @@ pub mod system_service_server {
             tonic::Response<super::GetStatusResponse>,
             tonic::Status,
         >;
+        /// Lists what administrators changed or were refused, the newest first, a page at a time. A page may
+        /// hold fewer records than were asked for, or none, and not be the last.
+        async fn list_audit(
+            &self,
+            request: tonic::Request<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchAudit method.
+        type WatchAuditStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchAuditResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams what administrators change, in order, without a gap. Ends with UNAVAILABLE when the gateway
+        /// stops; go on after the last number.
+        async fn watch_audit(
+            &self,
+            request: tonic::Request<super::WatchAuditRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchAuditStream>, tonic::Status>;
     }
     /// Shows how the gateway is.
     #[derive(Debug)]
@@ -11657,6 +11941,97 @@ pub mod system_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/ListAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuditSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::ListAuditRequest>
+                    for ListAuditSvc<T> {
+                        type Response = super::ListAuditResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::list_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/WatchAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAuditSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::ServerStreamingService<super::WatchAuditRequest>
+                    for WatchAuditSvc<T> {
+                        type Response = super::WatchAuditResponse;
+                        type ResponseStream = T::WatchAuditStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::watch_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

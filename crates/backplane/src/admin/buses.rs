@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use buswire_bus::BusError;
 use buswire_message::{BusName, Realm, Retention};
-use buswire_store::{Batch, Operation};
+use buswire_store::{Batch, Expectation, Operation};
 
 use crate::{
     Backplane,
+    admin::ATTEMPTS,
     error::AdminError,
     rules::names::{OwnerName, Permissions, UserName},
     state::{
         accounts::kinds,
         records::{AccountRecord, V1BusRecord, V2BusRecord},
-        rows::{key, put},
+        rows::{Committed, key, put, unchanged},
     },
 };
 
@@ -58,6 +59,45 @@ impl Backplane {
         rows.apply(Batch::new(rows.accounts().clone()).then(put(key, &record, None))).await?;
         self.state.forget_v1_bus(&bus.name);
         Ok(())
+    }
+
+    /// Says what a user may do with a 1.x bus; what others may do stays, also what somebody else changes at
+    /// the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::WrongRealm`], [`AdminError::UnknownBus`], [`AdminError::Contended`],
+    /// [`AdminError::Bus`], [`AdminError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: it is one commit.
+    pub async fn permit(
+        &self,
+        user: &UserName,
+        bus: &BusName,
+        permissions: Permissions,
+    ) -> Result<(), AdminError> {
+        in_realm(bus, Realm::V1)?;
+        if self.state.buses.created_at(bus).await?.is_none() {
+            return Err(AdminError::UnknownBus(bus.clone()));
+        }
+        let (rows, key) = (&self.state.rows, key(&[kinds::V1_BUS, bus.name()]));
+        for _ in 0..ATTEMPTS {
+            let present = rows.get::<V1BusRecord>(rows.accounts(), &key).await?;
+            let (expected, mut users) = match present {
+                None => (Expectation::Absent(key.clone()), BTreeMap::new()),
+                Some((record, revision)) => (unchanged(key.clone(), revision), record.users()?),
+            };
+            users.insert(user.clone(), permissions);
+            let write = put(key.clone(), &V1BusRecord::new(&users), None);
+            let batch = Batch::new(rows.accounts().clone()).expect(expected).then(write);
+            if rows.commit(batch).await? == Committed::Done {
+                self.state.forget_v1_bus(bus);
+                return Ok(());
+            }
+        }
+        Err(AdminError::Contended)
     }
 
     /// Deletes a 1.x bus; whether there was one. Privileged access ends at once, while the messages
@@ -176,7 +216,7 @@ impl Backplane {
     async fn put_bus_settings(&self, name: &BusName, retention: Retention) -> Result<(), BusError> {
         self.state.buses.create(name, retention).await?;
         // A bus that existed has kept its settings.
-        self.state.buses.update(name, retention).await?;
+        self.state.buses.update(name, retention, None).await?;
         self.state.forget_bus(name);
         Ok(())
     }

@@ -305,7 +305,7 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             return None;
         }
         let &(due, sequence) = self.due.first()?;
-        if due > now {
+        if self.clamped(due, now) > now {
             return None;
         }
         self.due.pop_first();
@@ -317,11 +317,17 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
     }
 
     /// When [`poll_attempt`](Self::poll_attempt) has something next, if nothing else happens.
-    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub(crate) fn poll_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         if self.paused || self.in_flight.len() >= self.limits.in_flight_max {
             return None;
         }
-        self.due.first().map(|&(due, _)| due)
+        self.due.first().map(|&(due, _)| self.clamped(due, now))
+    }
+
+    /// No wait is longer than the longest: if one looks so, the clock was set back, and the attempt is
+    /// due now.
+    fn clamped(&self, due: Timestamp, now: Timestamp) -> Timestamp {
+        if due > now.saturating_add(self.policy.longest_delay) { now } else { due }
     }
 
     /// Takes the result of an attempt. `random` chooses the jitter of a retry. A result for a message

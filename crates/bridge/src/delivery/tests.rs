@@ -56,7 +56,7 @@ fn a_stuck_channel_delays_no_other() {
     // Message 3 is settled beyond the position, which stays before message 1.
     let record = core.take_record().unwrap();
     assert_eq!((record.position, record.ahead), (Cursor::After(Sequence::ZERO), vec![of(3)]));
-    let due = core.poll_timeout().unwrap();
+    let due = core.poll_timeout(now).unwrap();
     assert!(due > now);
     assert_eq!(attempts(&mut core, due), [1]);
 }

@@ -6,6 +6,15 @@ use buswire_proto::v1;
 use tonic::Status;
 
 use super::{Fields, optional_duration, to_wire_duration, to_wire_time};
+use crate::admin::status;
+
+/// What of a bus can be changed.
+const RETENTION_PATHS: [&str; 4] = [
+    "retention",
+    "retention.default_time",
+    "retention.sticky_time",
+    "retention.messages_per_channel_max",
+];
 
 /// The retention that a request asks for: what it leaves open is that of `base`.
 pub(crate) fn retention(
@@ -25,6 +34,33 @@ pub(crate) fn retention(
     fields.take("retention", retention).ok_or_else(|| fields.status())
 }
 
+/// The retention of a bus that has `present`, as a request changes it. A field that the mask names and the
+/// request leaves open goes back to that of `usual`; without a mask it stays.
+pub(crate) fn changed_retention(
+    present: Retention,
+    usual: Retention,
+    request: &v1::UpdateBusRetentionRequest,
+) -> Result<Retention, Status> {
+    let paths = request.update_mask.as_ref().map_or(&[][..], |mask| &mask.paths);
+    if paths.is_empty() {
+        return retention(present, request.retention);
+    }
+    super::check_mask(paths, &RETENTION_PATHS)?;
+    let is_named = |path: &str| paths.iter().any(|named| named == path || named == "retention");
+    let wanted = request.retention.unwrap_or_default();
+    let time = |path, wanted: Option<_>, usual| {
+        is_named(path).then(|| wanted.unwrap_or_else(|| to_wire_duration(usual)))
+    };
+    let [_, default_time, sticky_time, messages] = RETENTION_PATHS;
+    let count = wanted.messages_per_channel_max.unwrap_or(usual.messages_per_channel_max());
+    let wanted = v1::Retention {
+        default_time: time(default_time, wanted.default_time, usual.default_time()),
+        sticky_time: time(sticky_time, wanted.sticky_time, usual.maximum_time()),
+        messages_per_channel_max: is_named(messages).then_some(count),
+    };
+    retention(present, Some(wanted))
+}
+
 /// The bus and the retention of a new bus; what the request leaves open is as `usual`.
 pub(crate) fn new_bus(
     request: &v1::CreateBusRequest,
@@ -40,7 +76,7 @@ pub(crate) fn realm(realm: i32) -> Result<Option<Realm>, Status> {
         Ok(v1::Realm::Unspecified) => Ok(None),
         Ok(v1::Realm::V1) => Ok(Some(Realm::V1)),
         Ok(v1::Realm::V2) => Ok(Some(Realm::V2)),
-        Err(_) => Err(Status::invalid_argument("realm: unknown")),
+        Err(_) => Err(status::invalid(["realm: unknown"])),
     }
 }
 
@@ -57,6 +93,7 @@ pub(crate) fn to_wire(bus: &BusInfo) -> v1::Bus {
         created_at: Some(to_wire_time(bus.created_at)),
         messages: count(bus.messages),
         channels: count(bus.channels),
+        revision: bus.revision.0,
     }
 }
 
@@ -79,6 +116,31 @@ mod tests {
         assert_eq!(changed.default_time(), Duration::from_secs(120));
         assert_eq!(changed.maximum_time(), base.maximum_time());
         assert_eq!(changed.messages_per_channel_max(), 100);
+    }
+
+    #[test]
+    fn a_mask_says_what_changes() {
+        let present = Retention::new(Duration::from_secs(90), Duration::from_secs(200), 7).unwrap();
+        let changed = |paths: &[&str]| {
+            let wanted = v1::Retention { default_time: Some(seconds(120)), ..Default::default() };
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            let request = v1::UpdateBusRetentionRequest {
+                retention: Some(wanted),
+                update_mask: Some(prost_types::FieldMask { paths }),
+                ..Default::default()
+            };
+            let changed = changed_retention(present, Retention::default(), &request)?;
+            let times = [changed.default_time(), changed.maximum_time()];
+            Ok::<_, Status>((times.map(|time| time.as_secs()), changed.messages_per_channel_max()))
+        };
+        assert_eq!(changed(&[]).unwrap(), ([120, 200], 7));
+        assert_eq!(changed(&["retention.sticky_time"]).unwrap(), ([90, 28_800], 7));
+        let count = "retention.messages_per_channel_max";
+        assert_eq!(changed(&["retention.default_time", count]).unwrap(), ([120, 200], 100));
+        assert_eq!(changed(&["retention"]).unwrap(), ([120, 28_800], 100));
+        let status = changed(&["name", "retention", "colour"]).unwrap_err();
+        let problems = "update_mask: name can't be changed; update_mask: colour can't be changed";
+        assert_eq!((status.code(), status.message()), (tonic::Code::InvalidArgument, problems));
     }
 
     #[test]

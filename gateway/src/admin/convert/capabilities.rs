@@ -6,7 +6,8 @@ use tonic::Status;
 
 use super::{Fields, non_empty, to_wire_duration, to_wire_time};
 use crate::admin::ports::{
-    AuditActionView, AuditView, CapabilityState, CapabilityView, NewCapability, NewWrap,
+    AuditActionView, AuditView, CapabilityChange, CapabilityState, CapabilityView, NewCapability,
+    NewWrap,
 };
 
 /// The capability that a request asks for.
@@ -35,6 +36,22 @@ pub(crate) fn new_wrap(request: v1::WrapCapabilityRequest) -> Result<NewWrap, St
         }
         _ => Err(fields.status()),
     }
+}
+
+/// The change that a request asks for. A field that the mask names and the request leaves open goes back to
+/// nothing.
+pub(crate) fn change(request: v1::UpdateCapabilityRequest) -> Result<CapabilityChange, Status> {
+    let v1::UpdateCapabilityRequest { label, suspended, update_mask, .. } = request;
+    let paths = update_mask.unwrap_or_default().paths;
+    if paths.is_empty() {
+        return Ok(CapabilityChange { label, suspended });
+    }
+    super::check_mask(&paths, &["label", "suspended"])?;
+    let is_named = |path: &str| paths.iter().any(|named| named == path);
+    Ok(CapabilityChange {
+        label: is_named("label").then(|| label.unwrap_or_default()),
+        suspended: is_named("suspended").then(|| suspended.unwrap_or_default()),
+    })
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, &'static str> {

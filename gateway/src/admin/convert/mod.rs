@@ -8,9 +8,10 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use buswire_message::Timestamp;
 use tonic::Status;
 
-use super::ports::PageRequest;
+use super::{ports::PageRequest, status};
 
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod broker;
 pub(crate) mod buses;
 pub(crate) mod capabilities;
@@ -61,7 +62,7 @@ impl Fields {
 
     /// INVALID_ARGUMENT with every problem.
     pub(crate) fn status(&self) -> Status {
-        Status::invalid_argument(self.problems.join("; "))
+        status::invalid(&self.problems)
     }
 }
 
@@ -70,6 +71,15 @@ pub(crate) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result
     let mut fields = Fields::default();
     let value = fields.parse(field, text);
     value.ok_or_else(|| fields.status())
+}
+
+/// Nothing, if every path of a mask is one of `known`.
+pub(crate) fn check_mask(paths: &[String], known: &[&str]) -> Result<(), Status> {
+    let mut fields = Fields::default();
+    for path in paths.iter().filter(|path| !known.contains(&path.as_str())) {
+        fields.take("update_mask", Err::<(), _>(format!("{path} can't be changed")));
+    }
+    fields.check()
 }
 
 /// A text that is absent when it is empty.

@@ -6,8 +6,9 @@ use tonic::Status;
 use url::Url;
 
 use super::{Fields, non_empty, to_wire_time};
-use crate::admin::ports::{
-    ClientView, GrantState, GrantView, NewClient, OwnerView, Permission, UserView,
+use crate::admin::{
+    ports::{ClientView, GrantState, GrantView, NewClient, OwnerView, Permission, UserView},
+    status,
 };
 
 /// A name and a password, of an owner or a user.
@@ -69,7 +70,7 @@ pub(crate) fn granted_buses(names: &[String]) -> Result<Vec<BusName>, Status> {
 /// A bus of Backplane 1.x, with or without its realm.
 pub(crate) fn v1_bus(name: &str) -> Result<BusName, Status> {
     let bare = name.strip_prefix("v1/").unwrap_or(name);
-    BusName::new(Realm::V1, bare).map_err(|e| Status::invalid_argument(format!("bus: {e}")))
+    BusName::new(Realm::V1, bare).map_err(|e| status::invalid([format!("bus: {e}")]))
 }
 
 /// What a user is to be allowed.
@@ -79,9 +80,7 @@ pub(crate) fn permissions(wanted: &[i32]) -> Result<Vec<Permission>, Status> {
         Ok(v1::Permission::Post) => Ok(Permission::Post),
         Ok(v1::Permission::Getpayload) => Ok(Permission::GetPayload),
         Ok(v1::Permission::Identity) => Ok(Permission::Identity),
-        Ok(v1::Permission::Unspecified) | Err(_) => {
-            Err(Status::invalid_argument("permissions: unknown"))
-        }
+        Ok(v1::Permission::Unspecified) | Err(_) => Err(status::invalid(["permissions: unknown"])),
     };
     wanted.iter().map(one).collect()
 }

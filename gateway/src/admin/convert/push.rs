@@ -5,9 +5,12 @@ use buswire_proto::v1;
 use tonic::Status;
 
 use super::{Fields, to_wire_time};
-use crate::admin::ports::{
-    AgentView, CreatedInbound, InboundView, NewInbound, PushChannelView, PushStatusView,
-    PushTarget, SubscriptionView,
+use crate::admin::{
+    ports::{
+        AgentView, CreatedInbound, InboundView, NewInbound, PushChannelView, PushStatusView,
+        PushTarget, SubscriptionView,
+    },
+    status,
 };
 
 /// What a request asks to be notified, and of which version.
@@ -15,7 +18,7 @@ pub(crate) fn notification(
     request: v1::NotifyRequest,
 ) -> Result<(PushTarget, Option<Version>), Status> {
     let version = match request.version.map(Version::new) {
-        Some(None) => return Err(Status::invalid_argument("version: 1 to 2^63 - 1")),
+        Some(None) => return Err(status::invalid(["version: 1 to 2^63 - 1"])),
         Some(given) => given,
         None => None,
     };
@@ -23,7 +26,7 @@ pub(crate) fn notification(
     let target = match (endpoint.is_empty(), agent.is_empty(), channel.is_empty()) {
         (false, true, true) => PushTarget::Endpoint(Secret::new(endpoint)),
         (true, false, false) => PushTarget::Channel { agent, channel },
-        _ => return Err(Status::invalid_argument("give an endpoint, or an agent and a channel")),
+        _ => return Err(status::invalid(["give an endpoint, or an agent and a channel"])),
     };
     Ok((target, version))
 }

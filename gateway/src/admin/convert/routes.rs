@@ -5,8 +5,9 @@ use buswire_proto::v1;
 use tonic::Status;
 
 use super::{Fields, messages, non_empty, optional_duration, to_wire_duration, to_wire_time};
-use crate::admin::ports::{
-    ChangedRoute, DeadLetterView, NewRetry, NewRoute, RouteState, RouteView,
+use crate::admin::{
+    ports::{ChangedRoute, DeadLetterView, NewRetry, NewRoute, RouteState, RouteView},
+    status,
 };
 
 /// The route that a request describes.
@@ -23,34 +24,48 @@ pub(crate) fn new_route(request: v1::CreateRouteRequest) -> Result<NewRoute, Sta
     })
 }
 
+/// What of a route can be changed.
+const PATHS: [&str; 9] = [
+    "scope",
+    "sink",
+    "reply_type",
+    "map",
+    "retry",
+    "retry.first_delay",
+    "retry.longest_delay",
+    "retry.attempts_max",
+    "retry.timeout",
+];
+
 /// The change of a route that a request describes.
 pub(crate) fn changed_route(request: v1::UpdateRouteRequest) -> Result<ChangedRoute, Status> {
-    let mut changed = ChangedRoute::default();
     let paths = request.update_mask.unwrap_or_default().paths;
     if paths.is_empty() {
-        return Err(Status::invalid_argument("update_mask: name at least one field"));
+        return Err(status::invalid(["update_mask: name at least one field"]));
     }
-    for path in &paths {
-        match path.as_str() {
-            "scope" => changed.scope = Some(request.scope.clone()),
-            "sink" => changed.sink = Some(request.sink.clone()),
-            "reply_type" => changed.reply_type = Some(non_empty(request.reply_type.clone())),
-            "map" => changed.map = Some(request.map.clone()),
-            "retry" => changed.retry = retry(request.retry.unwrap_or_default())?,
-            other => {
-                let text = format!("update_mask: {other} can't be changed");
-                return Err(Status::invalid_argument(text));
-            }
-        }
-    }
-    Ok(changed)
+    super::check_mask(&paths, &PATHS)?;
+    let is_named = |path: &str| paths.iter().any(|named| named == path);
+    let retried = |path: &str| is_named("retry") || is_named(path);
+    let retry = retry(request.retry.unwrap_or_default())?;
+    Ok(ChangedRoute {
+        scope: is_named("scope").then_some(request.scope),
+        sink: is_named("sink").then_some(request.sink),
+        reply_type: is_named("reply_type").then(|| non_empty(request.reply_type)),
+        map: is_named("map").then_some(request.map),
+        retry: NewRetry {
+            first_delay: retry.first_delay.filter(|_| retried("retry.first_delay")),
+            longest_delay: retry.longest_delay.filter(|_| retried("retry.longest_delay")),
+            attempts_max: retry.attempts_max.filter(|_| retried("retry.attempts_max")),
+            timeout: retry.timeout.filter(|_| retried("retry.timeout")),
+        },
+    })
 }
 
 /// The ids of messages that a request names.
 pub(crate) fn ids(texts: &[String], most: usize) -> Result<Vec<MessageId>, Status> {
     let mut fields = Fields::default();
     if texts.is_empty() || texts.len() > most {
-        return Err(Status::invalid_argument(format!("ids: 1 to {most}")));
+        return Err(status::invalid([format!("ids: 1 to {most}")]));
     }
     let ids = texts.iter().filter_map(|id| fields.parse("ids", id)).collect();
     fields.check().map(|()| ids)
@@ -88,6 +103,7 @@ pub(crate) fn to_wire(route: RouteView) -> v1::Route {
         RouteState::Running => (v1::RouteState::Running, String::new()),
         RouteState::Paused => (v1::RouteState::Paused, String::new()),
         RouteState::Blocked(why) => (v1::RouteState::Blocked, why),
+        RouteState::Waiting => (v1::RouteState::Waiting, String::new()),
     };
     v1::Route {
         name: route.name,
@@ -108,5 +124,7 @@ pub(crate) fn to_wire(route: RouteView) -> v1::Route {
         pending: route.pending,
         map: route.map,
         dead_letters_kept: route.dead_letters_kept,
+        revision: route.revision,
+        owner: route.owner.unwrap_or_default(),
     }
 }

@@ -18,10 +18,20 @@ pub struct DeadLetterView {
     pub given_up_at: Timestamp,
 }
 
+/// Some dead letters of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct DeadLetterPage {
+    /// In the order of their messages.
+    pub letters: Vec<DeadLetterView>,
+    /// The messages of those among them that can't be read.
+    pub unreadable: Vec<MessageId>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
 /// Administers dead letters. Changes are stored when a future is done.
 pub trait DeadLetterAdmin: Send + Sync {
-    /// Shows dead letters of a route after a message, in the order of their messages, and whether there
-    /// are more.
+    /// Shows dead letters of a route after a message.
     ///
     /// # Errors
     ///
@@ -31,7 +41,7 @@ pub trait DeadLetterAdmin: Send + Sync {
         route: &'a str,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<(Vec<DeadLetterView>, bool), AdminError>>;
+    ) -> BoxFuture<'a, Result<DeadLetterPage, AdminError>>;
 
     /// Shows one.
     ///
@@ -48,7 +58,7 @@ pub trait DeadLetterAdmin: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Refused` if the sink can't be reached from here, `Unavailable`.
+    /// `NotFound`, also if it went meanwhile; `Refused` if the sink can't be reached from here, `Unavailable`.
     fn replay<'a>(
         &'a self,
         route: &'a str,

@@ -27,7 +27,7 @@ pub use capabilities::{
     AuditActionView, AuditView, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView,
     GrantedCapability, NewCapability, NewWrap, Revoked,
 };
-pub use dead_letters::{DeadLetterAdmin, DeadLetterView};
+pub use dead_letters::{DeadLetterAdmin, DeadLetterPage, DeadLetterView};
 pub use people::{
     BusRemoval, ClientAdmin, ClientView, CreatedClient, GrantAdmin, GrantState, GrantView,
     NewClient, OwnerAdmin, OwnerView, Permission, UserAdmin, UserView,
@@ -89,12 +89,21 @@ impl fmt::Debug for Ports {
 /// The texts are shown to the administrator; they name no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// What was asked for makes no sense; the text names every problem.
-    #[error("{0}")]
-    Invalid(String),
+    /// What was asked for makes no sense: every problem, each with its field before it, `name: why`, if it
+    /// is one of a field.
+    #[error("{}", .0.join("; "))]
+    Invalid(Vec<String>),
     /// There is nothing of this name.
     #[error("{0}")]
-    NotFound(String),
+    NotFound(Missing),
+    /// It has another revision than was expected.
+    #[error("the {kind} {name} was changed by somebody else")]
+    Changed {
+        /// What kind of thing it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// There is something of this name already.
     #[error("{0}")]
     Exists(String),
@@ -113,6 +122,49 @@ pub enum AdminError {
     /// The gateway is at fault. The source is logged and not shown.
     #[error("the gateway failed")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AdminError {
+    /// That there is no `kind` called `name`.
+    pub fn missing(kind: &'static str, name: impl fmt::Display) -> Self {
+        Self::NotFound(Missing::new(kind, name.to_string()))
+    }
+
+    /// That one thing of what was asked for makes no sense.
+    pub fn invalid(problem: impl Into<String>) -> Self {
+        Self::Invalid(vec![problem.into()])
+    }
+}
+
+/// What is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What kind of thing it is, such as `bus`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// What the administrator is told.
+    text: String,
+}
+
+impl Missing {
+    /// That there is no `kind` called `name`.
+    pub fn new(kind: &'static str, name: String) -> Self {
+        let text = format!("there is no {kind} {name}");
+        Self { kind, name, text }
+    }
+
+    /// The same, told in other words.
+    #[must_use]
+    pub fn told(self, text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..self }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl From<StoreError> for AdminError {

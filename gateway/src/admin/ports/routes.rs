@@ -66,7 +66,7 @@ pub struct NewRetry {
     pub timeout: Option<Duration>,
 }
 
-/// A route and what it is doing. Counts begin when the gateway starts.
+/// A route and what it is doing. Counts begin when its owner takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteView {
     /// Its name.
@@ -83,6 +83,8 @@ pub struct RouteView {
     pub retry: RetryView,
     /// What it is doing.
     pub state: RouteState,
+    /// What the gateway is called that runs it.
+    pub owner: Option<String>,
     /// Messages delivered.
     pub delivered: u64,
     /// Attempts that failed.
@@ -93,6 +95,8 @@ pub struct RouteView {
     pub dead_letters_kept: u64,
     /// Messages that wait or are under way.
     pub pending: u64,
+    /// Changes with every change of the description.
+    pub revision: u64,
 }
 
 /// How hard a route tries.
@@ -115,12 +119,14 @@ pub enum RouteState {
     Running,
     /// An administrator paused it.
     Paused,
-    /// It can't deliver here; the text says why.
+    /// It can't deliver where it runs; the text says why.
     Blocked(String),
+    /// No gateway runs it at present.
+    Waiting,
 }
 
 /// Administers routes. Changes are stored when a future is done; dropping one may leave the change
-/// made or not made, never half.
+/// made or not made, never half. A change of a route that does not have the revision `expected` is refused.
 pub trait RouteAdmin: Send + Sync {
     /// Makes a route and starts it.
     ///
@@ -133,11 +139,12 @@ pub trait RouteAdmin: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Invalid` with every problem, `Unavailable`.
+    /// `NotFound`, `Changed`, `Invalid` with every problem, `Unavailable`.
     fn change<'a>(
         &'a self,
         name: &'a str,
         change: ChangedRoute,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows one route.
@@ -158,20 +165,32 @@ pub trait RouteAdmin: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Unavailable`.
-    fn pause<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>>;
+    /// `NotFound`, `Changed`, `Unavailable`.
+    fn pause<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Goes on delivering.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Unavailable`.
-    fn resume<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>>;
+    /// `NotFound`, `Changed`, `Unavailable`.
+    fn resume<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Removes a route with its position and its dead letters.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Unavailable`.
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), AdminError>>;
+    /// `NotFound`, `Changed`, `Unavailable`.
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 }

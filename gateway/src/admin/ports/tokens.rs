@@ -15,6 +15,8 @@ pub struct AdminTokenView {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Tells it from another one that had its name before.
+    pub revision: u64,
 }
 
 /// Makes, shows and revokes tokens of administrators.
@@ -37,10 +39,15 @@ pub trait AdminTokens: Send + Sync {
     /// `Unavailable`.
     fn list(&self) -> BoxFuture<'_, Result<Vec<AdminTokenView>, AdminError>>;
 
-    /// Revokes a token: no call begins with it any more; whether there was one.
+    /// Revokes a token, if it has the revision that is expected: no call begins with it any more; whether
+    /// there was one.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a name that is none, `Unavailable`.
-    fn revoke<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Invalid` for a name that is none, `Changed`, `Unavailable`.
+    fn revoke<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 }

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::admin::{
     convert,
-    ports::{AdminError, BrokerAdmin, Page},
-    status,
+    ports::{AdminError, BrokerAdmin, Missing, Page},
+    status, writes,
 };
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -26,17 +26,27 @@ impl Api {
     async fn service(&self, name: &str) -> Result<Option<v1::Service>, Status> {
         let all = self.broker()?.services().await.map_err(status::of_admin)?;
         let service = all.iter().find(|service| service.name.as_str() == name);
-        let missing = || AdminError::NotFound(format!("the broker knows no service {name}"));
+        let missing = || {
+            let missing = Missing::new("service", name.to_owned());
+            AdminError::NotFound(missing.told(format!("the broker knows no service {name}")))
+        };
         let service = service.ok_or_else(missing).map_err(status::of_admin)?;
         Ok(Some(convert::broker::service_to_wire(service)))
     }
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<Option<v1::Service>, Status> {
+        if let Ok(Some(service)) = self.service(name).await {
+            writes::before("Service", &service);
+        }
         self.broker()?.set_paused(name, paused).await.map_err(status::of_admin)?;
         self.service(name).await
     }
 
     async fn dismiss(&self, id: u64, when: Dismissal) -> Result<(), Status> {
+        let all = self.broker()?.workers().await.map_err(status::of_admin)?;
+        if let Some(worker) = all.iter().find(|worker| worker.id == WorkerId(id)) {
+            writes::before("Worker", &convert::broker::worker_to_wire(worker));
+        }
         self.broker()?.dismiss(WorkerId(id), when).await.map_err(status::of_admin)
     }
 }
@@ -46,7 +56,7 @@ fn timeout(wanted: Option<prost_types::Duration>) -> Result<Duration, Status> {
         .map_or(Ok(TIMEOUT_DEFAULT), convert::from_wire_duration)
         .ok()
         .filter(|time| (TIMEOUT_SHORTEST..=TIMEOUT_LONGEST).contains(time))
-        .ok_or_else(|| Status::invalid_argument("timeout: 1 ms to 60 s"))
+        .ok_or_else(|| status::invalid(["timeout: 1 ms to 60 s"]))
 }
 
 #[tonic::async_trait]

@@ -1,17 +1,32 @@
 //! `BusService`.
 
-use buswire_bus::Created;
+use buswire_bus::{BusError, BusInfo, Created};
 use buswire_message::BusName;
 use buswire_proto::v1::{self, bus_service_server::BusService};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::Api;
-use crate::admin::{convert, ports::Page, status};
+use crate::admin::{
+    convert,
+    ports::{Missing, Page},
+    status, writes,
+};
+
+/// How often a change that met another one is made.
+const TRIES: usize = 8;
 
 impl Api {
-    async fn bus(&self, name: &BusName) -> Result<buswire_bus::BusInfo, Status> {
+    async fn bus(&self, name: &BusName) -> Result<BusInfo, Status> {
         let found = self.0.state.buses.get(name).await.map_err(|e| status::of_bus(&e))?;
-        found.ok_or_else(|| Status::not_found(format!("there is no bus {name}")))
+        found.ok_or_else(|| status::missing(&Missing::new("bus", name.to_string())))
+    }
+
+    /// The bus before it is changed, if it has the revision that is expected.
+    async fn expected(&self, name: &BusName, revision: u64) -> Result<BusInfo, Status> {
+        let bus = self.bus(name).await?;
+        writes::before("Bus", &convert::buses::to_wire(&bus));
+        status::check_revision("bus", &name.to_string(), revision, bus.revision.0)?;
+        Ok(bus)
     }
 }
 
@@ -61,9 +76,18 @@ impl BusService for Api {
     ) -> Result<Response<v1::UpdateBusRetentionResponse>, Status> {
         let request = request.into_inner();
         let name = convert::parse("name", &request.name)?;
-        let current = self.bus(&name).await?.retention;
-        let retention = convert::buses::retention(current, request.retention)?;
-        self.0.state.buses.update(&name, retention).await.map_err(|e| status::of_bus(&e))?;
+        let mut tries = 0..TRIES;
+        loop {
+            let present = self.expected(&name, request.expected_revision).await?;
+            let usual = self.0.state.retention;
+            let retention = convert::buses::changed_retention(present.retention, usual, &request)?;
+            match self.0.state.buses.update(&name, retention, Some(present.revision)).await {
+                Ok(()) => break,
+                // Somebody else was faster: what they changed is changed again, not undone.
+                Err(BusError::Changed(_)) if tries.next().is_some() => {}
+                Err(error) => return Err(status::of_bus(&error)),
+            }
+        }
         let bus = Some(convert::buses::to_wire(&self.bus(&name).await?));
         Ok(Response::new(v1::UpdateBusRetentionResponse { bus }))
     }
@@ -72,7 +96,13 @@ impl BusService for Api {
         &self,
         request: Request<v1::DeleteBusRequest>,
     ) -> Result<Response<v1::DeleteBusResponse>, Status> {
-        let name = convert::parse("name", &request.get_ref().name)?;
+        let request = request.into_inner();
+        let name = convert::parse("name", &request.name)?;
+        match self.expected(&name, request.expected_revision).await {
+            Ok(_) => {}
+            Err(status) if status.code() == Code::NotFound => {}
+            Err(status) => return Err(status),
+        }
         let state = &self.0.state;
         let existed = match &state.ports.removal {
             Some(removal) => removal.delete(&name).await.map_err(status::of_admin)?,

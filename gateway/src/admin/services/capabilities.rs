@@ -10,14 +10,23 @@ use super::Api;
 use crate::admin::{
     convert,
     deadline::Deadline,
-    ports::{CapabilityAdmin, CapabilityChange, Revoked},
+    ports::{CapabilityAdmin, Revoked},
     status,
     stream::{Answers, until_end},
+    writes,
 };
 
 impl Api {
     fn capabilities(&self) -> Result<&Arc<dyn CapabilityAdmin>, Status> {
         self.0.state.ports.capabilities.as_ref().ok_or_else(|| status::absent("capabilities"))
+    }
+
+    /// Tells the audit log what a capability is, if it can be shown.
+    async fn note_capability(&self, note: impl Fn(&'static str, &v1::Capability), handle: &str) {
+        let Ok(capabilities) = self.capabilities() else { return };
+        if let Ok(shown) = capabilities.show(handle).await {
+            note("Capability", &convert::capabilities::to_wire(shown));
+        }
     }
 }
 
@@ -31,6 +40,7 @@ impl CapabilityService for Api {
     ) -> Result<Response<v1::GrantCapabilityResponse>, Status> {
         let new = convert::capabilities::new_capability(request.into_inner())?;
         let granted = self.capabilities()?.grant(new).await.map_err(status::of_admin)?;
+        self.note_capability(writes::after, &granted.handle).await;
         Ok(Response::new(v1::GrantCapabilityResponse {
             cap: granted.cap.expose().clone(),
             control: granted.control.expose().clone(),
@@ -44,6 +54,7 @@ impl CapabilityService for Api {
     ) -> Result<Response<v1::WrapCapabilityResponse>, Status> {
         let new = convert::capabilities::new_wrap(request.into_inner())?;
         let granted = self.capabilities()?.wrap(new).await.map_err(status::of_admin)?;
+        self.note_capability(writes::after, &granted.handle).await;
         Ok(Response::new(v1::WrapCapabilityResponse {
             cap: granted.cap.expose().clone(),
             control: granted.control.expose().clone(),
@@ -65,9 +76,12 @@ impl CapabilityService for Api {
         &self,
         request: Request<v1::UpdateCapabilityRequest>,
     ) -> Result<Response<v1::UpdateCapabilityResponse>, Status> {
-        let v1::UpdateCapabilityRequest { handle, label, suspended } = request.into_inner();
-        let change = CapabilityChange { label, suspended };
+        let mut request = request.into_inner();
+        let handle = std::mem::take(&mut request.handle);
+        let change = convert::capabilities::change(request)?;
+        self.note_capability(writes::before, &handle).await;
         self.capabilities()?.change(&handle, change).await.map_err(status::of_admin)?;
+        self.note_capability(writes::after, &handle).await;
         Ok(Response::new(v1::UpdateCapabilityResponse {}))
     }
 
@@ -88,6 +102,7 @@ impl CapabilityService for Api {
         request: Request<v1::RevokeCapabilityRequest>,
     ) -> Result<Response<v1::RevokeCapabilityResponse>, Status> {
         let handle = request.into_inner().handle;
+        self.note_capability(writes::before, &handle).await;
         let was_revoked = match self.capabilities()?.revoke(&handle).await {
             Ok(Revoked::Newly) => false,
             Ok(Revoked::Before) => true,

@@ -9,7 +9,7 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{ClientAdmin, Page},
-    status,
+    status, writes,
 };
 
 impl Api {
@@ -51,6 +51,10 @@ impl ClientService for Api {
         request: Request<v1::DeleteClientRequest>,
     ) -> Result<Response<v1::DeleteClientResponse>, Status> {
         let client_id = request.into_inner().client_id;
+        let all = self.clients()?.list().await.map_err(status::of_admin)?;
+        if let Some(client) = all.into_iter().find(|client| client.client_id == client_id) {
+            writes::before("Client", &convert::people::client_to_wire(client));
+        }
         let existed = self.clients()?.delete(&client_id).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteClientResponse { existed }))
     }

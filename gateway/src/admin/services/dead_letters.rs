@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use crate::admin::{
     convert,
-    ports::{AdminError, DeadLetterAdmin},
+    ports::{AdminError, DeadLetterAdmin, DeadLetterPage},
     status,
 };
 
@@ -36,7 +36,7 @@ impl DeadLetterService for Api {
         let after =
             wanted.after.as_deref().map(|id| convert::parse("page_token", id)).transpose()?;
         let letters = self.dead_letters()?.list(&route, after, wanted.limit).await;
-        let (letters, more) = letters.map_err(status::of_admin)?;
+        let DeadLetterPage { letters, mut unreadable, more } = letters.map_err(status::of_admin)?;
         let count = letters.len();
         let mut bytes = 0;
         let page: Vec<_> = letters
@@ -49,12 +49,17 @@ impl DeadLetterService for Api {
             })
             .map(|(_, letter)| letter)
             .collect();
-        let has_more = more || page.len() < count;
-        let last = page.len().checked_sub(1).and_then(|last| letters.get(last));
-        let next = last.filter(|_| has_more).map(|letter| letter.message.id.to_string());
+        let shown = page.len().checked_sub(1).and_then(|last| letters.get(last));
+        let mut last = shown.map(|letter| letter.message.id);
+        if page.len() < count {
+            unreadable.retain(|id| Some(*id) < last);
+        }
+        last = last.max(unreadable.last().copied());
+        let next = last.filter(|_| more || page.len() < count);
         Ok(Response::new(v1::ListDeadLettersResponse {
             dead_letters: page,
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: next.map(|id| id.to_string()).unwrap_or_default(),
+            unreadable: unreadable.iter().map(ToString::to_string).collect(),
         }))
     }
 

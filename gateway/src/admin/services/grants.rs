@@ -9,7 +9,7 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{GrantAdmin, Page},
-    status,
+    status, writes,
 };
 
 impl Api {
@@ -51,6 +51,10 @@ impl GrantService for Api {
         request: Request<v1::RevokeGrantRequest>,
     ) -> Result<Response<v1::RevokeGrantResponse>, Status> {
         let id = request.into_inner().id;
+        let all = self.grants()?.list(None).await.map_err(status::of_admin)?;
+        if let Some(grant) = all.into_iter().find(|grant| grant.id == id) {
+            writes::before("Grant", &convert::people::grant_to_wire(grant));
+        }
         let existed = self.grants()?.revoke(&id).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::RevokeGrantResponse { existed }))
     }

@@ -9,7 +9,7 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{InboundAdmin, Page},
-    status,
+    status, writes,
 };
 
 impl Api {
@@ -47,7 +47,12 @@ impl InboundService for Api {
         &self,
         request: Request<v1::RevokeInboundRequest>,
     ) -> Result<Response<v1::RevokeInboundResponse>, Status> {
-        let revoked = self.inbounds()?.revoke(&request.get_ref().id).await;
+        let id = request.into_inner().id;
+        let all = self.inbounds()?.list().await.map_err(status::of_admin)?;
+        if let Some(inbound) = all.into_iter().find(|inbound| inbound.id == id) {
+            writes::before("Inbound", &convert::push::inbound(inbound));
+        }
+        let revoked = self.inbounds()?.revoke(&id).await;
         let existed = revoked.map_err(status::of_admin)?;
         Ok(Response::new(v1::RevokeInboundResponse { existed }))
     }

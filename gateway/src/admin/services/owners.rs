@@ -9,12 +9,22 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{OwnerAdmin, Page},
-    status,
+    status, writes,
 };
 
 impl Api {
     fn owners(&self) -> Result<&Arc<dyn OwnerAdmin>, Status> {
         self.0.state.ports.owners.as_ref().ok_or_else(|| status::absent("owners of buses"))
+    }
+
+    /// Tells the audit log what an owner has, if there is one of this name and it can be
+    /// read.
+    async fn note_owner(&self, note: impl Fn(&'static str, &v1::Owner), name: &str) {
+        let Ok(owners) = self.owners() else { return };
+        let all = owners.list().await.unwrap_or_default();
+        if let Some(owner) = all.into_iter().find(|owner| owner.name == name) {
+            note("Owner", &convert::people::owner_to_wire(owner));
+        }
     }
 }
 
@@ -26,7 +36,9 @@ impl OwnerService for Api {
     ) -> Result<Response<v1::PutOwnerResponse>, Status> {
         let request = request.into_inner();
         let (name, password) = convert::people::credentials(request.name, request.password)?;
+        self.note_owner(writes::before, &name).await;
         self.owners()?.put(&name, password).await.map_err(status::of_admin)?;
+        self.note_owner(writes::after, &name).await;
         Ok(Response::new(v1::PutOwnerResponse {}))
     }
 
@@ -49,6 +61,7 @@ impl OwnerService for Api {
         request: Request<v1::DeleteOwnerRequest>,
     ) -> Result<Response<v1::DeleteOwnerResponse>, Status> {
         let name = request.into_inner().name;
+        self.note_owner(writes::before, &name).await;
         let existed = self.owners()?.delete(&name).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteOwnerResponse { existed }))
     }
@@ -59,7 +72,9 @@ impl OwnerService for Api {
     ) -> Result<Response<v1::AssignBusResponse>, Status> {
         let request = request.into_inner();
         let bus = convert::parse("bus", &request.bus)?;
+        self.note_owner(writes::before, &request.owner).await;
         self.owners()?.assign(&request.owner, &bus).await.map_err(status::of_admin)?;
+        self.note_owner(writes::after, &request.owner).await;
         Ok(Response::new(v1::AssignBusResponse {}))
     }
 }

@@ -6,7 +6,7 @@ use buswire_proto::v1::{self, push_service_server::PushService};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use crate::admin::{convert, ports::PushAdmin, status};
+use crate::admin::{convert, ports::PushAdmin, status, writes};
 
 impl Api {
     fn push(&self) -> Result<&Arc<dyn PushAdmin>, Status> {
@@ -65,7 +65,10 @@ impl PushService for Api {
         &self,
         request: Request<v1::DropAgentRequest>,
     ) -> Result<Response<v1::DropAgentResponse>, Status> {
-        self.push()?.drop_agent(&request.get_ref().id).await.map_err(status::of_admin)?;
+        let id = request.into_inner().id;
+        let agent = self.push()?.agent(&id).await.map_err(status::of_admin)?;
+        writes::before("Agent", &convert::push::agent(agent));
+        self.push()?.drop_agent(&id).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::DropAgentResponse {}))
     }
 

@@ -9,7 +9,7 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{Page, RouteAdmin},
-    status,
+    status, writes,
 };
 
 impl Api {
@@ -20,6 +20,14 @@ impl Api {
     async fn route(&self, name: &str) -> Result<Option<v1::Route>, Status> {
         let route = self.routes()?.get(name).await.map_err(status::of_admin)?;
         Ok(Some(convert::routes::to_wire(route)))
+    }
+
+    /// Notes the route before it is changed; the revision that is expected, if one is.
+    async fn expected_route(&self, name: &str, revision: u64) -> Result<Option<u64>, Status> {
+        if let Some(route) = self.route(name).await? {
+            writes::before("Route", &route);
+        }
+        Ok((revision != 0).then_some(revision))
     }
 }
 
@@ -42,8 +50,9 @@ impl RouteService for Api {
     ) -> Result<Response<v1::UpdateRouteResponse>, Status> {
         let request = request.into_inner();
         let name = request.name.clone();
+        let expected = self.expected_route(&name, request.expected_revision).await?;
         let change = convert::routes::changed_route(request)?;
-        self.routes()?.change(&name, change).await.map_err(status::of_admin)?;
+        self.routes()?.change(&name, change, expected).await.map_err(status::of_admin)?;
         let route = self.route(&name).await?;
         Ok(Response::new(v1::UpdateRouteResponse { route }))
     }
@@ -74,8 +83,9 @@ impl RouteService for Api {
         &self,
         request: Request<v1::PauseRouteRequest>,
     ) -> Result<Response<v1::PauseRouteResponse>, Status> {
-        let name = request.into_inner().name;
-        self.routes()?.pause(&name).await.map_err(status::of_admin)?;
+        let v1::PauseRouteRequest { name, expected_revision } = request.into_inner();
+        let expected = self.expected_route(&name, expected_revision).await?;
+        self.routes()?.pause(&name, expected).await.map_err(status::of_admin)?;
         let route = self.route(&name).await?;
         Ok(Response::new(v1::PauseRouteResponse { route }))
     }
@@ -84,8 +94,9 @@ impl RouteService for Api {
         &self,
         request: Request<v1::ResumeRouteRequest>,
     ) -> Result<Response<v1::ResumeRouteResponse>, Status> {
-        let name = request.into_inner().name;
-        self.routes()?.resume(&name).await.map_err(status::of_admin)?;
+        let v1::ResumeRouteRequest { name, expected_revision } = request.into_inner();
+        let expected = self.expected_route(&name, expected_revision).await?;
+        self.routes()?.resume(&name, expected).await.map_err(status::of_admin)?;
         let route = self.route(&name).await?;
         Ok(Response::new(v1::ResumeRouteResponse { route }))
     }
@@ -94,7 +105,9 @@ impl RouteService for Api {
         &self,
         request: Request<v1::DeleteRouteRequest>,
     ) -> Result<Response<v1::DeleteRouteResponse>, Status> {
-        self.routes()?.delete(&request.get_ref().name).await.map_err(status::of_admin)?;
+        let v1::DeleteRouteRequest { name, expected_revision } = request.into_inner();
+        let expected = self.expected_route(&name, expected_revision).await?;
+        self.routes()?.delete(&name, expected).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteRouteResponse {}))
     }
 }

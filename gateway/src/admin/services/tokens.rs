@@ -9,18 +9,23 @@ use super::Api;
 use crate::admin::{
     Role, convert,
     ports::{AdminTokenView, AdminTokens, Page},
-    status,
+    status, writes,
 };
 
 impl Api {
     fn tokens(&self) -> Result<&Arc<dyn AdminTokens>, Status> {
         self.0.state.ports.tokens.as_ref().ok_or_else(|| status::absent("tokens"))
     }
+
+    async fn token(&self, name: &str) -> Result<Option<v1::AdminToken>, Status> {
+        let all = self.tokens()?.list().await.map_err(status::of_admin)?;
+        Ok(all.into_iter().find(|token| token.name == name).map(to_wire))
+    }
 }
 
 fn role(wanted: v1::AdminRole) -> Result<Role, Status> {
     match wanted {
-        v1::AdminRole::Unspecified => Err(Status::invalid_argument("role: must be given")),
+        v1::AdminRole::Unspecified => Err(status::invalid(["role: must be given"])),
         v1::AdminRole::Viewer => Ok(Role::Viewer),
         v1::AdminRole::Operator => Ok(Role::Operator),
         v1::AdminRole::Admin => Ok(Role::Admin),
@@ -37,6 +42,7 @@ fn to_wire(view: AdminTokenView) -> v1::AdminToken {
         name: view.name,
         role: role.into(),
         created_at: Some(convert::to_wire_time(view.created_at)),
+        revision: view.revision,
     }
 }
 
@@ -49,6 +55,9 @@ impl AdminTokenService for Api {
         let request = request.into_inner();
         let role = role(request.role())?;
         let token = self.tokens()?.create(&request.name, role).await.map_err(status::of_admin)?;
+        if let Ok(Some(made)) = self.token(&request.name).await {
+            writes::after("AdminToken", &made);
+        }
         Ok(Response::new(v1::CreateAdminTokenResponse { token: token.expose().clone() }))
     }
 
@@ -70,7 +79,12 @@ impl AdminTokenService for Api {
         &self,
         request: Request<v1::RevokeAdminTokenRequest>,
     ) -> Result<Response<v1::RevokeAdminTokenResponse>, Status> {
-        let revoked = self.tokens()?.revoke(&request.get_ref().name).await;
+        let v1::RevokeAdminTokenRequest { name, expected_revision } = request.into_inner();
+        if let Some(token) = self.token(&name).await? {
+            writes::before("AdminToken", &token);
+        }
+        let expected = (expected_revision != 0).then_some(expected_revision);
+        let revoked = self.tokens()?.revoke(&name, expected).await;
         let existed = revoked.map_err(status::of_admin)?;
         Ok(Response::new(v1::RevokeAdminTokenResponse { existed }))
     }

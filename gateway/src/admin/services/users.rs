@@ -9,12 +9,22 @@ use super::Api;
 use crate::admin::{
     convert,
     ports::{Page, UserAdmin},
-    status,
+    status, writes,
 };
 
 impl Api {
     fn users(&self) -> Result<&Arc<dyn UserAdmin>, Status> {
         self.0.state.ports.users.as_ref().ok_or_else(|| status::absent("users of Backplane 1.x"))
+    }
+
+    /// Tells the audit log what a user may do, if there is one of this name and it can be
+    /// read.
+    async fn note_user(&self, note: impl Fn(&'static str, &v1::User), name: &str) {
+        let Ok(users) = self.users() else { return };
+        let all = users.list().await.unwrap_or_default();
+        if let Some(user) = all.into_iter().find(|user| user.name == name) {
+            note("User", &convert::people::user_to_wire(user));
+        }
     }
 }
 
@@ -26,7 +36,9 @@ impl UserService for Api {
     ) -> Result<Response<v1::PutUserResponse>, Status> {
         let request = request.into_inner();
         let (name, password) = convert::people::credentials(request.name, request.password)?;
+        self.note_user(writes::before, &name).await;
         self.users()?.put(&name, password).await.map_err(status::of_admin)?;
+        self.note_user(writes::after, &name).await;
         Ok(Response::new(v1::PutUserResponse {}))
     }
 
@@ -49,6 +61,7 @@ impl UserService for Api {
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let name = request.into_inner().name;
+        self.note_user(writes::before, &name).await;
         let existed = self.users()?.delete(&name).await.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteUserResponse { existed }))
     }
@@ -60,7 +73,9 @@ impl UserService for Api {
         let request = request.into_inner();
         let bus = convert::people::v1_bus(&request.bus)?;
         let permissions = convert::people::permissions(&request.permissions)?;
+        self.note_user(writes::before, &request.user).await;
         self.users()?.permit(&request.user, &bus, permissions).await.map_err(status::of_admin)?;
+        self.note_user(writes::after, &request.user).await;
         Ok(Response::new(v1::SetPermissionsResponse {}))
     }
 }

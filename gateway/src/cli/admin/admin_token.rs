@@ -76,7 +76,11 @@ impl AdminTokenCommand {
                     Role::Operator => v1::AdminRole::Operator,
                     Role::Admin => v1::AdminRole::Admin,
                 };
-                let request = v1::CreateAdminTokenRequest { name: name.clone(), role: role.into() };
+                let request = v1::CreateAdminTokenRequest {
+                    name: name.clone(),
+                    role: role.into(),
+                    ..Default::default()
+                };
                 let token = client.create_admin_token(call(request)).await?.into_inner().token;
                 let values = [json!(name), json!(name_of(role)), json!(token)];
                 output.done(out, &token, &["name", "role", "token"], &values)?;
@@ -91,8 +95,9 @@ impl AdminTokenCommand {
                 output.list(out, &COLUMNS, &rows)?;
             }
             Self::Revoke { name } => {
-                let request = call(v1::RevokeAdminTokenRequest { name: name.clone() });
-                let existed = client.revoke_admin_token(request).await?.into_inner().existed;
+                let request =
+                    v1::RevokeAdminTokenRequest { name: name.clone(), ..Default::default() };
+                let existed = client.revoke_admin_token(call(request)).await?.into_inner().existed;
                 CliError::missing_unless(existed, "admin token", &name)?;
                 output.done(out, &format!("token {name} revoked"), &["revoked"], &[json!(name)])?;
             }

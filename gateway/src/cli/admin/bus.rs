@@ -132,8 +132,8 @@ impl BusCommand {
         match self {
             Self::Create { name, retention } => {
                 let retention = Some(retention.to_wire());
-                let request = call(v1::CreateBusRequest { name, retention });
-                let created = client.create_bus(request).await?.into_inner();
+                let request = v1::CreateBusRequest { name, retention, ..Default::default() };
+                let created = client.create_bus(call(request)).await?.into_inner();
                 let bus = created.bus.ok_or(CliError::Incomplete)?;
                 let what = if created.existed { "existed already, unchanged" } else { "created" };
                 let sentence = format!("bus {} {what}", bus.name);
@@ -156,14 +156,15 @@ impl BusCommand {
             Self::Channels { name } => channels(name, connection, out).await?,
             Self::Update { name, retention } => {
                 let retention = Some(retention.to_wire());
-                let request = call(v1::UpdateBusRetentionRequest { name, retention });
-                let answer = client.update_bus_retention(request).await?.into_inner();
+                let request =
+                    v1::UpdateBusRetentionRequest { name, retention, ..Default::default() };
+                let answer = client.update_bus_retention(call(request)).await?.into_inner();
                 let bus = answer.bus.ok_or(CliError::Incomplete)?;
                 output.one(out, &COLUMNS, &values(&bus))?;
             }
             Self::Delete { name } => {
-                let request = call(v1::DeleteBusRequest { name: name.clone() });
-                let existed = client.delete_bus(request).await?.into_inner().existed;
+                let request = v1::DeleteBusRequest { name: name.clone(), ..Default::default() };
+                let existed = client.delete_bus(call(request)).await?.into_inner().existed;
                 CliError::missing_unless(existed, "bus", &name)?;
                 output.done(out, &format!("bus {name} deleted"), &["deleted"], &[json!(name)])?;
             }

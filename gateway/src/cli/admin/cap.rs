@@ -140,6 +140,7 @@ impl GrantArgs {
             limits: self.limits,
             label: self.label,
             form: form.into(),
+            ..Default::default()
         }
     }
 }
@@ -264,8 +265,9 @@ impl CapCommand {
             }
             Self::Wrap { handle, limits, label } => {
                 let handle = checked(handle)?;
-                let request = call(v1::WrapCapabilityRequest { handle, limits, label });
-                let granted = client.wrap_capability(request).await?.into_inner();
+                let request =
+                    v1::WrapCapabilityRequest { handle, limits, label, ..Default::default() };
+                let granted = client.wrap_capability(call(request)).await?.into_inner();
                 let values = [json!(granted.cap), json!(granted.control), json!(granted.handle)];
                 output::object(out, &["cap", "control", "handle"], &values)?;
             }
@@ -324,7 +326,12 @@ async fn change(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let handle = checked(handle)?;
-    let request = v1::UpdateCapabilityRequest { handle: handle.clone(), label, suspended };
+    let request = v1::UpdateCapabilityRequest {
+        handle: handle.clone(),
+        label,
+        suspended,
+        ..Default::default()
+    };
     client.update_capability(call(request)).await?;
     let sentence = format!("capability {handle} {word}");
     Ok(output.done(out, &sentence, &[word], &[json!(handle)])?)

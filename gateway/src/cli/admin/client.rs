@@ -97,6 +97,7 @@ impl CreateArgs {
             secret: secret.expose().clone(),
             source_url: self.source_url,
             redirect_uri: self.redirect_uri,
+            ..Default::default()
         })
     }
 }

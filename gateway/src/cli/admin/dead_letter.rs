@@ -64,17 +64,40 @@ pub struct Which {
 
 type Client = DeadLetterServiceClient<Gateway>;
 
-async fn list(client: &mut Client, route: &str) -> Result<Vec<v1::DeadLetter>, CliError> {
+/// A dead letter of a listing.
+enum Listed {
+    Letter(v1::DeadLetter),
+    /// It can't be read; the id of its message.
+    Unreadable(String),
+}
+
+async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError> {
     pages(async |page_token| {
         let route = route.to_owned();
         let request = v1::ListDeadLettersRequest { route, page_size: 0, page_token };
         let page = client.list_dead_letters(call(request)).await?.into_inner();
-        Ok((page.dead_letters, page.next_page_token))
+        let letters = page.dead_letters.into_iter().map(Listed::Letter);
+        let listed = letters.chain(page.unreadable.into_iter().map(Listed::Unreadable));
+        Ok((listed.collect(), page.next_page_token))
     })
     .await
 }
 
-fn values(letter: &v1::DeadLetter) -> Vec<Value> {
+fn values(listed: &Listed) -> Vec<Value> {
+    let letter = match listed {
+        Listed::Letter(letter) => letter,
+        Listed::Unreadable(id) => {
+            let mut values = vec![Value::Null; COLUMNS.len()];
+            for (column, value) in COLUMNS.iter().zip(&mut values) {
+                match *column {
+                    "id" => *value = json!(id),
+                    "error" => *value = json!("this dead letter can't be read"),
+                    _ => {}
+                }
+            }
+            return values;
+        }
+    };
     let none = v1::Message::default();
     let message = letter.message.as_ref().unwrap_or(&none);
     let error = letter.failures.last().map_or("", |failure| &failure.error);
@@ -94,8 +117,11 @@ impl Which {
         if !self.all {
             return Ok(self.ids.clone());
         }
-        let letters = list(client, &self.route).await?;
-        Ok(letters.into_iter().filter_map(|letter| letter.message).map(|m| m.id).collect())
+        let ids = list(client, &self.route).await?.into_iter().filter_map(|listed| match listed {
+            Listed::Letter(letter) => letter.message.map(|message| message.id),
+            Listed::Unreadable(id) => Some(id),
+        });
+        Ok(ids.collect())
     }
 
     /// Prints what became of each as it is known, and how many of either there were.
@@ -132,7 +158,7 @@ impl Which {
             &["delivered", "failed"],
             &[json!(delivered), json!(failed)],
         )?;
-        Ok(())
+        if failed == 0 { Ok(()) } else { Err(CliError::FailedAgain(failed)) }
     }
 
     async fn drop_all(

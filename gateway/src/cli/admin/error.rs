@@ -84,6 +84,9 @@ pub enum CliError {
         /// Its name.
         name: String,
     },
+    /// Dead letters that were tried again.
+    #[error("{0} of the dead letters failed again")]
+    FailedAgain(u64),
     /// The gateway left out what it must answer.
     #[error("the gateway's answer is incomplete; is it of another version?")]
     Incomplete,

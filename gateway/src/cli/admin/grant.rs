@@ -68,8 +68,8 @@ impl GrantCommand {
         let output = connection.output();
         match self {
             Self::Create { client: client_id, buses } => {
-                let request = call(v1::CreateGrantRequest { client_id, buses });
-                let answer = client.create_grant(request).await?.into_inner();
+                let request = v1::CreateGrantRequest { client_id, buses, ..Default::default() };
+                let answer = client.create_grant(call(request)).await?.into_inner();
                 let grant = answer.grant.ok_or(CliError::Incomplete)?;
                 output.one(out, &COLUMNS, &values(&grant))?;
             }

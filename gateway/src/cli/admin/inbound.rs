@@ -68,7 +68,13 @@ impl InboundCommand {
         let mut client = InboundServiceClient::new(channel);
         match self {
             Self::Create { bus, channel, kind, source } => {
-                let request = v1::CreateInboundRequest { bus, channel, r#type: kind, source };
+                let request = v1::CreateInboundRequest {
+                    bus,
+                    channel,
+                    r#type: kind,
+                    source,
+                    ..Default::default()
+                };
                 let made = client.create_inbound(call(request)).await?.into_inner();
                 let values = [json!(made.id), json!(made.endpoint)];
                 output.one(out, &["id", "endpoint"], &values)?;

@@ -9,6 +9,7 @@ use std::{future::Future, io::Write, process::ExitCode};
 use clap::{Args, Subcommand};
 
 pub mod admin_token;
+pub mod audit;
 pub mod bus;
 pub mod cap;
 pub mod client;
@@ -67,6 +68,9 @@ pub enum AdminCommand {
     /// Makes, lists and revokes tokens of administrators
     #[command(after_help = "Example: buswire admin-token create grafana --role viewer")]
     AdminToken(Group<admin_token::AdminTokenCommand>),
+    /// Shows what administrators changed
+    #[command(after_help = "Example: buswire audit list --resource bus/shop.example")]
+    Audit(Group<audit::AuditCommand>),
     /// Publishes and reads messages
     #[command(after_help = "Example: buswire message tail --scope bus:shop.example")]
     Message(Group<message::MessageCommand>),
@@ -112,6 +116,7 @@ impl AdminCommand {
             | Self::Route(Group { connection, .. })
             | Self::DeadLetter(Group { connection, .. })
             | Self::AdminToken(Group { connection, .. })
+            | Self::Audit(Group { connection, .. })
             | Self::Message(Group { connection, .. })
             | Self::Cap(Group { connection, .. })
             | Self::Push(Group { connection, .. })
@@ -162,6 +167,7 @@ impl AdminCommand {
             Self::Route(group) => group.command.run(&group.connection, out).await,
             Self::DeadLetter(group) => group.command.run(&group.connection, out).await,
             Self::AdminToken(group) => group.command.run(&group.connection, out).await,
+            Self::Audit(group) => group.command.run(&group.connection, out).await,
             Self::Message(group) => group.command.run(&group.connection, out).await,
             Self::Cap(group) => group.command.run(&group.connection, out).await,
             Self::Push(group) => group.command.run(&group.connection, out).await,

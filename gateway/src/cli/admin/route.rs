@@ -14,11 +14,21 @@ use super::{
 };
 
 /// What a listing shows; one route shows all.
-const COLUMNS: [&str; 8] =
-    ["name", "state", "scope", "sink", "delivered", "pending", "failed_attempts", "dead_letters"];
-const COLUMNS_ALL: [&str; 16] = [
+const COLUMNS: [&str; 9] = [
     "name",
     "state",
+    "owner",
+    "scope",
+    "sink",
+    "delivered",
+    "pending",
+    "failed_attempts",
+    "dead_letters",
+];
+const COLUMNS_ALL: [&str; 17] = [
+    "name",
+    "state",
+    "owner",
     "scope",
     "sink",
     "delivered",
@@ -180,6 +190,7 @@ impl ChangeArgs {
             map: self.map,
             retry: Some(retry),
             update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
         }
     }
 }
@@ -201,6 +212,7 @@ impl CreateArgs {
             from: self.from,
             map: self.map,
             retry: Some(self.retry.into_wire()),
+            ..Default::default()
         }
     }
 }
@@ -211,6 +223,7 @@ fn state(route: &v1::Route) -> &'static str {
         v1::RouteState::Running => "running",
         v1::RouteState::Paused => "paused",
         v1::RouteState::Blocked => "blocked",
+        v1::RouteState::Waiting => "waiting",
     }
 }
 
@@ -218,6 +231,7 @@ fn values(route: &v1::Route) -> Vec<Value> {
     vec![
         json!(route.name),
         json!(state(route)),
+        output::text(&route.owner),
         json!(route.scope),
         json!(route.sink),
         json!(route.delivered),
@@ -261,11 +275,13 @@ impl RouteCommand {
                 ("changed", answer.into_inner().route)
             }
             Self::Pause { name } => {
-                let answer = client.pause_route(call(v1::PauseRouteRequest { name })).await?;
+                let request = v1::PauseRouteRequest { name, ..Default::default() };
+                let answer = client.pause_route(call(request)).await?;
                 ("paused", answer.into_inner().route)
             }
             Self::Resume { name } => {
-                let answer = client.resume_route(call(v1::ResumeRouteRequest { name })).await?;
+                let request = v1::ResumeRouteRequest { name, ..Default::default() };
+                let answer = client.resume_route(call(request)).await?;
                 ("resumed", answer.into_inner().route)
             }
             Self::Show { name } => {
@@ -283,8 +299,8 @@ impl RouteCommand {
                 return Ok(output.list(out, &COLUMNS, &rows)?);
             }
             Self::Delete { name } => {
-                let request = call(v1::DeleteRouteRequest { name: name.clone() });
-                client.delete_route(request).await?;
+                let request = v1::DeleteRouteRequest { name: name.clone(), ..Default::default() };
+                client.delete_route(call(request)).await?;
                 let sentence = format!("route {name} deleted");
                 return Ok(output.done(out, &sentence, &["deleted"], &[json!(name)])?);
             }
