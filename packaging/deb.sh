@@ -12,5 +12,6 @@ rm -rf "$generated"
 for shell in bash zsh fish; do
     "$program" completions "$shell" > "$generated/buswire.$shell"
 done
+rm -f "$target"/debian/buswire_*.deb
 cargo deb --quiet --package buswire --no-build --output "$target/debian/"
 ls "$target"/debian/buswire_*.deb
