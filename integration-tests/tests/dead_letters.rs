@@ -94,6 +94,11 @@ fn a_route_is_mended_and_its_dead_letters_follow() {
     for problem in ["scope: ", "map: ", "sink: "] {
         assert!(text.contains(problem), "{text}");
     }
+    let nowhere = ["route", "create", "n", "--scope", "type:x", "--sink", "bus:nowhere.example"];
+    let text = String::from_utf8_lossy(&gateway.command(&nowhere).stderr).into_owned();
+    for problem in ["scope: name at least one bus", "sink: there is no bus nowhere.example"] {
+        assert!(text.contains(problem), "{text}");
+    }
     let nothing = gateway.command(&["route", "change", "r"]);
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("at least one"));
 }

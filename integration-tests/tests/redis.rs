@@ -8,13 +8,19 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     process::Command,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
-use buswire_integration_tests::{Gateway, Reply, Site, binary, curl, python, until};
+use buswire_integration_tests::{Gateway, Reply, Site, binary, curl, python, signal, until};
 use buswire_testkit::RedisServer;
 use serde_json::{Value, json};
 
@@ -243,4 +249,270 @@ fn post(site: &Site, channel: &str, url: &str, number: u64) -> bool {
         .output()
         .unwrap();
     output.stdout == b"201"
+}
+
+/// An HTTP server that remembers what is posted to it, as the path and the payload of the message.
+struct HttpSink {
+    port: u16,
+    taken: Arc<Mutex<Vec<(String, u64)>>>,
+}
+
+impl HttpSink {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&taken);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let noted = Arc::clone(&noted);
+                thread::spawn(move || while take_request(&stream, &noted).is_some() {});
+            }
+        });
+        Self { port, taken }
+    }
+
+    fn taken(&self) -> Vec<(String, u64)> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+/// Reads one request, notes it and answers it; `None` when the connection ends.
+fn take_request(stream: &TcpStream, noted: &Mutex<Vec<(String, u64)>>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    reader.read_line(&mut request).ok().filter(|bytes| *bytes > 0)?;
+    let path = request.split(' ').nth(1)?.to_owned();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        length =
+            line.strip_prefix("content-length:").map_or(Some(length), |n| n.trim().parse().ok())?;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    noted.lock().unwrap().push((path, body["value"]["payload"].as_u64()?));
+    let mut writer = stream;
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"value\":1}";
+    writer.write_all(answer.as_bytes()).ok()
+}
+
+/// Two gateways, ten routes from one bus, and programs that post to it.
+struct Fleet {
+    here: Gateway,
+    there: Gateway,
+    site: Site,
+    channels: [String; POSTERS],
+    http: HttpSink,
+    _server: RedisServer,
+}
+
+/// How many programs post, each on a channel of its own.
+const POSTERS: usize = 3;
+/// Routes to a channel of another bus, and routes to the HTTP server.
+const ROUTES: [usize; 2] = [8, 2];
+
+impl Fleet {
+    fn start() -> Self {
+        let server = RedisServer::start(&[]);
+        let named = |name: &str| {
+            Gateway::builder()
+                .set("store.url", &server.url())
+                .set("belay.keys", KEYS)
+                .set("belay.egress.allow_http", "true")
+                .set("belay.egress.allow", r#"["127.0.0.1"]"#)
+                .set("gateway_name", name)
+                .start()
+        };
+        let (here, there) = (named("here"), named("there"));
+        let site = Site::create(&here, "shop.example", &["--max-messages", "100000"]);
+        here.admin(&["bus", "create", "copy.example", "--max-messages", "100000"]);
+        let channels = [0; POSTERS].map(|_| site.visit(&here).channel);
+        let http = HttpSink::start();
+        for number in 0..ROUTES[0] + ROUTES[1] {
+            let (name, at) = (format!("r{number}"), if number % 2 == 0 { &here } else { &there });
+            let sink = if number < ROUTES[0] {
+                format!("bus:copy.example/{name}")
+            } else {
+                format!("cap:http://127.0.0.1:{}/cap/{name}-{}", http.port, "x".repeat(40))
+            };
+            at.admin(&["route", "create", &name, "--scope", "bus:shop.example", "--sink", &sink]);
+        }
+        let fleet = Self { here, there, site, channels, http, _server: server };
+        until("the routes are divided", || {
+            let owned = [&fleet.here, &fleet.there].map(owned);
+            (owned.iter().sum::<usize>() == 10 && !owned.contains(&0)).then_some(())
+        });
+        fleet
+    }
+
+    /// Posts by every program to the gateways in turn until `enough`, and says what was accepted: by
+    /// each program, ascending numbers.
+    fn post_until(
+        &self,
+        first: u64,
+        gateways: &[&Gateway],
+        enough: impl FnOnce(),
+    ) -> Vec<Vec<u64>> {
+        let stop = AtomicBool::new(false);
+        let urls: Vec<_> = gateways.iter().map(|gateway| gateway.url("/v2/message")).collect();
+        thread::scope(|scope| {
+            let posters: Vec<_> = (0_u64..)
+                .zip(&self.channels)
+                .map(|(poster, channel)| {
+                    let (stop, urls) = (&stop, &urls);
+                    scope.spawn(move || {
+                        let numbers = (first..).map(|number| poster * 1_000_000 + number);
+                        let each = numbers.zip(urls.iter().cycle());
+                        each.take_while(|_| !stop.load(Ordering::Acquire))
+                            .filter(|(number, url)| post(&self.site, channel, url, *number))
+                            .map(|(number, _)| number)
+                            .collect()
+                    })
+                })
+                .collect();
+            enough();
+            stop.store(true, Ordering::Release);
+            posters.into_iter().map(|poster| poster.join().unwrap()).collect()
+        })
+    }
+
+    /// Checks what came of messages that were accepted: through every route to a bus each came once and
+    /// in the order of its channel; through the others at least once, first deliveries in order.
+    /// Returns how many repeats there were of the latter.
+    fn check(&self, gateway: &Gateway, accepted: &[Vec<u64>]) -> usize {
+        let kept = |bus: &str| {
+            let shown = gateway.admin(&["bus", "show", bus, "--output", "json"]);
+            serde_json::from_str::<Value>(&shown).unwrap()["messages"].as_u64().unwrap()
+        };
+        let messages = |bus: &str, count: u64| -> Vec<Value> {
+            let (scope, count) = (format!("bus:{bus}"), count.to_string());
+            let tail = ["message", "tail", "--scope", &scope, "--since", "beginning", "--count"];
+            let lines = gateway.admin(&[&tail[..], &[&count]].concat());
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let number = |message: &Value| message["payload"].as_u64().unwrap();
+        // What was accepted, and what was although its answer was lost.
+        let count = kept("shop.example");
+        let sent: BTreeSet<_> = messages("shop.example", count).iter().map(number).collect();
+        assert!(accepted.iter().flatten().all(|number| sent.contains(number)));
+        let copies = count * u64::try_from(ROUTES[0]).unwrap();
+        until("every route to a bus made its copies, and not one more", || {
+            (kept("copy.example") == copies).then_some(())
+        });
+        let mut came = BTreeMap::<String, Vec<u64>>::new();
+        for copy in messages("copy.example", copies) {
+            came.entry(copy["channel"].to_string()).or_default().push(number(&copy));
+        }
+        assert_eq!(came.len(), ROUTES[0]);
+        for came in came.values() {
+            check_order(came, 0);
+            let came: BTreeSet<_> = came.iter().copied().collect();
+            assert_eq!(came, sent);
+        }
+        let mut repeats = 0;
+        for number in ROUTES[0]..ROUTES[0] + ROUTES[1] {
+            let path = format!("/cap/r{number}-");
+            let came = until("everything that was accepted came", || {
+                let taken = self.http.taken();
+                let came: Vec<_> =
+                    taken.iter().filter(|(to, _)| to.starts_with(&path)).map(|it| it.1).collect();
+                BTreeSet::from_iter(&came).is_superset(&BTreeSet::from_iter(&sent)).then_some(came)
+            });
+            repeats += check_order(&came, usize::MAX);
+        }
+        repeats
+    }
+}
+
+/// Checks that the numbers of each program came in ascending order the first time, with at most so many
+/// repeats, and counts those.
+fn check_order(came: &[u64], repeats_max: usize) -> usize {
+    let mut seen = BTreeSet::new();
+    let mut last = [0; POSTERS];
+    for number in came {
+        if seen.insert(number) {
+            let program = usize::try_from(number / 1_000_000).unwrap();
+            assert!(last[program] < number % 1_000_000, "{number} came after {last:?}");
+            last[program] = number % 1_000_000;
+        }
+    }
+    let repeats = came.len() - seen.len();
+    assert!(repeats <= repeats_max, "{repeats} repeats");
+    repeats
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// How many routes a gateway says that it runs.
+fn owned(gateway: &Gateway) -> usize {
+    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("buswire_bridge_routes_owned "));
+    line.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn routes_of_a_gateway_that_is_killed_go_on_at_the_other_within_five_seconds() {
+    let mut fleet = Fleet::start();
+    let mut time = None;
+    let accepted = fleet.post_until(1, &[&fleet.here, &fleet.there], || {
+        until("routes deliver at both", || (fleet.http.taken().len() > 20).then_some(()));
+        signal(fleet.here.pid(), "KILL");
+        let start = now();
+        until("the other gateway has all routes", || (owned(&fleet.there) == 10).then_some(()));
+        time = Some(start.elapsed());
+    });
+    fleet.here.kill();
+    let time = time.unwrap();
+    assert!(time < Duration::from_secs(5), "it took {time:?}");
+    let shown: Value =
+        serde_json::from_str(&fleet.there.admin(&["route", "list", "--output", "json"])).unwrap();
+    let owners: BTreeSet<_> =
+        shown.as_array().unwrap().iter().map(|r| r["owner"].as_str()).collect();
+    assert_eq!(owners, BTreeSet::from([Some("there")]));
+    let repeats = fleet.check(&fleet.there, &accepted);
+    println!("taken over after {time:?}, {repeats} repeats at the HTTP sinks");
+    // One that stops in good order leaves its routes at once.
+    fleet.here.start();
+    until("the routes are divided again", || (owned(&fleet.here) > 0).then_some(()));
+    assert!(fleet.there.terminate().success());
+    let start = now();
+    until("the other gateway has all routes", || (owned(&fleet.here) == 10).then_some(()));
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+}
+
+#[test]
+fn a_gateway_that_was_paused_records_nothing_when_it_wakes() {
+    let fleet = Fleet::start();
+    let pid = fleet.here.pid();
+    let mut accepted = fleet.post_until(1, &[&fleet.there], || {
+        until("routes deliver at both", || (fleet.http.taken().len() > 20).then_some(()));
+        signal(pid, "STOP");
+        let start = now();
+        until("a good while has passed", || {
+            (start.elapsed() > Duration::from_secs(12) && owned(&fleet.there) == 10).then_some(())
+        });
+        signal(pid, "CONT");
+        until("it has routes again", || {
+            (owned(&fleet.here) > 0 && owned(&fleet.there) < 10).then_some(())
+        });
+    });
+    let more = fleet.post_until(500_000, &[&fleet.here, &fleet.there], || {
+        let before = fleet.http.taken().len();
+        until("more is delivered", || (fleet.http.taken().len() > before + 20).then_some(()));
+    });
+    accepted.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
+    let repeats = fleet.check(&fleet.there, &accepted);
+    println!("{repeats} repeats at the HTTP sinks");
+    assert!(fleet.here.log().contains("the lease ended"), "it noticed");
+    assert!(repeats <= POSTERS * ROUTES[1] * 2, "only what was under way: {repeats}");
 }

@@ -3,6 +3,8 @@
 //! A world is a bus of numbered messages, a core, and what the store knows of it. Crashes throw away
 //! the core and, at worst, the record under way. Never here: anything that production code calls.
 
+mod fleet;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -14,6 +16,8 @@ use crate::{
     delivery::{Arrival, Attempted, Core, Fate, Limits, Record},
     route::RetryPolicy,
 };
+
+pub use fleet::{FleetOp, Reaction, Sent, Step, exercise_fleet};
 
 /// Something that happens to a route.
 #[derive(Clone, Debug)]

@@ -148,7 +148,11 @@ impl Keeper {
     /// Beats once. A tenure that is over is followed by a new one.
     pub(crate) async fn beat(&self) -> Result<(), RouteError> {
         let begun = self.steady.now();
-        let id = self.present(begun);
+        let (id, over) = self.present(begun);
+        if let Some(over) = over {
+            // Nobody needs to wait for what will not come back.
+            self.ledger.beat(over, &self.called, true, self.clock.now()).await?;
+        }
         self.ledger.beat(id, &self.called, false, self.clock.now()).await?;
         let lease = self.lock();
         if lease.tenure.id() == id {
@@ -157,17 +161,19 @@ impl Keeper {
         Ok(())
     }
 
-    /// The id of the present tenure, or of a new one.
-    fn present(&self, now: Steady) -> GatewayId {
+    /// The id of the present tenure; if it is over, that of a new one, and its own.
+    fn present(&self, now: Steady) -> (GatewayId, Option<GatewayId>) {
         let mut lease = self.lock();
-        if lease.tenure.is_over(now) {
+        let before = lease.tenure.id();
+        let is_over = lease.tenure.is_over(now);
+        if is_over {
             let id = new_id(&*self.entropy);
             tracing::warn!(gateway = %self.called, "the lease ended; its routes are taken anew");
             metrics::counter!("buswire_bridge_leases_lost_total").increment(1);
             lease.tenure = Tenure::new(id, self.timing);
             lease.members.rename(id);
         }
-        lease.tenure.id()
+        (lease.tenure.id(), is_over.then_some(before))
     }
 
     /// Looks at the others once; whether somebody came or went.
@@ -196,6 +202,7 @@ impl Keeper {
         let hints = self.ledger.store().hints(HintFilter::Only(members));
         // After the store has closed there is nothing to look at.
         let mut hints = hints.chain(stream::pending());
+        let mut is_blind = false;
         loop {
             let is_due = tokio::select! {
                 () = stop.cancelled() => return,
@@ -211,13 +218,17 @@ impl Keeper {
             };
             match done.await {
                 Ok(changed) => {
+                    is_blind = false;
                     if changed || !same(held.as_ref(), self.hold().as_ref()) {
                         wake.notify_one();
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the gateways that share the store could not be looked at");
+                // Said once; the store itself says more.
+                Err(error) if !is_blind => {
+                    is_blind = true;
+                    tracing::warn!(%error, "the gateways that share the store can't be looked at");
                 }
+                Err(_) => {}
             }
         }
     }

@@ -14,9 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     error::RouteError,
+    keeper::SteadyClock,
     lease::{Hold, Steady},
     ledger::{ROUTES, StoredRoute},
     owners::{Owned, Told},
+    route::Route,
     routes::{AT_ONCE, Inner, Routes},
     runner::{Counters, Right, Runner},
 };
@@ -37,8 +39,6 @@ pub(crate) enum News {
     Reload,
     /// The gateways or the lease changed, or nothing.
     Look,
-    /// This description was stored.
-    Put(StoredRoute),
     /// The description of this route was removed.
     Gone(RouteName),
 }
@@ -107,13 +107,16 @@ impl Running {
     }
 
     /// Stops it in good order as long as the lease lasts, and at once after that.
-    async fn halt(self, now: Steady) -> Right {
+    async fn halt(self, steady: SteadyClock) -> Right {
         self.stop.cancel();
         self.stopped.close();
-        if time::timeout(self.right.hold.left(now), self.stopped.wait()).await.is_err() {
-            self.abandon.cancel();
-            self.stopped.wait().await;
+        let hold = &self.right.hold;
+        while !self.stopped.is_empty() && hold.is_held(steady.now()) {
+            // A beat may extend it meanwhile.
+            time::timeout(hold.left(steady.now()), self.stopped.wait()).await.unwrap_or_default();
         }
+        self.abandon.cancel();
+        self.stopped.wait().await;
         self.right
     }
 }
@@ -180,13 +183,13 @@ impl Routes {
             News::Look => {}
             News::First => self.reload(true).await?,
             News::Reload => self.reload(false).await?,
-            News::Put(stored) => self.put(stored),
             News::Gone(name) => self.remove(&name).await,
         }
         Ok(())
     }
 
-    fn put(&self, stored: StoredRoute) {
+    /// Takes notice of a description that was read or written, unless a later one is known.
+    pub(crate) fn put(&self, stored: StoredRoute) {
         let mut known = self.lock();
         let name = stored.route.name.clone();
         let known = known.entry(name).or_insert_with(|| Known::new(stored.clone()));
@@ -198,20 +201,15 @@ impl Routes {
     async fn remove(&self, name: &RouteName) {
         let removed = self.lock().remove(name);
         if let Some(running) = removed.and_then(|mut known| known.take_running()) {
-            running.halt(self.inner.shared.steady.now()).await;
+            running.halt(self.inner.shared.steady).await;
         }
     }
 
-    /// Reads the descriptions. One that can't be read is left as it was, unless all must be readable.
+    /// Reads the descriptions and stops the routes whose description is gone. One that can't be read is
+    /// left as it was, unless all must be readable.
     async fn reload(&self, all: bool) -> Result<(), RouteError> {
-        let shared = &self.inner.shared;
-        let known = |name: &[u8], revision: Revision| {
-            let name: RouteName = std::str::from_utf8(name).ok()?.parse().ok()?;
-            let known = self.lock();
-            known.get(&name).map(|it| it.stored.clone()).filter(|it| it.revision == revision)
-        };
         let mut gone: BTreeSet<_> = self.lock().keys().cloned().collect();
-        for read in shared.ledger.routes(known, shared.clock.now()).await? {
+        for read in self.read_all().await? {
             match read {
                 Ok(stored) => {
                     gone.remove(&stored.route.name);
@@ -220,9 +218,9 @@ impl Routes {
                 Err(error) if all => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "a stored route can't be read");
-                    gone.retain(
-                        |name| !matches!(&error, RouteError::Damaged(it) if it == name.as_str()),
-                    );
+                    let is_it =
+                        |name: &str| matches!(&error, RouteError::Damaged(it) if it == name);
+                    gone.retain(|name| !is_it(name.as_str()));
                 }
             }
         }
@@ -230,6 +228,26 @@ impl Routes {
             self.remove(name).await;
         }
         Ok(())
+    }
+
+    /// Reads the descriptions that can be read.
+    pub(crate) async fn notice(&self) -> Result<Vec<Route>, RouteError> {
+        let mut routes = Vec::new();
+        for stored in self.read_all().await?.into_iter().flatten() {
+            routes.push(stored.route.clone());
+            self.put(stored);
+        }
+        Ok(routes)
+    }
+
+    async fn read_all(&self) -> Result<Vec<Result<StoredRoute, RouteError>>, RouteError> {
+        let shared = &self.inner.shared;
+        let known = |name: &[u8], revision: Revision| {
+            let name: RouteName = std::str::from_utf8(name).ok()?.parse().ok()?;
+            let known = self.lock();
+            known.get(&name).map(|it| it.stored.clone()).filter(|it| it.revision == revision)
+        };
+        shared.ledger.routes(known, shared.clock.now()).await
     }
 
     /// Forgets what ran under a lease that is over, or was taken by another gateway.
@@ -256,9 +274,9 @@ impl Routes {
             if after.revision == before.revision {
                 continue;
             }
-            let mut paused = before.route.clone();
-            paused.enabled = after.route.enabled;
-            if paused != after.route || after.created != before.created {
+            let paused = Route { enabled: after.route.enabled, ..before.route.clone() };
+            let is_paused_only = paused == after.route && after.created == before.created;
+            if !is_paused_only || running.blocked.is_some() {
                 restarted.extend(known.take_running().map(|running| (name.clone(), running)));
             } else if running.pause.try_send(!after.route.enabled).is_ok() {
                 running.stored = after.clone();
@@ -269,7 +287,8 @@ impl Routes {
     }
 
     async fn restart(&self, name: RouteName, running: Running) -> Result<(), RouteError> {
-        let (created, right) = (running.stored.created, running.halt(self.steady()).await);
+        let (created, right) =
+            (running.stored.created, running.halt(self.inner.shared.steady).await);
         let stored = self.lock().get(&name).map(|known| known.stored.clone());
         match stored {
             Some(stored) if stored.created == created => self.start(stored, right).await,
@@ -281,6 +300,9 @@ impl Routes {
     /// Gives up routes that a gateway is to have which came later.
     async fn hand_over(&self) {
         let keeper = &self.inner.keeper;
+        if !keeper.is_shared() {
+            return;
+        }
         let mut leaving = Vec::new();
         let mut loose = Vec::new();
         for (name, known) in self.lock().iter_mut() {
@@ -295,7 +317,7 @@ impl Routes {
     }
 
     async fn give_up(&self, name: RouteName, running: Running) -> Result<(), RouteError> {
-        let right = running.halt(self.steady()).await;
+        let right = running.halt(self.inner.shared.steady).await;
         self.free(&name, &right.owned).await
     }
 
@@ -304,10 +326,11 @@ impl Routes {
         let Inner { shared, keeper, .. } = &*self.inner;
         let owner = shared.ledger.owner(&name, shared.clock.now()).await?;
         let Some(owner) = owner.filter(|owner| keeper.is_own(owner)) else {
-            return Ok(self.settle(&name));
+            self.settle(&name);
+            return Ok(());
         };
         match keeper.take(&name, Some(&owner)).await? {
-            Some(owned) => self.free(&name, &owned).await,
+            Some(taken) => self.free(&name, &taken).await,
             None => Ok(()),
         }
     }
@@ -315,7 +338,8 @@ impl Routes {
     async fn free(&self, name: &RouteName, owned: &Owned) -> Result<(), RouteError> {
         let shared = &self.inner.shared;
         shared.ledger.free(owned, shared.clock.now()).await?;
-        Ok(self.settle(name))
+        self.settle(name);
+        Ok(())
     }
 
     /// The owner row of a route does not name this gateway, or the route runs here.
@@ -346,16 +370,16 @@ impl Routes {
         if let Some(known) = self.lock().get_mut(name) {
             known.is_loose = true;
         }
-        let Some(mut owned) = keeper.take(name, owner.as_ref()).await? else { return Ok(()) };
+        let Some(mut taken) = keeper.take(name, owner.as_ref()).await? else { return Ok(()) };
         // Read only now that the route is owned: whoever removes it later takes it away first.
         let Some(stored) = ledger.route(name, clock.now()).await? else {
-            return self.free(name, &owned).await;
+            return self.free(name, &taken).await;
         };
-        if stored.created != owned.created {
-            let Some(renewed) = keeper.renew(&owned, stored.created).await? else { return Ok(()) };
-            owned = renewed;
+        if stored.created != taken.created {
+            let Some(renewed) = keeper.renew(&taken, stored.created).await? else { return Ok(()) };
+            taken = renewed;
         }
-        self.start(stored, Right { hold, owned }).await
+        self.start(stored, Right { hold, owned: taken }).await
     }
 
     /// Starts a route that is owned.
@@ -403,7 +427,7 @@ impl Routes {
         if !self.inner.keeper.is_shared() {
             return;
         }
-        let now = self.steady();
+        let now = self.inner.shared.steady.now();
         let mut news = Vec::new();
         for known in self.lock().values_mut() {
             let Some(running) = &mut known.running else { continue };
@@ -432,10 +456,6 @@ impl Routes {
             Some((owned, Arc::clone(&known.counters)))
         };
         self.lock().values().filter_map(owned).collect()
-    }
-
-    fn steady(&self) -> Steady {
-        self.inner.shared.steady.now()
     }
 }
 

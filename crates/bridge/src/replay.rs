@@ -37,7 +37,7 @@ impl Routes {
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<DeadLetters, RouteError> {
-        self.known(name)?;
+        self.described(name).await?;
         let after = after.map(MessageId::sequence);
         self.inner.shared.ledger.dead_letters(name, after, limit, self.now()).await
     }
@@ -53,7 +53,7 @@ impl Routes {
         name: &RouteName,
         id: MessageId,
     ) -> Result<DeadLetter, RouteError> {
-        self.known(name)?;
+        self.described(name).await?;
         Ok(self.kept(name, id).await?.letter)
     }
 
@@ -75,10 +75,10 @@ impl Routes {
     /// If dropped, the sink may have taken it although it is still a dead letter. A sink that knows
     /// repeats by their dedupe key forgets the second.
     pub async fn replay(&self, name: &RouteName, id: MessageId) -> Result<Replayed, RouteError> {
-        let replaying = self.known(name)?.replaying;
+        let replaying = self.described(name).await?.replaying;
         let _one_at_a_time = replaying.lock().await;
         // Read behind the lock: a change that came first has its say.
-        let Described { route, counters, .. } = self.known(name)?;
+        let Described { route, counters, .. } = self.described(name).await?;
         let sink = self.inner.sinks.open(&route.sink);
         let sink = sink.map_err(|why| RouteError::Blocked(name.clone(), why.to_string()))?;
         let mut kept = self.kept(name, id).await?;
@@ -112,7 +112,7 @@ impl Routes {
     ///
     /// [`RouteError::Unknown`], [`RouteError::NoLetter`], [`RouteError::Store`].
     pub async fn drop_letter(&self, name: &RouteName, id: MessageId) -> Result<(), RouteError> {
-        let Described { replaying, counters, .. } = self.known(name)?;
+        let Described { replaying, counters, .. } = self.described(name).await?;
         let _one_at_a_time = replaying.lock().await;
         if !self.inner.shared.ledger.drop_letter(name, id, self.now()).await? {
             return Err(RouteError::NoLetter(name.clone(), id));

@@ -198,7 +198,10 @@ impl Routes {
             routes.inner.keeper.observe().await?;
         }
         routes.inner.keeping.spawn(routes.clone().keep());
-        routes.reconcile(News::First).await?;
+        if let Err(error) = routes.reconcile(News::First).await {
+            routes.stop().await;
+            return Err(error);
+        }
         routes.inner.tracker.spawn(routes.clone().follow(routes.inner.stop.clone()));
         routes.inner.tracker.spawn(routes.clone().sweep(routes.inner.stop.clone()));
         Ok(routes)
@@ -209,7 +212,7 @@ impl Routes {
     }
 
     /// Stops every route and lets other gateways take them: no attempt begins any more, those under
-    /// way have two seconds to end, what is settled is stored. Done at once if they are stopped.
+    /// way have a second to end, what is settled is stored. Done at once if they are stopped.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         self.inner.tracker.close();
@@ -266,10 +269,12 @@ impl Routes {
     ///
     /// If dropped, the route may be made all the same.
     pub async fn create(&self, mut route: Route) -> Result<(), RouteError> {
-        let count = self.count();
-        if self.lock().contains_key(&route.name) {
-            return Err(RouteError::Exists(route.name));
+        match self.stored(&route.name, None).await {
+            Ok(_) => return Err(RouteError::Exists(route.name)),
+            Err(RouteError::Unknown(_)) => {}
+            Err(error) => return Err(error),
         }
+        let count = self.count();
         if count >= self.inner.routes_max {
             return Err(RouteError::TooMany(count));
         }
@@ -419,8 +424,9 @@ impl Routes {
 
     async fn put_in_force(&self, stored: StoredRoute) -> Result<(), RouteError> {
         let (name, revision) = (stored.route.name.clone(), stored.revision);
+        self.put(stored);
         let routes = self.clone();
-        self.to_its_end(async move { routes.reconcile(News::Put(stored)).await }).await?;
+        self.to_its_end(async move { routes.reconcile(News::Look).await }).await?;
         // Stored it is, so it is done whether or not another gateway says so in time.
         time::timeout(IN_FORCE_TIME, self.in_force(&name, revision)).await.unwrap_or(Ok(()))
     }
@@ -453,9 +459,9 @@ impl Routes {
     ///
     /// [`RouteError::Store`].
     pub async fn list(&self) -> Result<Vec<RouteInfo>, RouteError> {
-        let names: Vec<_> = self.lock().keys().cloned().collect();
+        let routes = self.all_described().await?;
         let all: Vec<BoxFuture<'_, _>> =
-            names.iter().map(|name| Box::pin(self.get(name)) as _).collect();
+            routes.iter().map(|route| Box::pin(self.info(&route.name)) as _).collect();
         let known = stream::iter(all).buffered(AT_ONCE).filter_map(|info| {
             // It was removed a moment ago.
             let is_gone = matches!(info, Err(RouteError::Unknown(_)));
@@ -470,6 +476,11 @@ impl Routes {
     ///
     /// [`RouteError::Unknown`], [`RouteError::Store`].
     pub async fn get(&self, name: &RouteName) -> Result<RouteInfo, RouteError> {
+        self.described(name).await?;
+        self.info(name).await
+    }
+
+    async fn info(&self, name: &RouteName) -> Result<RouteInfo, RouteError> {
         let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
         let unknown = || RouteError::Unknown(name.clone());
         let (stored, here) = {
@@ -487,12 +498,15 @@ impl Routes {
             }
             None => (None, Told::default()),
         };
-        Ok(info(stored, owner, told))
+        Ok(shown(stored, owner, told))
     }
 
-    /// The descriptions of all routes, by name.
-    pub(crate) fn described(&self) -> Vec<Route> {
-        self.lock().values().map(|known| known.stored.route.clone()).collect()
+    /// The descriptions of all routes, by name, also if other gateways have changed them a moment ago.
+    pub(crate) async fn all_described(&self) -> Result<Vec<Route>, RouteError> {
+        if self.inner.keeper.is_shared() {
+            return self.notice().await;
+        }
+        Ok(self.lock().values().map(|known| known.stored.route.clone()).collect())
     }
 
     /// How many routes there are.
@@ -500,7 +514,11 @@ impl Routes {
         self.lock().len()
     }
 
-    pub(crate) fn known(&self, name: &RouteName) -> Result<Described, RouteError> {
+    /// One route as it is described, as [`all_described`](Self::all_described) says.
+    pub(crate) async fn described(&self, name: &RouteName) -> Result<Described, RouteError> {
+        if self.inner.keeper.is_shared() {
+            self.put(self.stored(name, None).await?);
+        }
         let known = self.lock();
         let known = known.get(name).ok_or_else(|| RouteError::Unknown(name.clone()))?;
         Ok(Described {
@@ -515,7 +533,7 @@ impl Routes {
     }
 }
 
-fn info(stored: StoredRoute, owner: Option<String>, told: Told) -> RouteInfo {
+fn shown(stored: StoredRoute, owner: Option<String>, told: Told) -> RouteInfo {
     let StoredRoute { route, revision, .. } = stored;
     let state = match (told.blocked, &owner) {
         (Some(why), Some(_)) => RouteState::Blocked(why),

@@ -38,7 +38,7 @@ const READ_MAX: usize = 256;
 /// How long a read waits for messages before it is begun again.
 const READ_WAIT: Duration = Duration::from_secs(600);
 /// How long attempts that are under way may take to end when the route stops.
-const ENDING_TIME: Duration = Duration::from_secs(2);
+const ENDING_TIME: Duration = Duration::from_secs(1);
 /// How long to wait after the bus or the store failed.
 const FAILURE_DELAY: Duration = Duration::from_millis(500);
 

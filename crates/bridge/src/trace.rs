@@ -153,7 +153,7 @@ impl Routes {
     /// [`RouteError::Bus`], [`RouteError::Store`], [`RouteError::Damaged`].
     pub async fn passages(&self, message: &Message) -> Result<Vec<Passage>, RouteError> {
         let mut passages = Vec::new();
-        for route in self.described() {
+        for route in self.all_described().await? {
             let ending = self.ending(&route.name, message).await?;
             let (fate, attempts, failures) = match ending {
                 Some(ending) => ending,

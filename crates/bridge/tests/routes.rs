@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -16,28 +17,39 @@ use std::{
 };
 
 use buswire_bridge::{
-    OpenSink, Replayed, Reply, RetryPolicy, Route, RouteChange, RouteDescription, RouteError,
-    RouteProblem, RouteState, Routes, RoutesConfig, Sink, SinkDelivery, SinkError, SinkUri,
+    LeaseTiming, Mapping, OpenSink, Replayed, Reply, RetryPolicy, Route, RouteChange,
+    RouteDescription, RouteError, RouteProblem, RouteState, Routes, RoutesConfig, Sink,
+    SinkDelivery, SinkError, SinkUri,
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
-use buswire_message::{BusName, Cursor, Headers, NewMessage, Payload, Retention, RouteName, Scope};
+use buswire_message::{
+    BusName, Clock, Cursor, Headers, NewMessage, Payload, Retention, RouteName, Scope,
+};
 use buswire_store::{
-    BoxFuture, Store,
+    Ack, Batch, BoxFuture, Key, Operation, Partition, Store,
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
+use buswire_testkit::{Faults, FaultyStore};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 
 /// Takes everything, unless it is told to fail; answers with the payload.
 #[derive(Debug, Default)]
 struct TestSink {
     taken: Mutex<Vec<String>>,
     is_down: AtomicBool,
+    /// Is done before the next answer.
+    meanwhile: Mutex<Option<(Arc<MemoryStore>, Batch)>>,
 }
 
 impl Sink for TestSink {
     fn deliver(&self, delivery: SinkDelivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>> {
         Box::pin(async move {
+            let meanwhile = self.meanwhile.lock().unwrap().take();
+            if let Some((store, batch)) = meanwhile {
+                store.commit(batch, Ack::Safe, SystemClock.now()).await.unwrap();
+            }
             let text = delivery.message.payload.as_str().to_owned();
             if text == "\"poison\"" {
                 return Err(SinkError::Reject("it is poison".into()));
@@ -359,5 +371,143 @@ async fn a_changed_route_goes_on_where_it_was() {
     assert!(routes.change(&name, &elsewhere, None).await.is_err());
     world.publish("c", "order", r#"{"a":3}"#).await;
     world.until_taken(&["1", r#"{"n":2}"#, r#"{"n":3}"#]).await;
+    routes.stop().await;
+}
+
+/// The routes of a gateway that shares the store, and how it sees the store.
+async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
+    let store = Arc::new(FaultyStore::new(world.store.clone(), 1).shared());
+    let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
+    config.gateway = called.to_owned();
+    config.lease = LeaseTiming {
+        beat: Duration::from_millis(20),
+        lease: Duration::from_millis(1500),
+        margin: Duration::from_millis(300),
+        settle: Duration::from_millis(200),
+    };
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let sinks = Arc::new(world.sinks.clone());
+    let shared: Arc<dyn Store> = store.clone();
+    let buses = world.buses.clone();
+    (Routes::open(buses, shared, clock, entropy, sinks, config).await.unwrap(), store)
+}
+
+async fn owner(routes: &Routes, name: &RouteName) -> Option<String> {
+    routes.get(name).await.unwrap().owner
+}
+
+#[tokio::test]
+async fn what_is_changed_at_one_gateway_is_in_force_at_whichever_runs_the_route() {
+    let world = World::new().await;
+    let gateways = [gateway(&world, "one").await.0, gateway(&world, "two").await.0];
+    let names: Vec<RouteName> = (0..8).map(|n| format!("r{n}").parse().unwrap()).collect();
+    for (name, at) in names.iter().zip(gateways.iter().cycle()) {
+        let mut route = route(name.as_str(), "bus:a.example", None);
+        route.mapping = Mapping::parse(&["field:n=".to_owned()]).unwrap();
+        at.create(route).await.unwrap();
+    }
+    until("both run some", async || {
+        let owners = stream::iter(&names).then(|name| owner(&gateways[0], name));
+        owners.collect::<BTreeSet<_>>().await.len() == 2
+    })
+    .await;
+    // Whoever runs it has it in force when the call returns.
+    for (name, at) in names.iter().zip(gateways.iter().rev().cycle()) {
+        let map = Some(vec!["field:m=".to_owned()]);
+        at.change(name, &RouteChange { map, ..Default::default() }, None).await.unwrap();
+    }
+    world.publish("c", "t", "1").await;
+    until("each delivered it", async || world.taken().len() == 8).await;
+    assert!(world.taken().iter().all(|taken| taken == r#"{"m":1}"#), "{:?}", world.taken());
+    for (name, at) in names.iter().zip(gateways.iter().cycle()) {
+        at.set_enabled(name, false, None).await.unwrap();
+    }
+    world.publish("c", "t", "2").await;
+    for (name, at) in names.iter().zip(gateways.iter().cycle()) {
+        let stale = at.get(name).await.unwrap().revision;
+        at.set_enabled(name, true, Some(stale)).await.unwrap();
+        let refused = at.set_enabled(name, false, Some(stale)).await;
+        assert!(matches!(refused, Err(RouteError::Changed(_))), "{refused:?}");
+    }
+    until("each delivered the second", async || world.taken().len() == 16).await;
+    for (name, at) in names.iter().zip(gateways.iter().rev().cycle()) {
+        at.delete(name, None).await.unwrap();
+    }
+    until("none knows any", async || gateways.iter().all(|it| it.count() == 0)).await;
+    // One of the name begins anew, wherever it runs.
+    let begun = route("r0", "bus:a.example", None);
+    gateways[1].create(begun).await.unwrap();
+    until("it begins at the beginning", async || world.taken().len() == 18).await;
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_loses_the_store_loses_its_routes_and_records_nothing() {
+    let world = World::new().await;
+    let (one, store) = gateway(&world, "one").await;
+    let created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    one.create(created).await.unwrap();
+    world.publish("c", "t", "1").await;
+    world.until_taken(&["1"]).await;
+    // From here on nothing that it sends arrives in time.
+    store.gate().close();
+    store.set_faults(Faults { delay_before: 100, ..Faults::default() });
+    let (two, _) = gateway(&world, "two").await;
+    until("the other takes it", async || owner(&two, &name).await.as_deref() == Some("two")).await;
+    world.publish("c", "t", "2").await;
+    until("it goes on", async || world.taken().iter().any(|taken| taken == "2")).await;
+    let before = world.taken().len();
+    // What was on its way arrives late: the owner row is another's.
+    store.set_faults(Faults::default());
+    store.gate().open();
+    world.publish("c", "t", "3").await;
+    until("it goes on", async || world.taken().len() > before).await;
+    assert_eq!(world.taken().iter().filter(|taken| *taken == "3").count(), 1);
+    two.stop().await;
+    // The other one has left, so it takes the route at once, where that left it.
+    until("it has it again", async || owner(&one, &name).await.as_deref() == Some("one")).await;
+    world.publish("c", "t", "4").await;
+    until("it goes on", async || world.taken().last().is_some_and(|taken| taken == "4")).await;
+    assert_eq!(world.taken().iter().filter(|taken| *taken == "3").count(), 1);
+    one.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_can_not_be_read_is_told_of_and_can_be_dropped() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let name = with_dead_letters(&world, &routes).await;
+    let letters = routes.dead_letters(&name, None, 10).await.unwrap().letters;
+    let id = letters[0].message.id;
+    let key = [&b"d/"[..], &id.sequence().as_u64().to_be_bytes()].concat();
+    let key = Key::new(key).unwrap();
+    let put = Operation::Put { key, value: Bytes::from_static(b"{}"), expires: None };
+    let batch = Batch::new(Partition::new("route/r").unwrap()).then(put);
+    world.store.commit(batch, Ack::Safe, SystemClock.now()).await.unwrap();
+    let listed = routes.dead_letters(&name, None, 10).await.unwrap();
+    assert_eq!((listed.letters.as_slice(), listed.unreadable), (&letters[1..], vec![id]));
+    assert!(matches!(routes.replay(&name, id).await, Err(RouteError::Damaged(_))));
+    routes.drop_letter(&name, id).await.unwrap();
+    assert!(routes.dead_letters(&name, None, 10).await.unwrap().unreadable.is_empty());
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_goes_while_it_is_tried_in_vain_does_not_come_back() {
+    let world = World::new().await;
+    let routes = world.routes().await;
+    let name = with_dead_letters(&world, &routes).await;
+    let id = routes.dead_letters(&name, None, 10).await.unwrap().letters[0].message.id;
+    let key = [&b"d/"[..], &id.sequence().as_u64().to_be_bytes()].concat();
+    let delete = Operation::Delete { key: Key::new(key).unwrap() };
+    let batch = Batch::new(Partition::new("route/r").unwrap()).then(delete);
+    // As the sweep and other gateways do, which wait for nobody.
+    *world.sinks.0.meanwhile.lock().unwrap() = Some((world.store.clone(), batch));
+    let gone = routes.replay(&name, id).await;
+    assert!(matches!(gone, Err(RouteError::NoLetter(..))), "{gone:?}");
+    assert_eq!(routes.dead_letters(&name, None, 10).await.unwrap().letters.len(), 1);
     routes.stop().await;
 }

@@ -66,6 +66,8 @@ struct Call {
     noun: String,
     input: MessageDescriptor,
     output: MessageDescriptor,
+    /// Whether its answer is a stream, as that of a backup is.
+    is_stream: bool,
 }
 
 /// What a handler says of its call.
@@ -130,7 +132,8 @@ impl Writes {
             let service = method.parent_service().name().to_owned();
             let name = format!("{service}/{}", method.name());
             let noun = kebab(service.trim_end_matches("Service"));
-            let call = Call { name, noun, input: method.input(), output: method.output() };
+            let (input, output) = (method.input(), method.output());
+            let call = Call { name, noun, input, output, is_stream: method.is_server_streaming() };
             let is_write = !is_reading(method.name()) && !TRAFFIC.contains(&call.name.as_str());
             is_write.then(|| (format!("/{PACKAGE}.{}", call.name), Arc::new(call)))
         });
@@ -151,6 +154,11 @@ impl Writes {
         record.resource = call.resource(&message, None);
         record.request = shown(&message);
         record.request_id = request_id(&message)?;
+        if call.is_stream {
+            // It has no end to wait for: it is written down when it begins, as done.
+            self.log.note(record).await.map_err(|error| status::of_store(&error))?;
+            return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
+        }
         let claim = (!record.request_id.is_empty())
             .then(|| Claim::new(&record.caller, &record.request_id, &call.name, &body));
         let begun =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::harness::{Op, exercise};
+use crate::harness::{FleetOp, Op, Reaction, Sent, Step, exercise, exercise_fleet};
 
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
@@ -26,6 +26,66 @@ proptest! {
     #[test]
     fn nothing_is_lost_and_channels_keep_their_order(ops in proptest::collection::vec(any_op(), 0..200)) {
         exercise(&ops);
+    }
+}
+
+/// What happens when every gateway does its work and now and then something fails: mostly one thing,
+/// or a process that stalls with everything under way, or wakes while what it sent arrives.
+fn any_fleet_ops() -> impl Strategy<Value = Vec<FleetOp>> {
+    use FleetOp::{Arrive, Gateway, Stall};
+    let stall = (0_u8..3).prop_map(|at| {
+        let (read, store) = (Gateway(at, Step::Read(8)), Gateway(at, Step::Store));
+        vec![read, Gateway(at, Step::Beat), store, Gateway(at, Step::Look), Stall(at, true)]
+    });
+    let wake = (0_u8..3).prop_map(|at| {
+        let sent = [Sent::Record(true), Sent::Beat, Sent::Claim].map(|sent| Arrive(at, sent));
+        [&[Gateway(at, Step::Beaten)][..], &sent, &[Stall(at, false), Gateway(at, Step::Beaten)]]
+            .concat()
+    });
+    prop_oneof![30 => any_fleet_op().prop_map(|op| vec![op]), 1 => stall, 1 => wake]
+}
+
+fn any_fleet_op() -> impl Strategy<Value = FleetOp> {
+    let step = prop_oneof![
+        3 => Just(Step::Beat),
+        3 => Just(Step::Beaten),
+        3 => Just(Step::Scan),
+        3 => any::<bool>().prop_map(Step::Scanned),
+        5 => Just(Step::Look),
+        3 => (1_u8..8).prop_map(Step::Read),
+        3 => Just(Step::Store),
+        3 => Just(Step::Stored),
+    ];
+    let sent = prop_oneof![
+        3 => Just(Sent::Beat),
+        3 => Just(Sent::Claim),
+        3 => (0_u8..4).prop_map(|lost| Sent::Record(lost > 0)),
+    ];
+    let reaction = prop_oneof![6 => Just(Reaction::Take), 3 => Just(Reaction::Fail), 1 => Just(Reaction::Refuse)];
+    let gateway = || 0_u8..3;
+    prop_oneof![
+        24 => gateway().prop_map(FleetOp::Round),
+        24 => (gateway(), step).prop_map(|(at, step)| FleetOp::Gateway(at, step)),
+        8 => (gateway(), sent).prop_map(|(at, sent)| FleetOp::Arrive(at, sent)),
+        24 => (any::<u8>(), reaction).prop_map(|(call, how)| FleetOp::Answer(call, how)),
+        16 => (any::<u8>(), (0_u8..8)).prop_map(|(to, looped)| FleetOp::Publish(to, looped == 0)),
+        10 => (0_u16..400).prop_map(FleetOp::Advance),
+        1 => (500_u16..4000).prop_map(FleetOp::Advance),
+        1 => gateway().prop_map(FleetOp::Crash),
+        1 => gateway().prop_map(|at| FleetOp::Gateway(at, Step::Leave)),
+        1 => (gateway(), -4000_i16..4000).prop_map(|(at, off)| FleetOp::Step(at, off)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn gateways_that_fight_for_a_route_lose_and_reorder_nothing(
+        gateways in 2_u8..4,
+        ops in proptest::collection::vec(any_fleet_ops(), 0..800),
+    ) {
+        exercise_fleet(gateways, &ops.concat());
     }
 }
 

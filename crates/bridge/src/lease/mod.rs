@@ -38,7 +38,7 @@ pub(crate) type Steady = Duration;
 pub struct LeaseTiming {
     /// How often a gateway says that it lives, and looks after the others: default 500 ms.
     pub beat: Duration,
-    /// A gateway that was seen to say nothing for so long is dead: default 3 s.
+    /// A gateway that was seen to say nothing for so long is dead: default 2.5 s.
     pub lease: Duration,
     /// So much earlier a gateway counts itself as dead: default 500 ms. Clocks that drift apart by
     /// less within a lease never show two gateways that hand out messages of one route.
@@ -52,7 +52,7 @@ impl Default for LeaseTiming {
     fn default() -> Self {
         Self {
             beat: Duration::from_millis(500),
-            lease: Duration::from_secs(3),
+            lease: Duration::from_millis(2500),
             margin: Duration::from_millis(500),
             settle: Duration::from_secs(5),
         }

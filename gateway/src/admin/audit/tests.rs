@@ -1,3 +1,7 @@
+//! Several gateways on one store, with time in hand.
+//!
+//! Never here: calls over the wire; they are in `tests/admin`.
+
 use buswire_store::{memory::MemoryStore, system::SystemEntropy};
 use buswire_testkit::VirtualClock;
 

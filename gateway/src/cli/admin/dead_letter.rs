@@ -66,7 +66,7 @@ type Client = DeadLetterServiceClient<Gateway>;
 
 /// A dead letter of a listing.
 enum Listed {
-    Letter(v1::DeadLetter),
+    Letter(Box<v1::DeadLetter>),
     /// It can't be read; the id of its message.
     Unreadable(String),
 }
@@ -76,7 +76,7 @@ async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError>
         let route = route.to_owned();
         let request = v1::ListDeadLettersRequest { route, page_size: 0, page_token };
         let page = client.list_dead_letters(call(request)).await?.into_inner();
-        let letters = page.dead_letters.into_iter().map(Listed::Letter);
+        let letters = page.dead_letters.into_iter().map(|it| Listed::Letter(Box::new(it)));
         let listed = letters.chain(page.unreadable.into_iter().map(Listed::Unreadable));
         Ok((listed.collect(), page.next_page_token))
     })
@@ -84,18 +84,12 @@ async fn list(client: &mut Client, route: &str) -> Result<Vec<Listed>, CliError>
 }
 
 fn values(listed: &Listed) -> Vec<Value> {
-    let letter = match listed {
+    let letter: &v1::DeadLetter = match listed {
         Listed::Letter(letter) => letter,
         Listed::Unreadable(id) => {
-            let mut values = vec![Value::Null; COLUMNS.len()];
-            for (column, value) in COLUMNS.iter().zip(&mut values) {
-                match *column {
-                    "id" => *value = json!(id),
-                    "error" => *value = json!("this dead letter can't be read"),
-                    _ => {}
-                }
-            }
-            return values;
+            let unknown = || Value::Null;
+            let error = json!("it can't be read; drop it, or leave it to a later release");
+            return vec![json!(id), unknown(), unknown(), unknown(), unknown(), error, unknown()];
         }
     };
     let none = v1::Message::default();
@@ -113,13 +107,14 @@ fn values(listed: &Listed) -> Vec<Value> {
 }
 
 impl Which {
-    async fn ids(&self, client: &mut Client) -> Result<Vec<String>, CliError> {
+    /// Their ids; of all that there are also those that can't be read, if these are `wanted`.
+    async fn ids(&self, client: &mut Client, wanted: bool) -> Result<Vec<String>, CliError> {
         if !self.all {
             return Ok(self.ids.clone());
         }
         let ids = list(client, &self.route).await?.into_iter().filter_map(|listed| match listed {
             Listed::Letter(letter) => letter.message.map(|message| message.id),
-            Listed::Unreadable(id) => Some(id),
+            Listed::Unreadable(id) => wanted.then_some(id),
         });
         Ok(ids.collect())
     }
@@ -133,7 +128,7 @@ impl Which {
     ) -> Result<(), CliError> {
         let output = connection.output();
         let (mut delivered, mut failed) = (0_u64, 0_u64);
-        let ids = self.ids(client).await?;
+        let ids = self.ids(client, false).await?;
         let bar = connection.screen().bar(ids.len() as u64);
         for ids in ids.chunks(REPLAYS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
@@ -168,7 +163,7 @@ impl Which {
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let mut dropped = 0;
-        let ids = self.ids(client).await?;
+        let ids = self.ids(client, true).await?;
         let bar = connection.screen().bar(ids.len() as u64);
         for ids in ids.chunks(DROPS) {
             bar.inc(ids.len() as u64);
