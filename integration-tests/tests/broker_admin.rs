@@ -84,7 +84,7 @@ fn a_worker_drained_while_busy_answers_and_is_disconnected() {
     let gone = gateway.command(&["worker", "drain", &id]);
     assert_eq!(gone.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&gone.stderr).into_owned();
-    assert_eq!(stderr, "buswire: no such worker is registered\n");
+    assert!(stderr.starts_with("buswire: no such worker is registered"), "{stderr}");
 }
 
 #[test]

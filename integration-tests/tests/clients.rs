@@ -1,15 +1,16 @@
 //! The Python and Node libraries: their own tests, at the level of bytes and with the built broker, and
-//! their command lines together.
+//! their command lines together; and the Python client of the gRPC interface that its README shows.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use buswire_integration_tests::{Broker, Peer, binary, node_client, python_client, root};
+use buswire_integration_tests::{Broker, Gateway, Peer, binary, node_client, python_client, root};
 
 /// Runs a program that must succeed, and shows what it said if it does not.
 fn succeed(command: &mut Command) -> String {
@@ -172,4 +173,76 @@ fn every_command_line_asks_every_service() {
             assert_eq!(answer, "[a b][--c][$(id)]\n", "{client} asks the service of {service}");
         }
     }
+}
+
+/// What a page of the documentation says.
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+#[test]
+fn a_python_client_is_generated_and_does_what_the_readme_says() {
+    let readme = page("proto/README.md");
+    let (_, program) = readme.split_once("```python\n").unwrap();
+    let (program, _) = program.split_once("```").unwrap();
+    let generate = readme.lines().find(|line| line.contains("grpc_tools.protoc")).unwrap();
+    let tls = root().join("gateway/tests/tls_files");
+    let file = |name: &str| tls.join(name).display().to_string();
+    let gateway = Gateway::builder()
+        .set("admin.tls.cert", &file("first.pem"))
+        .set("admin.tls.key", &file("first.key"))
+        .start();
+
+    let client = gateway.path("client");
+    fs::create_dir(&client).unwrap();
+    let interpreter = std::env::var("BUSWIRE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let generate = generate
+        .replace("python3", &interpreter)
+        .replace("=client", &format!("={}", client.display()));
+    succeed(Command::new("sh").args(["-euc", &generate]).current_dir(root().join("proto")));
+    fs::write(client.join("program.py"), program).unwrap();
+
+    let address = gateway.bound().admin.replace("127.0.0.1", "localhost");
+    let mut program = Command::new(interpreter);
+    program.arg(client.join("program.py")).args([address, file("first.pem")]);
+    let said = succeed(program.env("BUSWIRE_ADMIN_TOKEN", gateway.admin_token()));
+    let lines: Vec<_> = said.lines().collect();
+    let (error, rest) = (lines[5], &lines[..5]);
+    assert_eq!(
+        rest,
+        [
+            "created shop.example",
+            "created archive.example",
+            "bus archive.example 0:10:00",
+            "bus shop.example 0:10:00",
+            "message {\"tickets\":2} True",
+        ]
+    );
+    assert!(error.starts_with("INVALID_ARGUMENT channel: "), "{error}");
+    assert!(error.contains("type: ") && error.contains("payload: "), "every problem: {error}");
+    assert_eq!(lines[6..], ["fields ['channel', 'type', 'payload']"]);
+}
+
+#[test]
+fn the_grpc_pages_name_methods_that_there_are() {
+    let protos = root().join("proto/buswire/admin/v1");
+    let protos: String = fs::read_dir(protos)
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let mut named = 0;
+    for name in ["proto/README.md", "docs/grpc.md"] {
+        let text = page(name);
+        let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '/';
+        let words = text.split(is_other).filter_map(|word| word.split_once("Service/"));
+        for (service, method) in words {
+            assert!(
+                protos.contains(&format!("service {service}Service {{")),
+                "{service} in {name}"
+            );
+            assert!(protos.contains(&format!("rpc {method}(")), "{service}/{method} in {name}");
+            named += 1;
+        }
+    }
+    assert!(named >= 5, "methods were found: {named}");
 }

@@ -43,6 +43,10 @@ impl OpenSink for Printer {
     fn open(&self, _uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
         Ok(Arc::new(self.clone()))
     }
+
+    fn check<'a>(&'a self, _uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 #[tokio::main]
@@ -50,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (store, clock, printer) =
         (Arc::new(MemoryStore::new()), Arc::new(SystemClock), Printer::default());
     let message_url_prefix = "https://gw.example/v2/message/".into();
-    let config = BusConfig { message_url_prefix, limits: BusLimits::default() };
+    let config = BusConfig { message_url_prefix, limits: BusLimits::default(), tracer: None };
     let buses = Buses::open(store.clone(), clock.clone(), config).await?;
     let bus: BusName = "shop.example".parse()?;
     buses.create(&bus, Retention::default()).await?;

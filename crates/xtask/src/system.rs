@@ -23,9 +23,11 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 13] = [
+const TESTS: [(&str, &str); 15] = [
     ("curl", "drives Backplane"),
     ("jq", "reads JSON in the stories of the documentation"),
+    ("mandoc", "reads the manual pages"),
+    ("systemd", "reads the unit"),
     ("redis-server", "the store that gateways share"),
     ("haproxy", "the proxy in front of them"),
     ("prometheus", "fires the alerts, with promtool"),
@@ -40,11 +42,12 @@ const TESTS: [(&str, &str); 13] = [
 ];
 
 /// Programs that may come from elsewhere than the package of Debian.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("redis-server", "redis-server"),
     ("prometheus", "promtool"),
     ("nodejs", "node"),
     ("npm", "npm"),
+    ("systemd", "systemd-analyze"),
 ];
 
 /// Installs what is missing.
@@ -99,7 +102,8 @@ pub(crate) fn python(root: &Path) -> Result<String> {
     let folder = root.join("target/python");
     let interpreter = folder.join("bin/python").display().to_string();
     let requirements = root.join("integration-tests/requirements.txt").display().to_string();
-    let modules = "import grpc, mypy, opentelemetry.proto, websockets, yaml, zmq";
+    let modules =
+        "import grpc_status, grpc_tools, mypy, opentelemetry.proto, websockets, yaml, zmq";
     if !run::succeeds(&interpreter, &["-c", modules]) {
         let folder = folder.display().to_string();
         run::run(root, "/usr/bin/python3", &["-m", "venv", &folder])?;

@@ -170,8 +170,9 @@ pub(super) struct Gate {
     pub(super) audit: AuditLog,
 }
 
-/// Lets calls of `buswire.admin.v1` pass that may do what they ask for, and notes who makes them. Health
-/// and reflection, which tell nothing of this gateway, are for everybody.
+/// Lets calls pass that may do what they ask for, and notes who makes them. Health, which probes ask for, is
+/// for everybody; reflection is for whoever may call something: a stranger learns nothing of what there
+/// is.
 ///
 /// Who is known and may not do what it asks for is written down; strangers are not, who could push out
 /// everything else.
@@ -181,7 +182,7 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if path.starts_with("/buswire.admin.v1.") {
+    if ["/buswire.admin.v1.", "/grpc.reflection."].iter().any(|ours| path.starts_with(ours)) {
         let required = Role::required(path);
         match auth.caller_of(&request) {
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),

@@ -1,7 +1,7 @@
 //! The gRPC admin interface, `buswire.admin.v1`, with health, reflection and gRPC-Web.
 //!
 //! [`server`] makes an [`axum::Router`] out of an [`AdminState`]; the gateway's own accept loop serves it
-//! over HTTP/2 and, for gRPC-Web, HTTP/1. Every call but health and reflection needs the admin token.
+//! over HTTP/2 and, for gRPC-Web, HTTP/1. Every call but that of health needs a token.
 //! A handler converts, calls and converts back.
 //!
 //! Never here: sockets, TLS, business rules, the doors themselves ([`ports`] says what they must offer).

@@ -29,9 +29,12 @@ impl Role {
         }
     }
 
-    /// The least role that may call a method of `buswire.admin.v1`, `/buswire.admin.v1.X/Method`. What
-    /// is not known needs the most.
+    /// The least role that may call a method of `buswire.admin.v1`, `/buswire.admin.v1.X/Method`, or of
+    /// reflection. What is not known needs the most.
     pub(crate) fn required(path: &str) -> Self {
+        if path.starts_with("/grpc.reflection.") {
+            return Self::Viewer;
+        }
         let Some((service, method)) =
             path.strip_prefix("/buswire.admin.v1.").and_then(|rest| rest.split_once('/'))
         else {
@@ -129,6 +132,8 @@ mod tests {
         }
         assert_eq!(Role::required("/buswire.admin.v1.NewService/Make"), Role::Admin);
         assert_eq!(Role::required("/other"), Role::Admin);
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        assert_eq!(Role::required(reflection), Role::Viewer);
     }
 
     #[test]

@@ -5,10 +5,14 @@
 
 pub mod admin;
 mod check_config;
+mod completions;
 mod demo;
 mod healthcheck;
+mod local;
+mod man;
 pub mod mdp;
 mod options;
+mod screen;
 mod serve;
 mod store;
 
@@ -16,7 +20,7 @@ use std::{
     error::Error,
     ffi::OsString,
     fmt,
-    io::{self, Write as _},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -25,10 +29,14 @@ use tokio::runtime;
 
 pub use self::{
     admin::AdminCommand,
+    completions::CompletionsArgs,
     demo::DemoArgs,
     healthcheck::HealthcheckArgs,
+    local::Local,
+    man::ManArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
+    screen::Screen,
     store::{BackupArgs, CopyArgs, RestoreArgs, StoreCommand},
 };
 use crate::config::ConfigError;
@@ -36,7 +44,12 @@ use crate::config::ConfigError;
 /// One process that speaks Backplane, SimplePush, Majordomo (MDP) and Belay, and moves messages
 /// between all of them.
 #[derive(Debug, Parser)]
-#[command(name = "buswire", version, arg_required_else_help = true)]
+#[command(
+    name = "buswire",
+    version,
+    arg_required_else_help = true,
+    after_help = "Example: buswire serve --config buswire.toml"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -47,19 +60,34 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serves until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Example: buswire serve --config buswire.toml --set http.listen=127.0.0.1:8080"
+    )]
     Serve(ServeArgs),
     /// Prints the configuration in force, without secrets, or every problem at once.
+    #[command(after_help = "Example: buswire check-config --config buswire.toml")]
     CheckConfig(CheckConfigArgs),
     /// Asks the gateway of this machine whether it takes requests; for health checks of containers.
+    #[command(after_help = "Example: buswire healthcheck")]
     Healthcheck(HealthcheckArgs),
     /// Copies, backs up and restores a store.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: buswire store copy --from embedded:./buswire-data --to redis://127.0.0.1"
+    )]
     Store(StoreCommand),
     /// Sends one message through all four doors, then serves a page that shows it.
+    #[command(after_help = "Example: buswire demo --once")]
     Demo(DemoArgs),
     /// Runs, calls and offers Majordomo services.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: buswire mdp request echo hello")]
     Mdp(MdpCommand),
+    /// Prints a script with which a shell completes commands and options.
+    #[command(after_help = "Example: buswire completions bash > /etc/bash_completion.d/buswire")]
+    Completions(CompletionsArgs),
+    /// Writes a manual page for each command.
+    #[command(after_help = "Example: buswire man --to /usr/local/share/man/man1")]
+    Man(ManArgs),
     /// Everything that an administrator asks of a running gateway.
     #[command(flatten)]
     Admin(Box<AdminCommand>),
@@ -67,21 +95,47 @@ pub enum Command {
 
 /// The environment as the process found it, read once in `main`.
 #[derive(Clone, Default)]
-pub struct Environment(Vec<(String, String)>);
+pub struct Environment {
+    variables: Vec<(String, String)>,
+    is_colorless: bool,
+}
 
 impl Environment {
-    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8.
+    /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8, and whether the
+    /// others forbid colours: `NO_COLOR` that is not empty (no-color.org), or a dumb terminal.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            let name = name.into_string().ok().filter(|name| name.starts_with("BUSWIRE_"))?;
-            Some((name, value.into_string().ok()?))
-        };
-        Self(variables.into_iter().filter_map(text).collect())
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) if name.starts_with("BUSWIRE_") => {
+                    environment.variables.push((name, value));
+                }
+                (Ok(name), value) if name == "NO_COLOR" => {
+                    environment.is_colorless |= value != Ok(String::new());
+                }
+                (Ok(name), Ok(value)) if name == "TERM" => {
+                    environment.is_colorless |= value == "dumb";
+                }
+                _ => {}
+            }
+        }
+        environment
     }
 
     /// The variables.
     pub fn variables(&self) -> &[(String, String)] {
-        &self.0
+        &self.variables
+    }
+
+    /// The value of one variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether colours may be shown on a terminal.
+    pub fn allows_colors(&self) -> bool {
+        !self.is_colorless
     }
 }
 
@@ -181,6 +235,14 @@ where
     runtime.block_on(future).map_err(Into::into)
 }
 
+/// Writes to `out`; that nobody reads it any more is no failure.
+fn write_out(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(&error, None)),
+        _ => Ok(()),
+    }
+}
+
 /// Does what `cli` asks for.
 pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
     let done = match cli.command {
@@ -189,10 +251,14 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::run(&args, environment),
         Command::Store(command) => store::run(&command, environment),
         Command::Demo(args) => demo::run(&args, environment),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&args),
         Command::Mdp(command) => {
             return mdp::run(command).unwrap_or_else(|failure| failure.report());
         }
-        Command::Admin(command) => return administer(*command),
+        Command::Admin(command) => {
+            return administer(command.on(Local::find(environment)));
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,7 +17,7 @@ use buswire_store::{
 use clap::{Args, Subcommand};
 
 use super::{
-    ConfigArgs, Environment, Failure,
+    ConfigArgs, Environment, Failure, Screen,
     admin::{self, Connection},
     block_on,
 };
@@ -31,6 +31,9 @@ use crate::{
 pub enum StoreCommand {
     /// Copies everything from one store to another that is empty, with all ids, then reads it back and
     /// compares. Stop every gateway first.
+    #[command(
+        after_help = "Example: buswire store copy --from embedded:./buswire-data --to redis://127.0.0.1"
+    )]
     Copy(CopyArgs),
     /// Writes a backup of the embedded store of a running gateway, which goes on meanwhile. All that was
     /// acknowledged before is in it. Keep data_dir/belay.keys with it: capabilities need both.
@@ -112,9 +115,10 @@ fn copy(args: &CopyArgs, environment: &Environment) -> Result<(), Failure> {
         return Err(Failure::Failed("--from and --to name the same store".to_owned()));
     }
     must_exist(&from)?;
+    let screen = Screen::of_process(environment.allows_colors());
     block_on(async {
         let (from, to) = (open(&from, "--from").await?, open(&to, "--to").await?);
-        let copied = copy::copy(&*from, &*to, SystemClock.now(), Progress::default().teller());
+        let copied = copy::copy(&*from, &*to, SystemClock.now(), teller(screen));
         let copied = copied.await.map_err(|error| Failure::new(&error, None));
         to.close().await;
         from.close().await;
@@ -146,26 +150,19 @@ async fn open(config: &Config, option: &str) -> Result<Arc<dyn Portable>, Failur
     opened.ok_or_else(|| Failure::Failed(format!("{option}: memory: keeps nothing")))
 }
 
-/// Says on standard error how far it is, every tenth of the way.
-#[derive(Debug, Default)]
-struct Progress {
-    told: usize,
-}
-
-impl Progress {
-    fn teller(mut self) -> impl FnMut(&Copied) + Send {
-        move |copied| {
-            let tenths = copied.parts * 10 / copied.of.max(1);
-            if tenths > self.told {
-                self.told = tenths;
-                let _written = writeln!(
-                    io::stderr(),
-                    "{}0 %: {} rows, {} entries",
-                    tenths,
-                    copied.rows,
-                    copied.entries
-                );
-            }
+/// Says on standard error how far it is: a bar if somebody watches, else every tenth of the way.
+fn teller(screen: Screen) -> impl FnMut(&Copied) + Send {
+    let bar = screen.bar(0);
+    let mut told = 0;
+    move |Copied { parts, of, rows, entries, .. }| {
+        let (parts, of) = (*parts as u64, *of as u64);
+        bar.set_length(of);
+        bar.set_position(parts);
+        bar.set_message(format!("parts, {rows} rows, {entries} entries"));
+        let tenths = parts * 10 / of.max(1);
+        if bar.is_hidden() && tenths > told {
+            told = tenths;
+            let _written = writeln!(io::stderr(), "{tenths}0 %: {rows} rows, {entries} entries");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who gets in, and what is there for those who do not: health, reflection, gRPC-Web, deadlines.
+//! Who gets in, and what is there for those who do not: health; reflection, gRPC-Web, deadlines.
 
 use std::time::Duration;
 
@@ -54,15 +54,18 @@ async fn health_is_for_everybody_and_ends_with_the_gateway() {
 }
 
 #[tokio::test]
-async fn reflection_names_every_service() {
+async fn reflection_names_every_service_to_whoever_has_a_token() {
     let server = Server::start().await;
-    let mut client = ServerReflectionClient::new(server.channel().await);
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let requests = tokio_stream::once(request);
-    let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+    let requests = || tokio_stream::once(request.clone());
+    let mut stranger = ServerReflectionClient::new(server.channel().await);
+    let refused = stranger.server_reflection_info(requests()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let mut client = ServerReflectionClient::new(server.authorized().await);
+    let mut answers = client.server_reflection_info(requests()).await.unwrap().into_inner();
     let answer = soon(answers.message()).await.unwrap().unwrap();
     let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
         panic!("not a list of services");

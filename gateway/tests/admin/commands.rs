@@ -81,11 +81,11 @@ async fn a_bus_is_created_shown_changed_and_deleted() {
     );
     assert_eq!(
         run(&server, &["bus", "delete", "v1/a"]).await.unwrap_err(),
-        "buswire: there is no bus v1/a\n"
+        "buswire: there is no bus v1/a; `buswire bus list` shows those there are\n"
     );
     assert_eq!(
         run(&server, &["bus", "show", "v1/a"]).await.unwrap_err(),
-        "buswire: there is no bus v1/a\n"
+        "buswire: there is no bus v1/a; `buswire bus list` shows those there are\n"
     );
 }
 
@@ -139,7 +139,10 @@ async fn what_the_gateway_refuses_is_one_line() {
     let refused = run(&server, &[&PUBLISH[..], &["--payload", "{"]].concat()).await.unwrap_err();
     assert_eq!(refused, "buswire: payload: the payload is not JSON\n");
     let refused = run(&server, &[&PUBLISH[..], &["--payload", "1"]].concat()).await.unwrap_err();
-    assert_eq!(refused, "buswire: there is no such bus\n");
+    assert_eq!(
+        refused,
+        "buswire: there is no such bus; `buswire bus list` shows those there are\n"
+    );
     let refused = run(&server, &["message", "tail", "--scope", "type:t"]).await.unwrap_err();
     assert!(refused.starts_with("buswire: scope: name at least one bus"), "{refused}");
 }

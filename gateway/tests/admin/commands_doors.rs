@@ -40,7 +40,7 @@ async fn a_route_is_made_and_paused() {
     assert_eq!(run(&server, &["route", "delete", "r"]).await.unwrap(), "route r deleted\n");
     assert_eq!(
         run(&server, &["route", "show", "r"]).await.unwrap_err(),
-        "buswire: there is no route r\n"
+        "buswire: there is no route r; `buswire route list` shows those there are\n"
     );
 }
 
@@ -142,7 +142,7 @@ async fn a_client_is_made_and_granted() {
     assert_eq!(run(&server, &["client", "delete", "shop"]).await.unwrap(), "client shop deleted\n");
     assert_eq!(
         run(&server, &["client", "delete", "shop"]).await.unwrap_err(),
-        "buswire: there is no client shop\n"
+        "buswire: there is no client shop; `buswire client list` shows those there are\n"
     );
 }
 
@@ -234,7 +234,7 @@ async fn workers_are_listed_and_sent_away() {
     );
     assert_eq!(
         run(&server, &["worker", "drain", "1"]).await.unwrap_err(),
-        "buswire: there is no worker 1\n"
+        "buswire: there is no worker 1; `buswire worker list` shows those there are\n"
     );
 }
 
@@ -276,11 +276,11 @@ async fn what_was_handed_out_is_shown_and_ended() {
     assert!(listed.contains(first), "{listed}");
     assert_eq!(
         run(&server, &["bus", "channels", "x"]).await.unwrap_err(),
-        "buswire: there is no bus x\n"
+        "buswire: there is no bus x; `buswire bus list` shows those there are\n"
     );
     assert_eq!(
         run(&server, &["client", "revoke-tokens", "shop"]).await.unwrap_err(),
-        "buswire: there is no client shop\n"
+        "buswire: there is no client shop; `buswire client list` shows those there are\n"
     );
     let create = ["client", "create", "shop", "--source-url", "https://shop.example/"];
     run(&server, &create).await.unwrap();
@@ -330,7 +330,9 @@ async fn tokens_and_tickets_are_listed_and_ended_by_their_handles() {
         );
         assert_eq!(
             run(&server, &[group, command, "x"]).await.unwrap_err(),
-            format!("buswire: there is no {name} x\n")
+            format!(
+                "buswire: there is no {name} x; `buswire {group} {name}s` shows those there are\n"
+            )
         );
     }
 }

@@ -63,7 +63,7 @@ async fn user_agents_are_shown_and_dropped() {
     );
     assert_eq!(
         run(&server, &["push", "drop", "x"]).await.unwrap_err(),
-        "buswire: there is no such user agent\n"
+        "buswire: there is no such user agent; `buswire push list` shows those there are\n"
     );
     assert_eq!(
         shown(&server, &["push", "status"]).await,
@@ -93,7 +93,10 @@ async fn inbound_endpoints_are_made_listed_and_revoked() {
         shown(&server, &create("example.com")).await,
         json!({"id": "i1", "endpoint": "https://gateway.example/update/secret"})
     );
-    assert_eq!(run(&server, &create("b")).await.unwrap_err(), "buswire: there is no bus b\n");
+    assert_eq!(
+        run(&server, &create("b")).await.unwrap_err(),
+        "buswire: there is no bus b; `buswire bus list` shows those there are\n"
+    );
     let refused = run(&server, &create("a b")).await.unwrap_err();
     assert!(refused.contains("bus:"), "{refused}");
     let listed = shown(&server, &["push", "inbound", "list"]).await;

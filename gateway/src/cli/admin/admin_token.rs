@@ -27,8 +27,10 @@ pub enum AdminTokenCommand {
         role: Role,
     },
     /// Lists tokens, without themselves
+    #[command(after_help = "Example: buswire admin-token list")]
     List,
     /// Revokes a token
+    #[command(after_help = "Example: buswire admin-token revoke grafana")]
     Revoke {
         /// Its name
         name: String,
@@ -96,7 +98,7 @@ impl AdminTokenCommand {
                 let request =
                     v1::RevokeAdminTokenRequest { name: name.clone(), ..Default::default() };
                 let existed = client.revoke_admin_token(call(request)).await?.into_inner().existed;
-                CliError::missing_unless(existed, "token", &name)?;
+                CliError::missing_unless(existed, "admin token", &name)?;
                 output.done(out, &format!("token {name} revoked"), &["revoked"], &[json!(name)])?;
             }
         }

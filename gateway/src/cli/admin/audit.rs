@@ -11,6 +11,7 @@ use super::{
     connection::{Connection, call},
     error::CliError,
     output::{self, Output},
+    until_interrupted,
 };
 
 const COLUMNS: [&str; 6] = ["number", "at", "caller", "method", "resource", "result"];
@@ -108,9 +109,9 @@ impl AuditCommand {
                     }
                 }
                 match connection.output() {
-                    Output::Table => {
+                    table @ Output::Table(_) => {
                         let rows: Vec<_> = found.iter().map(values).collect();
-                        Ok(Output::Table.list(out, &COLUMNS, &rows)?)
+                        Ok(table.list(out, &COLUMNS, &rows)?)
                     }
                     Output::Json => {
                         let rows: Vec<_> = found.iter().map(all_values).collect();
@@ -122,14 +123,17 @@ impl AuditCommand {
                 let request = v1::WatchAuditRequest { caller, resource, after };
                 let mut records = client.watch_audit(request).await?.into_inner();
                 let mut printed = 0;
-                while count.is_none_or(|count| printed < count) {
-                    let Some(item) = records.message().await? else { break };
-                    let record = item.record.ok_or(CliError::Incomplete)?;
-                    let columns = [&COLUMNS[..], &MORE].concat();
-                    output::object(out, &columns, &all_values(&record))?;
-                    printed += 1;
-                }
-                Ok(())
+                until_interrupted(async {
+                    while count.is_none_or(|count| printed < count) {
+                        let Some(item) = records.message().await? else { break };
+                        let record = item.record.ok_or(CliError::Incomplete)?;
+                        let columns = [&COLUMNS[..], &MORE].concat();
+                        output::object(out, &columns, &all_values(&record))?;
+                        printed += 1;
+                    }
+                    Ok(())
+                })
+                .await
             }
         }
     }

@@ -24,6 +24,9 @@ const COLUMNS_CHANNELS: [&str; 3] = ["name", "messages", "expires_at"];
 #[derive(Debug, Subcommand)]
 pub enum BusCommand {
     /// Creates a bus; one that exists stays as it is
+    #[command(
+        after_help = "Example: buswire bus create shop.example --retention 1h --max-messages 1000"
+    )]
     Create {
         /// Its name: example.com, or v1/example.com for Backplane 1.x
         name: String,
@@ -32,13 +35,16 @@ pub enum BusCommand {
         retention: RetentionArgs,
     },
     /// Lists buses
+    #[command(after_help = "Example: buswire bus list --output json")]
     List,
     /// Shows one bus
+    #[command(after_help = "Example: buswire bus show shop.example")]
     Show {
         /// Its name
         name: String,
     },
     /// Changes how long messages are kept that are published from now on; what is not given stays
+    #[command(after_help = "Example: buswire bus update shop.example --retention 30m")]
     Update {
         /// Its name
         name: String,
@@ -47,11 +53,13 @@ pub enum BusCommand {
         retention: RetentionArgs,
     },
     /// Lists the channels of a bus of Backplane 2.0
+    #[command(after_help = "Example: buswire bus channels shop.example")]
     Channels {
         /// The name of the bus
         name: String,
     },
     /// Deletes a bus; its messages stay until they expire
+    #[command(after_help = "Example: buswire bus delete shop.example")]
     Delete {
         /// Its name
         name: String,

@@ -13,6 +13,7 @@ use super::{
     connection::{Connection, Gateway, call, pages},
     error::CliError,
     output::{self, Output},
+    until_interrupted,
 };
 
 const COLUMNS: [&str; 8] =
@@ -26,8 +27,12 @@ const GRANTOR_TARGET: &str = r#"{"kinds":["*"]}"#;
 #[derive(Debug, Subcommand)]
 pub enum CapCommand {
     /// Grants a capability and prints it as JSON: cap, control, handle; they are shown this once
+    #[command(
+        after_help = r#"Example: buswire cap grant bus.publish --target '{"bus":"shop.example","channel":"orders"}' --label till"#
+    )]
     Grant(GrantArgs),
     /// Derives a narrower capability and prints it as JSON, as grant does
+    #[command(after_help = r#"Example: buswire cap wrap g_5b1c9e --limits '{"uses":1}'"#)]
     Wrap {
         /// The handle of what it derives from
         handle: String,
@@ -39,21 +44,25 @@ pub enum CapCommand {
         label: String,
     },
     /// Shows one capability that is not revoked
+    #[command(after_help = "Example: buswire cap show g_5b1c9e")]
     Show {
         /// Its handle
         handle: String,
     },
     /// Suspends a capability and everything derived from it
+    #[command(after_help = "Example: buswire cap suspend g_5b1c9e")]
     Suspend {
         /// Its handle
         handle: String,
     },
     /// Ends a suspension
+    #[command(after_help = "Example: buswire cap resume g_5b1c9e")]
     Resume {
         /// Its handle
         handle: String,
     },
     /// Changes what a capability is called
+    #[command(after_help = "Example: buswire cap label g_5b1c9e 'till 2'")]
     Label {
         /// Its handle
         handle: String,
@@ -61,17 +70,20 @@ pub enum CapCommand {
         label: String,
     },
     /// Revokes a capability and everything derived from it
+    #[command(after_help = "Example: buswire cap revoke g_5b1c9e")]
     Revoke {
         /// Its handle
         handle: String,
     },
     /// Lists capabilities
+    #[command(after_help = "Example: buswire cap list --tree")]
     List {
         /// Each below what it derives from, indented
         #[arg(long)]
         tree: bool,
     },
     /// Prints what was recorded of capabilities, one JSON object a line
+    #[command(after_help = "Example: buswire cap audit --follow")]
     Audit {
         /// Goes on with what is recorded from now on
         #[arg(long)]
@@ -287,9 +299,13 @@ impl CapCommand {
             Self::Audit { follow } => {
                 let request = v1::TailAuditRequest { follow };
                 let mut stream = client.tail_audit(request).await?.into_inner();
-                while let Some(answer) = stream.message().await? {
-                    print_event(out, &answer)?;
-                }
+                until_interrupted(async {
+                    while let Some(answer) = stream.message().await? {
+                        print_event(out, &answer)?;
+                    }
+                    Ok(())
+                })
+                .await?;
             }
         }
         Ok(())
@@ -339,7 +355,7 @@ async fn list(
     }
     let row = |(depth, one): (usize, &v1::Capability)| {
         let mut row = values(one);
-        if let (Output::Table, Some(handle)) = (output, row.first_mut()) {
+        if let (Output::Table(_), Some(handle)) = (output, row.first_mut()) {
             *handle = json!(format!("{}{}", "  ".repeat(depth), one.handle));
         }
         row

@@ -23,33 +23,43 @@ const COLUMNS_CREATED: [&str; 4] = ["client_id", "secret", "source_url", "redire
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Creates a client and prints its id and its secret, which is shown this once
+    #[command(
+        after_help = "Example: buswire client create storefront --source-url https://shop.example/"
+    )]
     Create(CreateArgs),
     /// Lists clients
+    #[command(after_help = "Example: buswire client list")]
     List,
     /// Ends all tokens and codes of a client; with its secret and its grants it can get others
+    #[command(after_help = "Example: buswire client revoke-tokens storefront")]
     RevokeTokens {
         /// Its id
         id: String,
     },
     /// Lists access and refresh tokens of clients and visits, without their texts
+    #[command(after_help = "Example: buswire client tokens storefront --kind client")]
     Tokens(TokenArgs),
     /// Ends a token and all that come of one another by refreshing; those of a visit with its channel
+    #[command(after_help = "Example: buswire client revoke-token 9f86d081884c7d65")]
     RevokeToken {
         /// The handle that `tokens` shows: the start of the SHA-256 of the token in hexadecimal
         handle: String,
     },
     /// Lists authorization codes, without their texts
+    #[command(after_help = "Example: buswire client codes storefront")]
     Codes {
         /// Only codes of the client of this id
         #[arg(default_value = "", hide_default_value = true)]
         id: String,
     },
     /// Makes an authorization code void and ends the grant that came of it
+    #[command(after_help = "Example: buswire client revoke-code 9f86d081884c7d65")]
     RevokeCode {
         /// The handle that `codes` shows
         handle: String,
     },
     /// Deletes a client with its grants and tokens
+    #[command(after_help = "Example: buswire client delete storefront")]
     Delete {
         /// Its id
         id: String,

@@ -15,10 +15,12 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::{error::CliError, output::Output};
+use super::{
+    error::CliError,
+    output::{Form, Output},
+};
+use crate::cli::{Local, Screen};
 
-/// Where `buswire serve` keeps the token unless told otherwise.
-const TOKEN_FILE_DEFAULT: &str = "buswire-data/admin.token";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take that is not a stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,8 +47,8 @@ pub struct Connection {
         value_parser = secret
     )]
     token: Option<Secret<String>>,
-    /// The file that holds the admin token; goes before --token [default: buswire-data/admin.token,
-    /// if it can be read]
+    /// The file that holds the admin token; goes before --token [default: admin.token in the data_dir
+    /// of BUSWIRE_CONFIG, in buswire-data, or in /var/lib/buswire]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The certificates to trust when the URL is https, PEM: the gateway's own or its authority's
@@ -60,7 +62,12 @@ pub struct Connection {
     key: Option<PathBuf>,
     /// How to write what was found
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
-    output: Output,
+    output: Form,
+    /// Writes tables as wide as they are, also where the terminal is not
+    #[arg(long, global = true)]
+    wide: bool,
+    #[arg(skip)]
+    local: Local,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature that clap asks for")]
@@ -86,13 +93,27 @@ impl Interceptor for Bearer {
 
 impl Connection {
     /// How to write what was found.
-    pub(super) const fn output(&self) -> Output {
-        self.output
+    pub(super) fn output(&self) -> Output {
+        match self.output {
+            Form::Json => Output::Json,
+            Form::Table if self.wide => Output::Table(Screen { width: None, ..self.local.screen }),
+            Form::Table => Output::Table(self.local.screen),
+        }
+    }
+
+    /// Puts it on a machine.
+    pub(super) fn on(&mut self, local: Local) {
+        self.local = local;
+    }
+
+    /// Whether somebody watches, and where.
+    pub(super) const fn screen(&self) -> Screen {
+        self.local.screen
     }
 
     /// Connects to the gateway.
     pub(super) async fn open(&self) -> Result<Gateway, CliError> {
-        let bearer = self.bearer(Path::new(TOKEN_FILE_DEFAULT))?;
+        let bearer = self.bearer()?;
         let endpoint = self.endpoint()?;
         let channel = endpoint
             .connect()
@@ -132,9 +153,9 @@ impl Connection {
         }
     }
 
-    fn bearer(&self, default_file: &Path) -> Result<Bearer, CliError> {
-        let token = match self.token(default_file) {
-            Err(CliError::NoToken) if self.cert.is_some() => return Ok(Bearer(None)),
+    fn bearer(&self) -> Result<Bearer, CliError> {
+        let token = match self.token() {
+            Err(CliError::NoToken(_)) if self.cert.is_some() => return Ok(Bearer(None)),
             token => token?,
         };
         let token = token.expose().trim();
@@ -147,7 +168,7 @@ impl Connection {
         Ok(Bearer(Some(value)))
     }
 
-    fn token(&self, default_file: &Path) -> Result<Secret<String>, CliError> {
+    fn token(&self) -> Result<Secret<String>, CliError> {
         let read = |path: &Path| fs::read_to_string(path).map(Secret::new);
         if let Some(path) = &self.token_file {
             return read(path).map_err(|source| CliError::file(path, source));
@@ -155,10 +176,13 @@ impl Connection {
         if let Some(token) = &self.token {
             return Ok(token.clone());
         }
-        read(default_file).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => CliError::NoToken,
-            _ => CliError::file(default_file, source),
-        })
+        for path in &self.local.token_files {
+            match read(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => return read.map_err(|source| CliError::token(path, source)),
+            }
+        }
+        Err(CliError::NoToken(self.local.token_files.clone()))
     }
 }
 
@@ -198,21 +222,33 @@ mod tests {
             ca: None,
             cert: None,
             key: None,
-            output: Output::Table,
+            output: Form::Table,
+            wide: false,
+            local: Local::default(),
         }
     }
 
     #[test]
     fn the_token_comes_from_the_nearest_place() {
         let dir = tempfile::tempdir().unwrap();
-        let (named, default) = (dir.path().join("named"), dir.path().join("default"));
+        let [named, own, packaged] = ["named", "own", "packaged"].map(|name| dir.path().join(name));
         fs::write(&named, "from-file\n").unwrap();
+        let token_files = vec![own.clone(), packaged.clone()];
         let taken = |token, file: Option<&PathBuf>| {
-            connection("x", token, file.cloned()).bearer(&default).map(|bearer| bearer.0.unwrap())
+            let mut connection = connection("x", token, file.cloned());
+            connection.on(Local { token_files: token_files.clone(), ..Local::default() });
+            connection.bearer().map(|bearer| bearer.0.unwrap())
         };
-        assert!(matches!(taken(None, None), Err(CliError::NoToken)));
-        fs::write(&default, "default").unwrap();
-        assert_eq!(taken(None, None).unwrap(), "Bearer default");
+        let absent = taken(None, None).unwrap_err().line();
+        assert!(absent.contains(own.to_str().unwrap()) && absent.contains("--token"), "{absent}");
+        fs::write(&packaged, "packaged").unwrap();
+        assert_eq!(taken(None, None).unwrap(), "Bearer packaged");
+        fs::create_dir(&own).unwrap();
+        let unreadable = taken(None, None).unwrap_err().line();
+        assert!(unreadable.contains("can't read the admin token in"), "{unreadable}");
+        fs::remove_dir(&own).unwrap();
+        fs::write(&own, "own").unwrap();
+        assert_eq!(taken(None, None).unwrap(), "Bearer own");
         assert_eq!(taken(Some("given"), None).unwrap(), "Bearer given");
         assert_eq!(taken(Some("given"), Some(&named)).unwrap(), "Bearer from-file");
         assert!(matches!(taken(Some(" "), None), Err(CliError::Token)));
@@ -244,13 +280,13 @@ mod tests {
     fn a_certificate_needs_no_token() {
         let mut connection = connection("https://localhost:1", None, None);
         connection.cert = Some("client.pem".into());
-        assert!(connection.bearer(Path::new("none")).unwrap().0.is_none());
+        assert!(connection.bearer().unwrap().0.is_none());
     }
 
     #[test]
     fn the_token_does_not_print() {
         let connection = connection("x", Some("hunter2"), None);
-        let bearer = connection.bearer(Path::new("none")).unwrap();
+        let bearer = connection.bearer().unwrap();
         assert!(!format!("{connection:?} {bearer:?}").contains("hunter2"));
     }
 }

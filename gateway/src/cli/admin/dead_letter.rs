@@ -24,11 +24,15 @@ const DROPS: usize = 1000;
 #[derive(Debug, Subcommand)]
 pub enum DeadLetterCommand {
     /// Lists the dead letters of a route
+    #[command(after_help = "Example: buswire dead-letter list copy")]
     List {
         /// The name of the route
         route: String,
     },
     /// Shows one dead letter with its message and every failure
+    #[command(
+        after_help = "Example: buswire dead-letter show copy 2026-11-26T10:00:00.000Z-0000000000"
+    )]
     Show {
         /// The name of the route
         route: String,
@@ -36,9 +40,12 @@ pub enum DeadLetterCommand {
         id: String,
     },
     /// Hands dead letters to the sink of their route again, once
-    #[command(after_help = "Example: buswire dead-letter replay orders --all")]
+    #[command(after_help = "Example: buswire dead-letter replay copy --all")]
     Replay(Which),
     /// Drops dead letters for good
+    #[command(
+        after_help = "Example: buswire dead-letter drop copy 2026-11-26T10:00:00.000Z-0000000000"
+    )]
     Drop(Which),
 }
 
@@ -124,11 +131,14 @@ impl Which {
     async fn replay(
         &self,
         client: &mut Client,
-        output: Output,
+        connection: &Connection,
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
+        let output = connection.output();
         let (mut delivered, mut failed) = (0_u64, 0_u64);
-        for ids in self.ids(client, false).await?.chunks(REPLAYS) {
+        let ids = self.ids(client, false).await?;
+        let bar = connection.screen().bar(ids.len() as u64);
+        for ids in ids.chunks(REPLAYS) {
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = v1::ReplayDeadLettersRequest { route, ids };
             for replay in client.replay_dead_letters(call(request)).await?.into_inner().replays {
@@ -138,9 +148,12 @@ impl Which {
                 let sentence =
                     if is_delivered { format!("{id} delivered") } else { format!("{id} {error}") };
                 let values = [json!(id), json!(is_delivered), output::text(&error)];
-                output.done(out, &sentence, &["id", "delivered", "error"], &values)?;
+                let columns = ["id", "delivered", "error"];
+                bar.suspend(|| output.done(out, &sentence, &columns, &values))?;
+                bar.inc(1);
             }
         }
+        drop(bar);
         let sentence = format!("{delivered} delivered, {failed} failed again");
         output.done(
             out,
@@ -154,16 +167,21 @@ impl Which {
     async fn drop_all(
         &self,
         client: &mut Client,
-        output: Output,
+        connection: &Connection,
         out: &mut dyn Write,
     ) -> Result<(), CliError> {
         let mut dropped = 0;
-        for ids in self.ids(client, true).await?.chunks(DROPS) {
+        let ids = self.ids(client, true).await?;
+        let bar = connection.screen().bar(ids.len() as u64);
+        for ids in ids.chunks(DROPS) {
+            bar.inc(ids.len() as u64);
             let (route, ids) = (self.route.clone(), ids.to_vec());
             let request = call(v1::DropDeadLettersRequest { route, ids });
             dropped += client.drop_dead_letters(request).await?.into_inner().dropped;
         }
-        Ok(output.done(out, &format!("{dropped} dropped"), &["dropped"], &[json!(dropped)])?)
+        drop(bar);
+        let sentence = format!("{dropped} dropped");
+        Ok(connection.output().done(out, &sentence, &["dropped"], &[json!(dropped)])?)
     }
 }
 
@@ -231,8 +249,8 @@ impl DeadLetterCommand {
                 let answer = client.get_dead_letter(request).await?.into_inner();
                 show(&answer.dead_letter.ok_or(CliError::Incomplete)?, output, out)
             }
-            Self::Replay(which) => which.replay(&mut client, output, out).await,
-            Self::Drop(which) => which.drop_all(&mut client, output, out).await,
+            Self::Replay(which) => which.replay(&mut client, connection, out).await,
+            Self::Drop(which) => which.drop_all(&mut client, connection, out).await,
         }
     }
 }

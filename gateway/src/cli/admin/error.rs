@@ -13,10 +13,19 @@ use tonic::{Code, Status};
 pub enum CliError {
     /// No token was given and none was found.
     #[error(
-        "there is no admin token: give --token-file with the admin.token of the gateway's data_dir, \
-         --token, or BUSWIRE_ADMIN_TOKEN"
+        "there is no admin token in {}: give --token-file with the admin.token of the gateway's \
+         data_dir, --token, or BUSWIRE_ADMIN_TOKEN",
+        or(.0)
     )]
-    NoToken,
+    NoToken(Vec<PathBuf>),
+    /// The admin token of this machine is for others.
+    #[error("can't read the admin token in {path}")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The file of the token or of a secret can't be read.
     #[error("can't read {path}")]
     File {
@@ -112,15 +121,43 @@ impl CliError {
             }
             cause = error.source();
         }
-        if matches!(self, Self::Connect { .. }) {
-            line.push_str("; is `buswire serve` running? --admin names another");
+        if let Some(hint) = self.hint() {
+            line.push_str("; ");
+            line.push_str(&hint);
         }
         line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// What to do about it, where the error itself does not say.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Connect { .. } => "is `buswire serve` running? --admin names another",
+            Self::TokenFile { .. } => {
+                "run it as the user of the gateway (sudo -u buswire buswire …), or give --token"
+            }
+            Self::Late => "look before you repeat it",
+            Self::Missing { .. } => return listing(&self.to_string()),
+            Self::Refused(status) => match status.code() {
+                Code::PermissionDenied => {
+                    "an admin makes another: buswire admin-token create NAME --role ROLE"
+                }
+                Code::NotFound => return listing(status.message()),
+                Code::Unavailable => "try again; `buswire status` says how the gateway is",
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 
     /// Whether the reader of the output has gone away.
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// That the admin token of this machine can't be read.
+    pub(super) fn token(path: &Path, source: io::Error) -> Self {
+        Self::TokenFile { path: path.to_owned(), source }
     }
 
     /// That a file can't be read.
@@ -154,6 +191,41 @@ impl From<Status> for CliError {
     }
 }
 
+/// What is listed by which command; what begins as another does comes first.
+const LISTINGS: [(&str, &str); 16] = [
+    ("admin token", "admin-token list"),
+    ("bus", "bus list"),
+    ("capability", "cap list"),
+    ("client", "client list"),
+    ("code", "client codes"),
+    ("decision", "owner decisions"),
+    ("grant", "grant list"),
+    ("owner", "owner list"),
+    ("request", "owner requests"),
+    ("route", "route list"),
+    ("service", "service list"),
+    ("sign-in", "owner sign-ins"),
+    ("token", "client tokens"),
+    ("user agent", "push list"),
+    ("user", "user list"),
+    ("worker", "worker list"),
+];
+
+/// The command that shows what there is, for a text that says what there is not.
+fn listing(text: &str) -> Option<String> {
+    let what = text.strip_prefix("there is no ").or_else(|| text.strip_prefix("no "))?;
+    let what = what.strip_prefix("such ").unwrap_or(what);
+    let is_named = |name: &str| {
+        what.strip_prefix(name).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b' ')))
+    };
+    let (_, command) = LISTINGS.into_iter().find(|(name, _)| is_named(name))?;
+    Some(format!("`buswire {command}` shows those there are"))
+}
+
+fn or(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
 fn describe(status: &Status) -> String {
     if status.message().is_empty() {
         status.code().to_string()
@@ -171,10 +243,28 @@ mod tests {
         let source = io::Error::new(io::ErrorKind::NotFound, "no such\nfile");
         let error = CliError::File { path: "x/admin.token".into(), source };
         assert_eq!(error.line(), "can't read x/admin.token: no such file");
-        let error = CliError::from(Status::not_found("there is no bus a"));
-        assert_eq!(error.line(), "there is no bus a");
+        let error = CliError::from(Status::already_exists("there is a bus a"));
+        assert_eq!(error.line(), "there is a bus a");
         let error = CliError::from(Status::new(Code::Internal, ""));
         assert_eq!(error.line(), Code::Internal.to_string());
+    }
+
+    #[test]
+    fn an_error_says_the_next_step() {
+        let line = |error: CliError| error.line();
+        let missing = |what| line(CliError::Missing { what, name: "x".into() });
+        assert_eq!(missing("bus"), "there is no bus x; `buswire bus list` shows those there are");
+        assert!(missing("user").contains("`buswire user list`"));
+        let refused = |text: &str| line(Status::not_found(text).into());
+        assert!(refused("there is no such user agent").contains("`buswire push list`"));
+        assert!(refused("no such worker is registered").contains("`buswire worker list`"));
+        assert_eq!(refused("there is no business"), "there is no business");
+        let denied = line(Status::permission_denied("a viewer's").into());
+        assert!(denied.contains("buswire admin-token create"), "{denied}");
+        assert!(line(Status::unavailable("x").into()).contains("try again"));
+        let closed = io::Error::from(io::ErrorKind::PermissionDenied);
+        let closed = line(CliError::token(Path::new("/var/lib/buswire/admin.token"), closed));
+        assert!(closed.contains("sudo -u buswire"), "{closed}");
     }
 
     #[test]

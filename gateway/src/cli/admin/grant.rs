@@ -18,6 +18,7 @@ const COLUMNS: [&str; 6] = ["id", "client_id", "buses", "state", "issuer", "upda
 #[derive(Debug, Subcommand)]
 pub enum GrantCommand {
     /// Lets a client use buses and prints the grant
+    #[command(after_help = "Example: buswire grant create storefront shop.example")]
     Create {
         /// The id of the client
         client: String,
@@ -26,12 +27,14 @@ pub enum GrantCommand {
         buses: Vec<String>,
     },
     /// Lists grants
+    #[command(after_help = "Example: buswire grant list --client storefront")]
     List {
         /// Only those of this client
         #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
         client: String,
     },
     /// Revokes a grant and every token that stands on it
+    #[command(after_help = "Example: buswire grant revoke 0197d3a2")]
     Revoke {
         /// Its id
         id: String,

@@ -18,6 +18,9 @@ const COLUMNS: [&str; 7] = ["id", "bus", "channel", "type", "source", "grant", "
 #[derive(Debug, Subcommand)]
 pub enum InboundCommand {
     /// Makes an endpoint and prints its URL, which is a secret and not shown again
+    #[command(
+        after_help = "Example: buswire push inbound create --bus shop.example --channel orders --type order/new"
+    )]
     Create {
         /// The bus of the messages
         #[arg(long)]
@@ -33,8 +36,10 @@ pub enum InboundCommand {
         source: String,
     },
     /// Lists endpoints, without their URLs
+    #[command(after_help = "Example: buswire push inbound list")]
     List,
     /// Revokes an endpoint: its PUTs are answered 410
+    #[command(after_help = "Example: buswire push inbound revoke ID")]
     Revoke {
         /// Its id, as `push inbound list` shows it
         id: String,

@@ -11,14 +11,21 @@ use super::{
     connection::{Connection, Gateway, call},
     error::CliError,
     output::{self, Output},
+    until_interrupted,
 };
 
 /// Commands about messages.
 #[derive(Debug, Subcommand)]
 pub enum MessageCommand {
     /// Publishes a message and prints its id
+    #[command(
+        after_help = r#"Example: buswire message publish --bus shop.example --channel orders --type order/new --payload '{"tickets":2}'"#
+    )]
     Publish(PublishArgs),
     /// Prints messages as they come, one JSON object a line
+    #[command(
+        after_help = "Example: buswire message tail --scope 'bus:shop.example channel:orders' --since now"
+    )]
     Tail {
         /// Which messages, such as "bus:example.com channel:orders"
         #[arg(long)]
@@ -31,6 +38,9 @@ pub enum MessageCommand {
         count: Option<u64>,
     },
     /// Prints the messages that are kept, one JSON object a line
+    #[command(
+        after_help = "Example: buswire message read --scope 'bus:shop.example type:order/new'"
+    )]
     Read {
         /// Which messages, such as "bus:example.com channel:orders"
         #[arg(long)]
@@ -144,7 +154,7 @@ impl MessageCommand {
             Self::Publish(args) => publish(&mut client, args, connection.output(), out).await,
             Self::Tail { scope, since: from, count } => {
                 let request = v1::SubscribeRequest { scope, since: since(from) };
-                tail(&mut client, request, count, out).await
+                until_interrupted(tail(&mut client, request, count, out)).await
             }
             Self::Read { scope, since: from } => read(&mut client, scope, since(from), out).await,
         }

@@ -21,6 +21,7 @@ const COLUMNS: [&str; 2] = ["name", "buses"];
 #[derive(Debug, Subcommand)]
 pub enum OwnerCommand {
     /// Creates an owner, or gives one another password
+    #[command(after_help = "Example: buswire owner create anna --password-file password.txt")]
     Create {
         /// Its name
         name: String,
@@ -29,8 +30,10 @@ pub enum OwnerCommand {
         password: Password,
     },
     /// Lists owners and their buses
+    #[command(after_help = "Example: buswire owner list")]
     List,
     /// Makes an owner the only owner of a bus
+    #[command(after_help = "Example: buswire owner assign anna shop.example")]
     Assign {
         /// The name of the owner
         name: String,
@@ -38,40 +41,48 @@ pub enum OwnerCommand {
         bus: String,
     },
     /// Signs an owner out of every browser
+    #[command(after_help = "Example: buswire owner sign-out anna")]
     SignOut {
         /// Its name
         name: String,
     },
     /// Lists sign-ins of owners
+    #[command(after_help = "Example: buswire owner sign-ins anna")]
     SignIns {
         /// Only those of the owner of this name
         #[arg(default_value = "", hide_default_value = true)]
         name: String,
     },
     /// Signs an owner out of one browser
+    #[command(after_help = "Example: buswire owner end-sign-in 9f86d081884c7d65")]
     EndSignIn {
         /// The handle that `sign-ins` shows
         handle: String,
     },
     /// Lists the requests for authorization that wait for an owner's decision
+    #[command(after_help = "Example: buswire owner requests --client storefront")]
     Requests {
         /// Only those of this client
         #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
         client: String,
     },
     /// Deletes a request for authorization: nobody can agree to it any more
+    #[command(after_help = "Example: buswire owner delete-request 9f86d081884c7d65")]
     DeleteRequest {
         /// The handle that `requests` shows
         handle: String,
     },
     /// Lists the pages of decision that were shown to owners and not answered yet
+    #[command(after_help = "Example: buswire owner decisions")]
     Decisions,
     /// Makes a page of decision void
+    #[command(after_help = "Example: buswire owner delete-decision 9f86d081884c7d65")]
     DeleteDecision {
         /// The handle that `decisions` shows
         handle: String,
     },
     /// Deletes an owner and its buses
+    #[command(after_help = "Example: buswire owner delete anna")]
     Delete {
         /// Its name
         name: String,

@@ -19,6 +19,7 @@ use super::{
     inbound::InboundCommand,
     output::{self, Output},
     password::secret,
+    until_interrupted,
 };
 
 const AGENT: [&str; 7] =
@@ -32,37 +33,51 @@ const STATUS: [&str; 4] = ["connections", "agents", "draining", "store_unavailab
 pub enum PushCommand {
     /// Raises the version of a channel and prints the version
     #[command(disable_version_flag = true)]
+    #[command(
+        after_help = "Example: buswire push notify http://127.0.0.1:8080/update/TOKEN --version 7"
+    )]
     Notify(NotifyArgs),
     /// Lists user agents that have channels
+    #[command(after_help = "Example: buswire push list")]
     List,
     /// Shows one user agent
+    #[command(after_help = "Example: buswire push show AGENT")]
     Show {
         /// Its name, as `push list` shows it
         agent: String,
     },
     /// Registers channels as a device does, prints their endpoints and every version that arrives
+    #[command(after_help = "Example: buswire push listen --state device.json --count 1")]
     Listen(ListenArgs),
     /// Lists the channels of a user agent and what it has not acknowledged
+    #[command(after_help = "Example: buswire push channels AGENT")]
     Channels {
         /// The name of the user agent
         agent: String,
     },
     /// Forgets a user agent and its channels; it registers anew when it comes
+    #[command(after_help = "Example: buswire push drop AGENT")]
     Drop {
         /// The name of the user agent
         agent: String,
     },
     /// Shows how many are connected
+    #[command(after_help = "Example: buswire push status")]
     Status,
     /// Lists the subscriptions that push:subscribers routes serve
+    #[command(after_help = "Example: buswire push subscriptions")]
     Subscriptions,
     /// Removes a subscription
+    #[command(after_help = "Example: buswire push unsubscribe ID")]
     Unsubscribe {
         /// Its id, as `push subscriptions` shows it
         id: String,
     },
     /// Creates, lists and revokes endpoints at which a PUT becomes a message
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: buswire push inbound create --bus shop.example --channel orders --type order/new"
+    )]
     Inbound(InboundCommand),
 }
 
@@ -122,7 +137,7 @@ impl PushCommand {
             async || Ok::<_, CliError>(SubscriptionServiceClient::new(connection.open().await?));
         match self {
             // It speaks with the public door and needs no token.
-            Self::Listen(args) => listen::run(args, output, out).await?,
+            Self::Listen(args) => until_interrupted(listen::run(args, output, out)).await?,
             Self::Notify(args) => {
                 let version =
                     push().await?.notify(call(args.into_wire())).await?.into_inner().version;

@@ -49,30 +49,38 @@ const COLUMNS_ALL: [&str; 17] = [
 #[derive(Debug, Subcommand)]
 pub enum RouteCommand {
     /// Makes a route and starts it
+    #[command(
+        after_help = "Example: buswire route create copy --scope 'bus:shop.example type:order/new' --sink bus:archive.example --max-attempts 3"
+    )]
     Create(CreateArgs),
     /// Changes a route, which goes on where it is
     #[command(
-        after_help = "Example: buswire route change orders --map type:order/copied --timeout 5s"
+        after_help = "Example: buswire route change copy --map type:order/copied --timeout 5s"
     )]
     Change(ChangeArgs),
     /// Lists routes
+    #[command(after_help = "Example: buswire route list")]
     List,
     /// Shows one route
+    #[command(after_help = "Example: buswire route show copy")]
     Show {
         /// Its name
         name: String,
     },
     /// Stops delivering until the route is resumed
+    #[command(after_help = "Example: buswire route pause copy")]
     Pause {
         /// Its name
         name: String,
     },
     /// Goes on delivering
+    #[command(after_help = "Example: buswire route resume copy")]
     Resume {
         /// Its name
         name: String,
     },
     /// Removes a route with its position and its dead letters
+    #[command(after_help = "Example: buswire route delete copy")]
     Delete {
         /// Its name
         name: String,

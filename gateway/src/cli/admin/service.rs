@@ -43,24 +43,29 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
     /// Lists services
+    #[command(after_help = "Example: buswire service list")]
     List,
     /// Shows one service and what became of its requests
+    #[command(after_help = "Example: buswire service show echo")]
     Show {
         /// Its name
         name: String,
     },
     /// Keeps requests back until the service is resumed; they expire as ever
+    #[command(after_help = "Example: buswire service pause echo")]
     Pause {
         /// Its name
         name: String,
     },
     /// Hands requests out again
+    #[command(after_help = "Example: buswire service resume echo")]
     Resume {
         /// Its name
         name: String,
     },
     /// Sends a request through the gateway and prints each frame of the answer on a line
     #[command(visible_alias = "request")]
+    #[command(after_help = "Example: buswire service call echo --timeout 2s -- hello")]
     Call {
         /// The name of the service
         name: String,

@@ -26,7 +26,8 @@ pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<
         output::time(status.started_at),
         json!(status.store),
     ];
-    match connection.output() {
+    let output = connection.output();
+    match output {
         Output::Json => {
             let listener = |l: &v1::Listener| json!({ "name": l.name, "address": l.address });
             let listeners = status.listeners.iter().map(listener).collect::<Vec<_>>();
@@ -36,7 +37,7 @@ pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<
             let values: Vec<_> = first.into_iter().chain(rest).collect();
             output::object(out, &COLUMNS, &values)?;
         }
-        Output::Table => {
+        Output::Table(_) => {
             let mut columns: Vec<&str> = COLUMNS.into_iter().take(first.len()).collect();
             let mut values = first.to_vec();
             for listener in &status.listeners {
@@ -46,7 +47,7 @@ pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<
             let labels: Vec<_> = status.counts.iter().map(|c| c.name.replace('.', " ")).collect();
             columns.extend(labels.iter().map(String::as_str));
             values.extend(status.counts.iter().map(|count| json!(count.value)));
-            Output::Table.one(out, &columns, &values)?;
+            output.one(out, &columns, &values)?;
         }
     }
     Ok(())

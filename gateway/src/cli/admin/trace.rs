@@ -25,7 +25,7 @@ pub struct TraceArgs {
     #[arg(long)]
     follow: bool,
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl TraceArgs {
@@ -39,10 +39,10 @@ impl TraceArgs {
             let first = first.ok_or(CliError::Incomplete)?;
             let text = match output {
                 Output::Json => format!("{}\n", hop_json(&first)),
-                Output::Table => Tree::of(&first, &self.id).lines.join("\n") + "\n",
+                Output::Table(_) => Tree::of(&first, &self.id).lines.join("\n") + "\n",
             };
             if text != shown {
-                if !shown.is_empty() && output == Output::Table {
+                if !shown.is_empty() && output != Output::Json {
                     writeln!(out)?;
                 }
                 out.write_all(text.as_bytes())?;

@@ -18,6 +18,7 @@ const COLUMNS: [&str; 2] = ["name", "permissions"];
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// Creates a user, or gives one another password
+    #[command(after_help = "Example: buswire user create widget --password-file password.txt")]
     Create {
         /// Its name
         name: String,
@@ -26,8 +27,10 @@ pub enum UserCommand {
         password: Password,
     },
     /// Lists users and what they may do
+    #[command(after_help = "Example: buswire user list")]
     List,
     /// Sets what a user may do with a bus, instead of what it could do before
+    #[command(after_help = "Example: buswire user permit widget v1/shop.example POST GETALL")]
     Permit {
         /// The name of the user
         name: String,
@@ -38,6 +41,7 @@ pub enum UserCommand {
         permissions: Vec<PermissionArg>,
     },
     /// Deletes a user
+    #[command(after_help = "Example: buswire user delete widget")]
     Delete {
         /// Its name
         name: String,

@@ -30,17 +30,20 @@ const COLUMNS: [&str; 10] = [
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
     /// Lists the workers that connected
+    #[command(after_help = "Example: buswire worker list --service echo")]
     List {
         /// Only those of this service
         #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
         service: String,
     },
     /// Gives a worker no further request and disconnects it after the one it has in hand
+    #[command(after_help = "Example: buswire worker drain 7")]
     Drain {
         /// Its id
         id: u64,
     },
     /// Disconnects a worker at once; another gets the request it has in hand
+    #[command(after_help = "Example: buswire worker disconnect 7")]
     Disconnect {
         /// Its id
         id: u64,

@@ -36,26 +36,31 @@ pub enum MdpCommand {
     ///
     /// Prints each endpoint in a line, then `Broker Started`. SIGHUP reads the file of
     /// --curve-allow-file again. Exit codes: 0 stopped, 1 it failed, 2 bad usage.
+    #[command(after_help = "Example: buswire mdp broker 127.0.0.1 5555")]
     Broker(Box<BrokerArgs>),
     /// Sends one request and prints the answer, each frame followed by a newline
     ///
     /// Exit codes: 0 answered, 1 no answer or no broker, 2 bad usage.
+    #[command(after_help = "Example: buswire mdp request echo hello")]
     Request(RequestArgs),
     /// Offers a command as a service: each frame of a request is one more argument
     ///
     /// The answer is what the command writes to standard output; if it fails, the two frames `Error`
     /// and a text. No shell is involved. Exit codes: 0 stopped, 1 it failed, 2 bad usage.
+    #[command(after_help = "Example: buswire mdp cmd-service echo -- printf '%s'")]
     CmdService(CmdServiceArgs),
     /// Asks the broker whether a worker is registered for a service and prints its status
     ///
     /// Exit codes: 0 for 200, 1 for 404, 2 for 501 or bad usage, 3 no answer or no broker.
+    #[command(after_help = "Example: buswire mdp mmi echo")]
     Mmi(MmiArgs),
     /// Asks a Titanic service: requests that are kept on disk until they are answered
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: buswire mdp titanic request echo hello")]
     Titanic(TitanicCommand),
     /// Makes a CURVE key pair
     ///
     /// Exit codes: 0 made, 1 it failed, 2 bad usage.
+    #[command(after_help = "Example: buswire mdp keygen broker.key")]
     Keygen(KeygenArgs),
 }
 

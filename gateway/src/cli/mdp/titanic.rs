@@ -21,15 +21,18 @@ pub enum TitanicCommand {
     /// Hands in a request, which is kept until it is closed, and prints its UUID
     ///
     /// Exit codes: 0 kept, 1 no answer or no broker, 2 bad usage, 4 refused, 5 Titanic failed.
+    #[command(after_help = "Example: buswire mdp titanic request echo hello")]
     Request(TitanicRequest),
     /// Prints the answer to a request
     ///
     /// Exit codes: 0 answered, 1 no answer of Titanic or no broker, 2 bad usage, 3 not answered yet, 4
     /// no such request, 5 Titanic failed.
+    #[command(after_help = "Example: buswire mdp titanic reply UUID --wait 5000")]
     Reply(TitanicReply),
     /// Forgets a request and its answer
     ///
     /// Exit codes: 0 forgotten, or unknown; 1 no answer or no broker, 2 bad usage, 5 Titanic failed.
+    #[command(after_help = "Example: buswire mdp titanic close UUID")]
     Close(TitanicClose),
 }
 

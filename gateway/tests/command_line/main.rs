@@ -10,7 +10,12 @@
     reason = "a test fails by panicking, and reads the clock to know when"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod examples;
+mod packaging;
+mod pages;
+mod tail;
 
 use std::{fs, net::TcpListener};
 
