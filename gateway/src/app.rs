@@ -22,7 +22,7 @@ use buswire_store::Store;
 use futures::future::BoxFuture;
 use url::Url;
 
-use crate::{admin::ports::ListenerView, config::Config, tasks::Tasks};
+use crate::{admin::ports::ListenerView, config::Config, ops::Health, tasks::Tasks};
 
 /// What every door is made of.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Platform {
     pub belay_keys: Arc<Secret<String>>,
     /// How the world reaches the public listener; its path is `/`.
     pub public_url: Url,
+    /// Where in its life the process is.
+    pub health: Health,
     /// The gateway's own listeners, by name.
     pub bound: Vec<(&'static str, SocketAddr)>,
 }
@@ -218,8 +220,10 @@ mod tests {
 
     #[tokio::test]
     async fn declared_buses_exist_and_keep_the_settings_they_have() {
+        let store = Arc::new(MemoryStore::new());
         let platform = Platform {
-            store: Arc::new(MemoryStore::new()),
+            health: Health::new(Tasks::new(), store.clone()),
+            store,
             clock: Arc::new(VirtualClock::default()),
             entropy: Arc::new(SeededEntropy::new(1)),
             admin_token: Arc::new(Secret::new("t".to_owned())),

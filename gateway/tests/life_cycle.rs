@@ -16,10 +16,11 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use common::{Gateway, read_head, read_to_end, wait_for};
+use common::{Gateway, read_head, read_to_end, stderr, stdout, wait_for};
 
 #[test]
 fn the_ready_file_names_every_bound_address() {
@@ -188,5 +189,82 @@ fn hang_up_checks_the_file_and_goes_on() {
     gateway.signal("HUP");
     wait_for("the problem", || gateway.log().contains("is not a number of bytes").then_some(()));
     assert!(gateway.get("ops", "/readyz").contains("200 OK"));
+    gateway.terminate();
+}
+
+#[test]
+fn under_load_no_request_fails_when_it_stops() {
+    let gateway = Gateway::start(&["shutdown_delay=1s"]);
+    let url = format!("http://{}/simplepush.js?[1-1000000]", gateway.address("http"));
+    // Each keeps its connection for as long as it may, and ends with the first failure.
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let told = "%{http_code} %{exitcode} %{errormsg}\n";
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--fail-early", "--write-out", told, "--output", "/dev/null"]);
+            curl.arg(&url).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let served = || {
+        let metrics = gateway.get("ops", "/metrics");
+        let line = "buswire_http_requests_total{method=\"GET\",status=\"2xx\"} ";
+        metrics.lines().find_map(|it| it.strip_prefix(line)?.parse::<u64>().ok())
+    };
+    wait_for("the load", || served().filter(|count| *count > 1000));
+    gateway.signal("TERM");
+    wait_for("the notice", || {
+        gateway.get("ops", "/readyz").ends_with("not ready: draining\n").then_some(())
+    });
+    let meanwhile = gateway.get("http", "/simplepush.js");
+    assert!(meanwhile.starts_with("HTTP/1.1 200 OK\r\n"), "{meanwhile}");
+    let (status, log) = gateway.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("connections_left=0"), "{log}");
+    for client in clients {
+        let output = stdout(&client.wait_with_output().unwrap());
+        let mut lines: Vec<_> = output.lines().collect();
+        // Nothing but the end of the listener, which a proxy has been told of, ends a client.
+        let last = lines.pop().unwrap();
+        assert!(last.starts_with("000 7 "), "{last}");
+        assert!(lines.len() > 100, "{} requests", lines.len());
+        assert!(lines.iter().all(|line| line.starts_with("200 0 ")), "{lines:?}");
+    }
+}
+
+#[test]
+fn an_administrator_takes_it_out_of_service_and_back() {
+    let variable = ("BUSWIRE_HTTP__BODY_MAX", "1MiB");
+    let gateway = Gateway::start_with(&["shutdown_delay=300ms", "admin.token=t"], &[variable]);
+    let mut kept = gateway.connect("http");
+    let request = b"GET /simplepush.js HTTP/1.1\r\nHost: t\r\n\r\n";
+    assert_eq!(stdout(&gateway.administer(&["drain"])), "gateway draining\n");
+    let ready = gateway.get("ops", "/readyz");
+    assert!(ready.ends_with("not ready: drained by an administrator\n"), "{ready}");
+    kept.write_all(request).unwrap();
+    let answer = read_to_end(&mut kept);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    let refused = wait_for("the refusal", || {
+        let answer = gateway.get("http", "/v1.2/bus/b/channel/new");
+        answer.starts_with("HTTP/1.1 503 ").then_some(answer)
+    });
+    assert!(refused.contains("retry-after: 5\r\n"), "{refused}");
+    assert!(refused.ends_with(r#"{"ERR_MSG":"The gateway is out of service"}"#), "{refused}");
+    let cap = gateway.get("http", "/cap/x");
+    let body = r#"{"error":{"status":503,"message":"service unavailable"}}"#;
+    assert!(cap.ends_with(body), "{cap}");
+    assert_eq!(stdout(&gateway.administer(&["undrain"])), "gateway serving\n");
+    assert!(gateway.get("ops", "/readyz").ends_with("ready\n"));
+    assert!(gateway.get("http", "/simplepush.js").starts_with("HTTP/1.1 200 OK\r\n"));
+
+    let shown = gateway.administer(&["config", "show", "--output", "json"]);
+    let settings: Vec<serde_json::Value> = serde_json::from_str(&stdout(&shown)).expect("JSON");
+    let setting = |key: &str| settings.iter().find(|it| it["key"] == key).expect(key);
+    assert_eq!(setting("shutdown_delay")["value"], "\"300ms\"");
+    assert_eq!(setting("shutdown_delay")["source"], "command line");
+    let source = "environment variable BUSWIRE_HTTP__BODY_MAX";
+    assert_eq!(setting("http.body_max")["source"], source);
+    let version = gateway.administer(&["version"]);
+    assert!(stdout(&version).contains("backplane 1.0 1.1 1.2 1.3 2.0"), "{}", stderr(&version));
     gateway.terminate();
 }

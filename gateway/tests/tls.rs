@@ -16,6 +16,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -86,11 +87,11 @@ fn a_slow_handshake_is_cut_off() {
 }
 
 #[test]
-fn hang_up_takes_new_certificates_and_keeps_old_ones_if_the_new_are_broken() {
+fn new_certificates_are_taken_and_broken_ones_are_not() {
     let (gateway, directory) = start(&[]);
     assert!(get(&gateway, "first").is_ok());
+    // Nobody sends a signal: the change of the files is noticed.
     install(&directory, "second");
-    gateway.signal("HUP");
     wait_for("the new certificate", || get(&gateway, "second").ok());
     assert!(get(&gateway, "first").is_err());
     fs::write(directory.path().join("cert.pem"), "broken").unwrap();
@@ -100,11 +101,84 @@ fn hang_up_takes_new_certificates_and_keeps_old_ones_if_the_new_are_broken() {
     });
     assert!(get(&gateway, "second").is_ok());
     fs::copy(fixture("first.pem"), directory.path().join("cert.pem")).unwrap();
-    gateway.signal("HUP");
     wait_for("the complaint about the pair", || {
         gateway.log().contains("certificate and key can't be used").then_some(())
     });
     assert!(get(&gateway, "second").is_ok());
+    let metrics = gateway.get("ops", "/metrics");
+    assert!(metrics.contains("buswire_certificate_end_seconds{listener=\"http\"} 4"), "{metrics}");
+    assert!(metrics.contains("buswire_reload_failures_total 2"), "{metrics}");
+    gateway.terminate();
+}
+
+#[test]
+fn a_poll_that_waits_outlives_the_certificate_that_it_came_over() {
+    let (gateway, directory) = start(&["buses=[{name = \"b\"}]"]);
+    let connect = |path: &str| {
+        let url = format!("https://localhost:{}{path}", gateway.address("http").port());
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--insecure", "--write-out", "\n%{http_code}", &url]);
+        curl.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let token = connect("/v2/token?callback=f&bus=b").wait_with_output().unwrap();
+    let token = String::from_utf8(token.stdout).unwrap();
+    let token = token.split("\"access_token\":\"").nth(1).expect(&token).split('"').next().unwrap();
+    let poll = connect(&format!("/v2/messages?access_token={token}&block=4"));
+    wait_for("the poll", || {
+        let metrics = gateway.get("ops", "/metrics");
+        metrics.contains("buswire_connections{listener=\"http\"} 1").then_some(())
+    });
+    install(&directory, "second");
+    let shown = wait_for("the new certificate", || {
+        let address = gateway.address("http").to_string();
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &address]).stdin(Stdio::null());
+        let shown = client.output().unwrap().stdout;
+        get(&gateway, "second").is_ok().then_some(shown)
+    });
+    assert!(String::from_utf8_lossy(&shown).contains("BEGIN CERTIFICATE"));
+    let answer = String::from_utf8(poll.wait_with_output().unwrap().stdout).unwrap();
+    assert!(answer.ends_with("\n200"), "{answer}");
+    gateway.terminate();
+}
+
+#[test]
+fn every_listener_can_have_tls_and_hsts_can_be_off() {
+    let (cert, key) = (fixture("first.pem"), fixture("first.key"));
+    let ops = [("cert", &cert), ("key", &key)].map(|(n, f)| format!("ops.tls.{n}={}", f.display()));
+    let (gateway, _directory) = start(&["http.hsts=0s", &ops[0], &ops[1]]);
+    let url = format!("https://localhost:{}/readyz", gateway.address("ops").port());
+    let curl = Command::new("curl").args(["--silent", "--cacert"]).arg(&cert).arg(url).output();
+    assert_eq!(curl.unwrap().stdout, b"ready\n");
+    assert!(!get(&gateway, "first").unwrap().contains("strict-transport-security"));
+    gateway.terminate();
+}
+
+#[test]
+fn a_client_certificate_has_the_role_of_its_name() {
+    let file = |name: &str| fixture(name).display().to_string();
+    let settings = [
+        format!("admin.tls.cert={}", file("first.pem")),
+        format!("admin.tls.key={}", file("first.key")),
+        format!("admin.tls.client_ca={}", file("authority.pem")),
+        "admin.tls.roles=[{name = \"client\", role = \"operator\"}]".to_owned(),
+    ];
+    let gateway = Gateway::start(&settings.each_ref().map(String::as_str));
+    let url = format!("https://localhost:{}", gateway.address("admin").port());
+    let run = |arguments: &[&str], shown: bool| {
+        let mut command = common::buswire(arguments);
+        command.current_dir(gateway.directory.path()).args(["--admin", &url]);
+        command.args(["--ca", &file("first.pem")]);
+        if shown {
+            command.args(["--cert", &file("client.pem"), "--key", &file("client.key")]);
+        }
+        command.output().unwrap()
+    };
+    let created = run(&["bus", "create", "a.example"], true);
+    assert!(created.status.success(), "{}", common::stderr(&created));
+    let refused = common::stderr(&run(&["admin-token", "list"], true));
+    assert!(refused.contains("the caller has the role operator"), "{refused}");
+    assert!(common::stderr(&run(&["bus", "list"], false)).contains("token"), "nothing was shown");
     gateway.terminate();
 }
 

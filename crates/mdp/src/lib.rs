@@ -47,6 +47,6 @@ pub use driver::{
 };
 pub use frames::Frames;
 pub use reply_text::{ReplyFormat, render_reply};
-pub use security::{ClientCurve, CurveKeys, KeygenError};
+pub use security::{ClientCurve, CurveKeys, KeygenError, has_curve};
 pub use service_name::{ServiceName, ServiceNameError};
 pub use worker::{Outcome, Responder, Unwanted, Worker, WorkerBuilder, WorkerError, WorkerStop};

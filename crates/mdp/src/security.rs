@@ -32,7 +32,7 @@ impl ClientCurve {
 }
 
 /// Says whether this libzmq has CURVE.
-pub(crate) fn has_curve() -> bool {
+pub fn has_curve() -> bool {
     zmq::has("curve") == Some(true)
 }
 

@@ -8,18 +8,21 @@
 //! What survives: every answered commit, after `kill -9` and after a loss of power, if the medium
 //! keeps what it said it had synced. What happens to damage: see `DESIGN.md` beside the code.
 //!
-//! A failed commit, on a full disk for one, ends the store: everything afterwards is answered with
-//! [`StoreError::Unavailable`], since neither redb nor the operating system can say what of it is on
-//! the disk. Opening it again shows.
+//! When the disk is about to be full, writes are answered with [`StoreError::Unavailable`] until there
+//! is room again; reads go on. A commit that fails nevertheless ends the store: everything afterwards
+//! is answered with [`StoreError::Unavailable`], since neither redb nor the operating system can say
+//! what of it is on the disk. Opening it again shows.
 //!
 //! Never here: rules of batches; they are shared with the memory engine.
 
+mod backup;
 mod committer;
 mod crc;
 mod disk;
 mod error;
 mod format;
 mod open;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -34,7 +37,7 @@ use std::{
 
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
-use redb::StorageBackend;
+use redb::{Database, StorageBackend};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::error::OpenError;
@@ -43,6 +46,7 @@ use self::{
     disk::{DiskError, Loaded, guarded},
     format::body_at,
     open::OpenDatabase,
+    room::Room,
 };
 use crate::{
     batch::{Ack, Batch, DedupeId, Outcome},
@@ -78,6 +82,9 @@ pub struct EmbeddedConfig {
     /// of a larger one only what is read anyway, unless it was not closed properly. Default
     /// 256 MiB, which takes well under a second.
     pub check_up_to_bytes: u64,
+    /// Bytes of the disk that must be free for a commit to begin. Default 32 MiB: the largest commit,
+    /// and what redb writes beside it.
+    pub free_bytes: u64,
 }
 
 impl Default for EmbeddedConfig {
@@ -89,6 +96,7 @@ impl Default for EmbeddedConfig {
             group_operations: 2048,
             group_bytes: 8 * 1024 * 1024,
             check_up_to_bytes: 256 * 1024 * 1024,
+            free_bytes: 32 * 1024 * 1024,
         }
     }
 }
@@ -114,6 +122,8 @@ struct Shared {
     closed: AtomicBool,
     hinter: Hinter,
     readers: Arc<Semaphore>,
+    /// Bytes that must be free beside a backup: room for the commits meanwhile.
+    backup_reserve: u64,
 }
 
 impl EmbeddedStore {
@@ -163,9 +173,11 @@ impl EmbeddedStore {
             closed: AtomicBool::new(false),
             hinter: Hinter::new(),
             readers: Arc::new(Semaphore::new(READERS as usize)),
+            backup_reserve: config.free_bytes.saturating_mul(2),
         });
         let (sender, requests) = mpsc::channel(config.waiting.max(1));
         let resident = Resident::new(config.resident_bytes);
+        let room = Room::new(shared.path.as_deref(), config.free_bytes);
         let committer = Committer {
             shared: Arc::clone(&shared),
             database,
@@ -173,6 +185,7 @@ impl EmbeddedStore {
             requests,
             config,
             resident,
+            room,
             gathered: 0,
         };
         let committer = thread::Builder::new()
@@ -288,12 +301,20 @@ impl Shared {
         Ok(Page { entries: entries.collect(), next: page.next, more: page.more, gap: page.gap })
     }
 
-    /// Reads segments from the file, on a thread that may block.
+    /// Reads segments from the file.
     async fn fetch(&self, wanted: Vec<Sequence>) -> Result<HashMap<Sequence, Bytes>, StoreError> {
+        self.read_file(move |database| disk::read_segments(database, wanted.into_iter())).await
+    }
+
+    /// Reads the file, on a thread that may block.
+    async fn read_file<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
         let database = lock(&self.database).clone().ok_or_else(closed)?;
         let read = tokio::task::spawn_blocking(move || {
-            let result = guarded(|| disk::read_segments(&database.database, wanted.into_iter()));
+            let result = guarded(|| read(&database.database));
             // Whoever holds all permits knows that nobody reads.
             drop(database);
             drop(permit);
@@ -395,6 +416,21 @@ impl Store for EmbeddedStore {
             waiting,
             disk_bytes: self.shared.path.as_deref().map_or(0, disk_bytes),
         }
+    }
+
+    fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.shared.usable()?;
+            // Else it would take the room of a commit that has begun.
+            let needed = self.status().disk_bytes.saturating_add(self.shared.backup_reserve);
+            let free = to.parent().map_or(u64::MAX, room::free_bytes);
+            if free < needed {
+                let why = format!("a backup needs {needed} free bytes, and there are {free}");
+                return Err(StoreError::Unavailable(why));
+            }
+            let to = to.to_owned();
+            self.shared.read_file(move |database| backup::write(database, &to)).await
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

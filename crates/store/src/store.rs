@@ -1,6 +1,6 @@
 //! The interface that every engine has.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, path::Path, pin::Pin, sync::Arc};
 
 use buswire_message::Timestamp;
 use tokio_stream::Stream;
@@ -93,6 +93,23 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// What an operator wants to know about the engine.
     fn status(&self) -> StoreStatus;
+
+    /// Writes all that is committed by now into a new file `to`, while others go on writing, and
+    /// checks it. Only for engines that are one file of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]: the file can't be written, or the engine has backups of its own.
+    /// [`StoreError::Corrupt`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it goes on to its end.
+    fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (engine, to) = (self.status().engine, to.display());
+        let why = format!("nothing is written to {to}: {engine} is no file; back it up itself");
+        Box::pin(async { Err(StoreError::Unavailable(why)) })
+    }
 
     /// Finishes the commits that were accepted, then closes. Later calls get
     /// [`StoreError::Unavailable`]. Closing twice is done at once.

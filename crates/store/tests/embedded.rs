@@ -186,6 +186,68 @@ async fn a_restored_directory_begins_a_new_epoch() {
     assert_eq!(open(directory.path()).unwrap().status().epoch, epoch, "the marker counts once");
 }
 
+#[tokio::test]
+async fn a_backup_under_load_has_everything_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (live, restored) = (directory.path().join("live"), directory.path().join("restored"));
+    let file = directory.path().join("backup");
+    let store = Arc::new(open(&live).unwrap());
+    let mut writers = JoinSet::new();
+    let acknowledged = Arc::new(std::sync::Mutex::new(Vec::new()));
+    for writer in 0..8 {
+        let (store, acknowledged) = (Arc::clone(&store), Arc::clone(&acknowledged));
+        writers.spawn(async move {
+            for n in 0.. {
+                let name = format!("{writer}-{n}");
+                if store.commit(pair(&name), Ack::Safe, START).await.is_err() {
+                    break;
+                }
+                acknowledged.lock().unwrap().push(name);
+            }
+        });
+    }
+    while acknowledged.lock().unwrap().len() < 200 {
+        tokio::task::yield_now().await;
+    }
+    let before = acknowledged.lock().unwrap().clone();
+    store.backup(&file).await.unwrap();
+    assert!(acknowledged.lock().unwrap().len() > before.len(), "writers were not held up");
+    assert!(matches!(store.backup(&file).await, Err(StoreError::Unavailable(_))), "never over one");
+    store.close().await;
+    writers.join_all().await;
+    EmbeddedStore::restore(&file, &restored).unwrap();
+    let again = EmbeddedStore::restore(&file, &restored).unwrap_err();
+    assert!(matches!(again, OpenError::Occupied { .. }), "{again:?}");
+    let copy = open(&restored).unwrap();
+    assert!(copy.status().epoch > store.status().epoch, "readers learn that something is missing");
+    check(&copy, &before).await;
+
+    let half = fs::read(&file).unwrap();
+    fs::write(&file, &half[..half.len() / 2]).unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    assert_clear(&EmbeddedStore::restore(&file, &elsewhere).unwrap_err(), &file);
+}
+
+#[tokio::test]
+async fn without_room_on_the_disk_nothing_is_begun_and_everything_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = fill(directory.path(), 3).await;
+    let config = EmbeddedConfig { free_bytes: u64::MAX, ..small() };
+    let store = EmbeddedStore::open(directory.path(), config).unwrap();
+    let to = directory.path().join("backup");
+    for error in [
+        store.commit(pair("more"), Ack::Safe, START).await.unwrap_err(),
+        store.backup(&to).await.unwrap_err(),
+    ] {
+        assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("free")), "{error}");
+    }
+    assert!(!to.exists());
+    assert_eq!(everything(&store).await.unwrap(), kept);
+    assert_eq!(store.status().unavailable, None);
+    // What removes makes room, so it goes on.
+    store.sweep(START, 1).await.unwrap();
+}
+
 /// Opens a damaged file and reads all of it: either somebody says that it is damaged, or everything
 /// is as it was. Gives whether it was noticed.
 async fn is_noticed(

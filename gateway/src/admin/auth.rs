@@ -187,7 +187,8 @@ pub(super) async fn authorize(
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
             Ok(caller) => {
                 let role = caller.role;
-                let text = format!("the caller is a {role}; this needs one of {required} or more");
+                let text =
+                    format!("the caller has the role {role}; this needs one of {required} or more");
                 let status = Status::permission_denied(text);
                 let mut record = record_of(path, &caller, request.extensions());
                 record.code = status.code().into();

@@ -39,6 +39,8 @@ impl Role {
         };
         match (service, method) {
             ("AdminTokenService", _) => Self::Admin,
+            // It has no secrets, but tells how the gateway can be reached and what it relies on.
+            ("SystemService", "GetConfiguration") => Self::Operator,
             (_, method) if is_reading(method) => Self::Viewer,
             (
                 "BusService"
@@ -108,7 +110,8 @@ mod tests {
         let [viewer, operator, admin] = all;
         let reads = |name: &String| is_reading(name.split('/').nth(1).unwrap());
         assert!(viewer.iter().all(reads), "{viewer:?}");
-        assert!(!operator.iter().any(reads), "{operator:?}");
+        let configuration = "SystemService/GetConfiguration";
+        assert!(operator.iter().all(|name| !reads(name) || name == configuration), "{operator:?}");
         // What makes or shows a credential is for admins.
         for name in [
             "AdminTokenService/CreateAdminToken",
@@ -119,6 +122,8 @@ mod tests {
             "GrantService/CreateGrant",
             "CapabilityService/GrantCapability",
             "InboundService/CreateInbound",
+            "SystemService/Drain",
+            "SystemService/Undrain",
         ] {
             assert!(admin.iter().any(|known| known == name), "{name} in {admin:?}");
         }

@@ -3,6 +3,7 @@
 //! Each translates, calls its door and translates back. Never here: gRPC, a rule of a protocol.
 
 mod access;
+mod backup;
 mod broker;
 mod capabilities;
 mod people;
@@ -13,12 +14,13 @@ mod system;
 mod traces;
 
 pub(crate) use self::{
+    backup::Backups,
     broker::BrokerPort,
     capabilities::CapabilityPort,
     people::BackplanePort,
     push::PushPort,
     push_bus::{InboundPort, SubscriptionPort},
     routes::RoutePort,
-    system::SystemPort,
+    system::{InForce, SystemPort},
     traces::TracePort,
 };

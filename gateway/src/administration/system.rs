@@ -1,6 +1,6 @@
 //! The gateway itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use buswire_belay::Relay;
 use buswire_bridge::Routes;
@@ -8,9 +8,16 @@ use buswire_bus::Buses;
 use buswire_message::Timestamp;
 use buswire_simplepush::SimplePush;
 use buswire_store::Store;
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
 
-use crate::admin::ports::{AdminError, ListenerView, SystemAdmin, SystemView};
+use super::Backups;
+use crate::{
+    admin::ports::{AdminError, ListenerView, SystemAdmin, SystemView, VersionView},
+    app::RELOADED,
+    config::ShownSetting,
+    ops::{Health, Phase},
+};
 
 /// Shows how the gateway is.
 #[derive(Debug)]
@@ -22,6 +29,46 @@ pub(crate) struct SystemPort {
     pub(crate) routes: Routes,
     pub(crate) started_at: Timestamp,
     pub(crate) listeners: Vec<ListenerView>,
+    pub(crate) health: Health,
+    pub(crate) shown: InForce,
+    pub(crate) backups: Backups,
+    pub(crate) protocols: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+/// The settings in force. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce(Arc<RwLock<Vec<ShownSetting>>>);
+
+impl InForce {
+    pub(crate) fn new(shown: Vec<ShownSetting>) -> Self {
+        Self(Arc::new(RwLock::new(shown)))
+    }
+
+    /// Takes over those settings of `fresh` that are taken over while the gateway runs.
+    pub(crate) fn reload(&self, fresh: Vec<ShownSetting>) {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (old, new) in shown.iter_mut().zip(fresh) {
+            if RELOADED.contains(&new.key) {
+                *old = new;
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<ShownSetting> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What the program was built of, if whoever built it said so: the output of `git describe`.
+const BUILD: Option<&str> = option_env!("BUSWIRE_BUILD");
+
+/// A phase in which the gateway can be taken out of service and back.
+fn in_service(phase: Phase) -> Result<Phase, AdminError> {
+    match phase {
+        Phase::Starting => Err(AdminError::Refused("the gateway starts".to_owned())),
+        Phase::Stopping => Err(AdminError::Refused("the gateway stops".to_owned())),
+        Phase::Serving | Phase::Draining | Phase::Drained => Ok(phase),
+    }
 }
 
 impl SystemAdmin for SystemPort {
@@ -37,7 +84,8 @@ impl SystemAdmin for SystemPort {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: self.started_at,
                 store: status.engine.to_owned(),
-                ready: status.unavailable.is_none(),
+                phase: self.health.phase(),
+                ready: self.health.not_ready().is_none(),
                 listeners: self.listeners.clone(),
                 counts: vec![
                     ("belay.relay.connections", count(relay.connections)),
@@ -51,5 +99,30 @@ impl SystemAdmin for SystemPort {
                 ],
             })
         })
+    }
+
+    fn version(&self) -> VersionView {
+        VersionView {
+            version: env!("CARGO_PKG_VERSION"),
+            build: BUILD,
+            features: buswire_mdp::has_curve().then_some("curve").into_iter().collect(),
+            protocols: self.protocols.clone(),
+        }
+    }
+
+    fn configuration(&self) -> Vec<ShownSetting> {
+        self.shown.all()
+    }
+
+    fn backup(&self) -> BoxStream<'static, Result<Bytes, AdminError>> {
+        self.backups.stream()
+    }
+
+    fn drain(&self) -> Result<Phase, AdminError> {
+        in_service(self.health.drain())
+    }
+
+    fn undrain(&self) -> Result<Phase, AdminError> {
+        in_service(self.health.undrain())
     }
 }

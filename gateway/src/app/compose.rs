@@ -23,8 +23,8 @@ use crate::{
     },
     admin_tokens::Tokens,
     administration::{
-        BackplanePort, BrokerPort, CapabilityPort, InboundPort, PushPort, RoutePort,
-        SubscriptionPort, SystemPort, TracePort,
+        BackplanePort, Backups, BrokerPort, CapabilityPort, InForce, InboundPort, PushPort,
+        RoutePort, SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
     console,
@@ -103,9 +103,9 @@ pub(super) async fn compose(
     let routes = routes(config, platform, tasks, &doors, &audit).await?;
     let certificates = CertificateRoles::default();
     certificates.replace(config.admin.certificate_roles.clone());
-    let reload = reload(doors.broker.clone(), rights, certificates.clone());
-    let admin =
-        administration(config, platform, tasks, &doors, &routes, certificates, audit).await?;
+    let live = Live { certificates, shown: InForce::new(config.shown.clone()) };
+    let reload = reload(doors.broker.clone(), rights, live.clone());
+    let admin = administration(config, platform, tasks, &doors, &routes, live, audit).await?;
     let mut app = App {
         buses: doors.buses.clone(),
         doors: Vec::new(),
@@ -117,12 +117,19 @@ pub(super) async fn compose(
     Ok(app)
 }
 
-/// Who may connect to the broker, and what for, changes while it runs, and so do the roles of
-/// certificates.
-fn reload(broker: BrokerHandle, rights: Rights, certificates: CertificateRoles) -> Reload {
+/// What of the administration changes while it runs.
+#[derive(Clone)]
+struct Live {
+    certificates: CertificateRoles,
+    shown: InForce,
+}
+
+/// Who may connect to the broker, and what for, changes while it runs, and so does what is [`Live`].
+fn reload(broker: BrokerHandle, rights: Rights, live: Live) -> Reload {
     Arc::new(move |config| {
         let (broker, rights) = (broker.clone(), rights.clone());
-        certificates.replace(config.admin.certificate_roles);
+        live.certificates.replace(config.admin.certificate_roles);
+        live.shown.reload(config.shown);
         Box::pin(async move {
             rights.replace(&config.mdp.key_rights);
             broker.set_access(settings::mdp_access(&config.mdp)).await;
@@ -326,7 +333,7 @@ async fn administration(
     tasks: &Tasks,
     doors: &Doors,
     routes: &Routes,
-    certificates: CertificateRoles,
+    live: Live,
     audit: AuditLog,
 ) -> Result<Router, BuildError> {
     let people =
@@ -339,6 +346,10 @@ async fn administration(
         routes: routes.clone(),
         started_at: platform.clock.now(),
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
+        health: platform.health.clone(),
+        shown: live.shown,
+        backups: Backups::new(Arc::clone(&platform.store), settings::store_directory(config)),
+        protocols: settings::protocols(config),
     };
     let inbounds = InboundPort {
         inbounds: doors.inbounds.clone(),
@@ -378,7 +389,7 @@ async fn administration(
         limits: AdminLimits::default(),
         shutdown: tasks.draining(),
     };
-    let auth = Authenticator::new(&platform.admin_token, tokens, certificates);
+    let auth = Authenticator::new(&platform.admin_token, tokens, live.certificates);
     let pages = console::router(state.clone(), auth.clone());
     let server = admin::server(state, auth).await.map_err(failed("the administration"))?;
     let (health, stop) = (server.run(), tasks.stop());

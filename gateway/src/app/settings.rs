@@ -2,7 +2,7 @@
 //!
 //! Never here: reading a setting; checking one that the gateway's configuration has checked.
 
-use std::{error::Error, fs, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 use buswire_backplane as backplane;
 use buswire_belay as belay;
@@ -13,8 +13,8 @@ use buswire_message::{Secret, SecretHash, SourceUrl};
 use url::Url;
 
 use crate::config::{
-    BackplaneConfig, BelayConfig, BridgeConfig, Dialect, EgressSettings, Endpoint, MdpConfig,
-    RelaySettings, ServiceDeclaration, TitanicConfig,
+    BackplaneConfig, BelayConfig, BridgeConfig, Config, Dialect, EgressSettings, Endpoint,
+    MdpConfig, RelaySettings, ServiceDeclaration, StoreConfig, TitanicConfig,
 };
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -33,6 +33,26 @@ pub(super) fn buses(config: &BackplaneConfig, public_url: &Url) -> BusConfig {
             ..BusLimits::default()
         },
     }
+}
+
+/// The directory of the embedded store.
+pub(super) fn store_directory(config: &Config) -> PathBuf {
+    match &config.store {
+        StoreConfig::Embedded(Some(elsewhere)) => elsewhere.clone(),
+        _ => config.data_dir.clone(),
+    }
+}
+
+/// The protocols that are spoken, with their versions, the oldest first.
+pub(super) fn protocols(config: &Config) -> Vec<(&'static str, Vec<&'static str>)> {
+    let BackplaneConfig { enable_v1, enable_v2, .. } = config.backplane;
+    let mut generations = if enable_v1 { vec!["1.0", "1.1", "1.2", "1.3"] } else { Vec::new() };
+    generations.extend(enable_v2.then_some("2.0"));
+    let mut all = vec![("backplane", generations)];
+    all.extend(config.belay.enabled.then(|| ("belay", vec!["1"])));
+    all.push(("mdp", vec!["0.1", "0.2"]));
+    all.extend(config.simplepush.enabled.then(|| ("simplepush", vec!["1"])));
+    all
 }
 
 pub(super) fn backplane(

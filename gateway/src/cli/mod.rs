@@ -27,7 +27,7 @@ pub use self::{
     demo::DemoArgs,
     mdp::MdpCommand,
     options::{CheckConfigArgs, ConfigArgs, ServeArgs},
-    store::{CopyArgs, StoreCommand},
+    store::{BackupArgs, CopyArgs, RestoreArgs, StoreCommand},
 };
 use crate::config::ConfigError;
 
@@ -48,7 +48,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prints the configuration in force, without secrets, or every problem at once.
     CheckConfig(CheckConfigArgs),
-    /// Copies a store into another engine.
+    /// Copies, backs up and restores a store.
     #[command(subcommand)]
     Store(StoreCommand),
     /// Sends one message through all four doors, then serves a page that shows it.

@@ -1,20 +1,26 @@
-//! `buswire store`: what is done with a store while no gateway uses it.
+//! `buswire store`: what is done with a whole store.
 //!
 //! Never here: how an engine keeps anything.
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     sync::Arc,
 };
 
 use buswire_message::Clock;
 use buswire_store::{
     copy::{self, Copied, Portable},
+    embedded::EmbeddedStore,
     system::SystemClock,
 };
 use clap::{Args, Subcommand};
 
-use super::{ConfigArgs, Environment, Failure, block_on};
+use super::{
+    ConfigArgs, Environment, Failure,
+    admin::{self, Connection},
+    block_on,
+};
 use crate::{
     config::{self, Config, StoreConfig},
     serve,
@@ -26,6 +32,39 @@ pub enum StoreCommand {
     /// Copies everything from one store to another that is empty, with all ids, then reads it back and
     /// compares. Stop every gateway first.
     Copy(CopyArgs),
+    /// Writes a backup of the embedded store of a running gateway, which goes on meanwhile. All that was
+    /// acknowledged before is in it. Keep data_dir/belay.keys with it: capabilities need both.
+    #[command(after_help = "Example: buswire store backup --to buswire-monday.redb")]
+    Backup(BackupArgs),
+    /// Makes a store of a backup and checks it. For a directory that has none, while no gateway uses it.
+    #[command(
+        after_help = "Example: buswire store restore --from buswire-monday.redb --to buswire-data"
+    )]
+    Restore(RestoreArgs),
+}
+
+/// Options of `store backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+
+    /// Which gateway.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Options of `store restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+
+    /// The directory, as data_dir names it.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// Options of `store copy`.
@@ -46,7 +85,28 @@ pub struct CopyArgs {
 
 /// Does what `command` asks for.
 pub(super) fn run(command: &StoreCommand, environment: &Environment) -> Result<(), Failure> {
-    let StoreCommand::Copy(args) = command;
+    match command {
+        StoreCommand::Copy(args) => copy(args, environment),
+        StoreCommand::Backup(BackupArgs { to, connection }) => block_on(async {
+            let bytes = admin::system::backup(connection, to).await;
+            let bytes = bytes.map_err(|error| Failure::Failed(error.line()))?;
+            say(&format!("{}: {bytes} bytes", to.display()));
+            Ok::<_, Failure>(())
+        }),
+        StoreCommand::Restore(RestoreArgs { from, to }) => {
+            EmbeddedStore::restore(from, to).map_err(|error| Failure::new(&error, None))?;
+            say(&format!("restored and checked: {}", to.display()));
+            Ok(())
+        }
+    }
+}
+
+/// Nobody is left to tell when standard output is closed.
+fn say(line: &str) {
+    let _written = writeln!(io::stdout(), "{line}");
+}
+
+fn copy(args: &CopyArgs, environment: &Environment) -> Result<(), Failure> {
     let (from, to) = (config(args, &args.from, environment)?, config(args, &args.to, environment)?);
     if from.store == to.store {
         return Err(Failure::Failed("--from and --to name the same store".to_owned()));
@@ -59,9 +119,7 @@ pub(super) fn run(command: &StoreCommand, environment: &Environment) -> Result<(
         to.close().await;
         from.close().await;
         let Copied { rows, entries, .. } = copied?;
-        // Nobody is left to tell when standard output is closed.
-        let _written =
-            writeln!(io::stdout(), "copied and verified: {rows} rows, {entries} entries");
+        say(&format!("copied and verified: {rows} rows, {entries} entries"));
         Ok::<_, Failure>(())
     })
 }

@@ -68,6 +68,8 @@ pub struct HttpConfig {
     pub tls: Option<TlsFiles>,
     /// Whether requests without TLS are refused.
     pub require_tls: bool,
+    /// How long browsers are to come over TLS only; zero if they are not told.
+    pub hsts: Duration,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// What a client may ask of it.
@@ -119,6 +121,8 @@ pub struct AdminConfig {
 pub struct OpsConfig {
     /// Where it listens.
     pub listen: ListenAddress,
+    /// Its certificate; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Connections at once.
     pub connections_max: u32,
 }
@@ -219,6 +223,7 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
     let require_tls = reader.flag_if_set("http.require_tls").unwrap_or(!loopback);
     let public_url = reader.checked("http.public_url", public_url);
     let tls = tls(reader, ["http.tls.cert", "http.tls.key"], None);
+    let hsts = reader.time("http.hsts");
     let trusted_proxies = reader.list("http.trusted_proxies");
     let limits = ConnectionLimits {
         connections_max: reader.count("http.connections_max"),
@@ -230,7 +235,15 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
         head_max: reader.size("http.head_max"),
         streams_max: reader.count("http.streams_max"),
     };
-    Some(HttpConfig { listen: address?, public_url, tls, require_tls, trusted_proxies, limits })
+    Some(HttpConfig {
+        listen: address?,
+        public_url,
+        tls,
+        require_tls,
+        hsts,
+        trusted_proxies,
+        limits,
+    })
 }
 
 pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
@@ -258,8 +271,9 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
 
 pub(super) fn ops(reader: &mut Reader<'_>) -> Option<OpsConfig> {
     let address = reader.parsed("ops.listen");
+    let tls = tls(reader, ["ops.tls.cert", "ops.tls.key"], None);
     let connections_max = reader.count("ops.connections_max");
-    Some(OpsConfig { listen: address?, connections_max })
+    Some(OpsConfig { listen: address?, tls, connections_max })
 }
 
 pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {

@@ -49,6 +49,7 @@ pub use self::{
         TlsFiles,
     },
     layers::Inputs,
+    print::{ShownSetting, ShownValue},
     problem::{ConfigError, Problem, Source},
     reference::reference,
     relay::RelaySettings,
@@ -69,8 +70,10 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// What this gateway is called among those that share its store.
     pub gateway_name: Option<String>,
-    /// How long draining may take.
+    /// How long stopping may take, in all.
     pub shutdown_grace: Duration,
+    /// How long requests are still welcome while the gateway says already that it is not ready.
+    pub shutdown_delay: Duration,
     /// The engine of the store.
     pub store: StoreConfig,
     /// The public listener.
@@ -97,6 +100,8 @@ pub struct Config {
     pub buses: Vec<BusDeclaration>,
     /// Routes that must exist.
     pub routes: Vec<RouteDeclaration>,
+    /// Every setting as it may be shown, in the order of the documentation.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// A configuration with the sources of its values.
@@ -149,12 +154,12 @@ fn extract(
     problems: Vec<Problem>,
 ) -> (Option<Config>, Vec<Problem>, BTreeSet<&'static str>) {
     let mut reader = Reader::new(raw, problems);
-    let config = read(&mut reader);
+    let config = read(&mut reader, raw);
     let (problems, read) = reader.finish();
     (config, problems, read)
 }
 
-fn read(reader: &mut Reader<'_>) -> Option<Config> {
+fn read(reader: &mut Reader<'_>, raw: &RawConfig) -> Option<Config> {
     let data_dir = reader.path("data_dir");
     let ready_file = reader.path("ready_file");
     let gateway_name = reader.checked("gateway_name", |name| {
@@ -164,6 +169,10 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
             .ok_or_else(|| "has 1 to 64 printable characters".to_owned())
     });
     let shutdown_grace = reader.time("shutdown_grace");
+    let shutdown_delay = reader.time("shutdown_delay");
+    if shutdown_delay > shutdown_grace {
+        reader.problem("shutdown_delay", "is longer than shutdown_grace, of which it is a part");
+    }
     let store = gateway::store(reader);
     let http = gateway::http(reader);
     let admin = gateway::admin(reader);
@@ -184,6 +193,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         gateway_name,
         ready_file,
         shutdown_grace,
+        shutdown_delay,
         store: store?,
         http: http?,
         admin: admin?,
@@ -197,5 +207,6 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         bridge,
         buses,
         routes,
+        shown: print::shown(raw),
     })
 }

@@ -27,7 +27,13 @@ pub(crate) const PROCESS: Group = Group {
             "shutdown_grace",
             time(0, 3600),
             "\"10s\"",
-            "How long requests and connections may take to finish after SIGTERM or SIGINT. What is left then is closed and counted in the log.",
+            "How long the gateway may take to stop after SIGTERM or SIGINT, `shutdown_delay` included: requests and connections finish. What is left then is closed and counted in the log.",
+        ),
+        Setting::new(
+            "shutdown_delay",
+            time(0, 3600),
+            "\"0s\"",
+            "How long the gateway, once it stops or is drained, still takes new connections and requests while `/readyz` says already that it is not ready. Behind a proxy set it to more than the proxy takes to notice, as `5s`: its interval of checks times the failures that it waits for. Then no request fails. Meanwhile HTTP/1.1 answers say `Connection: close`. A part of `shutdown_grace`.",
         ),
         Setting::new(
             "store.url",
@@ -108,12 +114,18 @@ pub(crate) const HTTP: Group = Group {
         Setting::unset(
             "http.tls.cert",
             Kind::Path,
-            "PEM file with the certificate chain. Read again on SIGHUP.",
+            "PEM file with the certificate chain. Read again when it changes, and on SIGHUP.",
         ),
         Setting::unset(
             "http.tls.key",
             Kind::Path,
-            "PEM file with the private key of the certificate. Read again on SIGHUP.",
+            "PEM file with the private key of the certificate. Read again when it changes, and on SIGHUP.",
+        ),
+        Setting::new(
+            "http.hsts",
+            time(0, 2 * 365 * 24 * 3600),
+            "\"365d\"",
+            "How long browsers that came over TLS are told never to come without it (`Strict-Transport-Security: max-age=…`). `0s` says nothing of it.",
         ),
         Setting::unset(
             "http.require_tls",
@@ -189,8 +201,8 @@ pub(crate) const ADMIN: Group = Group {
             "The bearer token of administrators. If it is not set, one is generated at first start into `data_dir/admin.token`, readable by its owner only.",
         )
         .hidden(),
-        Setting::unset("admin.tls.cert", Kind::Path, "PEM file with the certificate chain. Read again on SIGHUP."),
-        Setting::unset("admin.tls.key", Kind::Path, "PEM file with the private key of the certificate. Read again on SIGHUP."),
+        Setting::unset("admin.tls.cert", Kind::Path, "PEM file with the certificate chain. Read again when it changes, and on SIGHUP."),
+        Setting::unset("admin.tls.key", Kind::Path, "PEM file with the private key of the certificate. Read again when it changes, and on SIGHUP."),
         Setting::unset(
             "admin.tls.client_ca",
             Kind::Path,
@@ -228,6 +240,16 @@ pub(crate) const OPS: Group = Group {
             Kind::Address,
             "\"127.0.0.1:9090\"",
             "Address and port. Port 0 takes a free one.",
+        ),
+        Setting::unset(
+            "ops.tls.cert",
+            Kind::Path,
+            "PEM file with the certificate chain. Read again when it changes, and on SIGHUP.",
+        ),
+        Setting::unset(
+            "ops.tls.key",
+            Kind::Path,
+            "PEM file with the private key of the certificate. Read again when it changes, and on SIGHUP.",
         ),
         Setting::new(
             "ops.connections_max",

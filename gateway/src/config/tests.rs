@@ -157,6 +157,18 @@ fn wrong_declarations_are_all_named() {
 }
 
 #[test]
+fn roles_of_certificates_and_the_delay_make_sense_or_are_refused() {
+    let roles = |text: &str| load(&arguments(&[("admin.tls.roles", text), ("data_dir", "x")]));
+    let error = roles(r#"[{name = "a", role = "root"}, {role = "admin"}]"#).unwrap_err();
+    assert_eq!(keys(&error), ["admin.tls.roles[0].role", "admin.tls.roles[1].name"]);
+    let twice = r#"[{name = "a", role = "viewer"}, {name = "a", role = "admin"}]"#;
+    // Without an authority nobody has a certificate; the other problem is the double name.
+    assert_eq!(keys(&roles(twice).unwrap_err()), ["admin.tls.roles", "admin.tls.roles"]);
+    let delay = load(&arguments(&[("shutdown_delay", "11s")])).unwrap_err();
+    assert_eq!(keys(&delay), ["shutdown_delay"]);
+}
+
+#[test]
 fn titanic_has_room_for_a_message_or_is_refused() {
     let room = |bytes_max| {
         let set = [("mdp.titanic.bytes_max", bytes_max), ("mdp.titanic.message_max", "4MiB")];

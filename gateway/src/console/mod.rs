@@ -70,7 +70,8 @@ async fn authenticated(
     match console.0.auth.caller_of(&request) {
         Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
         Ok(Caller { role, .. }) => {
-            let text = format!("the caller is a {role}; this needs one of {required} or more");
+            let text =
+                format!("the caller has the role {role}; this needs one of {required} or more");
             return (StatusCode::FORBIDDEN, text).into_response();
         }
         Err(status) => {

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::config::ListenAddress;
 
 /// How many connections the operating system may hold for us before they are accepted.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]

@@ -38,6 +38,10 @@ use crate::config::ConnectionLimits;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
+/// How long a connection without a request stays open when the listener drains: its first one may be
+/// on its way.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+
 /// Header fields per request head; hyper answers more with 431.
 const HEADERS_MAX: usize = 100;
 
@@ -141,12 +145,18 @@ async fn run(
     let stream = TokioIo::new(Stream { transport, _place: place });
     let connection = shared.http.serve_connection_with_upgrades(stream, service);
     let first_head = time::sleep(shared.limits.header_timeout);
-    pin!(connection, first_head);
+    let leave = async {
+        shared.drain.cancelled().await;
+        if !heard.load(Ordering::Relaxed) {
+            time::sleep(LAST_CHANCE).await;
+        }
+    };
+    pin!(connection, first_head, leave);
     let (mut draining, mut waiting) = (false, true);
     loop {
         select! {
             ended = connection.as_mut() => return ended.map_err(|_| Fault::Broken),
-            () = shared.drain.cancelled(), if !draining => {
+            () = leave.as_mut(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -6,7 +6,8 @@
 //! | module | does |
 //! |---|---|
 //! | `bind` | binds a socket, or says in one line why not and what to do |
-//! | `tls` | certificates, read again on request |
+//! | `tls` | certificates, read again when their files change |
+//! | `watch` | notices that they change |
 //! | `server` | accepts while there is room, and drains |
 //! | `connection` | one connection: handshake, deadlines, requests |
 //! | `stream` | the bytes of a connection and its place in the count of open ones |
@@ -26,10 +27,12 @@ mod server;
 mod stream;
 mod tls;
 mod transport;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::transport::refusal;
 pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},
@@ -37,4 +40,5 @@ pub use self::{
     server::{Connections, Server},
     tls::{Certificates, TlsError},
     transport::{Channel, Peer, TransportPolicy, check_transport},
+    watch::watch_certificates,
 };

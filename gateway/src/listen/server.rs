@@ -2,6 +2,8 @@
 
 use std::{
     fmt, io,
+    net::{self, SocketAddr},
+    os::fd::AsFd as _,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -12,11 +14,15 @@ use std::{
 
 use axum::Router;
 use futures::FutureExt as _;
-use tokio::{sync::Semaphore, time};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    bind::Bound,
+    bind::{BACKLOG, Bound},
     connection::{self, Shared},
     stream::Place,
     tls::Certificates,
@@ -112,45 +118,64 @@ impl Server {
         }
     }
 
-    /// Accepts connections until the connections drain. When there is no room, further ones wait in
-    /// the accept queue of the operating system.
+    /// Accepts connections until the connections drain, those included that wait by then. When there
+    /// is no room, further ones wait in the accept queue of the operating system.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; connections that were accepted go on.
     pub async fn run(self) {
+        // Nobody takes all connections for closed before the last one is accepted.
+        let _accepting = self.connections.tracker.token();
         let drain = self.shared.drain.clone();
-        drain.run_until_cancelled_owned(self.accept()).await;
+        drain.run_until_cancelled(self.accept()).await;
+        if let Err(error) = self.accept_waiting() {
+            self.accept_failed(&error).await;
+        }
     }
 
-    async fn accept(self) {
+    /// Accepts whoever waits in the queue and so believes to be connected, as far as there is room.
+    /// Past the event loop, which may not have seen them yet.
+    fn accept_waiting(&self) -> io::Result<()> {
+        let socket = net::TcpListener::from(self.bound.socket.as_fd().try_clone_to_owned()?);
+        for _ in 0..BACKLOG {
+            let Ok(permit) = self.room.clone().try_acquire_owned() else { break };
+            match socket.accept() {
+                Ok((tcp, peer)) => {
+                    tcp.set_nonblocking(true)?;
+                    self.serve(TcpStream::from_std(tcp)?, peer, permit);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(&self) {
         loop {
             // The semaphore is never closed.
             let Ok(permit) = self.room.clone().acquire_owned().await else { return };
-            let (tcp, peer) = match self.bound.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    self.accept_failed(&error).await;
-                    continue;
-                }
-            };
-            let place = Place::take(
-                self.connections.open.clone(),
-                self.shared.name,
-                permit,
-                self.connections.tracker.token(),
-            );
-            let (shared, name) = (self.shared.clone(), self.shared.name);
-            self.connections.tracker.spawn(async move {
-                let served = connection::serve(shared, tcp, peer, place);
-                // A panic ends this connection and no other.
-                if AssertUnwindSafe(served).catch_unwind().await.is_err() {
-                    metrics::counter!("buswire_connection_panics_total", "listener" => name)
-                        .increment(1);
-                    tracing::error!(listener = name, "a connection panicked");
-                }
-            });
+            match self.bound.socket.accept().await {
+                Ok((tcp, peer)) => self.serve(tcp, peer, permit),
+                Err(error) => self.accept_failed(&error).await,
+            }
         }
+    }
+
+    fn serve(&self, tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let (shared, name) = (self.shared.clone(), self.shared.name);
+        let Connections { tracker, open, .. } = &self.connections;
+        let place = Place::take(open.clone(), name, permit, tracker.token());
+        tracker.spawn(async move {
+            let served = connection::serve(shared, tcp, peer, place);
+            // A panic ends this connection and no other.
+            if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+                metrics::counter!("buswire_connection_panics_total", "listener" => name)
+                    .increment(1);
+                tracing::error!(listener = name, "a connection panicked");
+            }
+        });
     }
 
     async fn accept_failed(&self, error: &io::Error) {

@@ -1,11 +1,11 @@
-//! Certificates of a listener, read again on request.
+//! Certificates of a listener, read again when their files change.
 //!
 //! One provider of cryptography is used everywhere: aws-lc. Never here: a socket.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use rustls::{
@@ -57,7 +57,7 @@ pub enum TlsError {
     },
 }
 
-/// The certificates of one listener. [`reload`](Self::reload) reads them again; a handshake takes
+/// The certificates of one listener. [`refresh`](Self::refresh) reads them again; a handshake takes
 /// those that were read last. The metric `buswire_certificate_end_seconds` says when the first of
 /// them ends, in seconds since 1970.
 pub struct Certificates {
@@ -65,6 +65,9 @@ pub struct Certificates {
     files: TlsFiles,
     // A lock is enough: it is held for one clone per handshake.
     current: RwLock<Arc<ServerConfig>>,
+    /// What the files held when they were last read, in the order of [`files`](Self::files); held
+    /// while they are read again.
+    seen: Mutex<Vec<Option<Vec<u8>>>>,
 }
 
 impl Certificates {
@@ -75,18 +78,32 @@ impl Certificates {
     /// [`TlsError`].
     pub fn load(listener: &'static str, files: TlsFiles) -> Result<Self, TlsError> {
         let current = RwLock::new(Arc::new(read(listener, &files)?));
-        Ok(Self { listener, files, current })
+        let certificates = Self { listener, files, current, seen: Mutex::default() };
+        *certificates.seen.lock().unwrap_or_else(PoisonError::into_inner) = certificates.contents();
+        Ok(certificates)
     }
 
-    /// Reads them again. On an error those that were read before stay in use.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`].
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = Arc::new(read(self.listener, &self.files)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+    /// Reads them again, if the files have changed. If they can't be used that is logged and counted,
+    /// and those that were read before stay in use.
+    pub fn refresh(&self) {
+        let listener = self.listener;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let contents = self.contents();
+        if *seen == contents {
+            return;
+        }
+        *seen = contents;
+        match read(listener, &self.files) {
+            Ok(fresh) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                tracing::info!(listener, "certificates were read again");
+            }
+            Err(error) => {
+                metrics::counter!("buswire_reload_failures_total").increment(1);
+                let why = crate::cli::chain(&error);
+                tracing::error!(listener, why, "certificates stay as they were");
+            }
+        }
     }
 
     /// What the next handshake takes.
@@ -94,9 +111,14 @@ impl Certificates {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whose they are.
-    pub const fn listener(&self) -> &'static str {
-        self.listener
+    /// The files.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let TlsFiles { cert, key, client_ca } = &self.files;
+        [Some(cert), Some(key), client_ca.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    fn contents(&self) -> Vec<Option<Vec<u8>>> {
+        self.files().map(|path| fs::read(path).ok()).collect()
     }
 }
 

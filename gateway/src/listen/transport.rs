@@ -42,6 +42,8 @@ pub struct TransportPolicy {
     pub require_tls: bool,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// What browsers are told of coming back over TLS (RFC 6797); `None` for nothing.
+    pub hsts: Option<HeaderValue>,
 }
 
 impl TransportPolicy {
@@ -90,21 +92,24 @@ pub async fn check_transport(
 ) -> Response {
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         // Only our own accept loop calls this, and it always says who the peer is.
-        return refusal(Family::Other);
+        return insecure("");
     };
     let secure = policy.is_secure(peer, request.headers());
     if policy.require_tls && !secure && !may_be_plain(request.method(), request.uri().path()) {
         metrics::counter!("buswire_insecure_requests_total").increment(1);
-        return refusal(Family::of(request.uri().path()));
+        return insecure(request.uri().path());
     }
     let client = policy.client(peer, request.headers());
     request.extensions_mut().insert(ConnectInfo(client));
     let mut response = next.run(request).await;
-    if secure {
-        let year = HeaderValue::from_static("max-age=31536000");
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+    if let Some(hsts) = policy.hsts.as_ref().filter(|_| secure) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     response
+}
+
+fn insecure(path: &str) -> Response {
+    refusal(path, StatusCode::FORBIDDEN, "Connection must be made over https")
 }
 
 /// Backplane §3.2: HTTPS is optional for reading a 1.x channel and for making a new one.
@@ -151,14 +156,19 @@ impl Family {
     }
 }
 
-fn refusal(family: Family) -> Response {
-    let body = match family {
-        Family::BackplaneOne => r#"{"ERR_MSG":"Connection must be made over https"}"#,
-        Family::BackplaneTwo | Family::Other => r#"{"error":"Connection must be made over https"}"#,
-        Family::Belay => r#"{"error":{"status":403,"message":"forbidden"}}"#,
+/// Refuses a request of `path` in the style of its family. `message` needs no escapes in JSON; Belay
+/// has the reason of the status instead.
+pub(crate) fn refusal(path: &str, status: StatusCode, message: &str) -> Response {
+    let body = match Family::of(path) {
+        Family::BackplaneOne => format!(r#"{{"ERR_MSG":"{message}"}}"#),
+        Family::BackplaneTwo | Family::Other => format!(r#"{{"error":"{message}"}}"#),
+        Family::Belay => {
+            let reason = status.canonical_reason().unwrap_or_default().to_lowercase();
+            format!(r#"{{"error":{{"status":{},"message":"{reason}"}}}}"#, status.as_u16())
+        }
     };
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::FORBIDDEN;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -172,7 +182,7 @@ mod tests {
 
     fn policy(proxies: &[&str]) -> TransportPolicy {
         let trusted_proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
-        TransportPolicy { require_tls: true, trusted_proxies }
+        TransportPolicy { require_tls: true, trusted_proxies, hsts: None }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

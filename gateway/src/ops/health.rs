@@ -1,14 +1,10 @@
 //! Whether the process is alive, and whether it wants requests.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use buswire_store::Store;
+use tokio::{sync::watch, time};
+use tokio_util::sync::CancellationToken;
 
 use crate::tasks::Tasks;
 
@@ -19,14 +15,25 @@ pub enum Phase {
     Starting,
     /// Requests are welcome.
     Serving,
-    /// It shuts down.
+    /// An administrator drains it: requests are served, so that whoever sends them can notice.
     Draining,
+    /// An administrator has drained it: new requests are refused.
+    Drained,
+    /// The process ends.
+    Stopping,
+}
+
+impl Phase {
+    /// Whether whoever has a connection should take the next request elsewhere.
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::Draining | Self::Drained | Self::Stopping)
+    }
 }
 
 /// What `/healthz` and `/readyz` say. Clones say the same.
 #[derive(Clone)]
 pub struct Health {
-    phase: Arc<AtomicU8>,
+    phase: watch::Sender<Phase>,
     tasks: Tasks,
     store: Arc<dyn Store>,
 }
@@ -34,26 +41,58 @@ pub struct Health {
 impl Health {
     /// Begins with [`Phase::Starting`].
     pub fn new(tasks: Tasks, store: Arc<dyn Store>) -> Self {
-        Self { phase: Arc::new(AtomicU8::new(0)), tasks, store }
+        Self { phase: watch::Sender::new(Phase::Starting), tasks, store }
     }
 
-    /// Goes on to `phase`.
-    pub fn enter(&self, phase: Phase) {
-        let number = match phase {
-            Phase::Starting => 0,
-            Phase::Serving => 1,
-            Phase::Draining => 2,
+    /// From now on requests are welcome.
+    pub fn serve(&self) {
+        self.phase.send_replace(Phase::Serving);
+    }
+
+    /// From now on the process ends.
+    pub fn stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
+    /// Takes the process out of service, if it is in service. Returns its phase; it is refused while
+    /// the process starts or stops.
+    pub fn drain(&self) -> Phase {
+        self.turn(|phase| (phase == Phase::Serving).then_some(Phase::Draining))
+    }
+
+    /// Takes the process back into service, if it is out of service. Returns its phase.
+    pub fn undrain(&self) -> Phase {
+        self.turn(|phase| {
+            matches!(phase, Phase::Draining | Phase::Drained).then_some(Phase::Serving)
+        })
+    }
+
+    fn turn(&self, next: impl FnOnce(Phase) -> Option<Phase>) -> Phase {
+        self.phase.send_if_modified(|phase| next(*phase).map(|next| *phase = next).is_some());
+        self.phase()
+    }
+
+    /// Goes on from [`Phase::Draining`] to [`Phase::Drained`] after `delay`, each time, until `stop`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; then requests are served on while draining.
+    pub async fn refuse_after(self, delay: Duration, stop: CancellationToken) {
+        let mut phases = self.phase.subscribe();
+        let turns = async {
+            // The sender is `self`.
+            while phases.wait_for(|phase| *phase == Phase::Draining).await.is_ok() {
+                if time::timeout(delay, phases.changed()).await.is_err() {
+                    self.turn(|phase| (phase == Phase::Draining).then_some(Phase::Drained));
+                }
+            }
         };
-        self.phase.store(number, Ordering::SeqCst);
+        stop.run_until_cancelled(turns).await;
     }
 
     /// Where in its life the process is.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::SeqCst) {
-            0 => Phase::Starting,
-            1 => Phase::Serving,
-            _ => Phase::Draining,
-        }
+        *self.phase.borrow()
     }
 
     /// The task whose early end broke the process.
@@ -65,7 +104,8 @@ impl Health {
     pub fn not_ready(&self) -> Option<&'static str> {
         match self.phase() {
             Phase::Starting => Some("starting"),
-            Phase::Draining => Some("draining"),
+            Phase::Draining | Phase::Drained => Some("drained by an administrator"),
+            Phase::Stopping => Some("draining"),
             Phase::Serving if self.broken().is_some() => Some("a task ended"),
             // The engine's own reason may name paths, so it goes to the log and not to the network.
             Phase::Serving if self.store.status().unavailable.is_some() => {
@@ -79,5 +119,44 @@ impl Health {
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buswire_store::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drained_process_refuses_after_the_delay_and_can_come_back() {
+        let tasks = Tasks::new();
+        let health = Health::new(tasks.clone(), Arc::new(MemoryStore::new()));
+        assert_eq!(health.drain(), Phase::Starting, "nothing is served that could be drained");
+        health.serve();
+        let (moment, delay) = (Duration::from_millis(1), Duration::from_secs(5));
+        tasks.spawn("draining", health.clone().refuse_after(delay + moment, tasks.stop()));
+        for _ in 0..2 {
+            assert_eq!(health.drain(), Phase::Draining);
+            assert_eq!(health.not_ready(), Some("drained by an administrator"));
+            time::sleep(delay).await;
+            assert_eq!(health.drain(), Phase::Draining);
+            time::sleep(moment * 2).await;
+            assert_eq!(health.drain(), Phase::Drained);
+            assert_eq!(health.undrain(), Phase::Serving);
+            assert_eq!(health.not_ready(), None);
+        }
+        // A delay that was cut short does not count for the next one.
+        health.drain();
+        time::sleep(delay / 2).await;
+        health.undrain();
+        health.drain();
+        time::sleep(delay / 2 + moment * 2).await;
+        assert_eq!(health.phase(), Phase::Draining);
+        health.stop();
+        assert_eq!((health.drain(), health.undrain()), (Phase::Stopping, Phase::Stopping));
+        time::sleep(delay * 2).await;
+        assert_eq!(health.not_ready(), Some("draining"));
+        assert_eq!(tasks.shutdown(delay).await, 0);
     }
 }

@@ -1,8 +1,10 @@
-//! The operations listener: `/healthz`, `/readyz` and `/metrics`.
+//! The operations listener: `/healthz`, `/readyz` and `/metrics`, and the phase that they are about.
 //!
-//! Never here: anything that changes something, or that names a bus, a channel or a client.
+//! Never here: a path that changes something, or that names a bus, a channel or a client.
 
+mod clock_jump;
 mod health;
+mod leave;
 mod metrics;
 
 use axum::{
@@ -14,7 +16,9 @@ use axum::{
 };
 
 pub use self::{
+    clock_jump::watch_clock,
     health::{Health, Phase},
+    leave::leave,
     metrics::{Metrics, MetricsError},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request, middleware};
+use axum::{Router, extract::Request, http::HeaderValue, middleware};
 use buswire_message::{Secret, mint_base64url};
 use buswire_store::{
     Store,
@@ -27,7 +27,7 @@ use crate::{
     config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
     listen::{
         BindError, Bound, Certificates, ClientNames, Connections, Server, TlsError,
-        TransportPolicy, bind, check_transport, log_requests,
+        TransportPolicy, bind, check_transport, log_requests, watch_certificates,
     },
     ops::{self, Health, Metrics, Phase},
     tasks::Tasks,
@@ -103,6 +103,7 @@ pub struct ShutdownReport {
 pub struct Gateway {
     addresses: Addresses,
     grace: Duration,
+    delay: Duration,
     health: Health,
     tasks: Tasks,
     /// Of the public and the admin listener.
@@ -148,16 +149,18 @@ impl Gateway {
         let certificates = [
             load_certificates("http", config.http.tls.as_ref())?,
             load_certificates("admin", config.admin.tls.as_ref())?,
+            load_certificates("ops", config.ops.tls.as_ref())?,
         ];
         let http = bind("http.listen", &config.http.listen).await?;
         let admin = bind("admin.listen", &config.admin.listen).await?;
         let ops = bind("ops.listen", &config.ops.listen).await?;
+        let tasks = Tasks::new();
         let platform = platform.reached_at(
             public_url(&config.http, &http)?,
             vec![("http", http.address), ("admin", admin.address), ("ops", ops.address)],
+            &tasks,
         );
-
-        let tasks = Tasks::new();
+        let health = platform.health.clone();
         let mut app = App::build(config, &platform, &tasks).await?;
         for door in extra {
             app.add(door);
@@ -171,7 +174,8 @@ impl Gateway {
         let mut gateway = Self {
             addresses,
             grace: config.shutdown_grace,
-            health: Health::new(tasks.clone(), platform.store.clone()),
+            delay: config.shutdown_delay,
+            health,
             tasks,
             connections: Connections::new(),
             ops_connections: Connections::new(),
@@ -180,13 +184,14 @@ impl Gateway {
             reload: app.reload(),
             store: platform.store.clone(),
         };
-        let [http_certificates, admin_certificates] = certificates;
+        let [http_certificates, admin_certificates, ops_certificates] = certificates;
         gateway.serve_http(config, &app, http, http_certificates);
         if let Some(router) = app.admin() {
             gateway.serve_admin(config, router, admin, admin_certificates);
         }
-        gateway.serve_ops(config, metrics, ops);
-        gateway.health.enter(Phase::Serving);
+        gateway.serve_ops(config, metrics, ops, ops_certificates);
+        gateway.watch();
+        gateway.health.serve();
         if let Some(path) = &config.ready_file {
             gateway.announce(path).await?;
         }
@@ -202,6 +207,18 @@ impl Gateway {
             "serving"
         );
         Ok(gateway)
+    }
+
+    /// Follows what changes from outside: certificates, the clock, whether the gateway is in service.
+    fn watch(&self) {
+        if !self.certificates.is_empty() {
+            let watch = watch_certificates(self.certificates.clone(), self.tasks.stop());
+            self.tasks.spawn("certificates", watch);
+        }
+        let draining = self.health.clone().refuse_after(self.delay, self.tasks.stop());
+        self.tasks.spawn("draining", draining);
+        let clock = ops::watch_clock(Arc::new(SystemClock), self.tasks.stop());
+        self.tasks.spawn("clock", clock);
     }
 
     async fn announce(&mut self, path: &Path) -> Result<(), ServeError> {
@@ -222,9 +239,11 @@ impl Gateway {
         let policy = TransportPolicy {
             require_tls: config.http.require_tls,
             trusted_proxies: config.http.trusted_proxies.clone(),
+            hsts: hsts(config.http.hsts),
         };
         let router = app
             .public()
+            .layer(middleware::from_fn_with_state(self.health.clone(), ops::leave))
             .layer(middleware::from_fn(log_requests))
             .layer(middleware::from_fn_with_state(Arc::new(policy), check_transport));
         let limits = config.http.limits.clone();
@@ -252,14 +271,21 @@ impl Gateway {
         self.tasks.spawn("admin listener", server.run());
     }
 
-    fn serve_ops(&self, config: &Config, metrics: Metrics, bound: Bound) {
+    fn serve_ops(
+        &self,
+        config: &Config,
+        metrics: Metrics,
+        bound: Bound,
+        certificates: Option<Arc<Certificates>>,
+    ) {
         self.tasks.spawn("metrics upkeep", metrics.clone().upkeep(self.tasks.stop()));
         let router = ops::router(self.health.clone(), metrics);
         let limits = ConnectionLimits {
             connections_max: config.ops.connections_max,
             ..config.http.limits.clone()
         };
-        let server = Server::new("ops", bound, None, limits, router, self.ops_connections.clone());
+        let connections = self.ops_connections.clone();
+        let server = Server::new("ops", bound, certificates, limits, router, connections);
         self.tasks.spawn("ops listener", server.run());
     }
 
@@ -277,18 +303,11 @@ impl Gateway {
         self.tasks.failed().await
     }
 
-    /// Reads every certificate again. One that can't be used is logged, and the one before stays.
-    pub fn reload_certificates(&self) {
+    /// Reads every certificate again whose files have changed. One that can't be used is logged, and the
+    /// one before stays.
+    pub fn refresh_certificates(&self) {
         for certificates in &self.certificates {
-            let listener = certificates.listener();
-            match certificates.reload() {
-                Ok(()) => tracing::info!(listener, "certificates were read again"),
-                Err(error) => {
-                    metrics::counter!("buswire_reload_failures_total").increment(1);
-                    let why = crate::cli::chain(&error);
-                    tracing::error!(listener, why, "certificates stay as they were");
-                }
-            }
+            certificates.refresh();
         }
     }
 
@@ -301,23 +320,27 @@ impl Gateway {
         (self.reload)(config).await;
     }
 
-    /// Shuts down: not ready, no further connections, doors drain, and what is left shortly before
-    /// `shutdown_grace` ends, or once `hurry` is ready, is closed.
+    /// Shuts down: not ready; after `shutdown_delay` no further connections, and doors drain; what is
+    /// left shortly before `shutdown_grace` ends, or once `hurry` is ready, is closed.
     ///
     /// # Cancel safety
     ///
     /// Not safe: run it to its end.
     pub async fn shutdown(mut self, hurry: impl Future<Output = ()>) -> ShutdownReport {
-        self.health.enter(Phase::Draining);
-        tracing::info!(connections = self.connections.open(), grace = ?self.grace, "draining");
+        let delay = if self.health.phase() == Phase::Drained { Duration::ZERO } else { self.delay };
+        self.health.stop();
+        let connections = self.connections.open();
+        tracing::info!(connections, grace = ?self.grace, ?delay, "draining");
         let end = Instant::now() + self.grace;
+        tokio::pin!(hurry);
+        let is_hurried = time::timeout(delay, hurry.as_mut()).await.is_ok();
         self.tasks.drain();
         self.connections.drain();
         let doors = future::join_all(self.drains.drain(..).map(|drain| drain()));
         let drained = future::join(doors, self.connections.closed());
         tokio::select! {
             _ended = time::timeout_at(end - CLOSING_TIME.min(self.grace / 10), drained) => (),
-            () = hurry => tracing::warn!("no longer waiting"),
+            () = async { if !is_hurried { hurry.await } } => tracing::warn!("no longer waiting"),
         }
         let report = self.close().await;
         tracing::info!(
@@ -368,8 +391,14 @@ impl Opened {
         Ok(Self { store, admin_token, belay_keys })
     }
 
-    fn reached_at(self, public_url: Url, bound: Vec<(&'static str, SocketAddr)>) -> Platform {
+    fn reached_at(
+        self,
+        public_url: Url,
+        bound: Vec<(&'static str, SocketAddr)>,
+        tasks: &Tasks,
+    ) -> Platform {
         Platform {
+            health: Health::new(tasks.clone(), self.store.clone()),
             store: self.store,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -387,6 +416,12 @@ async fn recognise_certificate(mut request: Request) -> Request {
         request.extensions_mut().insert(VerifiedPeer(names));
     }
     request
+}
+
+/// What browsers are told of coming back over TLS for so long.
+fn hsts(time: Duration) -> Option<HeaderValue> {
+    let is_on = !time.is_zero();
+    is_on.then(|| HeaderValue::try_from(format!("max-age={}", time.as_secs())).ok()).flatten()
 }
 
 fn load_certificates(

@@ -43,7 +43,7 @@ pub async fn run(loaded: Loaded, inputs: &Inputs, metrics: Metrics) -> Result<En
             task = gateway.failed() => break Ended::Broken(task),
             received = hang_up.recv() => {
                 if received.is_some() {
-                    gateway.reload_certificates();
+                    gateway.refresh_certificates();
                     read_again(&gateway, &loaded, inputs).await;
                 }
             }

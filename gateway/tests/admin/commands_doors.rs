@@ -244,6 +244,7 @@ async fn the_status_is_shown() {
     assert_eq!(
         run(&server, &["status"]).await.unwrap(),
         "version                 0.1.0\n\
+         state                   serving\n\
          ready                   true\n\
          started at              2024-03-09T14:05:21.000Z\n\
          store                   memory\n\
@@ -256,6 +257,7 @@ async fn the_status_is_shown() {
         serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
         serde_json::json!({
             "version": "0.1.0",
+            "state": "serving",
             "ready": true,
             "started_at": "2024-03-09T14:05:21.000Z",
             "store": "memory",
@@ -331,4 +333,23 @@ async fn tokens_and_tickets_are_listed_and_ended_by_their_handles() {
             format!("buswire: there is no {name} x\n")
         );
     }
+}
+
+#[tokio::test]
+async fn the_gateway_itself_is_shown_and_taken_out_of_service() {
+    let server = Server::start().await;
+    assert_eq!(
+        run(&server, &["config", "show"]).await.unwrap(),
+        "KEY          VALUE     SOURCE\n\
+         data_dir     \"x\"       file b.toml\n\
+         admin.token  (secret)  environment variable BUSWIRE_ADMIN__TOKEN\n\
+         ready_file   -         default\n"
+    );
+    assert_eq!(
+        run(&server, &["version", "--output", "json"]).await.unwrap(),
+        "{\"version\":\"0.1.0\",\"build\":null,\"features\":[\"curve\"],\
+         \"protocols\":[\"mdp 0.1 0.2\"]}\n"
+    );
+    assert_eq!(run(&server, &["drain"]).await.unwrap(), "gateway draining\n");
+    assert_eq!(run(&server, &["undrain"]).await.unwrap_err(), "buswire: the gateway stops\n");
 }

@@ -10,10 +10,10 @@ use buswire::admin::ports::{
     AccessAdmin, AdminError, AuditActionView, AuditView, AuthorizationRequestView, BrokerAdmin,
     BusRemoval, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView, ChangedRoute,
     ChannelView, ClientAdmin, ClientView, CodeState, CodeView, CreatedClient, DecisionView,
-    GrantAdmin, GrantState, GrantView, GrantedCapability, Issued, ListenerView, NewCapability,
-    NewClient, NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports,
-    RetryView, Revoked, RouteAdmin, RouteState, RouteView, SignInView, SystemAdmin, SystemView,
-    TokenFilter, TokenKind, TokenState, TokenView, UserAdmin, UserView,
+    GrantAdmin, GrantState, GrantView, GrantedCapability, Issued, NewCapability, NewClient,
+    NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports, RetryView,
+    Revoked, RouteAdmin, RouteState, RouteView, SignInView, TokenFilter, TokenKind, TokenState,
+    TokenView, UserAdmin, UserView,
 };
 use buswire_mdp::{
     core::{
@@ -681,18 +681,5 @@ impl BrokerAdmin for Fake {
             "stuck" => Box::pin(std::future::pending()),
             _ => done(Err(AdminError::Unavailable(format!("no worker offers {service}")))),
         }
-    }
-}
-
-impl SystemAdmin for Fake {
-    fn status(&self) -> BoxFuture<'_, Result<SystemView, AdminError>> {
-        done(Ok(SystemView {
-            version: "0.1.0".into(),
-            started_at: AT,
-            store: "memory".into(),
-            ready: true,
-            listeners: vec![ListenerView { name: "http", address: "127.0.0.1:8080".into() }],
-            counts: vec![("simplepush.connections", 3), ("buses", 1)],
-        }))
     }
 }

@@ -14,6 +14,7 @@ mod commands;
 mod commands_doors;
 mod doors;
 mod fake_push;
+mod fake_system;
 mod fakes;
 mod messages;
 mod push;

@@ -67,9 +67,17 @@ impl Gateway {
 
     /// The same with environment variables.
     pub(crate) fn start_with(settings: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_as(buswire(&["serve"]), settings, environment)
+    }
+
+    /// The same by a `command` that becomes `buswire serve`.
+    pub(crate) fn start_as(
+        mut command: Command,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ready_file = directory.path().join("ready.json");
-        let mut command = buswire(&["serve"]);
         command.arg("--ready-file").arg(&ready_file);
         let data_dir = format!("data_dir={}", directory.path().join("data").display());
         let base = [
@@ -131,6 +139,12 @@ impl Gateway {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// Runs a command of an administrator with the token `t`, which the gateway must have.
+    pub(crate) fn administer(&self, arguments: &[&str]) -> Output {
+        let url = format!("http://{}", self.address("admin"));
+        buswire(arguments).args(["--admin", &url, "--token", "t"]).output().unwrap()
     }
 
     /// Sends a signal by its name.

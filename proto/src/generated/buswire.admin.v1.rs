@@ -11506,7 +11506,7 @@ pub struct GetStatusResponse {
     /// The kind of its store: `memory`, `embedded` or `redis`.
     #[prost(string, tag = "3")]
     pub store: ::prost::alloc::string::String,
-    /// Whether it takes work; false while it starts and while it stops.
+    /// Whether it wants work; false while it starts, is drained or stops, and without its store.
     #[prost(bool, tag = "4")]
     pub ready: bool,
     /// Every address that it listens on.
@@ -11515,6 +11515,98 @@ pub struct GetStatusResponse {
     /// What there is, in the order of the names.
     #[prost(message, repeated, tag = "6")]
     pub counts: ::prost::alloc::vec::Vec<Count>,
+    /// Where in its life it is.
+    #[prost(enumeration = "SystemState", tag = "7")]
+    pub state: i32,
+}
+/// Asks for the version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetVersionRequest {}
+/// A protocol that the gateway speaks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Protocol {
+    /// Its name, such as `backplane`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its versions, the oldest first.
+    #[prost(string, repeated, tag = "2")]
+    pub versions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Answers GetVersion.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetVersionResponse {
+    /// The version of the gateway, such as `0.1.0`.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// What it was built of, as `git describe` says it. Empty: whoever built it did not say.
+    #[prost(string, tag = "2")]
+    pub build: ::prost::alloc::string::String,
+    /// What can be left out when it is built and is there, in the order of the names: `curve`.
+    #[prost(string, repeated, tag = "3")]
+    pub features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The protocols.
+    #[prost(message, repeated, tag = "4")]
+    pub protocols: ::prost::alloc::vec::Vec<Protocol>,
+}
+/// Asks for the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetConfigurationRequest {}
+/// A setting in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Setting {
+    /// Its key, such as `http.listen`.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Its value as it would stand in the file; of a list of tables their names, of a URL no password.
+    /// Unset: it has no value, or a secret one.
+    #[prost(string, optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether it has a value that is never shown.
+    #[prost(bool, tag = "3")]
+    pub secret: bool,
+    /// Where the value was written.
+    #[prost(enumeration = "SettingSource", tag = "4")]
+    pub source: i32,
+    /// The path of the file, or the name of the variable. Empty: there is none.
+    #[prost(string, tag = "5")]
+    pub origin: ::prost::alloc::string::String,
+}
+/// Answers GetConfiguration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetConfigurationResponse {
+    /// The settings, in the order of the documentation.
+    #[prost(message, repeated, tag = "1")]
+    pub settings: ::prost::alloc::vec::Vec<Setting>,
+}
+/// Asks to take the gateway out of service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainRequest {}
+/// Answers Drain.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainResponse {
+    /// Where in its life the gateway is now.
+    #[prost(enumeration = "SystemState", tag = "1")]
+    pub state: i32,
+}
+/// Asks for a backup.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupStoreRequest {}
+/// A part of BackupStore.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupStoreResponse {
+    /// The next bytes of the file.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks to take the gateway back into service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndrainRequest {}
+/// Answers Undrain.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndrainResponse {
+    /// Where in its life the gateway is now.
+    #[prost(enumeration = "SystemState", tag = "1")]
+    pub state: i32,
 }
 /// A change by an administrator, or the try of one. Written before the call is answered; kept for
 /// `admin.audit_kept`, at most `admin.audit_records` of them.
@@ -11609,6 +11701,96 @@ pub struct WatchAuditResponse {
     #[prost(message, optional, tag = "1")]
     pub record: ::core::option::Option<AuditRecord>,
 }
+/// Where in its life the gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SystemState {
+    /// Not said.
+    Unspecified = 0,
+    /// Not everything is there yet.
+    Starting = 1,
+    /// Work is welcome.
+    Serving = 2,
+    /// An administrator drains it; new requests are still served for `shutdown_delay`.
+    Draining = 3,
+    /// An administrator has drained it; new requests of the public listener are refused.
+    Drained = 4,
+    /// The process ends.
+    Stopping = 5,
+}
+impl SystemState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SYSTEM_STATE_UNSPECIFIED",
+            Self::Starting => "SYSTEM_STATE_STARTING",
+            Self::Serving => "SYSTEM_STATE_SERVING",
+            Self::Draining => "SYSTEM_STATE_DRAINING",
+            Self::Drained => "SYSTEM_STATE_DRAINED",
+            Self::Stopping => "SYSTEM_STATE_STOPPING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SYSTEM_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SYSTEM_STATE_STARTING" => Some(Self::Starting),
+            "SYSTEM_STATE_SERVING" => Some(Self::Serving),
+            "SYSTEM_STATE_DRAINING" => Some(Self::Draining),
+            "SYSTEM_STATE_DRAINED" => Some(Self::Drained),
+            "SYSTEM_STATE_STOPPING" => Some(Self::Stopping),
+            _ => None,
+        }
+    }
+}
+/// Where a setting was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SettingSource {
+    /// Not said.
+    Unspecified = 0,
+    /// Nowhere: it is the default.
+    Default = 1,
+    /// In the configuration file.
+    File = 2,
+    /// In an environment variable.
+    Environment = 3,
+    /// In a file that an environment variable names.
+    SecretFile = 4,
+    /// In an argument `--set`, or in a flag that stands for one.
+    Argument = 5,
+}
+impl SettingSource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SETTING_SOURCE_UNSPECIFIED",
+            Self::Default => "SETTING_SOURCE_DEFAULT",
+            Self::File => "SETTING_SOURCE_FILE",
+            Self::Environment => "SETTING_SOURCE_ENVIRONMENT",
+            Self::SecretFile => "SETTING_SOURCE_SECRET_FILE",
+            Self::Argument => "SETTING_SOURCE_ARGUMENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SETTING_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SETTING_SOURCE_DEFAULT" => Some(Self::Default),
+            "SETTING_SOURCE_FILE" => Some(Self::File),
+            "SETTING_SOURCE_ENVIRONMENT" => Some(Self::Environment),
+            "SETTING_SOURCE_SECRET_FILE" => Some(Self::SecretFile),
+            "SETTING_SOURCE_ARGUMENT" => Some(Self::Argument),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod system_service_client {
     #![allow(
@@ -11620,7 +11802,7 @@ pub mod system_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Shows how the gateway is.
+    /// Shows how the gateway is and what it was told, and takes it out of service.
     #[derive(Debug, Clone)]
     pub struct SystemServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -11778,6 +11960,140 @@ pub mod system_service_client {
                 .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "WatchAudit"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Shows which program this is and which protocols it speaks.
+        pub async fn get_version(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetVersionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVersionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/GetVersion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "GetVersion"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows every setting as it is in force, and where its value was written; never a secret.
+        pub async fn get_configuration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetConfigurationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/GetConfiguration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.SystemService", "GetConfiguration"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes the gateway out of service. It is not ready at once, so that no proxy sends anything here; after
+        /// `shutdown_delay` the public listener refuses new requests with 503. What has begun ends by itself:
+        /// long polls with their time, WebSockets when the device or the process ends. The Majordomo broker,
+        /// the routes and the administration go on. Draining a gateway that is drained changes nothing.
+        /// FAILED_PRECONDITION if the gateway starts or stops.
+        pub async fn drain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainRequest>,
+        ) -> std::result::Result<tonic::Response<super::DrainResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/Drain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "Drain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes the gateway back into service. For one that is in service it changes nothing.
+        /// FAILED_PRECONDITION if the gateway starts or stops.
+        pub async fn undrain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UndrainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UndrainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/Undrain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("buswire.admin.v1.SystemService", "Undrain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Streams a backup of the embedded store as it is at one moment, while the gateway goes on. All that was
+        /// acknowledged before the call is in it. It is first written beside the store, which needs room for
+        /// it, and checked. `buswire store restore` puts it back. FAILED_PRECONDITION while another is made;
+        /// UNAVAILABLE if there is no room, or the store is not embedded.
+        pub async fn backup_store(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackupStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BackupStoreResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/buswire.admin.v1.SystemService/BackupStore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("buswire.admin.v1.SystemService", "BackupStore"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -11822,8 +12138,56 @@ pub mod system_service_server {
             &self,
             request: tonic::Request<super::WatchAuditRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchAuditStream>, tonic::Status>;
+        /// Shows which program this is and which protocols it speaks.
+        async fn get_version(
+            &self,
+            request: tonic::Request<super::GetVersionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVersionResponse>,
+            tonic::Status,
+        >;
+        /// Shows every setting as it is in force, and where its value was written; never a secret.
+        async fn get_configuration(
+            &self,
+            request: tonic::Request<super::GetConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetConfigurationResponse>,
+            tonic::Status,
+        >;
+        /// Takes the gateway out of service. It is not ready at once, so that no proxy sends anything here; after
+        /// `shutdown_delay` the public listener refuses new requests with 503. What has begun ends by itself:
+        /// long polls with their time, WebSockets when the device or the process ends. The Majordomo broker,
+        /// the routes and the administration go on. Draining a gateway that is drained changes nothing.
+        /// FAILED_PRECONDITION if the gateway starts or stops.
+        async fn drain(
+            &self,
+            request: tonic::Request<super::DrainRequest>,
+        ) -> std::result::Result<tonic::Response<super::DrainResponse>, tonic::Status>;
+        /// Takes the gateway back into service. For one that is in service it changes nothing.
+        /// FAILED_PRECONDITION if the gateway starts or stops.
+        async fn undrain(
+            &self,
+            request: tonic::Request<super::UndrainRequest>,
+        ) -> std::result::Result<tonic::Response<super::UndrainResponse>, tonic::Status>;
+        /// Server streaming response type for the BackupStore method.
+        type BackupStoreStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BackupStoreResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams a backup of the embedded store as it is at one moment, while the gateway goes on. All that was
+        /// acknowledged before the call is in it. It is first written beside the store, which needs room for
+        /// it, and checked. `buswire store restore` puts it back. FAILED_PRECONDITION while another is made;
+        /// UNAVAILABLE if there is no room, or the store is not embedded.
+        async fn backup_store(
+            &self,
+            request: tonic::Request<super::BackupStoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::BackupStoreStream>,
+            tonic::Status,
+        >;
     }
-    /// Shows how the gateway is.
+    /// Shows how the gateway is and what it was told, and takes it out of service.
     #[derive(Debug)]
     pub struct SystemServiceServer<T> {
         inner: Arc<T>,
@@ -12021,6 +12385,232 @@ pub mod system_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/GetVersion" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetVersionSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::GetVersionRequest>
+                    for GetVersionSvc<T> {
+                        type Response = super::GetVersionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetVersionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::get_version(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetVersionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/GetConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetConfigurationSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::GetConfigurationRequest>
+                    for GetConfigurationSvc<T> {
+                        type Response = super::GetConfigurationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::get_configuration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetConfigurationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/Drain" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::DrainRequest> for DrainSvc<T> {
+                        type Response = super::DrainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::drain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/Undrain" => {
+                    #[allow(non_camel_case_types)]
+                    struct UndrainSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::UndrainRequest>
+                    for UndrainSvc<T> {
+                        type Response = super::UndrainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UndrainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::undrain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UndrainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/buswire.admin.v1.SystemService/BackupStore" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackupStoreSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::ServerStreamingService<super::BackupStoreRequest>
+                    for BackupStoreSvc<T> {
+                        type Response = super::BackupStoreResponse;
+                        type ResponseStream = T::BackupStoreStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackupStoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::backup_store(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackupStoreSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

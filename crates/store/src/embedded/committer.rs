@@ -12,6 +12,7 @@ use super::{
     EmbeddedConfig, Shared,
     disk::{self, DiskError, Segments, guarded},
     open::OpenDatabase,
+    room::Room,
 };
 use crate::{
     batch::{Batch, Outcome},
@@ -99,6 +100,7 @@ pub(super) struct Committer {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) config: EmbeddedConfig,
     pub(super) resident: Resident,
+    pub(super) room: Room,
     /// The commits of the last group.
     pub(super) gathered: usize,
 }
@@ -148,7 +150,11 @@ impl Committer {
     }
 
     fn serve(&mut self, group: Group) {
-        if let Err(error) = self.shared.healthy() {
+        let ready = self.shared.healthy().and_then(|()| {
+            // What removes may go on: it makes room.
+            if group.adds() { self.room.check() } else { Ok(()) }
+        });
+        if let Err(error) = ready {
             group.fail(&error);
             return;
         }
@@ -253,6 +259,11 @@ impl Group {
             }
             Request::Close(answer) => self.closes.push(answer),
         }
+    }
+
+    /// Whether it may need more of the disk.
+    fn adds(&self) -> bool {
+        !self.commits.is_empty() || !self.imports.is_empty()
     }
 
     fn fail(self, error: &StoreError) {

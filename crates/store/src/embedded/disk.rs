@@ -11,8 +11,8 @@ use std::{
 use buswire_message::{Sequence, Timestamp};
 use bytes::Bytes;
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, WriteTransaction,
 };
 
 use super::format::{
@@ -308,6 +308,30 @@ fn remove_one(
 fn lifetime_class(now: Timestamp, expires: Timestamp) -> u32 {
     let minutes = expires.saturating_since(now).as_secs() / 60;
     minutes.checked_ilog2().map_or(0, |log| log + 1)
+}
+
+/// Copies all tables as they are at one moment into a database that has none.
+pub(super) fn copy(from: &Database, to: &Database) -> Result<(), DiskError> {
+    let (snapshot, target) = (from.begin_read()?, to.begin_write()?);
+    copy_table(&snapshot, &target, META)?;
+    copy_table(&snapshot, &target, INDEX)?;
+    copy_table(&snapshot, &target, BODIES)?;
+    copy_table(&snapshot, &target, ROWS)?;
+    target.commit()?;
+    Ok(())
+}
+
+fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    snapshot: &ReadTransaction,
+    target: &WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<(), DiskError> {
+    let mut copy = target.open_table(table)?;
+    for record in snapshot.open_table(table)?.iter()? {
+        let (key, value) = record?;
+        copy.insert(key.value(), value.value())?;
+    }
+    Ok(())
 }
 
 /// Reads the contents of some segments. Those that are gone are left out.

@@ -20,6 +20,12 @@ pub enum OpenError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// There is a store already.
+    #[error("there is a store in {} already: name another directory", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process has it open.
     #[error(
         "the data directory {} is in use by another process: stop that one, or give this one a \

@@ -19,13 +19,13 @@ use super::{
 use crate::{read::Epoch, system::SystemClock};
 
 /// The file that holds everything.
-const FILE: &str = "buswire.redb";
+pub(super) const FILE: &str = "buswire.redb";
 /// The file while it is being made; only a whole one gets its name.
-const UNFINISHED: &str = "buswire.redb.new";
+pub(super) const UNFINISHED: &str = "buswire.redb.new";
 /// Locked as long as the directory is in use.
 const LOCK: &str = "buswire.lock";
 /// Put there by whoever restored the directory from a backup.
-const RESTORED: &str = "RESTORED";
+pub(super) const RESTORED: &str = "RESTORED";
 
 /// An open database and what keeps others out.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(super) fn open_backend(
     Ok((OpenDatabase { database, path: None, _lock: None }, loaded))
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let directory_error = |source| OpenError::Directory { path: directory.to_owned(), source };
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -122,11 +122,11 @@ fn create(directory: &Path, config: &EmbeddedConfig) -> Result<(), OpenError> {
 }
 
 /// Makes a rename durable.
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-fn open_file(path: &Path, config: &EmbeddedConfig) -> Result<Database, DatabaseError> {
+pub(super) fn open_file(path: &Path, config: &EmbeddedConfig) -> Result<Database, DatabaseError> {
     let length = fs::metadata(path)?.len();
     if length == 0 {
         return Err(redb::StorageError::Corrupted("it is empty".to_owned()).into());
@@ -147,7 +147,7 @@ fn fresh_epoch() -> Epoch {
 }
 
 /// Says in the words of an operator what a failure to open means.
-fn explain(path: &Path, error: DiskError) -> OpenError {
+pub(super) fn explain(path: &Path, error: DiskError) -> OpenError {
     let path = path.to_owned();
     match error {
         DiskError::Foreign | DiskError::Failed(redb::Error::UpgradeRequired(_)) => {

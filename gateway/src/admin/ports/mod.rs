@@ -37,7 +37,7 @@ pub use push::{
     PushStatusView, PushTarget, SubscriptionAdmin, SubscriptionView,
 };
 pub use routes::{ChangedRoute, NewRetry, NewRoute, RetryView, RouteAdmin, RouteState, RouteView};
-pub use system::{ListenerView, SystemAdmin, SystemView};
+pub use system::{ListenerView, SystemAdmin, SystemView, VersionView};
 pub use tokens::{AdminTokenView, AdminTokens};
 pub use traces::{HopView, PassageState, PassageView, TraceAdmin};
 

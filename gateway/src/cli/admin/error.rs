@@ -25,6 +25,14 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// A file can't be written.
+    #[error("can't write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A token can't be sent: it is empty or has a character that HTTP forbids.
     #[error("the admin token is empty or has characters that no token has")]
     Token,

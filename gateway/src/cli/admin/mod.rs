@@ -28,6 +28,7 @@ pub mod push;
 pub mod route;
 pub mod service;
 mod status;
+pub mod system;
 pub mod trace;
 pub mod user;
 pub mod worker;
@@ -70,6 +71,17 @@ pub enum AdminCommand {
     Trace(trace::TraceArgs),
     /// Shows how the gateway is
     Status(Connection),
+    /// Shows the configuration in force
+    Config(Group<system::ConfigCommand>),
+    /// Takes the gateway out of service: not ready at once, new requests refused after shutdown_delay
+    #[command(after_help = "Example: buswire drain")]
+    Drain(Connection),
+    /// Takes the gateway back into service
+    #[command(after_help = "Example: buswire undrain")]
+    Undrain(Connection),
+    /// Shows which program the gateway is, and which protocols it speaks
+    #[command(after_help = "Example: buswire version --output json")]
+    Version(Connection),
 }
 
 /// Commands about one thing, and which gateway they are for.
@@ -128,6 +140,10 @@ impl AdminCommand {
             Self::Worker(group) => group.command.run(&group.connection, out).await,
             Self::Trace(arguments) => arguments.run(out).await,
             Self::Status(connection) => status::run(&connection, out).await,
+            Self::Config(group) => group.command.run(&group.connection, out).await,
+            Self::Drain(connection) => system::drain(&connection, out).await,
+            Self::Undrain(connection) => system::undrain(&connection, out).await,
+            Self::Version(connection) => system::version(&connection, out).await,
         }
     }
 }

@@ -9,9 +9,11 @@ use super::{
     connection::{Connection, call},
     error::CliError,
     output::{self, Output},
+    system,
 };
 
-const COLUMNS: [&str; 6] = ["version", "ready", "started_at", "store", "listeners", "counts"];
+const COLUMNS: [&str; 7] =
+    ["version", "state", "ready", "started_at", "store", "listeners", "counts"];
 
 /// Shows how the gateway is.
 pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<(), CliError> {
@@ -19,6 +21,7 @@ pub(super) async fn run(connection: &Connection, out: &mut dyn Write) -> Result<
     let status = client.get_status(call(v1::GetStatusRequest {})).await?.into_inner();
     let first = [
         json!(status.version),
+        json!(system::state_name(status.state())),
         json!(status.ready),
         output::time(status.started_at),
         json!(status.store),
