@@ -30,6 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = BusConfig {
         message_url_prefix: "https://gw.example/v2/message/".into(),
         limits: BusLimits::default(),
+        tracer: None,
     };
     let buses = Buses::open(Arc::new(MemoryStore::new()), Arc::new(SystemClock), config).await?;
     let bus: BusName = "shop.example".parse()?;

@@ -249,7 +249,7 @@ pub fn run(cli: Cli, environment: &Environment) -> ExitCode {
         Command::Serve(args) => serve::run(&args, environment),
         Command::CheckConfig(args) => check_config::run(&args, environment, &mut io::stdout()),
         Command::Healthcheck(args) => healthcheck::run(&args, environment),
-        Command::Store(command) => store::run(&command, environment),
+        Command::Store(command) => store::run(command, environment),
         Command::Demo(args) => demo::run(&args, environment),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(&args),

@@ -17,7 +17,7 @@ use buswire_store::{
 use clap::{Args, Subcommand};
 
 use super::{
-    ConfigArgs, Environment, Failure, Screen,
+    ConfigArgs, Environment, Failure, Local, Screen,
     admin::{self, Connection},
     block_on,
 };
@@ -87,17 +87,18 @@ pub struct CopyArgs {
 }
 
 /// Does what `command` asks for.
-pub(super) fn run(command: &StoreCommand, environment: &Environment) -> Result<(), Failure> {
+pub(super) fn run(command: StoreCommand, environment: &Environment) -> Result<(), Failure> {
     match command {
-        StoreCommand::Copy(args) => copy(args, environment),
-        StoreCommand::Backup(BackupArgs { to, connection }) => block_on(async {
-            let bytes = admin::system::backup(connection, to).await;
+        StoreCommand::Copy(args) => copy(&args, environment),
+        StoreCommand::Backup(BackupArgs { to, mut connection }) => block_on(async {
+            connection.on(Local::find(environment));
+            let bytes = admin::system::backup(&connection, &to).await;
             let bytes = bytes.map_err(|error| Failure::Failed(error.line()))?;
             say(&format!("{}: {bytes} bytes", to.display()));
             Ok::<_, Failure>(())
         }),
         StoreCommand::Restore(RestoreArgs { from, to }) => {
-            EmbeddedStore::restore(from, to).map_err(|error| Failure::new(&error, None))?;
+            EmbeddedStore::restore(&from, &to).map_err(|error| Failure::new(&error, None))?;
             say(&format!("restored and checked: {}", to.display()));
             Ok(())
         }

@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Puts it on a machine.
-    pub(super) fn on(&mut self, local: Local) {
+    pub(in crate::cli) fn on(&mut self, local: Local) {
         self.local = local;
     }
 

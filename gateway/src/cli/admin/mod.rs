@@ -94,6 +94,7 @@ pub enum AdminCommand {
     #[command(after_help = "Example: buswire status --output json")]
     Status(Connection),
     /// Shows the configuration in force
+    #[command(after_help = "Example: buswire config show")]
     Config(Group<system::ConfigCommand>),
     /// Takes the gateway out of service: not ready at once, new requests refused after shutdown_delay
     #[command(after_help = "Example: buswire drain")]
@@ -134,8 +135,12 @@ impl AdminCommand {
             | Self::Push(Group { connection, .. })
             | Self::Service(Group { connection, .. })
             | Self::Worker(Group { connection, .. })
+            | Self::Config(Group { connection, .. })
             | Self::Trace(trace::TraceArgs { connection, .. })
-            | Self::Status(connection) => connection.on(local),
+            | Self::Status(connection)
+            | Self::Drain(connection)
+            | Self::Undrain(connection)
+            | Self::Version(connection) => connection.on(local),
         }
         self
     }
