@@ -64,11 +64,13 @@ pub trait Operation: Send + Sync {
         MethodSet::GET
     }
 
-    /// What an invocation would touch, for the limits `channels` and `types`. Nothing by default.
+    /// What an invocation would touch, for the limits `channels` and `types`. Nothing by default. Asked
+    /// before a use is counted: what is refused here costs none (Belay §20.8).
     ///
     /// # Errors
     ///
-    /// [`BcapError::BadRequest`] if the data has not the right shape.
+    /// [`BcapError::BadRequest`] if the data has not the right shape, [`BcapError::Forbidden`] if the
+    /// target does not reach so far.
     fn subject(
         &self,
         target: &BcapValue,

@@ -48,10 +48,7 @@ impl BusPublish {
         traceparent: Option<TraceParent>,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = parse_target(target)?;
-        let posted = Posted::read(&target.channels, data)?;
-        if !target.admits(&posted.channel, &posted.kind) {
-            return Err(BcapError::Forbidden);
-        }
+        let posted = Posted::within(&target, data)?;
         let headers = Headers { traceparent, door: Some(Door::Belay), ..Headers::default() };
         self.post(&target.bus, target.source.as_ref(), headers, posted).await
     }
@@ -137,7 +134,7 @@ impl Operation for BusPublish {
         _: Method,
         data: Option<&BcapValue>,
     ) -> Result<Subject, BcapError> {
-        let posted = Posted::read(&parse_target(target)?.channels, data)?;
+        let posted = Posted::within(&parse_target(target)?, data)?;
         Ok(Subject {
             channels: vec![posted.channel.to_string()],
             types: vec![posted.kind.to_string()],
@@ -164,6 +161,13 @@ fn parse_target(target: &BcapValue) -> Result<BusPublishTarget, BcapError> {
 }
 
 impl Posted {
+    /// Reads a message that the target admits.
+    fn within(target: &BusPublishTarget, data: Option<&BcapValue>) -> Result<Self, BcapError> {
+        let posted = Self::read(&target.channels, data)?;
+        let is_admitted = target.admits(&posted.channel, &posted.kind);
+        is_admitted.then_some(posted).ok_or(BcapError::Forbidden)
+    }
+
     fn read(channels: &TargetChannels, data: Option<&BcapValue>) -> Result<Self, BcapError> {
         let bad = || BcapError::BadRequest;
         let members = data.and_then(BcapValue::as_object).ok_or_else(bad)?;

@@ -52,9 +52,6 @@ impl PushInbound {
                 };
             }
         };
-        if !target.admits(&channel, &kind) {
-            return Err(BcapError::Forbidden);
-        }
         let source = target.source.unwrap_or_else(|| self.source.clone());
         let (grant, created) = (Some(cx.handle().clone()), self.clock.now());
         let new = InboundEndpoint { bus: target.bus, channel, kind, source, grant, created };
@@ -138,6 +135,9 @@ impl Wish {
         }
         let channel = target.channels.named(text("channel")?).ok_or_else(bad)?;
         let kind = text("type")?.and_then(|kind| kind.parse().ok()).ok_or_else(bad)?;
+        if !target.admits(&channel, &kind) {
+            return Err(BcapError::Forbidden);
+        }
         Ok(Self::Create { channel, kind })
     }
 }

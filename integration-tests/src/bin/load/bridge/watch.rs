@@ -13,7 +13,16 @@ use buswire_integration_tests::{Gateway, binary};
 /// How often a console asks for what it shows.
 const EVERY: Duration = Duration::from_secs(1);
 /// What the views of a console ask for.
-const VIEWS: [&str; 4] = ["overview", "push", "broker", "capabilities"];
+const VIEWS: [&str; 6] = [
+    "SystemService/GetStatus",
+    "ActivityService/GetActivity",
+    "RouteService/ListRoutes",
+    "PushService/GetPushStatus",
+    "BrokerService/ListServices",
+    "CapabilityService/ListCapabilities",
+];
+/// Shows each message as it comes.
+const STREAM: &str = "MessageService/Subscribe";
 
 /// Whom to ask, and as whom.
 pub(super) struct Target {
@@ -26,11 +35,12 @@ impl Target {
         Self { admin: gateway.bound().admin.clone(), token: gateway.admin_token() }
     }
 
-    fn console(&self, path: &str) -> Command {
+    fn console(&self, call: &str, request: &str) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--fail", "--no-buffer", "--header"]);
         curl.arg(format!("Authorization: Bearer {}", self.token));
-        curl.arg(format!("http://{}/console/api/{path}", self.admin));
+        curl.args(["--header", "X-Buswire-Console: 1", "--json", request]);
+        curl.arg(format!("http://{}/console/api/{call}", self.admin));
         curl.stdout(Stdio::null());
         curl
     }
@@ -66,8 +76,8 @@ impl Watch {
     pub(super) fn during<T>(self, target: &Target, work: impl FnOnce() -> T) -> T {
         match self {
             Self::Stream => {
-                let path = "messages/stream?scope=bus:from.example";
-                let _stream = Curl(target.console(path).spawn().unwrap());
+                let wanted = r#"{"scope":"bus:from.example","since":"now"}"#;
+                let _stream = Curl(target.console(STREAM, wanted).spawn().unwrap());
                 work()
             }
             Self::Console => {
@@ -75,7 +85,7 @@ impl Watch {
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
                         while !over.load(Ordering::Relaxed) {
-                            let views = VIEWS.iter().map(|view| target.console(view));
+                            let views = VIEWS.iter().map(|view| target.console(view, "{}"));
                             for mut asking in views.chain([target.routes()]) {
                                 let status = asking.status().unwrap();
                                 assert!(status.success(), "{status}");
