@@ -332,6 +332,7 @@ pub(super) fn routes(
     routes.gateway = gateway;
     routes.limits.in_flight_max = usize::try_from(config.in_flight_max)?;
     routes.dead_letters_max = usize::try_from(config.dead_letters_max)?;
+    routes.dead_letters_kept = config.dead_letters_kept;
     Ok(routes)
 }
 

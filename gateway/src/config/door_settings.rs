@@ -684,5 +684,11 @@ pub(crate) const BRIDGE: Group = Group {
             "10000",
             "Dead letters kept per route; the oldest go first.",
         ),
+        Setting::new(
+            "bridge.dead_letters_kept",
+            time(1000, 31_536_000),
+            "\"7d\"",
+            "How long a dead letter is kept. What ages out is in the log and in a metric.",
+        ),
     ],
 };

@@ -300,6 +300,8 @@ pub struct BridgeConfig {
     pub in_flight_max: u32,
     /// Dead letters kept per route.
     pub dead_letters_max: u32,
+    /// How long a dead letter is kept.
+    pub dead_letters_kept: Duration,
 }
 
 pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
@@ -472,5 +474,6 @@ pub(super) fn bridge(reader: &mut Reader<'_>) -> BridgeConfig {
         attempt_timeout: reader.time("bridge.attempt_timeout"),
         in_flight_max: reader.count("bridge.in_flight_max"),
         dead_letters_max: reader.count("bridge.dead_letters_max"),
+        dead_letters_kept: reader.time("bridge.dead_letters_kept"),
     }
 }
