@@ -50,7 +50,7 @@ fn tail_prints_what_comes_until_ctrl_c_or_nobody_reads() {
         publish(payload);
         line.clear();
         lines.read_line(&mut line).unwrap();
-        assert!(line.ends_with(&format!("\"payload\":{payload}}}\n")), "{line}");
+        assert!(line.contains(&format!("\"payload\":{payload},")), "{line}");
     }
     let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
     assert!(Command::new("kill").args(interrupt).status().unwrap().success());
