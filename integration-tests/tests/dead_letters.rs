@@ -111,8 +111,10 @@ fn a_trace_follows_a_message_through_every_hop() {
     let on = ["route", "create", "on", "--scope", "bus:to.example", "--sink", "bus:last.example"];
     gateway.admin(&on);
     let dead = gateway.admin(&["trace", &first]);
-    let lines: Vec<_> = dead.lines().collect();
-    assert_eq!(lines.len(), 4, "{dead}");
+    let (trace, rest) = dead.split_once('\n').unwrap();
+    let is_id = trace.strip_prefix("trace ").is_some_and(|id| id.len() == 32);
+    let lines: Vec<_> = rest.lines().collect();
+    assert!(is_id && lines.len() == 4, "{dead}");
     assert_eq!(lines[0], format!("{first} * t on from.example/c by admin"));
     assert!(lines[1].starts_with("└ r → bus:to.example: dead letter after 2 attempts +"), "{dead}");
     assert!(lines[2].contains("  ├ failed: bus to.example: there is no such bus"), "{dead}");
