@@ -251,6 +251,8 @@ async fn every_view_is_there_for_everybody() {
         ("access/users", "Access", "No user"),
         ("capabilities", "Capabilities", "desk"),
         ("administrators", "Administrators", "grafana"),
+        ("audit", "Audit", "AdminTokenService/CreateAdminToken"),
+        ("configuration", "Configuration", "http.listen"),
     ] {
         console.value(&format!("location.hash = '#/{view}'")).await;
         console.reads("h1", heading).await;
