@@ -14,10 +14,10 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use buswire_message::{Secret, SecretHash};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tonic::Status;
 
 use super::{audit::AuditLog, role::Role, writes::record_of};
@@ -170,6 +170,16 @@ pub(super) struct Gate {
     pub(super) audit: AuditLog,
 }
 
+/// Whether a request is a call of gRPC, as one of gRPC-Web is by now.
+///
+/// The page of another site can let a browser send other requests without asking first, with the client
+/// certificate of whoever looks at it; one of this type it can't.
+fn is_call(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    request.method() == Method::POST
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// Lets calls pass that may do what they ask for, and notes who makes them. Health, which probes ask for, is
 /// for everybody; reflection is for whoever may call something: a stranger learns nothing of what there
 /// is.
@@ -183,6 +193,9 @@ pub(super) async fn authorize(
 ) -> Response {
     let path = request.uri().path();
     if ["/buswire.admin.v1.", "/grpc.reflection."].iter().any(|ours| path.starts_with(ours)) {
+        if !is_call(&request) {
+            return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+        }
         let required = Role::required(path);
         match auth.caller_of(&request) {
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
