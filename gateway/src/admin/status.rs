@@ -34,6 +34,8 @@ pub(crate) enum Reason {
     RequestUnderWay,
     /// The same request with this id was answered with a secret, which is shown once.
     SecretShownOnce,
+    /// The same request with this id was made, and nobody knows what came of it.
+    OutcomeUnknown,
     /// It can't be done as things are.
     Refused,
     /// A limit is reached.
@@ -58,6 +60,7 @@ impl Reason {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestUnderWay => "REQUEST_UNDER_WAY",
             Self::SecretShownOnce => "SECRET_SHOWN_ONCE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::Refused => "REFUSED",
             Self::LimitReached => "LIMIT_REACHED",
             Self::TimedOut => "TIMED_OUT",
@@ -73,6 +76,7 @@ impl Reason {
             Self::NotFound => Code::NotFound,
             Self::Exists | Self::SecretShownOnce => Code::AlreadyExists,
             Self::RevisionChanged | Self::RequestUnderWay => Code::Aborted,
+            Self::OutcomeUnknown => Code::Unknown,
             Self::Refused => Code::FailedPrecondition,
             Self::LimitReached => Code::ResourceExhausted,
             Self::TimedOut => Code::DeadlineExceeded,

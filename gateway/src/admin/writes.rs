@@ -197,7 +197,7 @@ impl Writes {
             std::mem::take(&mut *trail.lock().unwrap_or_else(PoisonError::into_inner));
         record.before = self.rendered(before);
         record.code = ended.code().into();
-        let mut kept = Kept::Nothing;
+        let mut kept = if changed_nothing(ended.code()) { Kept::Nothing } else { Kept::Unknown };
         if ended.code() == Code::Ok {
             let answer = call.answer(&body)?;
             record.resource = call.resource(&request, Some(&answer));
@@ -325,6 +325,22 @@ fn request_id(message: &DynamicMessage) -> Result<String, Status> {
     }
 }
 
+/// Whether a call that ended with `code` has certainly changed nothing.
+const fn changed_nothing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::Unimplemented
+            | Code::Unauthenticated
+    )
+}
+
 /// The answer to a request whose id is taken.
 fn repeated(claimed: Claimed) -> Result<Response, Status> {
     match claimed {
@@ -345,6 +361,11 @@ fn repeated(claimed: Claimed) -> Result<Response, Status> {
         Claimed::UnderWay => {
             Err(status::of(Reason::RequestUnderWay, "the same request is under way"))
         }
+        Claimed::Unknown => Err(status::of(
+            Reason::OutcomeUnknown,
+            "this request was made and nobody knows what came of it; look before you ask again, \
+             with another id",
+        )),
         Claimed::ByAnother => {
             Err(status::of(Reason::RequestIdReused, "request_id: another request had this id"))
         }

@@ -6,9 +6,9 @@ use buswire_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         self, admin_token_service_client::AdminTokenServiceClient,
-        bus_service_client::BusServiceClient, client_service_client::ClientServiceClient,
-        owner_service_client::OwnerServiceClient, route_service_client::RouteServiceClient,
-        system_service_client::SystemServiceClient,
+        bus_service_client::BusServiceClient, capability_service_client::CapabilityServiceClient,
+        client_service_client::ClientServiceClient, owner_service_client::OwnerServiceClient,
+        route_service_client::RouteServiceClient, system_service_client::SystemServiceClient,
     },
 };
 use prost::Message as _;
@@ -177,6 +177,26 @@ async fn a_request_with_an_id_is_made_once() {
     let made = records(&server).await;
     let ids: Vec<_> = made.iter().map(|record| (record.request_id.as_str(), record.code)).collect();
     assert_eq!(ids, [("3", 0), ("2", 0), ("2", 3), ("1", 0)], "what changed nothing is not there");
+}
+
+#[tokio::test]
+async fn an_id_whose_outcome_is_unknown_is_not_free() {
+    let server = Server::start().await;
+    let mut capabilities = CapabilityServiceClient::new(server.authorized().await);
+    let request = v1::GrantCapabilityRequest {
+        kind: "bus.publish".into(),
+        target: "{}".into(),
+        label: "lost".into(),
+        request_id: "1".into(),
+        ..Default::default()
+    };
+    let lost = capabilities.grant_capability(request.clone()).await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable, "{lost}");
+    let again = capabilities.grant_capability(request).await.unwrap_err();
+    assert_eq!(again.code(), Code::Unknown);
+    let details = again.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "OUTCOME_UNKNOWN");
+    assert!(details.retry_info().is_none());
 }
 
 #[tokio::test]

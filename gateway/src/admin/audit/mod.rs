@@ -266,7 +266,7 @@ impl AuditLog {
         for (key, row) in page.rows {
             let UnderWay { record, claim } = parsed(&row)?;
             let begun = Begun { key, revision: row.revision, claim };
-            self.end(begun, record.abandoned(), Kept::Nothing).await?;
+            self.end(begun, record.abandoned(), Kept::Unknown).await?;
         }
         Ok(())
     }

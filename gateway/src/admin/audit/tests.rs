@@ -62,7 +62,7 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
+async fn a_call_that_nobody_ended_is_recorded_and_its_id_says_so() {
     let bench = Bench::new();
     let log = bench.log(100);
     let begun = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
@@ -78,6 +78,9 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
     let (found, _) = log.list(&all, None, 9).await.unwrap();
     let codes: Vec<_> = found.iter().map(|(number, record)| (*number, record.code)).collect();
     assert_eq!(codes, [(1, 2)], "UNKNOWN");
+    let again = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
+    assert_eq!(again.unwrap_err(), Claimed::Unknown);
+    bench.clock.advance(Duration::from_secs(86_400));
     log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap().unwrap();
 }
 
