@@ -212,7 +212,7 @@ impl Writes {
         self.log.end(begun, record, kept).await.map_err(|error| {
             tracing::error!(%error, call = call.name, "what an administrator did could not be recorded");
             let text = "the call was made and could not be recorded; look before asking again";
-            status::of(Reason::Unavailable, text)
+            status::of(Reason::NotRecorded, text)
         })?;
         let frames = [Some(Frame::data(body)), trailers.map(Frame::trailers)];
         let frames = frames.into_iter().flatten().map(Ok::<_, std::convert::Infallible>);
