@@ -16,6 +16,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use buswire_message::BusName;
 use buswire_proto::{FILE_DESCRIPTOR_SET, is_shown};
 use bytes::{Buf as _, Bytes};
 use futures::stream;
@@ -248,6 +249,11 @@ impl Call {
             }
         });
         match made.or_else(|| first_name(request)) {
+            // A bus has more than one way to write its name.
+            Some(name) if self.noun == "bus" => {
+                let bus = name.parse::<BusName>().map_or(name, |bus| bus.to_string());
+                format!("bus/{bus}")
+            }
             Some(name) => format!("{}/{name}", self.noun),
             None => self.noun.clone(),
         }

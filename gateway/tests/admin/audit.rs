@@ -72,17 +72,20 @@ async fn a_record_says_who_did_what_and_what_was_there_before() {
     let name = "a".to_owned();
     let request = v1::UpdateBusRetentionRequest { name, retention, ..Default::default() };
     buses.update_bus_retention(request).await.unwrap();
-    let request = v1::DeleteBusRequest { name: "a".into(), ..Default::default() };
+    buses.create_bus(bus("v2/a", "")).await.unwrap();
+    let mut request = v1::DeleteBusRequest { name: "v2/a".into(), expected_revision: 1 << 40 };
+    buses.delete_bus(request.clone()).await.unwrap_err();
+    request.expected_revision = 0;
     buses.delete_bus(request).await.unwrap();
     buses.create_bus(bus("a b", "")).await.unwrap_err();
 
     let mut records = records(&server).await;
     records.reverse();
     let numbers: Vec<_> = records.iter().map(|record| record.number).collect();
-    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     let who = records.iter().map(|it| (it.caller.as_str(), it.via.as_str()));
     assert!(who.into_iter().all(|who| who == ("admin", "admin_token")));
-    let [created, updated, deleted, refused] = records.try_into().unwrap();
+    let [created, updated, present, late, deleted, refused] = records.try_into().unwrap();
     assert_eq!(
         (created.method.as_str(), created.resource.as_str()),
         ("BusService/CreateBus", "bus/a")
@@ -92,6 +95,9 @@ async fn a_record_says_who_did_what_and_what_was_there_before() {
     assert_eq!(parsed(&updated.before)["retention"]["defaultTime"], json!("600s"));
     assert_eq!(parsed(&updated.after)["retention"]["defaultTime"], json!("60s"));
     assert_eq!(parsed(&updated.request)["name"], json!("a"));
+    assert_eq!(present.before, present.after, "it was there");
+    assert_eq!((late.code, late.resource.as_str()), (i32::from(Code::Aborted), "bus/a"));
+    assert_eq!(deleted.resource, "bus/a");
     assert_eq!(parsed(&deleted.before)["retention"]["defaultTime"], json!("60s"));
     assert_eq!(deleted.after, "");
     assert_eq!(refused.code, i32::from(Code::InvalidArgument));
