@@ -20,7 +20,7 @@ use buswire_message::{Secret, SecretHash};
 use http::{HeaderMap, Method, StatusCode, header};
 use tonic::Status;
 
-use super::{audit::AuditLog, role::Role, writes::record_of};
+use super::{role::Role, writes::Writes};
 
 /// Who makes a request. In the extensions of each one that is let pass, for whoever writes down what
 /// was changed.
@@ -167,7 +167,7 @@ impl Authenticator {
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) auth: Authenticator,
-    pub(super) audit: AuditLog,
+    pub(super) writes: Writes,
 }
 
 /// Whether a request is a call of gRPC, as one of gRPC-Web is by now.
@@ -187,7 +187,7 @@ fn is_call(request: &Request) -> bool {
 /// Who is known and may not do what it asks for is written down; strangers are not, who could push out
 /// everything else.
 pub(super) async fn authorize(
-    State(Gate { auth, audit }): State<Gate>,
+    State(Gate { auth, writes }): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -204,12 +204,7 @@ pub(super) async fn authorize(
                 let text =
                     format!("the caller has the role {role}; this needs one of {required} or more");
                 let status = Status::permission_denied(text);
-                let mut record = record_of(path, &caller, request.extensions());
-                record.code = status.code().into();
-                status.message().clone_into(&mut record.error);
-                if let Err(error) = audit.refused(record).await {
-                    tracing::warn!(%error, "a refusal could not be recorded");
-                }
+                writes.refused(path, &caller, request.extensions(), &status).await;
                 return status.into_http::<Body>();
             }
             Err(status) => return status.into_http::<Body>(),

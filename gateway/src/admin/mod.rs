@@ -170,8 +170,8 @@ pub async fn server(
     }
     let limits = state.limits;
     let shutdown = state.shutdown.clone();
-    let gate = auth::Gate { auth, audit: state.audit.clone() };
     let writes = writes::Writes::new(state.audit.clone(), limits)?;
+    let gate = auth::Gate { auth, writes: writes.clone() };
     let router = every_service(&Arc::new(Shared::new(state)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

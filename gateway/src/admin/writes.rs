@@ -100,7 +100,7 @@ fn note(set: impl FnOnce(&mut Trail)) {
 }
 
 /// Writes down the call of `path` by `caller`, as far as it is known before its request is read.
-pub(super) fn record_of(path: &str, caller: &Caller, extensions: &Extensions) -> Record {
+fn record_of(path: &str, caller: &Caller, extensions: &Extensions) -> Record {
     let address = extensions.get::<ConnectInfo<SocketAddr>>();
     Record {
         caller: caller.name.clone(),
@@ -140,6 +140,30 @@ impl Writes {
         });
         let calls = Arc::new(calls.collect());
         Ok(Self { log, calls, pool, limits, tracker: TaskTracker::new() })
+    }
+
+    /// Writes down that `caller` may not make the call of `path`, unless there is no such call.
+    pub(super) async fn refused(
+        &self,
+        path: &str,
+        caller: &Caller,
+        extensions: &Extensions,
+        status: &Status,
+    ) {
+        let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let is_known = name.is_some_and(|(service, method)| {
+            let service = self.pool.get_service_by_name(service);
+            service.is_some_and(|service| service.methods().any(|it| it.name() == method))
+        });
+        if !is_known {
+            return;
+        }
+        let mut record = record_of(path, caller, extensions);
+        record.code = status.code().into();
+        status.message().clone_into(&mut record.error);
+        if let Err(error) = self.log.refused(record).await {
+            tracing::warn!(%error, "a refusal could not be recorded");
+        }
     }
 
     async fn make(&self, call: &Call, request: Request, next: Next) -> Result<Response, Status> {

@@ -145,6 +145,8 @@ async fn who_is_known_and_may_not_is_written_down() {
     assert_eq!(status.code(), Code::PermissionDenied);
     let mut stranger = AdminTokenServiceClient::new(server.with_token("wrong").await);
     stranger.list_admin_tokens(v1::ListAdminTokensRequest::default()).await.unwrap_err();
+    let nothing = grpc_web(&server, "/buswire.admin.v1.Nothing/Do", "", b"").await;
+    assert!(contains(&nothing, b"grpc-status: 7\r\n"), "there is nothing to write down");
     let records = records(&server).await;
     let [record] = &records[..] else { panic!("{records:?}") };
     assert_eq!((record.caller.as_str(), record.via.as_str()), ("ops.example", "certificate"));

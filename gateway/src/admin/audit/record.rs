@@ -64,8 +64,8 @@ impl Record {
     #[must_use]
     pub(super) fn bounded(mut self, at: Timestamp) -> Self {
         self.at_ms = at.as_millis();
-        let texts = [&mut self.resource, &mut self.request, &mut self.before, &mut self.after];
-        for text in texts.into_iter().chain([&mut self.error]) {
+        let Self { method, resource, request, before, after, error, .. } = &mut self;
+        for text in [method, resource, request, before, after, error] {
             if text.len() > TEXT_BYTES_MAX {
                 *text = format!("\"left out: {} bytes\"", text.len());
             }

@@ -72,10 +72,11 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_says_so() {
     bench.clock.advance(ABANDONED_AFTER + Duration::from_millis(1));
     let all = Filter::default();
     let elsewhere = bench.log(100);
-    let (here, there) = futures::join!(log.list(&all, None, 9), elsewhere.list(&all, None, 9));
+    let list = async |log: &AuditLog| log.list(&all, None, 9).await;
+    let (here, there) = futures::join!(list(&log), list(&elsewhere));
     here.unwrap();
     there.unwrap();
-    let (found, _) = log.list(&all, None, 9).await.unwrap();
+    let (found, _) = list(&log).await.unwrap();
     let codes: Vec<_> = found.iter().map(|(number, record)| (*number, record.code)).collect();
     assert_eq!(codes, [(1, 2)], "UNKNOWN");
     let again = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
@@ -134,4 +135,22 @@ async fn refusals_do_not_push_out_what_was_done() {
     bench.clock.advance(Duration::from_secs(60));
     log.refused(record("bus/a")).await.unwrap();
     assert_eq!(numbers(&log, &Filter::default(), None, 1000).await.len(), 61);
+
+    let log = bench.log(3);
+    let changes = Filter { resource: Some("bus/b".into()), caller: None };
+    log.note(record("bus/b")).await.unwrap();
+    for _ in 0..=REFUSALS_MAX / REFUSALS_PER_MINUTE {
+        bench.clock.advance(Duration::from_secs(60));
+        for _ in 0..REFUSALS_PER_MINUTE {
+            log.refused(record("bus/a")).await.unwrap();
+        }
+    }
+    assert_eq!(numbers(&log, &changes, None, 9).await, [62]);
+    let refusals = Filter { resource: Some("bus/a".into()), caller: None };
+    assert_eq!(numbers(&log, &refusals, None, 2000).await.len(), 1000);
+    for _ in 0..3 {
+        log.note(record("bus/b")).await.unwrap();
+    }
+    let left = numbers(&log, &changes, None, 9).await;
+    assert_eq!((left.len(), left.contains(&62)), (3, false));
 }
