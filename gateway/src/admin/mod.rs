@@ -62,7 +62,7 @@ pub struct AdminLimits {
     /// The longest request in bytes; longer ones are refused. Default 4 MiB, which holds the largest
     /// payload and the largest request of the broker.
     pub request_bytes_max: usize,
-    /// About how many bytes of payload a page of messages has; the rest comes with the next page.
+    /// About how many bytes a page of messages or of records has; the rest comes with the next page.
     /// Default 2 MiB: clients take answers of 4 MiB unless told otherwise.
     pub page_bytes: usize,
     /// The most streams at once; more are refused. Default 1024; each holds one message and what

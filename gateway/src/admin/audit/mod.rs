@@ -50,8 +50,8 @@ const REFUSALS_MAX: u64 = 1000;
 const TRIES: usize = 16;
 /// How many records one page looks at.
 const ROWS_PER_PAGE: usize = 5000;
-/// How many records are read at once.
-const ROWS: usize = 500;
+/// How many records are read at once: a few MiB if they all are as long as they may be.
+const ROWS: usize = 50;
 /// How often a watcher looks without having been told to.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -305,7 +305,8 @@ impl AuditLog {
         Ok(())
     }
 
-    /// Records before the number `before`, the newest first, and before which number to go on.
+    /// Records before the number `before`, the newest first, and before which number to go on: at most
+    /// `limit`, and no more than have `bytes_max` bytes of text, but one.
     ///
     /// # Errors
     ///
@@ -315,9 +316,10 @@ impl AuditLog {
         filter: &Filter,
         before: Option<u64>,
         limit: usize,
+        bytes_max: usize,
     ) -> Result<(Vec<Numbered>, Option<u64>), StoreError> {
         self.record_abandoned().await?;
-        let (mut found, mut before) = (Vec::new(), before);
+        let (mut found, mut before, mut bytes) = (Vec::new(), before, 0);
         for _ in 0..ROWS_PER_PAGE / ROWS {
             let mut range = KeyRange::prefix(RECORDS.as_bytes());
             if let Some(before) = before {
@@ -325,9 +327,16 @@ impl AuditLog {
             }
             let page = self.scan(range, ROWS, Direction::Descending).await?;
             for (key, row) in page.rows {
-                let (number, record) = (record_number(&key)?, parsed(&row)?);
+                let (number, record): Numbered = (record_number(&key)?, parsed(&row)?);
+                let is_wanted = filter.admits(&record);
+                if is_wanted {
+                    bytes += record.text_bytes();
+                    if bytes > bytes_max && !found.is_empty() {
+                        return Ok((found, before));
+                    }
+                }
                 before = Some(number);
-                if filter.admits(&record) {
+                if is_wanted {
                     found.push((number, record));
                     if found.len() == limit {
                         return Ok((found, before.filter(|before| *before > 1)));

@@ -53,6 +53,14 @@ impl Record {
         Timestamp::from_millis(self.at_ms)
     }
 
+    /// How long its texts are together, in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        let Self { caller, via, address, method, resource, request, before, after, .. } = self;
+        let texts = [caller, via, address, method, resource, request, before, after];
+        let texts = texts.into_iter().chain([&self.error, &self.request_id]);
+        texts.map(String::len).sum()
+    }
+
     /// The same, for a call of which nobody knows how it ended.
     #[must_use]
     pub(super) fn abandoned(self) -> Self {

@@ -34,7 +34,7 @@ fn claim(id: &str, request: &[u8]) -> Claim {
 }
 
 async fn numbers(log: &AuditLog, filter: &Filter, before: Option<u64>, limit: usize) -> Vec<u64> {
-    let (found, _) = log.list(filter, before, limit).await.unwrap();
+    let (found, _) = log.list(filter, before, limit, usize::MAX).await.unwrap();
     found.into_iter().map(|(number, _)| number).collect()
 }
 
@@ -50,7 +50,7 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
     }
     let all = Filter::default();
     assert_eq!(numbers(&here, &all, None, 9).await, [6, 5, 4, 3]);
-    let (page, next) = here.list(&all, None, 2).await.unwrap();
+    let (page, next) = here.list(&all, None, 2, usize::MAX).await.unwrap();
     assert_eq!((page.len(), next), (2, Some(5)));
     assert_eq!(numbers(&there, &all, next, 9).await, [4, 3]);
     let routes = Filter { resource: Some("route/".into()), caller: None };
@@ -59,6 +59,28 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
     assert!(numbers(&here, &all, None, 9).await.is_empty());
     here.note(record("bus/later")).await.unwrap();
     assert_eq!(numbers(&here, &all, None, 9).await, [7], "numbers go on");
+}
+
+#[tokio::test]
+async fn a_page_has_only_so_many_bytes() {
+    let bench = Bench::new();
+    let log = bench.log(100);
+    for _ in 0..3 {
+        log.note(Record { request: "x".repeat(1000), ..record("bus/a") }).await.unwrap();
+    }
+    let all = Filter::default();
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let (found, next) = log.list(&all, before, 9, 2100).await.unwrap();
+        pages.push(found.into_iter().map(|(number, _)| number).collect::<Vec<_>>());
+        before = next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![3, 2], vec![1]]);
+    let (found, next) = log.list(&all, None, 9, 1).await.unwrap();
+    assert_eq!((found.len(), next), (1, Some(3)), "one, however long");
 }
 
 #[tokio::test]
@@ -72,7 +94,7 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_says_so() {
     bench.clock.advance(ABANDONED_AFTER + Duration::from_millis(1));
     let all = Filter::default();
     let elsewhere = bench.log(100);
-    let list = async |log: &AuditLog| log.list(&all, None, 9).await;
+    let list = async |log: &AuditLog| log.list(&all, None, 9, usize::MAX).await;
     let (here, there) = futures::join!(list(&log), list(&elsewhere));
     here.unwrap();
     there.unwrap();
