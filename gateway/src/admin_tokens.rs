@@ -30,6 +30,8 @@ const TOKENS_MAX: usize = 1000;
 /// How often what other gateways changed is read.
 const REREAD_EVERY: Duration = Duration::from_secs(5);
 const PREFIX: &str = "token/";
+/// What the audit log calls the holder of the admin token, and the configuration.
+const RESERVED: [&str; 2] = ["admin", "configuration"];
 
 /// A token as it is written down.
 #[derive(Clone, Serialize, Deserialize)]
@@ -141,6 +143,10 @@ impl AdminTokens for Tokens {
             let _changing = self.0.changing.lock().await;
             let Inner { store, clock, entropy, partition, known, .. } = &*self.0;
             let key = key(name)?;
+            if RESERVED.contains(&name) {
+                let text = format!("name: {name} is what the audit log calls the gateway's own");
+                return Err(AdminError::invalid(text));
+            }
             if known.read().unwrap_or_else(PoisonError::into_inner).len() >= TOKENS_MAX {
                 return Err(AdminError::TooMany(format!("there are {TOKENS_MAX} tokens already")));
             }
@@ -237,6 +243,10 @@ mod tests {
         assert_eq!(here.holder(&hash), holder);
         assert!(matches!(here.create("grafana", Role::Admin).await, Err(AdminError::Exists(_))));
         assert!(matches!(here.create("a b", Role::Admin).await, Err(AdminError::Invalid(_))));
+        for reserved in RESERVED {
+            let refused = here.create(reserved, Role::Viewer).await;
+            assert!(matches!(refused, Err(AdminError::Invalid(_))), "{reserved}");
+        }
         elsewhere.reread().await.unwrap();
         assert_eq!(elsewhere.holder(&hash), holder);
         assert!(elsewhere.revoke("grafana", None).await.unwrap());

@@ -30,9 +30,9 @@ macro_rules! shows {
 shows! {
     Message { id, bus, r#type, sticky, expires_at }
     PublishRequest { bus, r#type, sticky, expires_at }
-    CreateRouteRequest { name, scope, reply_type, from, retry }
-    UpdateRouteRequest { name, scope, reply_type, retry, update_mask }
-    GrantCapabilityRequest { kind, label }
+    CreateRouteRequest { name, scope, reply_type, from, retry, map, request_id }
+    UpdateRouteRequest { name, scope, reply_type, retry, map, update_mask, expected_revision }
+    GrantCapabilityRequest { kind, limits, label, form, request_id }
     GrantCapabilityResponse { handle }
     WrapCapabilityResponse { handle }
     NotifyRequest { version, agent, channel }
@@ -46,7 +46,7 @@ shows! {
     Token { handle, kind, state, expires_at, client_id, grants }
     PutOwnerRequest { name }
     PutUserRequest { name }
-    CreateClientRequest { client_id, source_url, redirect_uri }
+    CreateClientRequest { client_id, source_url, redirect_uri, request_id }
     CreateClientResponse { client }
 }
 
@@ -59,6 +59,8 @@ mod tests {
         assert!(is_shown("Message", "type") && is_shown("Bus", "name"));
         assert!(!is_shown("PutOwnerRequest", "password") && !is_shown("Message", "payload"));
         assert!(!is_shown("CreateAdminTokenResponse", "token"));
+        assert!(is_shown("GrantCapabilityRequest", "limits"));
+        assert!(is_shown("UpdateRouteRequest", "expected_revision"));
     }
 
     #[test]

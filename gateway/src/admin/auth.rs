@@ -14,13 +14,13 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use buswire_message::{Secret, SecretHash};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tonic::Status;
 
-use super::{audit::AuditLog, role::Role, writes::record_of};
+use super::{role::Role, writes::Writes};
 
 /// Who makes a request. In the extensions of each one that is let pass, for whoever writes down what
 /// was changed.
@@ -167,7 +167,17 @@ impl Authenticator {
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) auth: Authenticator,
-    pub(super) audit: AuditLog,
+    pub(super) writes: Writes,
+}
+
+/// Whether a request is a call of gRPC, as one of gRPC-Web is by now.
+///
+/// The page of another site can let a browser send other requests without asking first, with the client
+/// certificate of whoever looks at it; one of this type it can't.
+fn is_call(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    request.method() == Method::POST
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Lets calls pass that may do what they ask for, and notes who makes them. Health, which probes ask for, is
@@ -177,12 +187,15 @@ pub(super) struct Gate {
 /// Who is known and may not do what it asks for is written down; strangers are not, who could push out
 /// everything else.
 pub(super) async fn authorize(
-    State(Gate { auth, audit }): State<Gate>,
+    State(Gate { auth, writes }): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
     if ["/buswire.admin.v1.", "/grpc.reflection."].iter().any(|ours| path.starts_with(ours)) {
+        if !is_call(&request) {
+            return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+        }
         let required = Role::required(path);
         match auth.caller_of(&request) {
             Ok(caller) if caller.role >= required => request.extensions_mut().insert(caller),
@@ -191,12 +204,7 @@ pub(super) async fn authorize(
                 let text =
                     format!("the caller has the role {role}; this needs one of {required} or more");
                 let status = Status::permission_denied(text);
-                let mut record = record_of(path, &caller, request.extensions());
-                record.code = status.code().into();
-                status.message().clone_into(&mut record.error);
-                if let Err(error) = audit.refused(record).await {
-                    tracing::warn!(%error, "a refusal could not be recorded");
-                }
+                writes.refused(path, &caller, request.extensions(), &status).await;
                 return status.into_http::<Body>();
             }
             Err(status) => return status.into_http::<Body>(),

@@ -62,7 +62,7 @@ pub struct AdminLimits {
     /// The longest request in bytes; longer ones are refused. Default 4 MiB, which holds the largest
     /// payload and the largest request of the broker.
     pub request_bytes_max: usize,
-    /// About how many bytes of payload a page of messages has; the rest comes with the next page.
+    /// About how many bytes a page of messages or of records has; the rest comes with the next page.
     /// Default 2 MiB: clients take answers of 4 MiB unless told otherwise.
     pub page_bytes: usize,
     /// The most streams at once; more are refused. Default 1024; each holds one message and what
@@ -170,8 +170,8 @@ pub async fn server(
     }
     let limits = state.limits;
     let shutdown = state.shutdown.clone();
-    let gate = auth::Gate { auth, audit: state.audit.clone() };
     let writes = writes::Writes::new(state.audit.clone(), limits)?;
+    let gate = auth::Gate { auth, writes: writes.clone() };
     let router = every_service(&Arc::new(Shared::new(state)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

@@ -34,6 +34,10 @@ pub(crate) enum Reason {
     RequestUnderWay,
     /// The same request with this id was answered with a secret, which is shown once.
     SecretShownOnce,
+    /// The same request with this id was made, and nobody knows what came of it.
+    OutcomeUnknown,
+    /// The call was made and could not be written down, so that its answer is not given.
+    NotRecorded,
     /// It can't be done as things are.
     Refused,
     /// A limit is reached.
@@ -58,6 +62,8 @@ impl Reason {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestUnderWay => "REQUEST_UNDER_WAY",
             Self::SecretShownOnce => "SECRET_SHOWN_ONCE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::NotRecorded => "NOT_RECORDED",
             Self::Refused => "REFUSED",
             Self::LimitReached => "LIMIT_REACHED",
             Self::TimedOut => "TIMED_OUT",
@@ -73,6 +79,7 @@ impl Reason {
             Self::NotFound => Code::NotFound,
             Self::Exists | Self::SecretShownOnce => Code::AlreadyExists,
             Self::RevisionChanged | Self::RequestUnderWay => Code::Aborted,
+            Self::OutcomeUnknown | Self::NotRecorded => Code::Unknown,
             Self::Refused => Code::FailedPrecondition,
             Self::LimitReached => Code::ResourceExhausted,
             Self::TimedOut => Code::DeadlineExceeded,
@@ -252,6 +259,11 @@ mod tests {
 
         let busy = of_bus(&BusError::Store(StoreError::Retry("queue".into())));
         assert_eq!(busy.get_details_retry_info().unwrap().retry_delay, Some(RETRY_DELAY));
+        for done in [Reason::OutcomeUnknown, Reason::NotRecorded] {
+            let status = of(done, "look first");
+            assert_eq!(status.code(), Code::Unknown);
+            assert!(status.get_details_retry_info().is_none(), "it must not be sent again");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use buswire_message::BusName;
 use buswire_proto::{FILE_DESCRIPTOR_SET, is_shown};
 use bytes::{Buf as _, Bytes};
 use futures::stream;
@@ -99,7 +100,7 @@ fn note(set: impl FnOnce(&mut Trail)) {
 }
 
 /// Writes down the call of `path` by `caller`, as far as it is known before its request is read.
-pub(super) fn record_of(path: &str, caller: &Caller, extensions: &Extensions) -> Record {
+fn record_of(path: &str, caller: &Caller, extensions: &Extensions) -> Record {
     let address = extensions.get::<ConnectInfo<SocketAddr>>();
     Record {
         caller: caller.name.clone(),
@@ -139,6 +140,30 @@ impl Writes {
         });
         let calls = Arc::new(calls.collect());
         Ok(Self { log, calls, pool, limits, tracker: TaskTracker::new() })
+    }
+
+    /// Writes down that `caller` may not make the call of `path`, unless there is no such call.
+    pub(super) async fn refused(
+        &self,
+        path: &str,
+        caller: &Caller,
+        extensions: &Extensions,
+        status: &Status,
+    ) {
+        let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let is_known = name.is_some_and(|(service, method)| {
+            let service = self.pool.get_service_by_name(service);
+            service.is_some_and(|service| service.methods().any(|it| it.name() == method))
+        });
+        if !is_known {
+            return;
+        }
+        let mut record = record_of(path, caller, extensions);
+        record.code = status.code().into();
+        status.message().clone_into(&mut record.error);
+        if let Err(error) = self.log.refused(record).await {
+            tracing::warn!(%error, "a refusal could not be recorded");
+        }
     }
 
     async fn make(&self, call: &Call, request: Request, next: Next) -> Result<Response, Status> {
@@ -197,7 +222,7 @@ impl Writes {
             std::mem::take(&mut *trail.lock().unwrap_or_else(PoisonError::into_inner));
         record.before = self.rendered(before);
         record.code = ended.code().into();
-        let mut kept = Kept::Nothing;
+        let mut kept = if changed_nothing(ended.code()) { Kept::Nothing } else { Kept::Unknown };
         if ended.code() == Code::Ok {
             let answer = call.answer(&body)?;
             record.resource = call.resource(&request, Some(&answer));
@@ -212,7 +237,7 @@ impl Writes {
         self.log.end(begun, record, kept).await.map_err(|error| {
             tracing::error!(%error, call = call.name, "what an administrator did could not be recorded");
             let text = "the call was made and could not be recorded; look before asking again";
-            status::of(Reason::Unavailable, text)
+            status::of(Reason::NotRecorded, text)
         })?;
         let frames = [Some(Frame::data(body)), trailers.map(Frame::trailers)];
         let frames = frames.into_iter().flatten().map(Ok::<_, std::convert::Infallible>);
@@ -248,6 +273,11 @@ impl Call {
             }
         });
         match made.or_else(|| first_name(request)) {
+            // A bus has more than one way to write its name.
+            Some(name) if self.noun == "bus" => {
+                let bus = name.parse::<BusName>().map_or(name, |bus| bus.to_string());
+                format!("bus/{bus}")
+            }
             Some(name) => format!("{}/{name}", self.noun),
             None => self.noun.clone(),
         }
@@ -325,6 +355,22 @@ fn request_id(message: &DynamicMessage) -> Result<String, Status> {
     }
 }
 
+/// Whether a call that ended with `code` has certainly changed nothing.
+const fn changed_nothing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::Unimplemented
+            | Code::Unauthenticated
+    )
+}
+
 /// The answer to a request whose id is taken.
 fn repeated(claimed: Claimed) -> Result<Response, Status> {
     match claimed {
@@ -345,6 +391,11 @@ fn repeated(claimed: Claimed) -> Result<Response, Status> {
         Claimed::UnderWay => {
             Err(status::of(Reason::RequestUnderWay, "the same request is under way"))
         }
+        Claimed::Unknown => Err(status::of(
+            Reason::OutcomeUnknown,
+            "this request was made and nobody knows what came of it; look before you ask again, \
+             with another id",
+        )),
         Claimed::ByAnother => {
             Err(status::of(Reason::RequestIdReused, "request_id: another request had this id"))
         }

@@ -225,7 +225,7 @@ pub(crate) const ADMIN: Group = Group {
             "admin.audit_records",
             count(100, 10_000_000),
             "100000",
-            "The most records of the audit log; the oldest go first. A record has a few hundred bytes, at most 64 KiB.",
+            "The most records of the audit log; the oldest go first. Refusals for lack of a role are kept besides, 1000 of them. A record has a few hundred bytes, at most 100 KiB of text.",
         ),
     ],
 };

@@ -6,12 +6,14 @@ use buswire::admin::{AdminLimits, ports::Ports};
 use buswire_proto::v1::{
     self, broker_service_client::BrokerServiceClient, bus_service_client::BusServiceClient,
 };
-use tonic::Code;
+use tonic::{Code, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
+
+use tower::ServiceExt as _;
 
 use crate::fakes::Fake;
 use crate::support::{Server, TOKEN, contains, grpc_web, soon};
@@ -153,4 +155,30 @@ async fn a_verified_certificate_gets_in_without_a_token() {
     let path = "/buswire.admin.v1.BusService/ListBuses";
     let answer = grpc_web(&server, path, "", b"").await;
     assert!(contains(&answer, b"grpc-status:0\r\n"));
+}
+
+/// What a page of another site can let a browser send, with the certificate of whoever looks at it.
+#[tokio::test]
+async fn a_verified_certificate_makes_calls_of_grpc_only() {
+    let server = Server::verified().await;
+    let channel = server.channel().await;
+    let send = async |method: &str, kind: Option<&str>, name: u8| {
+        let body = vec![0, 0, 0, 0, 3, 10, 1, name];
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri("/buswire.admin.v1.BusService/CreateBus")
+            .body(Body::new(http_body_util::Full::from(body)))
+            .unwrap();
+        if let Some(kind) = kind {
+            request.headers_mut().insert("content-type", kind.parse().unwrap());
+        }
+        soon(channel.clone().oneshot(request)).await.unwrap().status().as_u16()
+    };
+    assert_eq!(send("POST", Some("text/plain"), b'a').await, 415);
+    assert_eq!(send("POST", None, b'b').await, 415);
+    assert_eq!(send("GET", Some("application/grpc"), b'c').await, 415);
+    assert_eq!(send("POST", Some("application/grpc"), b'd').await, 200);
+    let made = server.buses.list(None).await.unwrap();
+    let made: Vec<_> = made.iter().map(|bus| bus.name.to_string()).collect();
+    assert_eq!(made, ["d"]);
 }

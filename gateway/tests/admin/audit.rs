@@ -6,9 +6,9 @@ use buswire_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         self, admin_token_service_client::AdminTokenServiceClient,
-        bus_service_client::BusServiceClient, client_service_client::ClientServiceClient,
-        owner_service_client::OwnerServiceClient, route_service_client::RouteServiceClient,
-        system_service_client::SystemServiceClient,
+        bus_service_client::BusServiceClient, capability_service_client::CapabilityServiceClient,
+        client_service_client::ClientServiceClient, owner_service_client::OwnerServiceClient,
+        route_service_client::RouteServiceClient, system_service_client::SystemServiceClient,
     },
 };
 use prost::Message as _;
@@ -72,17 +72,20 @@ async fn a_record_says_who_did_what_and_what_was_there_before() {
     let name = "a".to_owned();
     let request = v1::UpdateBusRetentionRequest { name, retention, ..Default::default() };
     buses.update_bus_retention(request).await.unwrap();
-    let request = v1::DeleteBusRequest { name: "a".into(), ..Default::default() };
+    buses.create_bus(bus("v2/a", "")).await.unwrap();
+    let mut request = v1::DeleteBusRequest { name: "v2/a".into(), expected_revision: 1 << 40 };
+    buses.delete_bus(request.clone()).await.unwrap_err();
+    request.expected_revision = 0;
     buses.delete_bus(request).await.unwrap();
     buses.create_bus(bus("a b", "")).await.unwrap_err();
 
     let mut records = records(&server).await;
     records.reverse();
     let numbers: Vec<_> = records.iter().map(|record| record.number).collect();
-    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     let who = records.iter().map(|it| (it.caller.as_str(), it.via.as_str()));
     assert!(who.into_iter().all(|who| who == ("admin", "admin_token")));
-    let [created, updated, deleted, refused] = records.try_into().unwrap();
+    let [created, updated, present, late, deleted, refused] = records.try_into().unwrap();
     assert_eq!(
         (created.method.as_str(), created.resource.as_str()),
         ("BusService/CreateBus", "bus/a")
@@ -92,6 +95,9 @@ async fn a_record_says_who_did_what_and_what_was_there_before() {
     assert_eq!(parsed(&updated.before)["retention"]["defaultTime"], json!("600s"));
     assert_eq!(parsed(&updated.after)["retention"]["defaultTime"], json!("60s"));
     assert_eq!(parsed(&updated.request)["name"], json!("a"));
+    assert_eq!(present.before, present.after, "it was there");
+    assert_eq!((late.code, late.resource.as_str()), (i32::from(Code::Aborted), "bus/a"));
+    assert_eq!(deleted.resource, "bus/a");
     assert_eq!(parsed(&deleted.before)["retention"]["defaultTime"], json!("60s"));
     assert_eq!(deleted.after, "");
     assert_eq!(refused.code, i32::from(Code::InvalidArgument));
@@ -139,6 +145,8 @@ async fn who_is_known_and_may_not_is_written_down() {
     assert_eq!(status.code(), Code::PermissionDenied);
     let mut stranger = AdminTokenServiceClient::new(server.with_token("wrong").await);
     stranger.list_admin_tokens(v1::ListAdminTokensRequest::default()).await.unwrap_err();
+    let nothing = grpc_web(&server, "/buswire.admin.v1.Nothing/Do", "", b"").await;
+    assert!(contains(&nothing, b"grpc-status: 7\r\n"), "there is nothing to write down");
     let records = records(&server).await;
     let [record] = &records[..] else { panic!("{records:?}") };
     assert_eq!((record.caller.as_str(), record.via.as_str()), ("ops.example", "certificate"));
@@ -177,6 +185,26 @@ async fn a_request_with_an_id_is_made_once() {
     let made = records(&server).await;
     let ids: Vec<_> = made.iter().map(|record| (record.request_id.as_str(), record.code)).collect();
     assert_eq!(ids, [("3", 0), ("2", 0), ("2", 3), ("1", 0)], "what changed nothing is not there");
+}
+
+#[tokio::test]
+async fn an_id_whose_outcome_is_unknown_is_not_free() {
+    let server = Server::start().await;
+    let mut capabilities = CapabilityServiceClient::new(server.authorized().await);
+    let request = v1::GrantCapabilityRequest {
+        kind: "bus.publish".into(),
+        target: "{}".into(),
+        label: "lost".into(),
+        request_id: "1".into(),
+        ..Default::default()
+    };
+    let lost = capabilities.grant_capability(request.clone()).await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable, "{lost}");
+    let again = capabilities.grant_capability(request).await.unwrap_err();
+    assert_eq!(again.code(), Code::Unknown);
+    let details = again.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "OUTCOME_UNKNOWN");
+    assert!(details.retry_info().is_none());
 }
 
 #[tokio::test]

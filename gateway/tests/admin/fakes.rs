@@ -269,6 +269,9 @@ impl CapabilityAdmin for Fake {
         if new.kind != "bus.publish" {
             return done(Err(AdminError::invalid(format!("kind: {} is unknown", new.kind))));
         }
+        if new.label.as_deref() == Some("lost") {
+            return done(Err(AdminError::Unavailable("the store did not answer".to_owned())));
+        }
         let handle = format!("g_{}", self.memory().capabilities.len());
         let view = CapabilityView {
             handle: handle.clone(),

@@ -1,8 +1,8 @@
 //! Ids of requests: a request that comes again is answered as the first time, and changes nothing.
 //!
 //! A row `request/HASH` of the caller and the id says what the request was and what was answered. Rows are
-//! kept for [`KEPT`], and only for what was made: there are no more than an administrator may make in that
-//! time. Never here: committing.
+//! kept for [`KEPT`], and only for what was made, or may have been: there are no more than an administrator
+//! may make in that time. Never here: committing.
 
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) enum Claimed {
     Secret,
     /// The same request is under way.
     UnderWay,
+    /// The same request was made, and nobody knows what came of it.
+    Unknown,
     /// Another request has this id.
     ByAnother,
 }
@@ -41,6 +43,8 @@ pub(crate) enum Kept<'a> {
     Answer(&'a [u8]),
     /// That its answer held a secret.
     Secret,
+    /// That nobody knows what came of it.
+    Unknown,
     /// Nothing: it changed nothing, and its id is free again.
     Nothing,
 }
@@ -57,6 +61,7 @@ struct Taken {
 enum State {
     UnderWay,
     Secret,
+    Unknown,
     /// Base64.
     Answered(String),
 }
@@ -97,6 +102,7 @@ impl Claim {
         Ok(batch.then(match answer {
             Kept::Answer(answer) => self.put(State::Answered(BASE64.encode(answer)), now)?,
             Kept::Secret => self.put(State::Secret, now)?,
+            Kept::Unknown => self.put(State::Unknown, now)?,
             Kept::Nothing => Operation::Delete { key: self.key()? },
         }))
     }
@@ -112,6 +118,7 @@ impl Claim {
         Ok(match taken.state {
             State::UnderWay => Claimed::UnderWay,
             State::Secret => Claimed::Secret,
+            State::Unknown => Claimed::Unknown,
             State::Answered(text) => {
                 Claimed::Answered(BASE64.decode(text).map_err(super::damaged)?)
             }

@@ -41,15 +41,17 @@ pub use record::{Filter, Record};
 const ABANDONED_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How many abandoned calls are recorded on the way of another one.
 const ABANDONED_ROWS: usize = 16;
-/// How many refusals for lack of a role are recorded each minute; the rest is in the log lines. So that
-/// who may do nothing can't push out what others did.
+/// How many refusals for lack of a role are recorded each minute; the rest is in the log lines.
 const REFUSALS_PER_MINUTE: u64 = 60;
+/// The most refusals for lack of a role; the oldest go first. They have this share of their own, so that
+/// who may do nothing can't push out what others did.
+const REFUSALS_MAX: u64 = 1000;
 /// How often a number is asked for that another gateway took.
 const TRIES: usize = 16;
 /// How many records one page looks at.
 const ROWS_PER_PAGE: usize = 5000;
-/// How many records are read at once.
-const ROWS: usize = 500;
+/// How many records are read at once: a few MiB if they all are as long as they may be.
+const ROWS: usize = 50;
 /// How often a watcher looks without having been told to.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -62,7 +64,8 @@ const BEGUN: &str = "begun/";
 pub struct AuditLimits {
     /// How long a record is kept.
     pub kept: Duration,
-    /// The most records; the oldest go first.
+    /// The most records of what was changed, or tried; the oldest go first. Besides, there are up to
+    /// [`REFUSALS_MAX`] of those who may not.
     pub records_max: u64,
 }
 
@@ -107,6 +110,13 @@ pub(crate) struct Begun {
 struct UnderWay {
     record: Record,
     claim: Option<Claim>,
+}
+
+/// Records of which only so many are kept, whatever there is of others.
+#[derive(Clone, Copy, Debug)]
+enum Share {
+    Changes,
+    Refusals,
 }
 
 /// A record with its number.
@@ -176,7 +186,7 @@ impl AuditLog {
         answer: Kept<'_>,
     ) -> Result<(), StoreError> {
         let Begun { key, revision, claim } = begun;
-        self.append(record, move |mut batch, now| {
+        self.append(Share::Changes, record, move |mut batch, now| {
             batch = batch
                 .expect(Expectation::Unchanged(key.clone(), revision))
                 .then(Operation::Delete { key: key.clone() });
@@ -194,7 +204,7 @@ impl AuditLog {
     ///
     /// [`StoreError`].
     pub(crate) async fn note(&self, record: Record) -> Result<(), StoreError> {
-        self.append(record, |batch, _| Ok(batch)).await
+        self.append(Share::Changes, record, |batch, _| Ok(batch)).await
     }
 
     /// Records a refusal, unless there were [`REFUSALS_PER_MINUTE`].
@@ -210,7 +220,7 @@ impl AuditLog {
         };
         let relaxed = Ordering::Relaxed;
         match self.0.refusals.fetch_update(relaxed, relaxed, next) {
-            Ok(_) => self.note(record).await,
+            Ok(_) => self.append(Share::Refusals, record, |batch, _| Ok(batch)).await,
             Err(_) => Ok(()),
         }
     }
@@ -219,6 +229,7 @@ impl AuditLog {
     /// the call is recorded already.
     async fn append(
         &self,
+        share: Share,
         record: Record,
         with: impl Fn(Batch, Timestamp) -> Result<Batch, StoreError>,
     ) -> Result<(), StoreError> {
@@ -233,17 +244,12 @@ impl AuditLog {
                 None => (0, Expectation::Absent(last_key.clone())),
             };
             let number = last + 1;
-            let next = Bytes::copy_from_slice(&number.to_be_bytes());
-            let put = |key, value, expires| Operation::Put { key, value, expires };
             let expires = Some(now.saturating_add(self.0.limits.kept));
-            let mut batch = Batch::new(self.0.partition.clone())
+            let batch = Batch::new(self.0.partition.clone())
                 .expect(unchanged)
-                .then(put(last_key.clone(), next, None))
+                .then(put(last_key.clone(), to_row(number), None))
                 .then(put(record_key(number)?, value.clone(), expires));
-            if let Some(old) = number.checked_sub(self.0.limits.records_max).filter(|old| *old > 0)
-            {
-                batch = batch.then(Operation::Delete { key: record_key(old)? });
-            }
+            let batch = self.counted(share, number, expires, batch).await?;
             let batch = with(batch, now)?;
             // The first expectation is that nobody else took the number.
             if self.0.store.commit(batch, Ack::Safe, now).await? != Outcome::Conflict(0) {
@@ -251,6 +257,34 @@ impl AuditLog {
             }
         }
         Err(StoreError::Retry("the audit log keeps growing".to_owned()))
+    }
+
+    /// `batch`, which takes a number, and also counts it in its share, and deletes the oldest record of the
+    /// share if there are too many: `changes` is how many there were, `changes/COUNT` the number of each.
+    async fn counted(
+        &self,
+        share: Share,
+        number_taken: u64,
+        expires: Option<Timestamp>,
+        batch: Batch,
+    ) -> Result<Batch, StoreError> {
+        let (name, max) = match share {
+            Share::Changes => ("changes", self.0.limits.records_max),
+            Share::Refusals => ("refusals", REFUSALS_MAX),
+        };
+        let place = |count: u64| key(&format!("{name}/{count:020}"));
+        let count = self.get(&key(name)?).await?.as_ref().map_or(Ok(0), number)? + 1;
+        let counted = put(place(count)?, to_row(number_taken), expires);
+        let mut batch = batch.then(put(key(name)?, to_row(count), None)).then(counted);
+        if let Some(oldest) = count.checked_sub(max) {
+            let oldest = place(oldest)?;
+            if let Some(row) = self.get(&oldest).await? {
+                let record = record_key(number(&row)?)?;
+                batch = batch.then(Operation::Delete { key: record });
+                batch = batch.then(Operation::Delete { key: oldest });
+            }
+        }
+        Ok(batch)
     }
 
     /// Records the calls that were begun long ago and never ended.
@@ -266,12 +300,13 @@ impl AuditLog {
         for (key, row) in page.rows {
             let UnderWay { record, claim } = parsed(&row)?;
             let begun = Begun { key, revision: row.revision, claim };
-            self.end(begun, record.abandoned(), Kept::Nothing).await?;
+            self.end(begun, record.abandoned(), Kept::Unknown).await?;
         }
         Ok(())
     }
 
-    /// Records before the number `before`, the newest first, and before which number to go on.
+    /// Records before the number `before`, the newest first, and before which number to go on: at most
+    /// `limit`, and no more than have `bytes_max` bytes of text, but one.
     ///
     /// # Errors
     ///
@@ -281,9 +316,10 @@ impl AuditLog {
         filter: &Filter,
         before: Option<u64>,
         limit: usize,
+        bytes_max: usize,
     ) -> Result<(Vec<Numbered>, Option<u64>), StoreError> {
         self.record_abandoned().await?;
-        let (mut found, mut before) = (Vec::new(), before);
+        let (mut found, mut before, mut bytes) = (Vec::new(), before, 0);
         for _ in 0..ROWS_PER_PAGE / ROWS {
             let mut range = KeyRange::prefix(RECORDS.as_bytes());
             if let Some(before) = before {
@@ -291,9 +327,16 @@ impl AuditLog {
             }
             let page = self.scan(range, ROWS, Direction::Descending).await?;
             for (key, row) in page.rows {
-                let (number, record) = (record_number(&key)?, parsed(&row)?);
+                let (number, record): Numbered = (record_number(&key)?, parsed(&row)?);
+                let is_wanted = filter.admits(&record);
+                if is_wanted {
+                    bytes += record.text_bytes();
+                    if bytes > bytes_max && !found.is_empty() {
+                        return Ok((found, before));
+                    }
+                }
                 before = Some(number);
-                if filter.admits(&record) {
+                if is_wanted {
                     found.push((number, record));
                     if found.len() == limit {
                         return Ok((found, before.filter(|before| *before > 1)));
@@ -386,7 +429,16 @@ fn record_number(key: &Key) -> Result<u64, StoreError> {
     text.and_then(|number| number.parse().ok()).ok_or_else(|| damaged("an impossible number"))
 }
 
-/// The number of the last record.
+const fn put(key: Key, value: Bytes, expires: Option<Timestamp>) -> Operation {
+    Operation::Put { key, value, expires }
+}
+
+/// What [`number`] reads.
+fn to_row(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+/// The number in a row that is no record: a count, or the number of a record.
 fn number(row: &Row) -> Result<u64, StoreError> {
     let bytes = row.value.as_bytes().and_then(|bytes| bytes.as_ref().try_into().ok());
     bytes.map(u64::from_be_bytes).ok_or_else(|| damaged("its count can't be read"))

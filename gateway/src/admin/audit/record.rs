@@ -53,6 +53,14 @@ impl Record {
         Timestamp::from_millis(self.at_ms)
     }
 
+    /// How long its texts are together, in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        let Self { caller, via, address, method, resource, request, before, after, .. } = self;
+        let texts = [caller, via, address, method, resource, request, before, after];
+        let texts = texts.into_iter().chain([&self.error, &self.request_id]);
+        texts.map(String::len).sum()
+    }
+
     /// The same, for a call of which nobody knows how it ended.
     #[must_use]
     pub(super) fn abandoned(self) -> Self {
@@ -64,8 +72,8 @@ impl Record {
     #[must_use]
     pub(super) fn bounded(mut self, at: Timestamp) -> Self {
         self.at_ms = at.as_millis();
-        let texts = [&mut self.resource, &mut self.request, &mut self.before, &mut self.after];
-        for text in texts.into_iter().chain([&mut self.error]) {
+        let Self { method, resource, request, before, after, error, .. } = &mut self;
+        for text in [method, resource, request, before, after, error] {
             if text.len() > TEXT_BYTES_MAX {
                 *text = format!("\"left out: {} bytes\"", text.len());
             }

@@ -34,7 +34,7 @@ fn claim(id: &str, request: &[u8]) -> Claim {
 }
 
 async fn numbers(log: &AuditLog, filter: &Filter, before: Option<u64>, limit: usize) -> Vec<u64> {
-    let (found, _) = log.list(filter, before, limit).await.unwrap();
+    let (found, _) = log.list(filter, before, limit, usize::MAX).await.unwrap();
     found.into_iter().map(|(number, _)| number).collect()
 }
 
@@ -50,7 +50,7 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
     }
     let all = Filter::default();
     assert_eq!(numbers(&here, &all, None, 9).await, [6, 5, 4, 3]);
-    let (page, next) = here.list(&all, None, 2).await.unwrap();
+    let (page, next) = here.list(&all, None, 2, usize::MAX).await.unwrap();
     assert_eq!((page.len(), next), (2, Some(5)));
     assert_eq!(numbers(&there, &all, next, 9).await, [4, 3]);
     let routes = Filter { resource: Some("route/".into()), caller: None };
@@ -62,7 +62,29 @@ async fn gateways_number_their_records_together_and_the_oldest_go_first() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
+async fn a_page_has_only_so_many_bytes() {
+    let bench = Bench::new();
+    let log = bench.log(100);
+    for _ in 0..3 {
+        log.note(Record { request: "x".repeat(1000), ..record("bus/a") }).await.unwrap();
+    }
+    let all = Filter::default();
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let (found, next) = log.list(&all, before, 9, 2100).await.unwrap();
+        pages.push(found.into_iter().map(|(number, _)| number).collect::<Vec<_>>());
+        before = next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![3, 2], vec![1]]);
+    let (found, next) = log.list(&all, None, 9, 1).await.unwrap();
+    assert_eq!((found.len(), next), (1, Some(3)), "one, however long");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_ended_is_recorded_and_its_id_says_so() {
     let bench = Bench::new();
     let log = bench.log(100);
     let begun = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
@@ -72,12 +94,16 @@ async fn a_call_that_nobody_ended_is_recorded_and_its_id_is_free_again() {
     bench.clock.advance(ABANDONED_AFTER + Duration::from_millis(1));
     let all = Filter::default();
     let elsewhere = bench.log(100);
-    let (here, there) = futures::join!(log.list(&all, None, 9), elsewhere.list(&all, None, 9));
+    let list = async |log: &AuditLog| log.list(&all, None, 9, usize::MAX).await;
+    let (here, there) = futures::join!(list(&log), list(&elsewhere));
     here.unwrap();
     there.unwrap();
-    let (found, _) = log.list(&all, None, 9).await.unwrap();
+    let (found, _) = list(&log).await.unwrap();
     let codes: Vec<_> = found.iter().map(|(number, record)| (*number, record.code)).collect();
     assert_eq!(codes, [(1, 2)], "UNKNOWN");
+    let again = log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap();
+    assert_eq!(again.unwrap_err(), Claimed::Unknown);
+    bench.clock.advance(Duration::from_secs(86_400));
     log.begin(&record("bus/a"), Some(claim("1", b"x"))).await.unwrap().unwrap();
 }
 
@@ -131,4 +157,22 @@ async fn refusals_do_not_push_out_what_was_done() {
     bench.clock.advance(Duration::from_secs(60));
     log.refused(record("bus/a")).await.unwrap();
     assert_eq!(numbers(&log, &Filter::default(), None, 1000).await.len(), 61);
+
+    let log = bench.log(3);
+    let changes = Filter { resource: Some("bus/b".into()), caller: None };
+    log.note(record("bus/b")).await.unwrap();
+    for _ in 0..=REFUSALS_MAX / REFUSALS_PER_MINUTE {
+        bench.clock.advance(Duration::from_secs(60));
+        for _ in 0..REFUSALS_PER_MINUTE {
+            log.refused(record("bus/a")).await.unwrap();
+        }
+    }
+    assert_eq!(numbers(&log, &changes, None, 9).await, [62]);
+    let refusals = Filter { resource: Some("bus/a".into()), caller: None };
+    assert_eq!(numbers(&log, &refusals, None, 2000).await.len(), 1000);
+    for _ in 0..3 {
+        log.note(record("bus/b")).await.unwrap();
+    }
+    let left = numbers(&log, &changes, None, 9).await;
+    assert_eq!((left.len(), left.contains(&62)), (3, false));
 }

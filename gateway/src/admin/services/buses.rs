@@ -42,8 +42,11 @@ impl BusService for Api {
             Created::New => false,
             Created::Existed => true,
         };
-        let bus = Some(convert::buses::to_wire(&self.bus(&name).await?));
-        Ok(Response::new(v1::CreateBusResponse { bus, existed }))
+        let bus = convert::buses::to_wire(&self.bus(&name).await?);
+        if existed {
+            writes::before("Bus", &bus);
+        }
+        Ok(Response::new(v1::CreateBusResponse { bus: Some(bus), existed }))
     }
 
     async fn get_bus(

@@ -154,7 +154,8 @@ impl SystemService for Api {
         let wanted = convert::page(request.page_size, request.page_token);
         let before = convert::audit::before(wanted.after)?;
         let filter = convert::audit::filter(request.caller, request.resource);
-        let found = self.0.state.audit.list(&filter, before, wanted.limit).await;
+        let bytes_max = self.0.state.limits.page_bytes;
+        let found = self.0.state.audit.list(&filter, before, wanted.limit, bytes_max).await;
         let (records, next) = found.map_err(|error| status::of_store(&error))?;
         Ok(Response::new(v1::ListAuditResponse {
             records: records.into_iter().map(convert::audit::to_wire).collect(),
