@@ -11,8 +11,10 @@ mod support;
 
 use std::time::Duration;
 
-use buswire_backplane::NewPassword;
+use buswire_backplane::{AdminError, NewPassword};
+use buswire_bus::BusError;
 use buswire_message::{Retention, Secret};
+use buswire_store::Revision;
 use support::{Answer, Door, bus, put_bus, put_client};
 
 const ASKED: &str = "/v2/authorize?client_id=comments-svc&response_type=code\
@@ -359,7 +361,9 @@ async fn a_code_gives_the_buses_that_were_decided() {
     assert_eq!(text(&tokens, "scope"), "bus:extra.example");
     // A bus that was deleted meanwhile is not granted.
     let code = self::code(&door, &narrow).await;
-    assert!(door.backplane.delete_bus(&bus("extra.example")).await.unwrap());
+    let changed = door.backplane.delete_bus(&bus("extra.example"), Some(Revision(0))).await;
+    assert!(matches!(changed, Err(AdminError::Bus(BusError::Changed(_)))), "{changed:?}");
+    assert!(door.backplane.delete_bus(&bus("extra.example"), None).await.unwrap());
     assert_eq!(text(&door.token_request(&exchange(&code)).await, "error"), "invalid_grant");
     // Rule: backplane §11.1 — nothing owned remains of the scope: invalid_scope
     let (_, answer) = browser(&door, &narrow).await;

@@ -376,7 +376,7 @@ async fn deleting_a_bus_voids_what_depends_on_it() {
     let client = "comments-svc".parse().unwrap();
     door.backplane.grant(&client, &[bus("gazette.example"), bus("other.example")]).await.unwrap();
     let (visit, (token, _)) = (door.visit().await, door.client_tokens().await);
-    assert!(door.backplane.delete_bus(&bus("gazette.example")).await.unwrap());
+    assert!(door.backplane.delete_bus(&bus("gazette.example"), None).await.unwrap());
     // Rule: backplane §13.4 — deleting a bus revokes tokens of changed grants, also for other buses
     assert_eq!(error(&reads(&door, &token).await).2, "invalid token");
     // Rule: backplane §13.4 — deleting a bus makes its channels and anonymous tokens invalid
@@ -428,7 +428,7 @@ async fn owners_own_buses() {
     let refused = door.backplane.put_bus(unowned).await.unwrap_err();
     assert_eq!(refused.to_string(), "Invalid bus owner: nobody");
     assert_eq!(door.backplane.buses().await.unwrap().len(), 1);
-    let wrong = door.backplane.delete_bus(&bus("v1/gazette.example")).await.unwrap_err();
+    let wrong = door.backplane.delete_bus(&bus("v1/gazette.example"), None).await.unwrap_err();
     assert_eq!(wrong, AdminError::WrongRealm(bus("v1/gazette.example")));
     // Rule: backplane §13.4 — deleting a bus owner deletes its buses
     assert!(door.backplane.delete_owner(&"gazette-owner".parse().unwrap()).await.unwrap());

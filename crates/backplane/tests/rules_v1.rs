@@ -342,7 +342,9 @@ async fn a_generation_can_be_switched_off() {
 async fn a_deleted_bus_keeps_its_messages() {
     let door = Door::start().await;
     assert_eq!(post(&door, "c", &[message("A", "")]).await.status, 200);
-    assert!(door.backplane.delete_v1_bus(&"v1/gazette.example".parse().unwrap()).await.unwrap());
+    assert!(
+        door.backplane.delete_v1_bus(&"v1/gazette.example".parse().unwrap(), None).await.unwrap()
+    );
     // Rule: backplane §6.8 — deleting a bus removes privileged access but no messages
     assert_eq!(kinds(&door, "").await, "A");
     let answer = door.get_as("/v1/bus/gazette.example", &format!("Basic {USER}")).await;

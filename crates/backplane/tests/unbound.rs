@@ -89,7 +89,7 @@ async fn a_refresh_keeps_the_binding_and_a_deleted_bus_ends_it() {
     assert_eq!(visit.scope, format!("channel:{}", visit.channel));
     assert_eq!(read(&door, &visit, "").await.json()["messages"][0]["bus"], "other.example");
     assert_eq!(post(&door, &token, "gazette.example", &visit).await.status, 403);
-    assert!(door.backplane.delete_bus(&bus("other.example")).await.unwrap());
+    assert!(door.backplane.delete_bus(&bus("other.example"), None).await.unwrap());
     assert_eq!(read(&door, &visit, "").await.status, 403);
     assert_eq!(refresh(&visit).await.unpadded()["error_description"], "invalid token");
 }

@@ -109,18 +109,22 @@ impl Buses {
         if changed.await? { Ok(()) } else { Err(BusError::UnknownBus(name.clone())) }
     }
 
-    /// Deletes the bus `name`; whether it was there. Nothing can be published on it any more; its
-    /// messages stay until they expire (Backplane §6.8).
+    /// Deletes the bus `name`, if it has the revision `expected`; `None` is any. Whether it was there.
+    /// Nothing can be published on it any more; its messages stay until they expire (Backplane §6.8).
     ///
     /// # Errors
     ///
-    /// [`BusError::Store`].
+    /// [`BusError::Changed`], [`BusError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: the bus is deleted or not.
-    pub async fn delete(&self, name: &BusName) -> Result<bool, BusError> {
-        self.change(name, None, |key, _| Operation::Delete { key }).await
+    pub async fn delete(
+        &self,
+        name: &BusName,
+        expected: Option<Revision>,
+    ) -> Result<bool, BusError> {
+        self.change(name, expected, |key, _| Operation::Delete { key }).await
     }
 
     /// Replaces the row of `name` by what `make` says; `false` if there is none.

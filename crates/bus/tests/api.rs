@@ -156,8 +156,12 @@ async fn publishing_needs_a_bus_and_reading_needs_a_name() {
     // Rule: backplane §6.8 — deleting a bus keeps its messages until they expire
     buses.create(&name, Retention::default()).await.unwrap();
     buses.publish(&name, message("c", "1")).await.unwrap();
-    assert!(buses.delete(&name).await.unwrap());
-    assert!(!buses.delete(&name).await.unwrap());
+    let earlier = buses.get(&name).await.unwrap().unwrap().revision;
+    buses.update(&name, Retention::default(), None).await.unwrap();
+    let refused = buses.delete(&name, Some(earlier)).await.unwrap_err();
+    assert_eq!(refused, BusError::Changed(name.clone()));
+    assert!(buses.delete(&name, None).await.unwrap());
+    assert!(!buses.delete(&name, None).await.unwrap());
     let refused = buses.publish(&name, message("c", "2")).await.unwrap_err();
     assert_eq!(refused, PublishError::UnknownBus);
     assert_eq!(texts(&buses, "bus:a.example", Cursor::Start).await, ["1"]);

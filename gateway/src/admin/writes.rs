@@ -2,7 +2,8 @@
 //!
 //! One layer around every service knows from the description of the interface which calls those are and
 //! what is in them, so that a new one can't be forgotten. A handler adds what only it knows: [`before`] and
-//! [`after`]. Never here: a call by name, but those that are traffic.
+//! [`after`]. Never here: a call by name, but those that are traffic and
+//! those that need no store.
 
 use std::{
     collections::HashMap,
@@ -41,6 +42,9 @@ const PACKAGE: &str = "buswire.admin.v1";
 /// What goes through the doors: it changes nothing that an administrator set, and has its own traces.
 const TRAFFIC: [&str; 3] =
     ["MessageService/Publish", "PushService/Notify", "BrokerService/Request"];
+/// What changes nothing but the memory of this gateway, and is done also while nothing can be written down:
+/// a gateway is drained when its store is at fault.
+const MEMORY_ONLY: [&str; 2] = ["SystemService/Drain", "SystemService/Undrain"];
 /// The longest id of a request, in characters.
 const REQUEST_ID_MAX: usize = 64;
 /// What goes before a message: whether it is compressed, and its length in 32 bits.
@@ -186,11 +190,14 @@ impl Writes {
         }
         let claim = (!record.request_id.is_empty())
             .then(|| Claim::new(&record.caller, &record.request_id, &call.name, &body));
-        let begun =
-            self.log.begin(&record, claim).await.map_err(|error| status::of_store(&error))?;
-        let begun = match begun {
-            Ok(begun) => begun,
-            Err(claimed) => return repeated(claimed),
+        let begun = match self.log.begin(&record, claim).await {
+            Ok(Ok(begun)) => Some(begun),
+            Ok(Err(claimed)) => return repeated(claimed),
+            Err(error) if call.is_memory_only() => {
+                tracing::warn!(%error, call = call.name, "a call is made before it is recorded");
+                None
+            }
+            Err(error) => return Err(status::of_store(&error)),
         };
         let trail = Arc::default();
         let request = Request::from_parts(parts, Body::from(body));
@@ -207,7 +214,7 @@ impl Writes {
         &self,
         call: &Call,
         request: DynamicMessage,
-        begun: Begun,
+        begun: Option<Begun>,
         mut record: Record,
         trail: &Mutex<Trail>,
         response: Response,
@@ -234,10 +241,17 @@ impl Writes {
         } else {
             ended.message().clone_into(&mut record.error);
         }
-        self.log.end(begun, record, kept).await.map_err(|error| {
+        let recorded = match begun {
+            Some(begun) => self.log.end(begun, record, kept).await,
+            None => self.log.note(record).await,
+        };
+        recorded.or_else(|error| {
             tracing::error!(%error, call = call.name, "what an administrator did could not be recorded");
+            if call.is_memory_only() {
+                return Ok(());
+            }
             let text = "the call was made and could not be recorded; look before asking again";
-            status::of(Reason::NotRecorded, text)
+            Err(status::of(Reason::NotRecorded, text))
         })?;
         let frames = [Some(Frame::data(body)), trailers.map(Frame::trailers)];
         let frames = frames.into_iter().flatten().map(Ok::<_, std::convert::Infallible>);
@@ -254,6 +268,10 @@ impl Writes {
 }
 
 impl Call {
+    fn is_memory_only(&self) -> bool {
+        MEMORY_ONLY.contains(&self.name.as_str())
+    }
+
     /// The one message of the body of a request.
     fn request(&self, body: &[u8]) -> Result<DynamicMessage, Status> {
         message(&self.input, body)

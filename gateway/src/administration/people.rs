@@ -5,8 +5,9 @@ use buswire_backplane::{
     NewClient as Registration, NewPassword, OwnedBus, OwnerName, Permission as Right, Permissions,
     RedirectUri, UserName, V1Bus,
 };
-use buswire_bus::Buses;
+use buswire_bus::{BusError, Buses};
 use buswire_message::{BusName, Realm, Secret};
+use buswire_store::Revision;
 use futures::future::BoxFuture;
 
 use crate::admin::ports::{
@@ -44,11 +45,15 @@ where
 }
 
 impl BusRemoval for BackplanePort {
-    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        bus: &'a BusName,
+        expected: Option<Revision>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             match bus.realm() {
-                Realm::V1 => self.backplane.delete_v1_bus(bus).await.map_err(failure),
-                Realm::V2 => self.backplane.delete_bus(bus).await.map_err(failure),
+                Realm::V1 => self.backplane.delete_v1_bus(bus, expected).await.map_err(failure),
+                Realm::V2 => self.backplane.delete_bus(bus, expected).await.map_err(failure),
             }
         })
     }
@@ -280,6 +285,9 @@ pub(super) fn failure(error: BackplaneError) -> AdminError {
         BackplaneError::TooManyGrants { .. } => AdminError::TooMany(text),
         BackplaneError::Busy | BackplaneError::Contended => AdminError::Unavailable(text),
         BackplaneError::Store(store) => AdminError::from(store),
+        BackplaneError::Bus(BusError::Changed(name)) => {
+            AdminError::Changed { kind: "bus", name: name.to_string() }
+        }
         BackplaneError::Bus(bus) => AdminError::Unavailable(crate::cli::chain(&bus)),
         other => AdminError::Internal(Box::new(other)),
     }

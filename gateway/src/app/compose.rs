@@ -371,7 +371,7 @@ async fn administration(
         listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
         health: platform.health.clone(),
         shown: live.shown,
-        backups: Backups::new(Arc::clone(&platform.store), settings::store_directory(config)),
+        backups: Backups::new(Arc::clone(&platform.store), &settings::store_directory(config)),
         protocols: settings::protocols(config),
     };
     let inbounds = InboundPort {

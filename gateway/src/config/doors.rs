@@ -12,6 +12,7 @@ use buswire_message::{Retention, Secret};
 use super::{
     declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
     reader::Reader,
+    value::is_loopback,
 };
 
 /// The most services with metrics of their own, which are a few series each.
@@ -65,7 +66,7 @@ impl Endpoint {
         let Some(address) = self.0.strip_prefix("tcp://") else { return true };
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        host.parse().map_or(host == "localhost", |ip: std::net::IpAddr| ip.is_loopback())
+        is_loopback(host)
     }
 }
 

@@ -35,7 +35,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use buswire_message::Retention;
 
-pub(crate) use self::value::{print_size, print_time, reachable};
+pub(crate) use self::value::{is_loopback, print_size, print_time, reachable};
 pub use self::{
     declared::{
         AccessDeclaration, BusDeclaration, KeyRights, RouteDeclaration, RouteStart,

@@ -29,8 +29,13 @@ impl ListenAddress {
 
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
-        self.host.parse().map_or(self.host == "localhost", |ip: IpAddr| ip.is_loopback())
+        is_loopback(&self.host)
     }
+}
+
+/// Whether `host`, an address without brackets or a name, is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback())
 }
 
 impl FromStr for ListenAddress {

@@ -15,9 +15,9 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures::{Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use http::{header, uri::PathAndQuery};
-use prost::Message as _;
+use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use serde::Serialize;
 use tonic::{
@@ -35,6 +35,8 @@ pub(super) const PREFIX: &str = "/buswire.admin.v1.";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The most answers in one event.
 const BATCH_MAX: usize = 100;
+/// An event takes no further answer once it has so many bytes of them, as Protocol Buffers count.
+const BATCH_BYTES: usize = 1024 * 1024;
 /// The least time between two events: a page that looks on takes little from those who work.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,7 +105,7 @@ fn events(
     answers: impl Stream<Item = Result<DynamicMessage, Status>> + Send + 'static,
     permit: impl Send + 'static,
 ) -> Response {
-    let batches = answers.ready_chunks(BATCH_MAX).flat_map(|batch| {
+    let batches = batches(answers).flat_map(|batch| {
         let (batch, ends): (Vec<_>, Vec<_>) = batch.into_iter().partition(Result::is_ok);
         let batch: Vec<_> = batch.into_iter().filter_map(Result::ok).collect();
         let whole: Vec<_> = batch.iter().map(Whole).collect();
@@ -119,6 +121,27 @@ fn events(
         Ok::<_, std::convert::Infallible>(event)
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn bytes_of(answer: &Result<DynamicMessage, Status>) -> usize {
+    answer.as_ref().map_or(0, Message::encoded_len)
+}
+
+/// The answers of each event: those that are there already, at least one.
+fn batches(
+    answers: impl Stream<Item = Result<DynamicMessage, Status>> + Send + 'static,
+) -> impl Stream<Item = Vec<Result<DynamicMessage, Status>>> + Send {
+    stream::unfold(answers.boxed().fuse(), async |mut answers| {
+        let first = answers.next().await?;
+        let mut bytes = bytes_of(&first);
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MAX && bytes < BATCH_BYTES {
+            let Some(Some(next)) = answers.next().now_or_never() else { break };
+            bytes += bytes_of(&next);
+            batch.push(next);
+        }
+        Some((batch, answers))
+    })
 }
 
 /// Encodes what is described at run time; decodes messages like the one it has.
@@ -156,5 +179,32 @@ impl Decoder for Dynamic {
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
         let message = DynamicMessage::decode(self.0.clone(), bytes);
         message.map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buswire_proto::FILE_DESCRIPTOR_SET;
+    use prost_reflect::{DescriptorPool, Value};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_has_few_large_answers_or_many_small_ones() {
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let kind = pool.get_message_by_name("buswire.admin.v1.Message").unwrap();
+        let answer = |bytes: usize| {
+            let mut message = DynamicMessage::new(kind.clone());
+            message.set_field_by_name("payload", Value::String("x".repeat(bytes)));
+            Ok(message)
+        };
+        let mut sizes = vec![BATCH_BYTES / 2; 5];
+        sizes.push(3 * BATCH_BYTES);
+        sizes.extend([0; BATCH_MAX + 1]);
+        let answers: Vec<_> = sizes.into_iter().map(answer).collect();
+        let end = Err(Status::unavailable("over"));
+        let batches = batches(stream::iter(answers.into_iter().chain([end])));
+        let counts: Vec<_> = batches.map(|batch| batch.len()).collect().await;
+        assert_eq!(counts, [2, 2, 2, BATCH_MAX, 2]);
     }
 }

@@ -11,6 +11,7 @@ use buswire_proto::{
         route_service_client::RouteServiceClient, system_service_client::SystemServiceClient,
     },
 };
+use buswire_testkit::Fault;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -152,6 +153,27 @@ async fn who_is_known_and_may_not_is_written_down() {
     assert_eq!((record.caller.as_str(), record.via.as_str()), ("ops.example", "certificate"));
     assert_eq!(record.method, "AdminTokenService/CreateAdminToken");
     assert_eq!(record.code, i32::from(Code::PermissionDenied));
+}
+
+#[tokio::test]
+async fn a_gateway_is_drained_also_while_its_store_takes_no_writes() {
+    let server = Server::start().await;
+    let mut system = SystemServiceClient::new(server.authorized().await);
+    server.store.script(Fault::Before);
+    system.drain(v1::DrainRequest::default()).await.unwrap();
+    let [record] = &records(&server).await[..] else { panic!("it is recorded afterwards") };
+    assert_eq!((record.method.as_str(), record.code), ("SystemService/Drain", 0));
+    // Neither before nor afterwards; or only not afterwards.
+    for faults in [[Fault::Before, Fault::Before], [Fault::None, Fault::Before]] {
+        for fault in faults {
+            server.store.script(fault);
+        }
+        system.drain(v1::DrainRequest::default()).await.unwrap();
+    }
+    server.store.script(Fault::Before);
+    let mut buses = BusServiceClient::new(server.authorized().await);
+    let refused = buses.create_bus(bus("a", "")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
 }
 
 #[tokio::test]

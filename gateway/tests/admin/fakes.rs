@@ -22,6 +22,7 @@ use buswire_mdp::{
     wire::{Shape, Version as MdpVersion},
 };
 use buswire_message::{BusName, Secret, Timestamp};
+use buswire_store::Revision;
 use bytes::Bytes;
 use futures::{
     StreamExt as _,
@@ -145,7 +146,11 @@ impl Fake {
 }
 
 impl BusRemoval for Fake {
-    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        bus: &'a BusName,
+        _expected: Option<Revision>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         let mut memory = self.memory();
         let before = memory.grants.len();
         memory.grants.retain(|_, grant| !grant.buses.contains(bus));

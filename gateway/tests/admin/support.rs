@@ -13,7 +13,7 @@ use buswire::admin::{
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::Secret;
 use buswire_store::{memory::MemoryStore, system::SystemEntropy};
-use buswire_testkit::VirtualClock;
+use buswire_testkit::{FaultyStore, VirtualClock};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -45,6 +45,7 @@ pub(crate) type Authorized = InterceptedService<Channel, WithToken>;
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<FaultyStore>,
     pub(crate) buses: Buses,
     pub(crate) shutdown: CancellationToken,
     /// Ends the accept loop and the driver of the buses.
@@ -98,11 +99,11 @@ impl Server {
             limits: BusLimits::default(),
             tracer: None,
         };
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1));
         let limits_of_audit = AuditLimits::default();
         let audit =
             AuditLog::new(store.clone(), clock.clone(), Arc::new(SystemEntropy), limits_of_audit);
-        let buses = Buses::open(store, clock.clone(), config).await.unwrap();
+        let buses = Buses::open(store.clone(), clock.clone(), config).await.unwrap();
         let (shutdown, closed) = (CancellationToken::new(), CancellationToken::new());
         let state = AdminState {
             buses: buses.clone(),
@@ -125,7 +126,7 @@ impl Server {
         let closing = closed.clone().cancelled_owned();
         let serving = axum::serve(listener, wrap(admin.router)).with_graceful_shutdown(closing);
         tasks.spawn(async move { serving.await.unwrap() });
-        Self { address, buses, shutdown, closed, tasks }
+        Self { address, store, buses, shutdown, closed, tasks }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use buswire_bus::BusError;
 use buswire_message::{BusName, Realm, Retention};
-use buswire_store::{Batch, Expectation, Operation};
+use buswire_store::{Batch, Expectation, Operation, Revision};
 
 use crate::{
     Backplane,
@@ -100,25 +100,30 @@ impl Backplane {
         Err(AdminError::Contended)
     }
 
-    /// Deletes a 1.x bus; whether there was one. Privileged access ends at once, while the messages
-    /// stay readable by channel until they expire (Backplane §6.8).
+    /// Deletes a 1.x bus, if it has the revision `expected`; `None` is any. Whether there was one.
+    /// Privileged access ends at once, while the messages stay readable by channel until they expire
+    /// (Backplane §6.8).
     ///
     /// # Errors
     ///
-    /// [`AdminError::WrongRealm`], [`AdminError::Bus`], [`AdminError::Store`].
+    /// [`AdminError::WrongRealm`], [`AdminError::Bus`] with `Changed` if it has another revision: then
+    /// nothing is deleted. [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; the call can be repeated.
-    pub async fn delete_v1_bus(&self, name: &BusName) -> Result<bool, AdminError> {
+    pub async fn delete_v1_bus(
+        &self,
+        name: &BusName,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
         in_realm(name, Realm::V1)?;
+        let deleted = self.delete_expected(name, expected).await?;
         let key = key(&[kinds::V1_BUS, name.name()]);
         let rows = &self.state.rows;
         rows.apply(Batch::new(rows.accounts().clone()).then(Operation::Delete { key })).await?;
         self.state.forget_v1_bus(name);
-        let existed = self.state.buses.delete(name).await?;
-        self.state.forget_bus(name);
-        Ok(existed)
+        self.delete_rest(name, deleted).await
     }
 
     /// The 1.x buses, in order of name.
@@ -167,27 +172,55 @@ impl Backplane {
         Ok(())
     }
 
-    /// Deletes a 2.0 bus, with or without an owner; whether there was one. It leaves all grants,
-    /// those left empty vanish, every token backed by a changed grant dies, also for other buses; its
-    /// channels and anonymous tokens are void (Backplane §13.4).
+    /// Deletes a 2.0 bus, with or without an owner, if it has the revision `expected`; `None` is any.
+    /// Whether there was one. It leaves all grants, those left empty vanish, every token backed by a
+    /// changed grant dies, also for other buses; its channels and anonymous tokens are void (Backplane
+    /// §13.4).
     ///
     /// # Errors
     ///
-    /// [`AdminError::WrongRealm`], [`AdminError::Contended`], [`AdminError::Bus`],
-    /// [`AdminError::Store`].
+    /// [`AdminError::WrongRealm`], [`AdminError::Bus`] with `Changed` if it has another revision: then
+    /// nothing is deleted. [`AdminError::Contended`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; the call can be repeated.
-    pub async fn delete_bus(&self, name: &BusName) -> Result<bool, AdminError> {
+    pub async fn delete_bus(
+        &self,
+        name: &BusName,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
         in_realm(name, Realm::V2)?;
+        let deleted = self.delete_expected(name, expected).await?;
         for client in self.clients().await? {
             self.remove_from_grants(&client.client_id, std::slice::from_ref(name)).await?;
         }
         let rows = &self.state.rows;
         let key = key(&[kinds::V2_BUS, name.name()]);
         rows.apply(Batch::new(rows.accounts().clone()).then(Operation::Delete { key })).await?;
-        let existed = self.state.buses.delete(name).await?;
+        self.delete_rest(name, deleted).await
+    }
+
+    /// Deletes a bus of which a revision is `expected` before the rights to it: whoever expects another
+    /// one changes nothing. `None` if any will do: then the bus goes last, so that a call that broke off
+    /// leaves no rights to a bus that is not listed.
+    async fn delete_expected(
+        &self,
+        name: &BusName,
+        expected: Option<Revision>,
+    ) -> Result<Option<bool>, AdminError> {
+        match expected {
+            Some(_) => Ok(Some(self.state.buses.delete(name, expected).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes a bus unless that is `deleted` already; whether there was one.
+    async fn delete_rest(&self, name: &BusName, deleted: Option<bool>) -> Result<bool, AdminError> {
+        let existed = match deleted {
+            Some(existed) => existed,
+            None => self.state.buses.delete(name, None).await?,
+        };
         self.state.forget_bus(name);
         Ok(existed)
     }

@@ -105,7 +105,7 @@ impl Backplane {
     pub async fn delete_owner(&self, name: &OwnerName) -> Result<bool, AdminError> {
         for bus in self.buses().await? {
             if bus.owner == *name {
-                self.delete_bus(&bus.name).await?;
+                self.delete_bus(&bus.name, None).await?;
             }
         }
         let existed = self.delete_account(kinds::OWNER, name.as_str()).await?;

@@ -107,7 +107,7 @@ impl World {
                 true
             }
             Op::DeleteBus { bus: at } => {
-                let deleted = self.door.delete_bus(&bus(at)).await.unwrap();
+                let deleted = self.door.delete_bus(&bus(at), None).await.unwrap();
                 // Buses are told apart by the millisecond of their making.
                 self.clock.advance(Duration::from_millis(1));
                 deleted

@@ -302,7 +302,7 @@ async fn lost_hints_delay_what_other_gateways_do_and_no_more() {
     });
     assert_eq!(page.unwrap().messages[0].id, id);
     // A bus that is deleted there is soon unknown here.
-    assert!(there.delete(&bus(0)).await.unwrap());
+    assert!(there.delete(&bus(0), None).await.unwrap());
     loop {
         match here.publish(&bus(0), message("d", "2".into())).await {
             Err(error) => break assert_eq!(error, PublishError::UnknownBus),

@@ -1,6 +1,7 @@
 //! Who may use the buses of Backplane, as an administrator sees them (Backplane §0.5, §13).
 
 use buswire_message::{BusName, Secret, SourceUrl, Timestamp};
+use buswire_store::Revision;
 use futures::future::BoxFuture;
 use url::Url;
 
@@ -8,13 +9,17 @@ use super::AdminError;
 
 /// Deletes buses.
 pub trait BusRemoval: Send + Sync {
-    /// Deletes a bus, its grants, the tokens that stand on them and the permissions of users; whether
-    /// there was such a bus (Backplane §13.4).
+    /// Deletes a bus, if it has the revision `expected`, its grants, the tokens that stand on them and
+    /// the permissions of users; whether there was such a bus (Backplane §13.4). `None` is any revision.
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
-    fn delete<'a>(&'a self, bus: &'a BusName) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Changed` (then nothing is deleted), `Unavailable`.
+    fn delete<'a>(
+        &'a self,
+        bus: &'a BusName,
+        expected: Option<Revision>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 }
 
 /// An owner of Backplane 2.0 buses.

@@ -3,6 +3,7 @@
 use buswire_bus::{BusError, BusInfo, Created};
 use buswire_message::BusName;
 use buswire_proto::v1::{self, bus_service_server::BusService};
+use buswire_store::Revision;
 use tonic::{Code, Request, Response, Status};
 
 use super::Api;
@@ -107,9 +108,12 @@ impl BusService for Api {
             Err(status) => return Err(status),
         }
         let state = &self.0.state;
+        // As it is then, not as it was found above.
+        let expected =
+            (request.expected_revision > 0).then_some(Revision(request.expected_revision));
         let existed = match &state.ports.removal {
-            Some(removal) => removal.delete(&name).await.map_err(status::of_admin)?,
-            None => state.buses.delete(&name).await.map_err(|e| status::of_bus(&e))?,
+            Some(removal) => removal.delete(&name, expected).await.map_err(status::of_admin)?,
+            None => state.buses.delete(&name, expected).await.map_err(|e| status::of_bus(&e))?,
         };
         Ok(Response::new(v1::DeleteBusResponse { existed }))
     }

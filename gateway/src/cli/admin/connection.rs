@@ -8,6 +8,7 @@ use std::{
 
 use buswire_message::Secret;
 use clap::Args;
+use http::Uri;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -19,7 +20,10 @@ use super::{
     error::CliError,
     output::{Form, Output},
 };
-use crate::cli::{Local, Screen};
+use crate::{
+    cli::{Local, Screen},
+    config::is_loopback,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take that is not a stream.
@@ -47,8 +51,8 @@ pub struct Connection {
         value_parser = secret
     )]
     token: Option<Secret<String>>,
-    /// The file that holds the admin token; goes before --token [default: admin.token in the data_dir
-    /// of BUSWIRE_CONFIG, in buswire-data, or in /var/lib/buswire]
+    /// The file that holds the admin token; goes before --token [default for a gateway on this machine:
+    /// admin.token in the data_dir of BUSWIRE_CONFIG, in buswire-data, or in /var/lib/buswire]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The certificates to trust when the URL is https, PEM: the gateway's own or its authority's
@@ -154,10 +158,7 @@ impl Connection {
     }
 
     fn bearer(&self) -> Result<Bearer, CliError> {
-        let token = match self.token() {
-            Err(CliError::NoToken(_)) if self.cert.is_some() => return Ok(Bearer(None)),
-            token => token?,
-        };
+        let Some(token) = self.token()? else { return Ok(Bearer(None)) };
         let token = token.expose().trim();
         if token.is_empty() {
             return Err(CliError::Token);
@@ -168,21 +169,32 @@ impl Connection {
         Ok(Bearer(Some(value)))
     }
 
-    fn token(&self) -> Result<Secret<String>, CliError> {
+    /// The token that was given, or that of this machine for a gateway on it; none with a certificate.
+    fn token(&self) -> Result<Option<Secret<String>>, CliError> {
         let read = |path: &Path| fs::read_to_string(path).map(Secret::new);
         if let Some(path) = &self.token_file {
-            return read(path).map_err(|source| CliError::file(path, source));
+            return read(path).map(Some).map_err(|source| CliError::file(path, source));
         }
-        if let Some(token) = &self.token {
-            return Ok(token.clone());
+        if self.token.is_some() || self.cert.is_some() {
+            return Ok(self.token.clone());
+        }
+        if !self.is_local() {
+            return Err(CliError::NoTokenFor(self.admin.clone()));
         }
         for path in &self.local.token_files {
             match read(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                read => return read.map_err(|source| CliError::token(path, source)),
+                read => return read.map(Some).map_err(|source| CliError::token(path, source)),
             }
         }
         Err(CliError::NoToken(self.local.token_files.clone()))
+    }
+
+    /// Whether the gateway is on this machine, as far as its URL says.
+    fn is_local(&self) -> bool {
+        let url: Option<Uri> = self.admin.parse().ok();
+        let host = url.as_ref().and_then(Uri::host).unwrap_or_default();
+        is_loopback(host.trim_start_matches('[').trim_end_matches(']'))
     }
 }
 
@@ -235,7 +247,7 @@ mod tests {
         fs::write(&named, "from-file\n").unwrap();
         let token_files = vec![own.clone(), packaged.clone()];
         let taken = |token, file: Option<&PathBuf>| {
-            let mut connection = connection("x", token, file.cloned());
+            let mut connection = connection("127.0.0.1:1", token, file.cloned());
             connection.on(Local { token_files: token_files.clone(), ..Local::default() });
             connection.bearer().map(|bearer| bearer.0.unwrap())
         };
@@ -277,10 +289,33 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_needs_no_token() {
-        let mut connection = connection("https://localhost:1", None, None);
+    fn a_token_that_was_found_goes_to_this_machine_alone_and_not_with_a_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = dir.path().join("admin.token");
+        fs::write(&found, "found").unwrap();
+        let connection = |admin: &str, token| {
+            let mut connection = connection(admin, token, None);
+            connection.on(Local { token_files: vec![found.clone()], ..Local::default() });
+            connection
+        };
+        for own in
+            ["http://127.0.0.1:1", "https://localhost", "[::1]:1", "http://[::1]:1/", "127.0.0.2:1"]
+        {
+            assert_eq!(connection(own, None).bearer().unwrap().0.unwrap(), "Bearer found", "{own}");
+        }
+        for other in
+            ["http://192.0.2.1:1", "localhost.example.com:1", "https://a@example.com", "x y"]
+        {
+            let absent = connection(other, None).bearer();
+            assert!(matches!(absent, Err(CliError::NoTokenFor(url)) if url == other), "{other}");
+            let given = connection(other, Some("given")).bearer().unwrap().0.unwrap();
+            assert_eq!(given, "Bearer given", "{other}");
+        }
+        let mut connection = connection("https://localhost:1", None);
         connection.cert = Some("client.pem".into());
         assert!(connection.bearer().unwrap().0.is_none());
+        connection.token = Some(Secret::new("given".to_owned()));
+        assert_eq!(connection.bearer().unwrap().0.unwrap(), "Bearer given");
     }
 
     #[test]

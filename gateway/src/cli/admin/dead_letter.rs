@@ -1,10 +1,11 @@
 //! `buswire dead-letter`.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use buswire_proto::v1::{self, dead_letter_service_client::DeadLetterServiceClient};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tonic::{Code, Request};
 
 use super::{
     connection::{Connection, Gateway, call, pages},
@@ -15,8 +16,8 @@ use super::{
 
 /// What a listing shows; one dead letter is shown whole.
 const COLUMNS: [&str; 7] = ["id", "channel", "type", "given_up_at", "attempts", "error", "bytes"];
-/// So many are replayed by one call.
-const REPLAYS: usize = 10;
+/// How long a replay may take: longer than the gateway lets a call take, which then says so.
+const REPLAY_TIME: Duration = Duration::from_secs(100);
 /// So many are dropped by one call.
 const DROPS: usize = 1000;
 
@@ -138,11 +139,8 @@ impl Which {
         let (mut delivered, mut failed) = (0_u64, 0_u64);
         let ids = self.ids(client, false).await?;
         let bar = connection.screen().bar(ids.len() as u64);
-        for ids in ids.chunks(REPLAYS) {
-            let (route, ids) = (self.route.clone(), ids.to_vec());
-            let request = v1::ReplayDeadLettersRequest { route, ids };
-            for replay in client.replay_dead_letters(call(request)).await?.into_inner().replays {
-                let v1::Replay { id, error } = replay;
+        for id in ids {
+            for v1::Replay { id, error } in self.replay_one(client, id).await? {
                 let is_delivered = error.is_empty();
                 *if is_delivered { &mut delivered } else { &mut failed } += 1;
                 let sentence =
@@ -150,8 +148,8 @@ impl Which {
                 let values = [json!(id), json!(is_delivered), output::text(&error)];
                 let columns = ["id", "delivered", "error"];
                 bar.suspend(|| output.done(out, &sentence, &columns, &values))?;
-                bar.inc(1);
             }
+            bar.inc(1);
         }
         drop(bar);
         let sentence = format!("{delivered} delivered, {failed} failed again");
@@ -162,6 +160,26 @@ impl Which {
             &[json!(delivered), json!(failed)],
         )?;
         if failed == 0 { Ok(()) } else { Err(CliError::FailedAgain(failed)) }
+    }
+
+    /// What became of one: nothing if it is not there any more. Each has a call of its own, so that a sink
+    /// that hangs costs no more than its own answer.
+    async fn replay_one(
+        &self,
+        client: &mut Client,
+        id: String,
+    ) -> Result<Vec<v1::Replay>, CliError> {
+        let (route, ids) = (self.route.clone(), vec![id.clone()]);
+        let mut request = Request::new(v1::ReplayDeadLettersRequest { route, ids });
+        request.set_timeout(REPLAY_TIME);
+        match client.replay_dead_letters(request).await {
+            Ok(answer) => Ok(answer.into_inner().replays),
+            Err(status) if status.code() == Code::DeadlineExceeded => {
+                let error = "took too long; it may have been delivered".to_owned();
+                Ok(vec![v1::Replay { id, error }])
+            }
+            Err(status) => Err(status.into()),
+        }
     }
 
     async fn drop_all(

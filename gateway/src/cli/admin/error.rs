@@ -18,6 +18,12 @@ pub enum CliError {
         or(.0)
     )]
     NoToken(Vec<PathBuf>),
+    /// No token was given for a gateway on another machine.
+    #[error(
+        "{0} is not on this machine, whose admin token is not sent there: give --token-file, --token, \
+         BUSWIRE_ADMIN_TOKEN, or --cert and --key"
+    )]
+    NoTokenFor(String),
     /// The admin token of this machine is for others.
     #[error("can't read the admin token in {path}")]
     TokenFile {

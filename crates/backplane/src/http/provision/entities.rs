@@ -179,11 +179,11 @@ async fn delete(backplane: &Backplane, entity: Entity, names: Vec<String>) -> En
 async fn delete_one(backplane: &Backplane, entity: Entity, name: &str) -> Result<bool, AdminError> {
     match entity {
         Entity::V1Bus => match BusName::new(Realm::V1, name) {
-            Ok(bus) => backplane.delete_v1_bus(&bus).await,
+            Ok(bus) => backplane.delete_v1_bus(&bus, None).await,
             Err(_) => Ok(false),
         },
         Entity::V2Bus => match BusName::new(Realm::V2, name) {
-            Ok(bus) => backplane.delete_bus(&bus).await,
+            Ok(bus) => backplane.delete_bus(&bus, None).await,
             Err(_) => Ok(false),
         },
         Entity::User => match name.parse::<UserName>() {

@@ -7,9 +7,9 @@ import { counted, duration, expecting, lasting, number, seconds, written } from 
 import { finder, list, live } from "../listing.js";
 
 const fields = (retention) => [
-  { name: "default_time", label: "Keeps messages for", value: retention && written(retention.defaultTime), hint: "60s to 7d; empty: 10m" },
-  { name: "sticky_time", label: "Keeps sticky messages for", value: retention && written(retention.stickyTime), hint: "60s to 7d, and the longest that any message may ask for; empty: 8h" },
-  { name: "messages_per_channel_max", label: "Most messages of a channel", type: "number", value: retention?.messagesPerChannelMax, hint: "More are refused; empty: 100" },
+  { name: "default_time", label: "Keeps messages for", value: retention && written(retention.defaultTime), hint: "60s to 7d; empty: what is usual at this gateway" },
+  { name: "sticky_time", label: "Keeps sticky messages for", value: retention && written(retention.stickyTime), hint: "60s to 7d, and the longest that any message may ask for; empty: what is usual" },
+  { name: "messages_per_channel_max", label: "Most messages of a channel", type: "number", value: retention?.messagesPerChannelMax, hint: "More are refused; empty: what is usual" },
 ];
 
 const retentionOf = (values) => ({
@@ -38,7 +38,8 @@ function change(it, look) {
   form({
     title: `Change ${name}`, yes: "Change", note: "It holds for messages that are published from then on.", fields: fields(retention),
     run: async (values) => {
-      await call("BusService/UpdateBusRetention", { name, retention: retentionOf(values), ...expecting(it) });
+      await call("BusService/UpdateBusRetention", {
+        name, retention: retentionOf(values), updateMask: "retention", ...expecting(it) });
       tell(`Bus ${name} is changed.`);
       await look();
     },

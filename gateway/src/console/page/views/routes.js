@@ -11,15 +11,18 @@ import { letters } from "./letters.js";
 const LETTERS_MAX = 50;
 const SINKS = "bus:NAME, bus:NAME/CHANNEL, mdp:SERVICE, push:URL, push:subscribers or cap:URL";
 
+// An emptied field of a route that exists stays: only new routes get what is usual.
+const empty = (route, usual) => (route ? "empty: as it is" : `empty: ${usual}`);
+
 const fields = (route) => [
   { name: "scope", label: "Takes (scope)", value: route?.scope, required: true, hint: "Such as bus:example.com type:order/new; it names at least one bus" },
   { name: "sink", label: "Leads to", value: route?.sink, required: !route, hint: SINKS },
   { name: "reply_type", label: "Type of answers", value: route?.replyType, hint: "What the answers of a service or a capability are published as; empty drops them" },
   { name: "map", label: "Changes", rows: 3, value: route?.map.join("\n"), hint: "One a line: type:NEW, channel:NEW, field:NAME=/json/pointer; empty changes nothing" },
-  { name: "first_delay", half: true, label: "First wait", value: route && written(route.retry.firstDelay), hint: "Before the second attempt; empty: 200ms" },
-  { name: "longest_delay", half: true, label: "Longest wait", value: route && written(route.retry.longestDelay), hint: "Between two attempts; empty: 30s" },
-  { name: "attempts_max", half: true, label: "Attempts", type: "number", value: route?.retry.attemptsMax, hint: "Then it becomes a dead letter; empty: 12" },
-  { name: "timeout", half: true, label: "Time for an attempt", value: route && written(route.retry.timeout), hint: "Empty: 10s" },
+  { name: "first_delay", half: true, label: "First wait", value: route && written(route.retry.firstDelay), hint: `Before the second attempt; ${empty(route, "200ms")}` },
+  { name: "longest_delay", half: true, label: "Longest wait", value: route && written(route.retry.longestDelay), hint: `Between two attempts; ${empty(route, "30s")}` },
+  { name: "attempts_max", half: true, label: "Attempts", type: "number", value: route?.retry.attemptsMax, hint: `Then it becomes a dead letter; ${empty(route, "12")}` },
+  { name: "timeout", half: true, label: "Time for an attempt", value: route && written(route.retry.timeout), hint: `10ms to 10m; ${empty(route, "10s")}` },
 ];
 
 function described(values) {
