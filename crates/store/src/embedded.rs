@@ -85,6 +85,9 @@ pub struct EmbeddedConfig {
     /// Bytes of the disk that must be free for a commit to begin. Default 32 MiB: the largest commit,
     /// and what redb writes beside it.
     pub free_bytes: u64,
+    /// Bytes of the disk that must be free for a commit that only removes. Default 8 MiB: fewer than
+    /// for the others, so that sweeps go on and make room, but what redb writes while it removes.
+    pub sweep_free_bytes: u64,
 }
 
 impl Default for EmbeddedConfig {
@@ -97,6 +100,7 @@ impl Default for EmbeddedConfig {
             group_bytes: 8 * 1024 * 1024,
             check_up_to_bytes: 256 * 1024 * 1024,
             free_bytes: 32 * 1024 * 1024,
+            sweep_free_bytes: 8 * 1024 * 1024,
         }
     }
 }
@@ -177,7 +181,7 @@ impl EmbeddedStore {
         });
         let (sender, requests) = mpsc::channel(config.waiting.max(1));
         let resident = Resident::new(config.resident_bytes);
-        let room = Room::new(shared.path.as_deref(), config.free_bytes);
+        let room = Room::new(shared.path.as_deref(), &config);
         let committer = Committer {
             shared: Arc::clone(&shared),
             database,
