@@ -109,6 +109,10 @@ impl Health {
         metrics::gauge!("buswire_store_available").set(truth(store.unavailable.is_none()));
         metrics::gauge!("buswire_store_commits_waiting").set(store.waiting as f64);
         metrics::gauge!("buswire_store_disk_bytes").set(store.disk_bytes as f64);
+        metrics::gauge!("buswire_store_full").set(truth(store.is_full));
+        if let Some(free) = store.disk_free_bytes {
+            metrics::gauge!("buswire_store_disk_free_bytes").set(free as f64);
+        }
     }
 
     /// Why requests should not be sent here; `None` if they should.
