@@ -149,6 +149,48 @@ async fn an_upgraded_connection_keeps_its_place() {
     fixture.ends().await;
 }
 
+/// The type, stream and content of the next HTTP/2 frame.
+async fn frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut content).await.unwrap();
+    (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), content)
+}
+
+#[tokio::test]
+async fn who_speaks_http2_is_told_to_go_and_may_come_back() {
+    const DATA: u8 = 0;
+    const GOAWAY: u8 = 7;
+    let fixture = start().await;
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // HEADERS of stream 1, its last: GET http://t/me.
+    let get = b"\0\0\x0a\x01\x05\0\0\0\x01\x82\x86\x04\x03/me\x01\x01t";
+    stream.write_all(get).await.unwrap();
+    let next = async |stream: &mut TcpStream, kind: u8| {
+        let wanted = async {
+            loop {
+                let (at, of, content) = frame(stream).await;
+                assert!(at == kind || at != GOAWAY, "{content:?}");
+                if at == kind {
+                    return (of, content);
+                }
+            }
+        };
+        time::timeout(PATIENCE, wanted).await.expect("the frame")
+    };
+    let (of, content) = next(&mut stream, DATA).await;
+    assert!(of == 1 && content.starts_with(b"127.0.0.1:"), "{of} {content:?}");
+    fixture.connections.retire();
+    let (_, content) = next(&mut stream, GOAWAY).await;
+    assert_eq!(content[4..8], [0; 4], "no error");
+    let me = fixture.exchange("GET /me HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await;
+    assert!(me.contains("\r\n\r\n127.0.0.1:"), "{me}");
+    drop(stream);
+    fixture.ends().await;
+}
+
 fn pem(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls_files").join(name)
 }
