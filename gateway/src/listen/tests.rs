@@ -214,6 +214,41 @@ fn client(shown: Option<&str>) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn certificates_are_looked_at_at_once_and_every_minute() {
+    let (links, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = |name: &str| links.path().join(name);
+    let install = |name: &str| {
+        for kind in ["pem", "key"] {
+            std::fs::copy(pem(&format!("{name}.{kind}")), directory.path().join(kind)).unwrap();
+        }
+    };
+    // Changes behind a link are not told by the operating system.
+    for kind in ["pem", "key"] {
+        std::os::unix::fs::symlink(directory.path().join(kind), file(kind)).unwrap();
+    }
+    install("first");
+    let files = TlsFiles { cert: file("pem"), key: file("key"), client_ca: None };
+    let certificates = Arc::new(Certificates::load("http", files).unwrap());
+    let first = certificates.current();
+    install("second");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(watch_certificates(vec![certificates.clone()], stop.clone()));
+    time::sleep(Duration::from_secs(1)).await;
+    let second = certificates.current();
+    assert!(!Arc::ptr_eq(&first, &second), "what changed before it watched");
+    install("first");
+    time::sleep(Duration::from_secs(58)).await;
+    assert!(Arc::ptr_eq(&second, &certificates.current()), "nobody was told");
+    time::sleep(Duration::from_secs(2)).await;
+    assert!(!Arc::ptr_eq(&second, &certificates.current()), "a minute is over");
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
 #[tokio::test]
 async fn a_client_certificate_must_be_of_a_known_authority() {
     let files = TlsFiles {
