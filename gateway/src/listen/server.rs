@@ -154,6 +154,7 @@ impl Server {
                     self.serve(TcpStream::from_std(tcp)?, peer, permit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -187,14 +188,19 @@ impl Server {
     }
 
     async fn accept_failed(&self, error: &io::Error) {
-        // The peer gave up before it was accepted: that is its own business.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        {
+        if is_passing(error) {
             return;
         }
         tracing::warn!(listener = self.shared.name, %error, "a connection can't be accepted");
         time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Whether the next one can be accepted at once: the peer gave up before it was accepted, which is its
+/// own business, or a signal came.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 impl fmt::Debug for Server {
