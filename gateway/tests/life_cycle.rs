@@ -60,7 +60,12 @@ fn health_readiness_and_metrics_are_served() {
     );
     assert!(metrics.contains("buswire_connections{listener=\"ops\"} "), "{metrics}");
     assert!(metrics.contains("buswire_http_request_seconds_bucket"), "{metrics}");
-    for line in ["buswire_ready 1", "buswire_store_available 1", "buswire_store_disk_bytes 0"] {
+    for line in [
+        "buswire_ready 1",
+        "buswire_store_available 1",
+        "buswire_store_disk_bytes 0",
+        "buswire_store_full 0",
+    ] {
         assert!(metrics.lines().any(|at| at == line), "{line} in {metrics}");
     }
     assert!(gateway.get("ops", "/").starts_with("HTTP/1.1 404 "));

@@ -300,8 +300,8 @@ async fn store(
         }
     }
     for dead in &record.dead {
-        let error = dead.failures.last().map_or("", |failure| &failure.error);
-        tracing::warn!(%route, attempts = dead.attempts, error, "a message became a dead letter");
+        // Not why: that may quote the message, and is kept with it.
+        tracing::warn!(%route, attempts = dead.attempts, "a message became a dead letter");
     }
     if record.dead.is_empty() {
         return true;
@@ -341,7 +341,7 @@ pub(crate) async fn attempt_once(
 ) -> Attempted {
     let span = shared.tracer.child(attempt.message.headers.traceparent);
     let (message, number) = (Arc::clone(&attempt.message), attempt.number);
-    let attempted = deliver(shared, route, sink, attempt, now, span.context()).await;
+    let result = deliver(shared, route, sink, attempt, now, span.context()).await;
     shared.tracer.end(span, || {
         let work = Work::Deliver {
             route: route.name.clone(),
@@ -351,12 +351,13 @@ pub(crate) async fn attempt_once(
             id: message.id,
             attempt: number,
         };
-        match &attempted {
-            Attempted::Delivered => (work, None),
-            Attempted::Retry(error) | Attempted::Reject(error) => (work, Some(error.clone())),
-        }
+        (work, result.as_ref().err().map(ToString::to_string))
     });
-    attempted
+    match result {
+        Ok(()) => Attempted::Delivered,
+        Err(SinkError::Retry(error) | SinkError::Answered(error)) => Attempted::Retry(error),
+        Err(SinkError::Reject(error)) => Attempted::Reject(error),
+    }
 }
 
 /// Delivers a message, with what the route does to it and to the answer.
@@ -367,14 +368,14 @@ async fn deliver(
     attempt: Attempt<Arc<StoredMessage>>,
     now: Timestamp,
     traceparent: TraceParent,
-) -> Attempted {
+) -> Result<(), SinkError> {
     let message = Arc::clone(&attempt.message);
     let mapped = match route.mapping.apply(&message) {
         Ok(mapped) => Attempt { message: mapped, ..attempt },
-        Err(error) => return Attempted::Reject(error.to_string()),
+        Err(error) => return Err(SinkError::Reject(error.to_string())),
     };
     let Some(delivery) = delivery(route, mapped, now, traceparent) else {
-        return Attempted::Reject("it can't be named".into());
+        return Err(SinkError::Reject("it can't be named".into()));
     };
     let deliver = AssertUnwindSafe(sink.deliver(delivery.clone())).catch_unwind();
     let result = match tokio::time::timeout(route.retry.timeout, deliver).await {
@@ -382,16 +383,11 @@ async fn deliver(
         Ok(Err(_)) => Err(SinkError::Reject("the sink failed inside".into())),
         Ok(Ok(result)) => result,
     };
-    let result = match (result, &route.reply_type) {
+    match (result, &route.reply_type) {
         (Ok(Some(reply)), Some(kind)) => {
             publish_reply(shared, &message, &delivery, reply, kind).await
         }
         (result, _) => result.map(|_| ()),
-    };
-    match result {
-        Ok(()) => Attempted::Delivered,
-        Err(SinkError::Retry(error)) => Attempted::Retry(error),
-        Err(SinkError::Reject(error)) => Attempted::Reject(error),
     }
 }
 

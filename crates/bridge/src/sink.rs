@@ -38,7 +38,7 @@ pub struct Reply {
     pub content_type: Option<ContentType>,
 }
 
-/// Why a sink did not take a message.
+/// Why a sink did not take a message. What `Display` writes goes to logs and spans too.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SinkError {
     /// It may take it later. The text is shown to administrators and holds no secret.
@@ -47,6 +47,10 @@ pub enum SinkError {
     /// It will never take it. The text is shown to administrators and holds no secret.
     #[error("{0}")]
     Reject(String),
+    /// It may take it later; the text is what the other end says in its own words. Shown to
+    /// administrators with the message, which it may quote, and nowhere else.
+    #[error("the other end answered an error")]
+    Answered(String),
 }
 
 /// Takes messages from routes.

@@ -23,7 +23,8 @@ use buswire_bridge::{
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{
-    BusName, Clock, Cursor, Headers, NewMessage, Payload, Retention, RouteName, Scope,
+    BusName, Clock, Cursor, Headers, NewMessage, Payload, Recorder, Retention, RouteName,
+    SampleRatio, Scope, Span, TraceParent, Tracer,
 };
 use buswire_store::{
     Ack, Batch, BoxFuture, Key, Operation, Partition, Store,
@@ -53,6 +54,9 @@ impl Sink for TestSink {
             let text = delivery.message.payload.as_str().to_owned();
             if text == "\"poison\"" {
                 return Err(SinkError::Reject("it is poison".into()));
+            }
+            if text == "\"hunter2\"" {
+                return Err(SinkError::Answered("what is hunter2?".into()));
             }
             if self.is_down.load(Ordering::SeqCst) {
                 return Err(SinkError::Retry("it is down".into()));
@@ -112,6 +116,10 @@ impl World {
     }
 
     async fn publish(&self, channel: &str, kind: &str, payload: &str) {
+        self.publish_with(channel, kind, payload, Headers::default()).await;
+    }
+
+    async fn publish_with(&self, channel: &str, kind: &str, payload: &str, headers: Headers) {
         let message = NewMessage {
             channel: channel.parse().unwrap(),
             source: "https://vendor.example/".parse().unwrap(),
@@ -119,7 +127,7 @@ impl World {
             sticky: false,
             expires_at: None,
             payload: Payload::parse(&Bytes::from(payload.to_owned())).unwrap(),
-            headers: Headers::default(),
+            headers,
         };
         self.buses.publish(&bus(), message).await.unwrap();
     }
@@ -211,6 +219,37 @@ async fn a_sink_that_is_down_is_tried_again_and_poison_is_set_aside() {
     assert_eq!((dead.len(), payload, dead[0].error()), (1, "\"poison\"", "it is poison"));
     let shown = routes.get(&name).await.unwrap();
     assert_eq!((shown.dead, shown.dead_letters), (1, 1));
+    routes.stop().await;
+}
+
+#[derive(Debug, Default)]
+struct Spans(Mutex<Vec<Span>>);
+
+impl Recorder for Spans {
+    fn record(&self, span: Span) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+#[tokio::test]
+async fn what_the_other_end_says_is_kept_with_the_message_and_told_to_no_collector() {
+    let world = World::new().await;
+    let spans = Arc::new(Spans::default());
+    let tracer = Tracer::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+        .recording(spans.clone(), SampleRatio::ALL);
+    let routes = world.routes_with(|config| config.tracer = Some(tracer)).await;
+    let mut created = route("r", "bus:a.example", None);
+    created.retry.attempts_max = 1;
+    let name = created.name.clone();
+    routes.create(created).await.unwrap();
+    let traceparent = Some(TraceParent::new(1, 2, true));
+    let headers = Headers { traceparent, ..Headers::default() };
+    world.publish_with("c", "order", "\"hunter2\"", headers).await;
+    until("it is dead", async || routes.get(&name).await.unwrap().dead_letters == 1).await;
+    let dead = routes.dead_letters(&name, None, 1).await.unwrap().letters;
+    assert_eq!(dead[0].error(), "what is hunter2?");
+    let failures: Vec<_> = spans.0.lock().unwrap().iter().map(|it| it.failure.clone()).collect();
+    assert_eq!(failures, [Some("the other end answered an error".to_owned())]);
     routes.stop().await;
 }
 

@@ -85,6 +85,9 @@ pub struct EmbeddedConfig {
     /// Bytes of the disk that must be free for a commit to begin. Default 32 MiB: the largest commit,
     /// and what redb writes beside it.
     pub free_bytes: u64,
+    /// Bytes of the disk that must be free for a commit that only removes. Default 8 MiB: fewer than
+    /// for the others, so that sweeps go on and make room, but what redb writes while it removes.
+    pub sweep_free_bytes: u64,
 }
 
 impl Default for EmbeddedConfig {
@@ -97,6 +100,7 @@ impl Default for EmbeddedConfig {
             group_bytes: 8 * 1024 * 1024,
             check_up_to_bytes: 256 * 1024 * 1024,
             free_bytes: 32 * 1024 * 1024,
+            sweep_free_bytes: 8 * 1024 * 1024,
         }
     }
 }
@@ -122,8 +126,8 @@ struct Shared {
     closed: AtomicBool,
     hinter: Hinter,
     readers: Arc<Semaphore>,
-    /// Bytes that must be free beside a backup: room for the commits meanwhile.
-    backup_reserve: u64,
+    /// Bytes that must be free to add. A backup leaves twice as many: room for the commits meanwhile.
+    least_free: u64,
 }
 
 impl EmbeddedStore {
@@ -173,11 +177,11 @@ impl EmbeddedStore {
             closed: AtomicBool::new(false),
             hinter: Hinter::new(),
             readers: Arc::new(Semaphore::new(READERS as usize)),
-            backup_reserve: config.free_bytes.saturating_mul(2),
+            least_free: config.free_bytes,
         });
         let (sender, requests) = mpsc::channel(config.waiting.max(1));
         let resident = Resident::new(config.resident_bytes);
-        let room = Room::new(shared.path.as_deref(), config.free_bytes);
+        let room = Room::new(shared.path.as_deref(), &config);
         let committer = Committer {
             shared: Arc::clone(&shared),
             database,
@@ -408,6 +412,7 @@ impl Store for EmbeddedStore {
 
     fn status(&self) -> StoreStatus {
         let waiting = self.requests.as_ref().map_or(0, |r| r.max_capacity() - r.capacity());
+        let free = self.shared.path.as_deref().and_then(Path::parent).map(room::free_bytes);
         StoreStatus {
             engine: "embedded",
             is_shared: false,
@@ -415,6 +420,9 @@ impl Store for EmbeddedStore {
             unavailable: self.shared.usable().err().map(|error| error.to_string()),
             waiting,
             disk_bytes: self.shared.path.as_deref().map_or(0, disk_bytes),
+            disk_free_bytes: free,
+            // What the committer asks too.
+            is_full: free.is_some_and(|free| free < self.shared.least_free),
         }
     }
 
@@ -422,7 +430,8 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             self.shared.usable()?;
             // Else it would take the room of a commit that has begun.
-            let needed = self.status().disk_bytes.saturating_add(self.shared.backup_reserve);
+            let reserve = self.shared.least_free.saturating_mul(2);
+            let needed = self.status().disk_bytes.saturating_add(reserve);
             let free = to.parent().map_or(u64::MAX, room::free_bytes);
             if free < needed {
                 let why = format!("a backup needs {needed} free bytes, and there are {free}");

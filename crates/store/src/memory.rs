@@ -154,6 +154,8 @@ impl Store for MemoryStore {
             unavailable: inner.closed.then(|| "closed".to_owned()),
             waiting: 0,
             disk_bytes: 0,
+            disk_free_bytes: None,
+            is_full: false,
         }
     }
 

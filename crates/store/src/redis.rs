@@ -184,6 +184,8 @@ impl Store for RedisStore {
             unavailable: closed.or_else(|| self.link.trouble()),
             waiting: self.link.busy(),
             disk_bytes: self.link.disk_bytes(),
+            disk_free_bytes: None,
+            is_full: false,
         }
     }
 

@@ -174,4 +174,8 @@ pub struct StoreStatus {
     pub waiting: usize,
     /// Bytes on disk; 0 if there is none.
     pub disk_bytes: u64,
+    /// Bytes that are free on that disk now; `None` if it is not a disk of this machine.
+    pub disk_free_bytes: Option<u64>,
+    /// Whether that is too little, so that what adds is refused until there is room.
+    pub is_full: bool,
 }

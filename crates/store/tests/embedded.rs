@@ -243,9 +243,20 @@ async fn without_room_on_the_disk_nothing_is_begun_and_everything_is_read() {
     }
     assert!(!to.exists());
     assert_eq!(everything(&store).await.unwrap(), kept);
-    assert_eq!(store.status().unavailable, None);
+    let status = store.status();
+    assert_eq!((status.unavailable, status.is_full), (None, true));
+    assert!(status.disk_free_bytes.is_some());
     // What removes makes room, so it goes on.
     store.sweep(START, 1).await.unwrap();
+    drop(store);
+
+    // With even less it is refused, and the store stays whole.
+    let config = EmbeddedConfig { sweep_free_bytes: u64::MAX, ..config };
+    let store = EmbeddedStore::open(directory.path(), config).unwrap();
+    let error = store.sweep(START, 1).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("free")), "{error}");
+    assert_eq!(store.status().unavailable, None);
+    assert_eq!(everything(&store).await.unwrap(), kept);
 }
 
 /// Opens a damaged file and reads all of it: either somebody says that it is damaged, or everything

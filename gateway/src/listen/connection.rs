@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future,
     net::SocketAddr,
     sync::{
         Arc,
@@ -14,14 +15,14 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode, header},
+    http::{Request, Response, StatusCode, Version, header},
 };
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, pin, select, time};
+use tokio::{net::TcpStream, pin, select, sync::Notify, time};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
@@ -67,6 +68,8 @@ pub(super) struct Shared {
     pub limits: ConnectionLimits,
     /// No further requests, once this is cancelled.
     pub drain: CancellationToken,
+    /// HTTP/2 clients are told to go elsewhere, each time that this is notified.
+    pub retire: Arc<Notify>,
     /// Closed at once, when this is cancelled.
     pub abort: CancellationToken,
     pub http: auto::Builder<TrackedExecutor>,
@@ -131,12 +134,16 @@ async fn run(
     peer: SocketAddr,
     place: Place,
 ) -> Result<(), Fault> {
+    let retired = shared.retire.notified();
     let (transport, channel, names) = handshake(&shared, tcp).await?;
     let peer = Peer { address: peer, channel };
     let heard = Arc::new(AtomicBool::new(false));
-    let (service_shared, service_heard) = (shared.clone(), heard.clone());
+    let is_http2 = Arc::new(AtomicBool::new(false));
+    let (service_shared, service_heard, service_is_http2) =
+        (shared.clone(), heard.clone(), is_http2.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         service_heard.store(true, Ordering::Relaxed);
+        service_is_http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
         if let Some(names) = &names {
             request.extensions_mut().insert(names.clone());
         }
@@ -145,11 +152,21 @@ async fn run(
     let stream = TokioIo::new(Stream { transport, _place: place });
     let connection = shared.http.serve_connection_with_upgrades(stream, service);
     let first_head = time::sleep(shared.limits.header_timeout);
-    let leave = async {
+    let retire = async {
+        retired.await;
+        // HTTP/1 clients are told in their next answer.
+        if !is_http2.load(Ordering::Relaxed) {
+            future::pending::<()>().await;
+        }
+    };
+    let drain = async {
         shared.drain.cancelled().await;
         if !heard.load(Ordering::Relaxed) {
             time::sleep(LAST_CHANCE).await;
         }
+    };
+    let leave = async {
+        select! { () = retire => {}, () = drain => {} }
     };
     pin!(connection, first_head, leave);
     let (mut draining, mut waiting) = (false, true);

@@ -16,7 +16,7 @@ use axum::Router;
 use futures::FutureExt as _;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,6 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Connections {
     tracker: TaskTracker,
     open: Arc<AtomicUsize>,
+    retire: Arc<Notify>,
     drain: CancellationToken,
     abort: CancellationToken,
 }
@@ -51,6 +52,12 @@ impl Connections {
     /// How many are open, WebSockets included.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Tells the HTTP/2 clients that are connected to go elsewhere (GOAWAY). Their requests are
+    /// finished, and whoever connects later is served.
+    pub fn retire(&self) {
+        self.retire.notify_waiters();
     }
 
     /// Stops accepting, and lets every connection finish the requests it has begun.
@@ -106,6 +113,7 @@ impl Server {
             router,
             certificates,
             limits,
+            retire: connections.retire.clone(),
             drain: connections.drain.clone(),
             abort: connections.abort.clone(),
             http,
@@ -146,6 +154,7 @@ impl Server {
                     self.serve(TcpStream::from_std(tcp)?, peer, permit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -179,14 +188,19 @@ impl Server {
     }
 
     async fn accept_failed(&self, error: &io::Error) {
-        // The peer gave up before it was accepted: that is its own business.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        {
+        if is_passing(error) {
             return;
         }
         tracing::warn!(listener = self.shared.name, %error, "a connection can't be accepted");
         time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Whether the next one can be accepted at once: the peer gave up before it was accepted, which is its
+/// own business, or a signal came.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 impl fmt::Debug for Server {

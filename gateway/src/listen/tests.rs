@@ -149,6 +149,48 @@ async fn an_upgraded_connection_keeps_its_place() {
     fixture.ends().await;
 }
 
+/// The type, stream and content of the next HTTP/2 frame.
+async fn frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut content).await.unwrap();
+    (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), content)
+}
+
+#[tokio::test]
+async fn who_speaks_http2_is_told_to_go_and_may_come_back() {
+    const DATA: u8 = 0;
+    const GOAWAY: u8 = 7;
+    let fixture = start().await;
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // HEADERS of stream 1, its last: GET http://t/me.
+    let get = b"\0\0\x0a\x01\x05\0\0\0\x01\x82\x86\x04\x03/me\x01\x01t";
+    stream.write_all(get).await.unwrap();
+    let next = async |stream: &mut TcpStream, kind: u8| {
+        let wanted = async {
+            loop {
+                let (at, of, content) = frame(stream).await;
+                assert!(at == kind || at != GOAWAY, "{content:?}");
+                if at == kind {
+                    return (of, content);
+                }
+            }
+        };
+        time::timeout(PATIENCE, wanted).await.expect("the frame")
+    };
+    let (of, content) = next(&mut stream, DATA).await;
+    assert!(of == 1 && content.starts_with(b"127.0.0.1:"), "{of} {content:?}");
+    fixture.connections.retire();
+    let (_, content) = next(&mut stream, GOAWAY).await;
+    assert_eq!(content[4..8], [0; 4], "no error");
+    let me = fixture.exchange("GET /me HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await;
+    assert!(me.contains("\r\n\r\n127.0.0.1:"), "{me}");
+    drop(stream);
+    fixture.ends().await;
+}
+
 fn pem(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls_files").join(name)
 }
@@ -170,6 +212,41 @@ fn client(shown: Option<&str>) -> TlsConnector {
         }
     };
     TlsConnector::from(Arc::new(config))
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn certificates_are_looked_at_at_once_and_every_minute() {
+    let (links, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = |name: &str| links.path().join(name);
+    let install = |name: &str| {
+        for kind in ["pem", "key"] {
+            std::fs::copy(pem(&format!("{name}.{kind}")), directory.path().join(kind)).unwrap();
+        }
+    };
+    // Changes behind a link are not told by the operating system.
+    for kind in ["pem", "key"] {
+        std::os::unix::fs::symlink(directory.path().join(kind), file(kind)).unwrap();
+    }
+    install("first");
+    let files = TlsFiles { cert: file("pem"), key: file("key"), client_ca: None };
+    let certificates = Arc::new(Certificates::load("http", files).unwrap());
+    let first = certificates.current();
+    install("second");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(watch_certificates(vec![certificates.clone()], stop.clone()));
+    time::sleep(Duration::from_secs(1)).await;
+    let second = certificates.current();
+    assert!(!Arc::ptr_eq(&first, &second), "what changed before it watched");
+    install("first");
+    time::sleep(Duration::from_secs(58)).await;
+    assert!(Arc::ptr_eq(&second, &certificates.current()), "nobody was told");
+    time::sleep(Duration::from_secs(2)).await;
+    assert!(!Arc::ptr_eq(&second, &certificates.current()), "a minute is over");
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
 }
 
 #[tokio::test]

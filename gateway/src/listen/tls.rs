@@ -77,10 +77,10 @@ impl Certificates {
     ///
     /// [`TlsError`].
     pub fn load(listener: &'static str, files: TlsFiles) -> Result<Self, TlsError> {
+        // First what they hold, then what that means: what changes in between is noticed later.
+        let seen = Mutex::new(contents(&files));
         let current = RwLock::new(Arc::new(read(listener, &files)?));
-        let certificates = Self { listener, files, current, seen: Mutex::default() };
-        *certificates.seen.lock().unwrap_or_else(PoisonError::into_inner) = certificates.contents();
-        Ok(certificates)
+        Ok(Self { listener, files, current, seen })
     }
 
     /// Reads them again, if the files have changed. If they can't be used that is logged and counted,
@@ -88,7 +88,7 @@ impl Certificates {
     pub fn refresh(&self) {
         let listener = self.listener;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let contents = self.contents();
+        let contents = contents(&self.files);
         if *seen == contents {
             return;
         }
@@ -113,13 +113,17 @@ impl Certificates {
 
     /// The files.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let TlsFiles { cert, key, client_ca } = &self.files;
-        [Some(cert), Some(key), client_ca.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+        paths(&self.files)
     }
+}
 
-    fn contents(&self) -> Vec<Option<Vec<u8>>> {
-        self.files().map(|path| fs::read(path).ok()).collect()
-    }
+fn paths(files: &TlsFiles) -> impl Iterator<Item = &Path> {
+    let TlsFiles { cert, key, client_ca } = files;
+    [Some(cert), Some(key), client_ca.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+}
+
+fn contents(files: &TlsFiles) -> Vec<Option<Vec<u8>>> {
+    paths(files).map(|path| fs::read(path).ok()).collect()
 }
 
 impl fmt::Debug for Certificates {

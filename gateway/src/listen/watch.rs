@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::{sync::Notify, time};
+use tokio::{select, sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use super::tls::Certificates;
@@ -14,8 +14,12 @@ use super::tls::Certificates;
 /// How long after a change the files are read: whoever writes several of them needs a moment.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Refreshes `all` shortly after something in their directories changes, until `stop`. If the
-/// operating system can't tell, the log says so, and SIGHUP is left.
+/// How often the files are looked at whatever the operating system tells: it does not see what
+/// changes behind a link into another directory, nor on every network file system.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Refreshes `all` at once, shortly after something in their directories changes, and every minute,
+/// until `stop`. If the operating system can't tell of changes, the log says so.
 ///
 /// # Cancel safety
 ///
@@ -24,12 +28,16 @@ pub async fn watch_certificates(all: Vec<Arc<Certificates>>, stop: CancellationT
     let changed = Arc::new(Notify::new());
     // Watches until it is dropped.
     let _watcher = watcher(&all, Arc::clone(&changed)).inspect_err(|error| {
-        tracing::warn!(%error, "certificates are read again on SIGHUP only");
+        tracing::warn!(%error, "changes of certificates are noticed once a minute only");
     });
+    // The first tick is at once: the files may have changed before anybody watched.
+    let mut ticks = time::interval(EVERY);
     let follow = async {
         loop {
-            changed.notified().await;
-            time::sleep(PAUSE).await;
+            select! {
+                () = changed.notified() => time::sleep(PAUSE).await,
+                _ = ticks.tick() => {}
+            }
             for certificates in &all {
                 certificates.refresh();
             }

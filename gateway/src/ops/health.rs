@@ -72,18 +72,27 @@ impl Health {
         self.phase()
     }
 
-    /// Goes on from [`Phase::Draining`] to [`Phase::Drained`] after `delay`, each time, until `stop`.
+    /// Goes on from [`Phase::Draining`] to [`Phase::Drained`] after `delay`, and calls `drained` then,
+    /// each time, until `stop`.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; then requests are served on while draining.
-    pub async fn refuse_after(self, delay: Duration, stop: CancellationToken) {
+    pub async fn refuse_after(
+        self,
+        delay: Duration,
+        drained: impl Fn() + Send,
+        stop: CancellationToken,
+    ) {
         let mut phases = self.phase.subscribe();
         let turns = async {
             // The sender is `self`.
             while phases.wait_for(|phase| *phase == Phase::Draining).await.is_ok() {
-                if time::timeout(delay, phases.changed()).await.is_err() {
-                    self.turn(|phase| (phase == Phase::Draining).then_some(Phase::Drained));
+                if time::timeout(delay, phases.changed()).await.is_err()
+                    && self.turn(|phase| (phase == Phase::Draining).then_some(Phase::Drained))
+                        == Phase::Drained
+                {
+                    drained();
                 }
             }
         };
@@ -109,6 +118,10 @@ impl Health {
         metrics::gauge!("buswire_store_available").set(truth(store.unavailable.is_none()));
         metrics::gauge!("buswire_store_commits_waiting").set(store.waiting as f64);
         metrics::gauge!("buswire_store_disk_bytes").set(store.disk_bytes as f64);
+        metrics::gauge!("buswire_store_full").set(truth(store.is_full));
+        if let Some(free) = store.disk_free_bytes {
+            metrics::gauge!("buswire_store_disk_free_bytes").set(free as f64);
+        }
     }
 
     /// Why requests should not be sent here; `None` if they should.
@@ -135,6 +148,8 @@ impl fmt::Debug for Health {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use buswire_store::memory::MemoryStore;
 
     use super::*;
@@ -146,14 +161,19 @@ mod tests {
         assert_eq!(health.drain(), Phase::Starting, "nothing is served that could be drained");
         health.serve();
         let (moment, delay) = (Duration::from_millis(1), Duration::from_secs(5));
-        tasks.spawn("draining", health.clone().refuse_after(delay + moment, tasks.stop()));
-        for _ in 0..2 {
+        let drained = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&drained);
+        let count = move || _ = counted.fetch_add(1, Ordering::Relaxed);
+        tasks.spawn("draining", health.clone().refuse_after(delay + moment, count, tasks.stop()));
+        for times in 0..2 {
             assert_eq!(health.drain(), Phase::Draining);
             assert_eq!(health.not_ready(), Some("drained by an administrator"));
             time::sleep(delay).await;
             assert_eq!(health.drain(), Phase::Draining);
+            assert_eq!(drained.load(Ordering::Relaxed), times);
             time::sleep(moment * 2).await;
             assert_eq!(health.drain(), Phase::Drained);
+            assert_eq!(drained.load(Ordering::Relaxed), times + 1);
             assert_eq!(health.undrain(), Phase::Serving);
             assert_eq!(health.not_ready(), None);
         }

@@ -14,7 +14,7 @@ use crate::listen::refusal;
 
 /// Asks HTTP/1 clients to take the next request elsewhere while the gateway leaves, so that nobody
 /// sends one into a connection that closes, and refuses requests once it is drained. HTTP/2 has its
-/// own way of saying it. A middleware for `axum::middleware::from_fn_with_state`.
+/// own way of saying it, which the listener uses. A middleware for `axum::middleware::from_fn_with_state`.
 pub async fn leave(State(health): State<Health>, request: Request, next: Next) -> Response {
     let has_one_connection = request.version() < Version::HTTP_2;
     let mut response = if health.phase() == Phase::Drained {

@@ -221,7 +221,9 @@ impl Gateway {
             let watch = watch_certificates(self.certificates.clone(), self.tasks.stop());
             self.tasks.spawn("certificates", watch);
         }
-        let draining = self.health.clone().refuse_after(self.delay, self.tasks.stop());
+        let connections = self.connections.clone();
+        let drained = move || connections.retire();
+        let draining = self.health.clone().refuse_after(self.delay, drained, self.tasks.stop());
         self.tasks.spawn("draining", draining);
         let clock = ops::watch_clock(Arc::new(SystemClock), self.tasks.stop());
         self.tasks.spawn("clock", clock);

@@ -35,7 +35,7 @@ impl Sink for MdpSink {
             match self.requests.ask(trace, &self.service, frames, TIMEOUT).await {
                 Ok(frames) => match answer_of(&frames) {
                     Answer::Body(reply) => Ok(Some(reply)),
-                    Answer::Failed(text) => Err(SinkError::Retry(text)),
+                    Answer::Failed(text) => Err(SinkError::Answered(text)),
                 },
                 Err(error) => Err(failure(error)),
             }

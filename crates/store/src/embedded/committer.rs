@@ -150,10 +150,7 @@ impl Committer {
     }
 
     fn serve(&mut self, group: Group) {
-        let ready = self.shared.healthy().and_then(|()| {
-            // What removes may go on: it makes room.
-            if group.adds() { self.room.check() } else { Ok(()) }
-        });
+        let ready = self.shared.healthy().and_then(|()| self.room.check(group.adds()));
         if let Err(error) = ready {
             group.fail(&error);
             return;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::EmbeddedConfig;
 use crate::error::StoreError;
 
 /// The room on the disk of a store.
@@ -11,21 +12,27 @@ use crate::error::StoreError;
 pub(super) struct Room {
     /// `None` if the store is not in a directory.
     directory: Option<PathBuf>,
+    /// Bytes that must be free to add.
     least: u64,
+    /// Bytes that must be free to remove: that needs some too, and makes room.
+    sweep_least: u64,
     is_short: bool,
 }
 
 impl Room {
-    /// Of the disk that has the file `path`, `least` bytes must be free.
-    pub(super) fn new(path: Option<&Path>, least: u64) -> Self {
+    /// On the disk that has the file `path`, with the floors of `config`.
+    pub(super) fn new(path: Option<&Path>, config: &EmbeddedConfig) -> Self {
         let directory = path.and_then(Path::parent).map(Path::to_owned);
-        Self { directory, least, is_short: false }
+        let (least, sweep_least) = (config.free_bytes, config.sweep_free_bytes);
+        Self { directory, least, sweep_least, is_short: false }
     }
 
+    /// Looks whether a commit may begin that adds, or that only removes.
+    ///
     /// # Errors
     ///
     /// `Unavailable` if there is too little.
-    pub(super) fn check(&mut self) -> Result<(), StoreError> {
+    pub(super) fn check(&mut self, adds: bool) -> Result<(), StoreError> {
         let free = self.directory.as_deref().map_or(u64::MAX, free_bytes);
         let is_short = free < self.least;
         if is_short != self.is_short {
@@ -36,8 +43,8 @@ impl Room {
                 tracing::info!(free, "the disk has room again");
             }
         }
-        if is_short {
-            let least = self.least;
+        let least = if adds { self.least } else { self.sweep_least };
+        if free < least {
             let why = format!("the disk is full: {free} bytes are free, {least} are needed");
             return Err(StoreError::Unavailable(why));
         }
