@@ -4,7 +4,7 @@
 //! change; an error is only a reason to do it again. Never here: who is to own what; that is
 //! `lease`'s.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use buswire_message::RouteName;
 use buswire_store::{BoxFuture, HintFilter, Partition, Revision};
@@ -39,8 +39,9 @@ pub(crate) enum News {
     Reload,
     /// The gateways or the lease changed, or nothing.
     Look,
-    /// The description of this route was removed.
-    Gone(RouteName),
+    /// The description of the route that was `created` so was removed; there may be another one of its
+    /// name already.
+    Gone { name: RouteName, created: u64 },
 }
 
 /// A route that is stored, and what of it is here.
@@ -183,7 +184,7 @@ impl Routes {
             News::Look => {}
             News::First => self.reload(true).await?,
             News::Reload => self.reload(false).await?,
-            News::Gone(name) => self.remove(&name).await,
+            News::Gone { name, created } => self.remove(&name, created).await,
         }
         Ok(())
     }
@@ -198,17 +199,24 @@ impl Routes {
         }
     }
 
-    async fn remove(&self, name: &RouteName) {
-        let removed = self.lock().remove(name);
+    /// Stops a route and forgets it, unless another one has its name by now.
+    async fn remove(&self, name: &RouteName, created: u64) {
+        let removed = self.take_known_if(name, |known| known.stored.created == created);
         if let Some(running) = removed.and_then(|mut known| known.take_running()) {
             running.halt(self.inner.shared.steady).await;
         }
     }
 
+    fn take_known_if(&self, name: &RouteName, is_it: impl Fn(&Known) -> bool) -> Option<Known> {
+        let mut all = self.lock();
+        if all.get(name).is_some_and(is_it) { all.remove(name) } else { None }
+    }
+
     /// Reads the descriptions and stops the routes whose description is gone. One that can't be read is
     /// left as it was, unless all must be readable.
     async fn reload(&self, all: bool) -> Result<(), RouteError> {
-        let mut gone: BTreeSet<_> = self.lock().keys().cloned().collect();
+        let created = |(name, known): (&RouteName, &Known)| (name.clone(), known.stored.created);
+        let mut gone: BTreeMap<_, _> = self.lock().iter().map(created).collect();
         for read in self.read_all().await? {
             match read {
                 Ok(stored) => {
@@ -220,12 +228,12 @@ impl Routes {
                     tracing::error!(%error, "a stored route can't be read");
                     let is_it =
                         |name: &str| matches!(&error, RouteError::Damaged(it) if it == name);
-                    gone.retain(|name| !is_it(name.as_str()));
+                    gone.retain(|name, _| !is_it(name.as_str()));
                 }
             }
         }
-        for name in &gone {
-            self.remove(name).await;
+        for (name, created) in gone {
+            self.remove(&name, created).await;
         }
         Ok(())
     }
@@ -362,18 +370,26 @@ impl Routes {
         each(wanted.into_iter().map(|name| self.claim_one(name, Arc::clone(&hold)))).await;
     }
 
+    /// From now on the owner row of a route may name this gateway. Returns the revision that is known.
+    fn loosen(&self, name: &RouteName) -> Option<Revision> {
+        let mut all = self.lock();
+        let known = all.get_mut(name)?;
+        known.is_loose = true;
+        Some(known.stored.revision)
+    }
+
     async fn claim_one(&self, name: RouteName, hold: Arc<Hold>) -> Result<(), RouteError> {
         let name = &name;
         let Inner { shared, keeper, .. } = &*self.inner;
         let (ledger, clock) = (&shared.ledger, &shared.clock);
         let owner = ledger.owner(name, clock.now()).await?;
-        if let Some(known) = self.lock().get_mut(name) {
-            known.is_loose = true;
-        }
+        let Some(revision) = self.loosen(name) else { return Ok(()) };
         let Some(mut taken) = keeper.take(name, owner.as_ref()).await? else { return Ok(()) };
         // Read only now that the route is owned: whoever removes it later takes it away first.
         let Some(stored) = ledger.route(name, clock.now()).await? else {
-            return self.free(name, &taken).await;
+            // Removed before it was put in force, unless one of its name was made a moment ago.
+            self.take_known_if(name, |it| it.running.is_none() && it.stored.revision == revision);
+            return ledger.erase(&taken, clock.now()).await;
         };
         if stored.created != taken.created {
             let Some(renewed) = keeper.renew(&taken, stored.created).await? else { return Ok(()) };

@@ -396,8 +396,8 @@ impl Routes {
             let stored = self.stored(name, expected).await?;
             let Shared { ledger, clock, .. } = &self.inner.shared;
             if ledger.delete(&stored, clock.now()).await? {
-                let (routes, name) = (self.clone(), name.clone());
-                return self.to_its_end(async move { routes.erase(&name).await }).await;
+                let routes = self.clone();
+                return self.to_its_end(async move { routes.erase(&stored).await }).await;
             }
         }
         Err(RouteError::Changed(name.clone()))
@@ -405,16 +405,22 @@ impl Routes {
 
     /// Removes what is stored of a route whose description is gone. Whoever runs it can't store anything
     /// of it from then on.
-    async fn erase(&self, name: &RouteName) -> Result<(), RouteError> {
-        self.reconcile(News::Gone(name.clone())).await?;
+    async fn erase(&self, gone: &StoredRoute) -> Result<(), RouteError> {
+        let (name, created) = (&gone.route.name, gone.created);
+        self.reconcile(News::Gone { name: name.clone(), created }).await?;
         let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
         for _ in 0..CHANGES_MAX {
             let owner = ledger.owner(name, clock.now()).await?;
+            // In this order: whoever takes a new route of the name writes the owner row after its
+            // description, so either is seen here, or the owner row is another than was read.
+            if ledger.route(name, clock.now()).await?.is_some() {
+                break;
+            }
             if let Some(owned) = keeper.seize(name, owner.as_ref()).await? {
                 return ledger.erase(&owned, clock.now()).await;
             }
         }
-        // What is left is removed when a route of this name is made.
+        // What is left is removed when a route of this name is taken.
         Ok(())
     }
 

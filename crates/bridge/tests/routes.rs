@@ -30,7 +30,7 @@ use buswire_store::{
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
-use buswire_testkit::{Faults, FaultyStore};
+use buswire_testkit::{Fault, Faults, FaultyStore};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
@@ -103,7 +103,14 @@ impl World {
     }
 
     async fn routes_with(&self, settings: impl FnOnce(&mut RoutesConfig)) -> Routes {
-        let store: Arc<dyn Store> = self.store.clone();
+        self.routes_over(self.store.clone(), settings).await
+    }
+
+    async fn routes_over(
+        &self,
+        store: Arc<dyn Store>,
+        settings: impl FnOnce(&mut RoutesConfig),
+    ) -> Routes {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
         settings(&mut config);
@@ -237,6 +244,34 @@ async fn a_paused_route_waits_and_a_deleted_one_is_gone() {
     // A new route of the name begins anew.
     routes.create(created).await.unwrap();
     world.until_taken(&["1", "1"]).await;
+    routes.stop().await;
+}
+
+#[tokio::test]
+async fn a_route_that_is_made_while_one_of_its_name_is_deleted_stays() {
+    let world = World::new().await;
+    let store = Arc::new(FaultyStore::new(world.store.clone(), 1));
+    let routes = world.routes_over(store.clone(), |_| ()).await;
+    let created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    routes.create(created.clone()).await.unwrap();
+    // The description is gone, and whoever deletes it has not heard so yet.
+    store.gate().close();
+    store.script(Fault::DelayAfter);
+    let made_meanwhile = async {
+        until("the name is free", async || routes.create(created.clone()).await.is_ok()).await;
+        world.publish("c", "order", "1").await;
+        world.until_taken(&["1"]).await;
+        store.gate().open();
+    };
+    tokio::join!(routes.delete(&name, None), made_meanwhile).0.unwrap();
+    world.publish("c", "order", "2").await;
+    world.until_taken(&["1", "2"]).await;
+    routes.stop().await;
+    // It kept its position too.
+    let routes = world.routes().await;
+    world.publish("c", "order", "3").await;
+    world.until_taken(&["1", "2", "3"]).await;
     routes.stop().await;
 }
 
