@@ -108,7 +108,8 @@ pub fn exercise_fleet(gateways: u8, ops: &[FleetOp]) {
     world.drain();
 }
 
-const LIMITS: Limits = Limits { pending_max: 4096, in_flight_max: 6, ahead_max: 4096 };
+const LIMITS: Limits =
+    Limits { pending_max: 4096, in_flight_max: 6, ahead_max: 4096, record_max: 1000 };
 
 /// A message on the bus.
 struct Published {
