@@ -9,7 +9,7 @@ use std::{
 };
 
 use buswire_bridge::{
-    OpenSink, Reply, RouteInfo, RouteProblem, Routes, Sink, SinkDelivery, SinkError, SinkUri,
+    OpenSink, Reach, Reply, RouteInfo, RouteProblem, Routes, Sink, SinkDelivery, SinkError, SinkUri,
 };
 use buswire_bus::Buses;
 use buswire_message::{Clock, RouteName};
@@ -175,6 +175,10 @@ impl OpenSink for TimedSinks {
 
     fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
         self.sinks.check(uri)
+    }
+
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        self.sinks.reach(uris)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     error::RouteError,
     keeper::SteadyClock,
-    lease::{Hold, Steady},
+    lease::{Hold, Presence, Steady},
     ledger::{ROUTES, StoredRoute},
     owners::{Owned, Told},
     route::Route,
@@ -29,6 +29,8 @@ const RELOAD_EVERY: Duration = Duration::from_secs(5);
 const RELOAD_PAUSE: Duration = Duration::from_millis(100);
 /// How often the owner of a route tells what the route is doing.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+/// How many routes are given up before other things are looked after again.
+const LEAVING_AT_ONCE: usize = 16;
 
 /// What is different.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) counters: Arc<Counters>,
     pub(crate) replaying: Arc<tokio::sync::Mutex<()>>,
     running: Option<Running>,
+    /// Where its sink is; looked for only if other gateways share the store.
+    pub(crate) presence: Presence,
     /// Whether the owner row may name this gateway although the route does not run.
     is_loose: bool,
 }
@@ -76,7 +80,8 @@ struct Running {
 impl Known {
     fn new(stored: StoredRoute) -> Self {
         let (counters, replaying) = (Arc::default(), Arc::default());
-        Self { stored, counters, replaying, running: None, is_loose: false }
+        let presence = Presence::new();
+        Self { stored, counters, replaying, running: None, presence, is_loose: false }
     }
 
     /// Whether this revision of the description, or a later one, is in force here.
@@ -168,9 +173,10 @@ impl Routes {
         let read = self.learn(news).await;
         if !self.inner.stop.is_cancelled() {
             self.forget_lost();
+            self.look_for_sinks().await;
             self.apply_changes().await;
-            self.hand_over().await;
             self.claim().await;
+            self.hand_over().await;
             self.tell_others().await;
         }
         let owned = self.lock().values().filter(|known| known.running.is_some()).count();
@@ -273,6 +279,23 @@ impl Routes {
         }
     }
 
+    async fn look_for_sinks(&self) {
+        let Inner { shared, keeper, sinks, .. } = &*self.inner;
+        if !keeper.is_shared() {
+            return;
+        }
+        let sink =
+            |(name, known): (&RouteName, &Known)| (name.clone(), known.stored.route.sink.clone());
+        let (names, uris): (Vec<_>, Vec<_>) = self.lock().iter().map(sink).unzip();
+        let reaches = sinks.reach(&uris).await;
+        let (now, mut all) = (shared.steady.now(), self.lock());
+        for (name, reach) in names.iter().zip(reaches) {
+            if let Some(known) = all.get_mut(name) {
+                known.presence.observe(reach, now);
+            }
+        }
+    }
+
     /// Puts changed descriptions in force.
     async fn apply_changes(&self) {
         let mut restarted = Vec::new();
@@ -305,18 +328,27 @@ impl Routes {
         }
     }
 
-    /// Gives up routes that a gateway is to have which came later.
+    /// Gives up routes that another gateway is to have: some, and more with the next look, so that
+    /// nobody waits long for their calls to end.
     async fn hand_over(&self) {
-        let keeper = &self.inner.keeper;
+        let Inner { shared, keeper, wake, .. } = &*self.inner;
         if !keeper.is_shared() {
             return;
         }
+        let (now, settle) = (shared.steady.now(), keeper.timing().settle);
         let mut leaving = Vec::new();
         let mut loose = Vec::new();
         for (name, known) in self.lock().iter_mut() {
-            if known.running.is_some() && keeper.is_theirs(name) {
+            if known.running.is_some() {
+                if !known.presence.must_leave(keeper.is_theirs(name), now, settle) {
+                    continue;
+                }
+                if leaving.len() >= LEAVING_AT_ONCE {
+                    wake.notify_one();
+                    break;
+                }
                 leaving.extend(known.take_running().map(|running| (name.clone(), running)));
-            } else if known.running.is_none() && known.is_loose && !keeper.is_ours(name) {
+            } else if known.is_loose && !known.presence.may_take(keeper.is_ours(name)) {
                 loose.push(name.clone());
             }
         }
@@ -364,7 +396,9 @@ impl Routes {
         let wanted: Vec<_> = self
             .lock()
             .iter()
-            .filter(|(name, known)| known.running.is_none() && keeper.is_ours(name))
+            .filter(|(name, known)| {
+                known.running.is_none() && known.presence.may_take(keeper.is_ours(name))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         each(wanted.into_iter().map(|name| self.claim_one(name, Arc::clone(&hold)))).await;

@@ -448,13 +448,17 @@ impl Routes {
         let hints = ledger.store().hints(HintFilter::Only(route_partition(name)?));
         let mut hints = hints.chain(stream::pending());
         loop {
-            let is_here = self.lock().get(name).is_none_or(|known| known.runs(revision));
+            let (is_here, is_elsewhere) = self.lock().get(name).map_or((true, false), |known| {
+                (known.runs(revision), known.presence.is_elsewhere())
+            });
             if is_here || !keeper.is_shared() {
                 return Ok(());
             }
             let (owner, told) = ledger.told(name, clock.now()).await?;
             let owner = owner.and_then(|owner| owner.gateway);
-            if owner.is_some_and(|it| keeper.is_alive(it)) && told.description >= revision.0 {
+            let is_run = owner.is_some_and(|it| keeper.is_alive(it));
+            // What no gateway runs may wait for its sink for ever.
+            if (is_run && told.description >= revision.0) || (!is_run && is_elsewhere) {
                 return Ok(());
             }
             tokio::select! {

@@ -61,6 +61,17 @@ pub trait Sink: Send + Sync + fmt::Debug {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>>;
 }
 
+/// From where a sink can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From any gateway alike.
+    Anywhere,
+    /// It is in the memory of one gateway, and of this one.
+    Here,
+    /// It can't be reached from here.
+    Elsewhere,
+}
+
 /// Opens sinks by URI; the gateway implements it over the doors that it runs.
 pub trait OpenSink: Send + Sync + fmt::Debug {
     /// Makes the sink for `uri`. Does not connect anywhere.
@@ -77,4 +88,10 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     ///
     /// [`RouteProblem::SinkUnavailable`] if it is not there.
     fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>>;
+
+    /// From where each of `uris` can be reached at present, in their order. Asked every beat if other
+    /// gateways share the store. Unless it is said otherwise, all from anywhere.
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        Box::pin(std::future::ready(vec![Reach::Anywhere; uris.len()]))
+    }
 }

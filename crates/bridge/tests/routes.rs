@@ -17,7 +17,7 @@ use std::{
 };
 
 use buswire_bridge::{
-    LeaseTiming, Mapping, OpenSink, Replayed, Reply, RetryPolicy, Route, RouteChange,
+    LeaseTiming, Mapping, OpenSink, Reach, Replayed, Reply, RetryPolicy, Route, RouteChange,
     RouteDescription, RouteError, RouteProblem, RouteState, Routes, RoutesConfig, Sink,
     SinkDelivery, SinkError, SinkUri,
 };
@@ -64,7 +64,7 @@ impl Sink for TestSink {
 }
 
 #[derive(Debug, Clone, Default)]
-struct TestSinks(Arc<TestSink>);
+struct TestSinks(Arc<TestSink>, Arc<Mutex<Option<Reach>>>);
 
 impl OpenSink for TestSinks {
     fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
@@ -76,6 +76,11 @@ impl OpenSink for TestSinks {
 
     fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        let reach = self.1.lock().unwrap().unwrap_or(Reach::Anywhere);
+        Box::pin(std::future::ready(vec![reach; uris.len()]))
     }
 }
 
@@ -412,6 +417,10 @@ async fn a_changed_route_goes_on_where_it_was() {
 
 /// The routes of a gateway that shares the store, and how it sees the store.
 async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
+    gateway_with(world, called, world.sinks.clone()).await
+}
+
+async fn gateway_with(world: &World, called: &str, sinks: TestSinks) -> (Routes, Arc<FaultyStore>) {
     let store = Arc::new(FaultyStore::new(world.store.clone(), 1).shared());
     let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
     config.gateway = called.to_owned();
@@ -422,7 +431,7 @@ async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
         settle: Duration::from_millis(200),
     };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let sinks = Arc::new(world.sinks.clone());
+    let sinks = Arc::new(sinks);
     let shared: Arc<dyn Store> = store.clone();
     let buses = world.buses.clone();
     (Routes::open(buses, shared, clock, entropy, sinks, config).await.unwrap(), store)
@@ -477,6 +486,39 @@ async fn what_is_changed_at_one_gateway_is_in_force_at_whichever_runs_the_route(
     for gateway in gateways {
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn routes_run_where_their_sink_is_and_wait_while_it_is_nowhere() {
+    let world = World::new().await;
+    let sinks = [(); 2].map(|()| TestSinks(world.sinks.0.clone(), Arc::default()));
+    let is_at = |at: Option<usize>| {
+        for (place, sinks) in sinks.iter().enumerate() {
+            let reach = if at == Some(place) { Reach::Here } else { Reach::Elsewhere };
+            *sinks.1.lock().unwrap() = Some(reach);
+        }
+    };
+    is_at(None);
+    let one = gateway_with(&world, "one", sinks[0].clone()).await.0;
+    let two = gateway_with(&world, "two", sinks[1].clone()).await.0;
+    let names: Vec<RouteName> = (0..4).map(|n| format!("r{n}").parse().unwrap()).collect();
+    for name in &names {
+        one.create(route(name.as_str(), "bus:a.example", None)).await.unwrap();
+        assert_eq!(one.get(name).await.unwrap().state, RouteState::Waiting);
+    }
+    world.publish("c", "t", "1").await;
+    for (place, called) in ["two", "one"].into_iter().enumerate() {
+        is_at(Some(1 - place));
+        for name in &names {
+            let it_has = async || owner(&two, name).await.as_deref() == Some(called);
+            until("whoever has the sink has the route", it_has).await;
+        }
+        until("it delivers", async || world.taken().len() == 4 * (place + 1)).await;
+        world.publish("c", "t", "2").await;
+        until("it goes on", async || world.taken().len() == 4 * (place + 2)).await;
+    }
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test]
