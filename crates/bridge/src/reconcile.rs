@@ -479,24 +479,30 @@ impl Routes {
         }
         let now = self.inner.shared.steady.now();
         let mut news = Vec::new();
-        for known in self.lock().values_mut() {
-            let Some(running) = &mut known.running else { continue };
+        for known in self.lock().values() {
+            let Some(running) = &known.running else { continue };
             let told = running.tell(&known.counters);
             let is_due = running.told.as_ref().is_none_or(|(before, at)| {
                 let is_old = now.saturating_sub(*at) >= TELL_EVERY;
                 before.description != told.description || (is_old && *before != told)
             });
             if is_due {
-                running.told = Some((told.clone(), now));
                 news.push((running.right.owned.clone(), told));
             }
         }
-        each(news.into_iter().map(|(owned, told)| self.tell(owned, told))).await;
+        each(news.into_iter().map(|(owned, told)| self.tell(owned, told, now))).await;
     }
 
-    async fn tell(&self, owned: Owned, told: Told) -> Result<(), RouteError> {
+    async fn tell(&self, owned: Owned, told: Told, at: Steady) -> Result<(), RouteError> {
         let shared = &self.inner.shared;
-        shared.ledger.tell(&owned, &told, shared.clock.now()).await
+        shared.ledger.tell(&owned, &told, shared.clock.now()).await?;
+        let mut all = self.lock();
+        if let Some(running) = all.get_mut(&owned.name).and_then(|it| it.running.as_mut())
+            && running.right.owned == owned
+        {
+            running.told = Some((told, at));
+        }
+        Ok(())
     }
 
     /// What this gateway owns and runs.
