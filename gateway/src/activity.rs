@@ -9,7 +9,8 @@ use std::{
 };
 
 use buswire_bridge::{
-    OpenSink, Reach, Reply, RouteInfo, RouteProblem, Routes, Sink, SinkDelivery, SinkError, SinkUri,
+    OpenSink, Reach, Reply, RouteError, RouteInfo, RouteProblem, Routes, Sink, SinkDelivery,
+    SinkError, SinkUri,
 };
 use buswire_bus::Buses;
 use buswire_message::{Clock, RouteName};
@@ -173,7 +174,7 @@ impl OpenSink for TimedSinks {
         Ok(Arc::new(TimedSink { sink: self.sinks.open(uri)?, clock, activity }))
     }
 
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
         self.sinks.check(uri)
     }
 

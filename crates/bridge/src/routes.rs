@@ -235,7 +235,7 @@ impl Routes {
     /// # Errors
     ///
     /// [`RouteError::Invalid`] with every problem: also if its sink can't be opened here, or leads to
-    /// a bus that there is not.
+    /// a bus that there is not. Another one if that can't be told.
     pub async fn parse(&self, wanted: &RouteDescription<'_>) -> Result<Route, RouteError> {
         self.vet(Route::parse(wanted), wanted.sink.parse().ok().as_ref()).await
     }
@@ -248,14 +248,18 @@ impl Routes {
     ) -> Result<Route, RouteError> {
         let unreachable = match sink {
             Some(sink) => match self.inner.sinks.open(sink) {
-                Ok(_) => self.inner.sinks.check(sink).await.err(),
-                Err(problem) => Some(problem),
+                Ok(_) => match self.inner.sinks.check(sink).await {
+                    Ok(()) => Vec::new(),
+                    Err(RouteError::Invalid(problems)) => problems,
+                    Err(error) => return Err(error),
+                },
+                Err(problem) => vec![problem],
             },
-            None => None,
+            None => Vec::new(),
         };
-        match (parsed, unreachable) {
-            (Ok(route), None) => Ok(route),
-            (parsed, unreachable) => {
+        match parsed {
+            Ok(route) if unreachable.is_empty() => Ok(route),
+            parsed => {
                 let problems = parsed.err().into_iter().flatten();
                 Err(RouteError::Invalid(problems.chain(unreachable).collect()))
             }

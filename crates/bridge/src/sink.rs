@@ -9,7 +9,7 @@ use buswire_message::{ContentType, DedupeKey, Payload, RouteName, Timestamp, Tra
 use buswire_store::BoxFuture;
 use smallvec::SmallVec;
 
-use crate::{route::RouteProblem, uri::SinkUri};
+use crate::{error::RouteError, route::RouteProblem, uri::SinkUri};
 
 /// One attempt to deliver one message.
 #[derive(Clone, Debug)]
@@ -86,8 +86,9 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`RouteProblem::SinkUnavailable`] if it is not there.
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>>;
+    /// [`RouteError::Invalid`] with [`RouteProblem::SinkUnavailable`] if it is not there; any other if
+    /// that can't be told.
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>>;
 
     /// From where each of `uris` can be reached at present, in their order. Asked every beat if other
     /// gateways share the store. Unless it is said otherwise, all from anywhere.

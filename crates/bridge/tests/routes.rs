@@ -26,7 +26,7 @@ use buswire_message::{
     BusName, Clock, Cursor, Headers, NewMessage, Payload, Retention, RouteName, Scope,
 };
 use buswire_store::{
-    Ack, Batch, BoxFuture, Key, Operation, Partition, Store,
+    Ack, Batch, BoxFuture, Key, Operation, Partition, Store, StoreError,
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
@@ -39,6 +39,8 @@ use futures::{StreamExt, stream};
 struct TestSink {
     taken: Mutex<Vec<String>>,
     is_down: AtomicBool,
+    /// Nobody can tell whether it is there.
+    is_blind: AtomicBool,
     /// Is done before the next answer.
     meanwhile: Mutex<Option<(Arc<MemoryStore>, Batch)>>,
 }
@@ -74,8 +76,10 @@ impl OpenSink for TestSinks {
         }
     }
 
-    fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
+        let blind = || RouteError::Store(StoreError::Unavailable("it is away".into()));
+        let is_blind = self.0.is_blind.load(Ordering::SeqCst);
+        Box::pin(std::future::ready(if is_blind { Err(blind()) } else { Ok(()) }))
     }
 
     fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
@@ -288,6 +292,10 @@ async fn a_sink_that_is_not_there_is_refused_by_name() {
     route.sink = SinkUri::PushSubscribers;
     let error = routes.create(route).await.unwrap_err();
     assert_eq!(error.to_string(), "sink: only mdp: here");
+    // What can't be told is not wrong.
+    world.sinks.0.is_blind.store(true, Ordering::SeqCst);
+    let error = routes.create(self::route("r", "bus:a.example", None)).await.unwrap_err();
+    assert!(matches!(error, RouteError::Store(_)), "{error:?}");
     assert!(routes.list().await.unwrap().is_empty());
     routes.stop().await;
 }

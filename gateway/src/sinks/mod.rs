@@ -13,7 +13,7 @@ mod window;
 use std::{collections::HashSet, sync::Arc};
 
 use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
-use buswire_bridge::{OpenSink, Reach, RouteProblem, Sink, SinkUri};
+use buswire_bridge::{OpenSink, Reach, RouteError, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::ServiceName;
 use buswire_simplepush::SimplePush;
@@ -110,16 +110,16 @@ impl OpenSink for Sinks {
     }
 
     /// Only buses are looked for: workers come and go, and the rest is elsewhere.
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
         Box::pin(async move {
             let SinkUri::Bus { bus, .. } = uri else { return Ok(()) };
             match self.buses.get(bus).await {
                 Ok(None) => {
                     let text = format!("there is no bus {bus}; create it first");
-                    Err(RouteProblem::SinkUnavailable(text))
+                    Err(RouteError::Invalid(vec![RouteProblem::SinkUnavailable(text)]))
                 }
                 Ok(Some(_)) => Ok(()),
-                Err(error) => Err(RouteProblem::SinkUnavailable(format!("bus {bus}: {error}"))),
+                Err(error) => Err(RouteError::Bus(error)),
             }
         })
     }
