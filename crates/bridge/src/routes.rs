@@ -37,7 +37,7 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long an administrator waits for another gateway to take over a change.
 const IN_FORCE_TIME: Duration = Duration::from_secs(5);
 /// How often a change is tried anew because the route was changed meanwhile.
-const CHANGES_MAX: usize = 16;
+pub(crate) const CHANGES_MAX: usize = 16;
 /// How many routes are asked about, taken or started at once.
 pub(crate) const AT_ONCE: usize = 64;
 
