@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -101,6 +101,17 @@ pub struct RouteInfo {
     pub dead_letters: u64,
     /// Messages that wait or are under way.
     pub pending: u64,
+}
+
+/// What a route has done at this gateway since that started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCounts {
+    /// The name of the route.
+    pub name: RouteName,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
 }
 
 /// What a route is doing.
@@ -526,6 +537,16 @@ impl Routes {
             return self.notice().await;
         }
         Ok(self.lock().values().map(|known| known.stored.route.clone()).collect())
+    }
+
+    /// What every route has done at this gateway, by name, without a look at the store.
+    pub fn counts(&self) -> Vec<RouteCounts> {
+        let counts = |(name, known): (&RouteName, &Known)| RouteCounts {
+            name: name.clone(),
+            delivered: known.counters.delivered.load(Ordering::Relaxed),
+            failed_attempts: known.counters.failed_attempts.load(Ordering::Relaxed),
+        };
+        self.lock().iter().map(counts).collect()
     }
 
     /// How many routes there are.
