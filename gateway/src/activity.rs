@@ -9,7 +9,8 @@ use std::{
 };
 
 use buswire_bridge::{
-    OpenSink, Reply, RouteInfo, RouteProblem, Routes, Sink, SinkDelivery, SinkError, SinkUri,
+    OpenSink, Reach, Reply, RouteCounts, RouteError, RouteProblem, Routes, Sink, SinkDelivery,
+    SinkError, SinkUri,
 };
 use buswire_bus::Buses;
 use buswire_message::{Clock, RouteName};
@@ -29,14 +30,14 @@ const LATENCIES_MAX: usize = 256;
 pub(crate) struct Moved {
     /// Messages that came in by doors.
     pub(crate) accepted: u64,
-    /// Messages that routes delivered.
+    /// Messages that routes delivered at this gateway.
     pub(crate) delivered: u64,
-    /// Attempts of routes that failed.
+    /// Attempts of routes that failed at this gateway.
     pub(crate) failed_attempts: u64,
 }
 
 impl Moved {
-    fn since_start(buses: &Buses, routes: &[RouteInfo]) -> Self {
+    fn since_start(buses: &Buses, routes: &[RouteCounts]) -> Self {
         let doors = buses.published().into_iter().filter(|(door, _)| door.is_some());
         Self {
             accepted: doors.map(|(_, count)| count).sum(),
@@ -102,12 +103,10 @@ impl Activity {
     ///
     /// Safe to drop; what is kept stays.
     pub(crate) async fn follow(self, buses: Buses, routes: Routes, stop: CancellationToken) {
-        let first = routes.list().await.unwrap_or_default();
-        let mut before = Moved::since_start(&buses, &first);
+        let mut before = Moved::since_start(&buses, &routes.counts());
         let mut ticks = time::interval_at(time::Instant::now() + INTERVAL, INTERVAL);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            // While the store can't be read nothing is known; the next interval makes up for it.
-            let Ok(routes) = routes.list().await else { continue };
+            let routes = routes.counts();
             let now = Moved::since_start(&buses, &routes);
             let mut summary = self.lock();
             summary.intervals.push_back(now.after(before));
@@ -115,7 +114,7 @@ impl Activity {
                 summary.intervals.pop_front();
             }
             // What a route took goes with it.
-            let names: HashSet<_> = routes.iter().map(|route| &route.route.name).collect();
+            let names: HashSet<_> = routes.iter().map(|route| &route.name).collect();
             summary.latencies.retain(|name, _| names.contains(name));
             before = now;
         }
@@ -173,8 +172,12 @@ impl OpenSink for TimedSinks {
         Ok(Arc::new(TimedSink { sink: self.sinks.open(uri)?, clock, activity }))
     }
 
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
         self.sinks.check(uri)
+    }
+
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        self.sinks.reach(uris)
     }
 }
 

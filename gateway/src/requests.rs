@@ -4,7 +4,7 @@
 //! gets the `traceparent` as a frame behind the body; nobody else sees any of it. Never here: what is
 //! asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName};
 use buswire_message::{TraceParent, Tracer, Work};
@@ -21,6 +21,12 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn new(broker: BrokerHandle, tracer: Tracer, told: &[ServiceName]) -> Self {
         Self { broker, tracer, told: told.into() }
+    }
+
+    /// The services that have a worker at this gateway, or are its own.
+    pub(crate) async fn served(&self) -> HashSet<ServiceName> {
+        let services = self.broker.services().await;
+        services.into_iter().filter(|it| it.workers > 0).map(|it| it.name).collect()
     }
 
     /// Asks `service` on behalf of the work that `parent` names, and waits for its answer.

@@ -516,3 +516,35 @@ fn a_gateway_that_was_paused_records_nothing_when_it_wakes() {
     assert!(fleet.here.log().contains("the lease ended"), "it noticed");
     assert!(repeats <= POSTERS * ROUTES[1] * 2, "only what was under way: {repeats}");
 }
+
+#[test]
+fn routes_to_a_service_wait_for_a_worker_and_run_at_the_gateway_that_has_it() {
+    let server = RedisServer::start(&[]);
+    let named = |name: &str| {
+        let url = server.url();
+        let gateway = Gateway::builder().set("store.url", &url).set("belay.keys", KEYS);
+        gateway.set("gateway_name", name).start()
+    };
+    let (here, there) = (named("here"), named("there"));
+    let site = Site::create(&here, "shop.example", &[]);
+    let channel = site.visit(&here).channel;
+    // So many that some would be each gateway's.
+    for number in 0..8 {
+        let (name, scope) = (format!("r{number}"), "bus:shop.example");
+        here.admin(&["route", "create", &name, "--scope", scope, "--sink", "mdp:work"]);
+    }
+    assert!(post(&site, &channel, &here.url("/v2/message"), 1));
+    let all_are = |is_so: fn(&Value) -> bool| {
+        let shown = here.admin(&["route", "list", "--output", "json"]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let routes = shown.as_array().unwrap();
+        assert!(routes.iter().all(|route| route["failed_attempts"] == 0));
+        (routes.len() == 8 && routes.iter().all(is_so)).then_some(())
+    };
+    until("the routes wait", || all_are(|route| route["state"] == "waiting"));
+    let worker = python("mdp_worker", &[&there.bound().mdp, "work", "echo"]);
+    assert_eq!(worker.json()["event"], "ready");
+    until("the worker has answered all", || {
+        all_are(|route| route["owner"] == "there" && route["delivered"] == 1)
+    });
+}

@@ -8,8 +8,8 @@
 use std::{error::Error, sync::Arc};
 
 use buswire_bridge::{
-    OpenSink, Reply, RetryPolicy, Route, RouteDescription, RouteProblem, Routes, RoutesConfig,
-    Sink, SinkDelivery, SinkError, SinkUri,
+    OpenSink, Reply, RetryPolicy, Route, RouteDescription, RouteError, RouteProblem, Routes,
+    RoutesConfig, Sink, SinkDelivery, SinkError, SinkUri,
 };
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{BusName, Headers, NewMessage, Payload, Retention};
@@ -44,7 +44,7 @@ impl OpenSink for Printer {
         Ok(Arc::new(self.clone()))
     }
 
-    fn check<'a>(&'a self, _uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+    fn check<'a>(&'a self, _uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
         Box::pin(async { Ok(()) })
     }
 }

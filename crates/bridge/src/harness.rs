@@ -59,7 +59,7 @@ pub fn exercise(ops: &[Op]) {
     world.drain();
 }
 
-const LIMITS: Limits = Limits { pending_max: 12, in_flight_max: 3, ahead_max: 8 };
+const LIMITS: Limits = Limits { pending_max: 12, in_flight_max: 3, ahead_max: 8, record_max: 2 };
 
 struct World {
     now: Timestamp,

@@ -14,6 +14,7 @@ use crate::{
     error::RouteError,
     ledger::{Ledger, PAGE, route_partition, sequence_key, sequence_of},
     owners::Owned,
+    routes::CHANGES_MAX,
     trace,
 };
 
@@ -318,15 +319,19 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<bool, RouteError> {
         let (partition, key) = (route_partition(name)?, sequence_key(DEAD, id.sequence())?);
-        let Some(row) = self.store().get(&partition, &key, now).await? else { return Ok(false) };
-        let batch = Batch::new(partition)
-            .expect(Expectation::Unchanged(key.clone(), row.revision))
-            .then(Operation::Delete { key });
-        let is_done = self.commit_if(batch, now).await?;
-        if is_done {
-            Gone::Dropped.tell(name, 1);
+        for _ in 0..CHANGES_MAX {
+            let Some(row) = self.store().get(&partition, &key, now).await? else {
+                return Ok(false);
+            };
+            let batch = Batch::new(partition.clone())
+                .expect(Expectation::Unchanged(key.clone(), row.revision))
+                .then(Operation::Delete { key: key.clone() });
+            if self.commit_if(batch, now).await? {
+                Gone::Dropped.tell(name, 1);
+                return Ok(true);
+            }
         }
-        Ok(is_done)
+        Err(RouteError::Changed(name.clone()))
     }
 
     /// Removes dead letters of an owned route; `false` if it is not owned any more.

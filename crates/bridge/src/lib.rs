@@ -49,8 +49,8 @@ pub use letters::{DeadLetter, DeadLetters};
 pub use mapping::{FIELDS_MAX, JsonPointer, Mapping, MappingError};
 pub use replay::Replayed;
 pub use route::{RetryPolicy, Route, RouteChange, RouteDescription, RouteProblem, Start};
-pub use routes::{RouteInfo, RouteState, Routes, RoutesConfig, SWEEP_EVERY};
-pub use sink::{Delivery as SinkDelivery, OpenSink, Reply, Sink, SinkError};
+pub use routes::{RouteCounts, RouteInfo, RouteState, Routes, RoutesConfig, SWEEP_EVERY};
+pub use sink::{Delivery as SinkDelivery, OpenSink, Reach, Reply, Sink, SinkError};
 pub use trace::{Passage, PassageFate};
 pub use uri::{SinkUri, SinkUriError};
 

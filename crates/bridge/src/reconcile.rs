@@ -4,7 +4,7 @@
 //! change; an error is only a reason to do it again. Never here: who is to own what; that is
 //! `lease`'s.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use buswire_message::RouteName;
 use buswire_store::{BoxFuture, HintFilter, Partition, Revision};
@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     error::RouteError,
     keeper::SteadyClock,
-    lease::{Hold, Steady},
+    lease::{Hold, Presence, Steady},
     ledger::{ROUTES, StoredRoute},
     owners::{Owned, Told},
     route::Route,
@@ -29,6 +29,8 @@ const RELOAD_EVERY: Duration = Duration::from_secs(5);
 const RELOAD_PAUSE: Duration = Duration::from_millis(100);
 /// How often the owner of a route tells what the route is doing.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+/// How many routes are given up before other things are looked after again.
+const LEAVING_AT_ONCE: usize = 16;
 
 /// What is different.
 #[derive(Debug)]
@@ -39,8 +41,9 @@ pub(crate) enum News {
     Reload,
     /// The gateways or the lease changed, or nothing.
     Look,
-    /// The description of this route was removed.
-    Gone(RouteName),
+    /// The description of the route that was `created` so was removed; there may be another one of its
+    /// name already.
+    Gone { name: RouteName, created: u64 },
 }
 
 /// A route that is stored, and what of it is here.
@@ -50,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) counters: Arc<Counters>,
     pub(crate) replaying: Arc<tokio::sync::Mutex<()>>,
     running: Option<Running>,
+    /// Where its sink is; looked for only if other gateways share the store.
+    pub(crate) presence: Presence,
     /// Whether the owner row may name this gateway although the route does not run.
     is_loose: bool,
 }
@@ -75,7 +80,8 @@ struct Running {
 impl Known {
     fn new(stored: StoredRoute) -> Self {
         let (counters, replaying) = (Arc::default(), Arc::default());
-        Self { stored, counters, replaying, running: None, is_loose: false }
+        let presence = Presence::new();
+        Self { stored, counters, replaying, running: None, presence, is_loose: false }
     }
 
     /// Whether this revision of the description, or a later one, is in force here.
@@ -167,9 +173,10 @@ impl Routes {
         let read = self.learn(news).await;
         if !self.inner.stop.is_cancelled() {
             self.forget_lost();
+            self.look_for_sinks().await;
             self.apply_changes().await;
-            self.hand_over().await;
             self.claim().await;
+            self.hand_over().await;
             self.tell_others().await;
         }
         let owned = self.lock().values().filter(|known| known.running.is_some()).count();
@@ -183,7 +190,7 @@ impl Routes {
             News::Look => {}
             News::First => self.reload(true).await?,
             News::Reload => self.reload(false).await?,
-            News::Gone(name) => self.remove(&name).await,
+            News::Gone { name, created } => self.remove(&name, created).await,
         }
         Ok(())
     }
@@ -198,17 +205,24 @@ impl Routes {
         }
     }
 
-    async fn remove(&self, name: &RouteName) {
-        let removed = self.lock().remove(name);
+    /// Stops a route and forgets it, unless another one has its name by now.
+    async fn remove(&self, name: &RouteName, created: u64) {
+        let removed = self.take_known_if(name, |known| known.stored.created == created);
         if let Some(running) = removed.and_then(|mut known| known.take_running()) {
             running.halt(self.inner.shared.steady).await;
         }
     }
 
+    fn take_known_if(&self, name: &RouteName, is_it: impl Fn(&Known) -> bool) -> Option<Known> {
+        let mut all = self.lock();
+        if all.get(name).is_some_and(is_it) { all.remove(name) } else { None }
+    }
+
     /// Reads the descriptions and stops the routes whose description is gone. One that can't be read is
     /// left as it was, unless all must be readable.
     async fn reload(&self, all: bool) -> Result<(), RouteError> {
-        let mut gone: BTreeSet<_> = self.lock().keys().cloned().collect();
+        let created = |(name, known): (&RouteName, &Known)| (name.clone(), known.stored.created);
+        let mut gone: BTreeMap<_, _> = self.lock().iter().map(created).collect();
         for read in self.read_all().await? {
             match read {
                 Ok(stored) => {
@@ -220,12 +234,12 @@ impl Routes {
                     tracing::error!(%error, "a stored route can't be read");
                     let is_it =
                         |name: &str| matches!(&error, RouteError::Damaged(it) if it == name);
-                    gone.retain(|name| !is_it(name.as_str()));
+                    gone.retain(|name, _| !is_it(name.as_str()));
                 }
             }
         }
-        for name in &gone {
-            self.remove(name).await;
+        for (name, created) in gone {
+            self.remove(&name, created).await;
         }
         Ok(())
     }
@@ -265,6 +279,23 @@ impl Routes {
         }
     }
 
+    async fn look_for_sinks(&self) {
+        let Inner { shared, keeper, sinks, .. } = &*self.inner;
+        if !keeper.is_shared() {
+            return;
+        }
+        let sink =
+            |(name, known): (&RouteName, &Known)| (name.clone(), known.stored.route.sink.clone());
+        let (names, uris): (Vec<_>, Vec<_>) = self.lock().iter().map(sink).unzip();
+        let reaches = sinks.reach(&uris).await;
+        let (now, mut all) = (shared.steady.now(), self.lock());
+        for (name, reach) in names.iter().zip(reaches) {
+            if let Some(known) = all.get_mut(name) {
+                known.presence.observe(reach, now);
+            }
+        }
+    }
+
     /// Puts changed descriptions in force.
     async fn apply_changes(&self) {
         let mut restarted = Vec::new();
@@ -297,18 +328,27 @@ impl Routes {
         }
     }
 
-    /// Gives up routes that a gateway is to have which came later.
+    /// Gives up routes that another gateway is to have: some, and more with the next look, so that
+    /// nobody waits long for their calls to end.
     async fn hand_over(&self) {
-        let keeper = &self.inner.keeper;
+        let Inner { shared, keeper, wake, .. } = &*self.inner;
         if !keeper.is_shared() {
             return;
         }
+        let (now, settle) = (shared.steady.now(), keeper.timing().settle);
         let mut leaving = Vec::new();
         let mut loose = Vec::new();
         for (name, known) in self.lock().iter_mut() {
-            if known.running.is_some() && keeper.is_theirs(name) {
+            if known.running.is_some() {
+                if !known.presence.must_leave(keeper.is_theirs(name), now, settle) {
+                    continue;
+                }
+                if leaving.len() >= LEAVING_AT_ONCE {
+                    wake.notify_one();
+                    break;
+                }
                 leaving.extend(known.take_running().map(|running| (name.clone(), running)));
-            } else if known.running.is_none() && known.is_loose && !keeper.is_ours(name) {
+            } else if known.is_loose && !known.presence.may_take(keeper.is_ours(name)) {
                 loose.push(name.clone());
             }
         }
@@ -356,10 +396,20 @@ impl Routes {
         let wanted: Vec<_> = self
             .lock()
             .iter()
-            .filter(|(name, known)| known.running.is_none() && keeper.is_ours(name))
+            .filter(|(name, known)| {
+                known.running.is_none() && known.presence.may_take(keeper.is_ours(name))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         each(wanted.into_iter().map(|name| self.claim_one(name, Arc::clone(&hold)))).await;
+    }
+
+    /// From now on the owner row of a route may name this gateway. Returns the revision that is known.
+    fn loosen(&self, name: &RouteName) -> Option<Revision> {
+        let mut all = self.lock();
+        let known = all.get_mut(name)?;
+        known.is_loose = true;
+        Some(known.stored.revision)
     }
 
     async fn claim_one(&self, name: RouteName, hold: Arc<Hold>) -> Result<(), RouteError> {
@@ -367,13 +417,13 @@ impl Routes {
         let Inner { shared, keeper, .. } = &*self.inner;
         let (ledger, clock) = (&shared.ledger, &shared.clock);
         let owner = ledger.owner(name, clock.now()).await?;
-        if let Some(known) = self.lock().get_mut(name) {
-            known.is_loose = true;
-        }
+        let Some(revision) = self.loosen(name) else { return Ok(()) };
         let Some(mut taken) = keeper.take(name, owner.as_ref()).await? else { return Ok(()) };
         // Read only now that the route is owned: whoever removes it later takes it away first.
         let Some(stored) = ledger.route(name, clock.now()).await? else {
-            return self.free(name, &taken).await;
+            // Removed before it was put in force, unless one of its name was made a moment ago.
+            self.take_known_if(name, |it| it.running.is_none() && it.stored.revision == revision);
+            return ledger.erase(&taken, clock.now()).await;
         };
         if stored.created != taken.created {
             let Some(renewed) = keeper.renew(&taken, stored.created).await? else { return Ok(()) };
@@ -429,24 +479,30 @@ impl Routes {
         }
         let now = self.inner.shared.steady.now();
         let mut news = Vec::new();
-        for known in self.lock().values_mut() {
-            let Some(running) = &mut known.running else { continue };
+        for known in self.lock().values() {
+            let Some(running) = &known.running else { continue };
             let told = running.tell(&known.counters);
             let is_due = running.told.as_ref().is_none_or(|(before, at)| {
                 let is_old = now.saturating_sub(*at) >= TELL_EVERY;
                 before.description != told.description || (is_old && *before != told)
             });
             if is_due {
-                running.told = Some((told.clone(), now));
                 news.push((running.right.owned.clone(), told));
             }
         }
-        each(news.into_iter().map(|(owned, told)| self.tell(owned, told))).await;
+        each(news.into_iter().map(|(owned, told)| self.tell(owned, told, now))).await;
     }
 
-    async fn tell(&self, owned: Owned, told: Told) -> Result<(), RouteError> {
+    async fn tell(&self, owned: Owned, told: Told, at: Steady) -> Result<(), RouteError> {
         let shared = &self.inner.shared;
-        shared.ledger.tell(&owned, &told, shared.clock.now()).await
+        shared.ledger.tell(&owned, &told, shared.clock.now()).await?;
+        let mut all = self.lock();
+        if let Some(running) = all.get_mut(&owned.name).and_then(|it| it.running.as_mut())
+            && running.right.owned == owned
+        {
+            running.told = Some((told, at));
+        }
+        Ok(())
     }
 
     /// What this gateway owns and runs.

@@ -12,7 +12,7 @@ use crate::{
     delivery::{Attempt, Attempted, Failure},
     error::RouteError,
     letters::{DeadLetter, DeadLetters, Kept},
-    routes::{Described, Routes, SWEEP_EVERY},
+    routes::{CHANGES_MAX, Described, Routes, SWEEP_EVERY},
     runner::{Counters, attempt_once},
 };
 
@@ -68,7 +68,8 @@ impl Routes {
     /// # Errors
     ///
     /// [`RouteError::Unknown`], [`RouteError::NoLetter`], also if it aged out while it was tried in
-    /// vain; [`RouteError::Blocked`], [`RouteError::Store`], [`RouteError::Damaged`].
+    /// vain; [`RouteError::Blocked`], [`RouteError::Changed`] if others change it all the time,
+    /// [`RouteError::Store`], [`RouteError::Damaged`].
     ///
     /// # Cancel safety
     ///
@@ -81,36 +82,61 @@ impl Routes {
         let Described { route, counters, .. } = self.described(name).await?;
         let sink = self.inner.sinks.open(&route.sink);
         let sink = sink.map_err(|why| RouteError::Blocked(name.clone(), why.to_string()))?;
-        let mut kept = self.kept(name, id).await?;
+        let kept = self.kept(name, id).await?;
         let number = kept.letter.attempts.saturating_add(1);
         let message = StoredMessage::detached(kept.letter.message.clone());
         let attempt = Attempt { sequence: id.sequence(), message, number };
         let shared = &self.inner.shared;
         let result = attempt_once(shared, &route, &*sink, attempt, self.now()).await;
-        kept.letter.attempts = number;
-        match result {
+        let failed = match result {
             Attempted::Delivered => {
                 counters.delivered.fetch_add(1, Ordering::Relaxed);
-                if shared.ledger.replayed(name, &kept, self.now()).await? {
-                    forget_one(&counters);
-                }
-                Ok(Replayed::Delivered)
+                None
             }
             Attempted::Retry(error) | Attempted::Reject(error) => {
                 counters.failed_attempts.fetch_add(1, Ordering::Relaxed);
-                kept.letter.failures.note(Failure { at: self.now(), error: error.clone() });
-                let is_kept = shared.ledger.keep(name, &kept, self.now()).await?;
-                let gone = || RouteError::NoLetter(name.clone(), id);
-                is_kept.then_some(Replayed::Failed(error)).ok_or_else(gone)
+                Some(Failure { at: self.now(), error })
             }
+        };
+        self.keep_result(name, kept, failed, &counters).await
+    }
+
+    /// Stores what became of a replay, whatever other gateways store of theirs meanwhile.
+    async fn keep_result(
+        &self,
+        name: &RouteName,
+        mut kept: Kept,
+        failed: Option<Failure>,
+        counters: &Counters,
+    ) -> Result<Replayed, RouteError> {
+        let (ledger, id) = (&self.inner.shared.ledger, kept.letter.message.id);
+        for _ in 0..CHANGES_MAX {
+            kept.letter.attempts = kept.letter.attempts.saturating_add(1);
+            if let Some(failure) = &failed {
+                kept.letter.failures.note(failure.clone());
+                if ledger.keep(name, &kept, self.now()).await? {
+                    return Ok(Replayed::Failed(failure.error.clone()));
+                }
+            } else if ledger.replayed(name, &kept, self.now()).await? {
+                forget_one(counters);
+                return Ok(Replayed::Delivered);
+            }
+            kept = match self.kept(name, id).await {
+                Err(RouteError::NoLetter(..)) if failed.is_none() => {
+                    return Ok(Replayed::Delivered);
+                }
+                again => again?,
+            };
         }
+        Err(RouteError::Changed(name.clone()))
     }
 
     /// Drops a dead letter for good, also one that can't be read.
     ///
     /// # Errors
     ///
-    /// [`RouteError::Unknown`], [`RouteError::NoLetter`], [`RouteError::Store`].
+    /// [`RouteError::Unknown`], [`RouteError::NoLetter`], [`RouteError::Changed`] if others change it all
+    /// the time, [`RouteError::Store`].
     pub async fn drop_letter(&self, name: &RouteName, id: MessageId) -> Result<(), RouteError> {
         let Described { replaying, counters, .. } = self.described(name).await?;
         let _one_at_a_time = replaying.lock().await;

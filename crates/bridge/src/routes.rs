@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long an administrator waits for another gateway to take over a change.
 const IN_FORCE_TIME: Duration = Duration::from_secs(5);
 /// How often a change is tried anew because the route was changed meanwhile.
-const CHANGES_MAX: usize = 16;
+pub(crate) const CHANGES_MAX: usize = 16;
 /// How many routes are asked about, taken or started at once.
 pub(crate) const AT_ONCE: usize = 64;
 
@@ -101,6 +101,17 @@ pub struct RouteInfo {
     pub dead_letters: u64,
     /// Messages that wait or are under way.
     pub pending: u64,
+}
+
+/// What a route has done at this gateway since that started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCounts {
+    /// The name of the route.
+    pub name: RouteName,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
 }
 
 /// What a route is doing.
@@ -235,7 +246,7 @@ impl Routes {
     /// # Errors
     ///
     /// [`RouteError::Invalid`] with every problem: also if its sink can't be opened here, or leads to
-    /// a bus that there is not.
+    /// a bus that there is not. Another one if that can't be told.
     pub async fn parse(&self, wanted: &RouteDescription<'_>) -> Result<Route, RouteError> {
         self.vet(Route::parse(wanted), wanted.sink.parse().ok().as_ref()).await
     }
@@ -248,14 +259,18 @@ impl Routes {
     ) -> Result<Route, RouteError> {
         let unreachable = match sink {
             Some(sink) => match self.inner.sinks.open(sink) {
-                Ok(_) => self.inner.sinks.check(sink).await.err(),
-                Err(problem) => Some(problem),
+                Ok(_) => match self.inner.sinks.check(sink).await {
+                    Ok(()) => Vec::new(),
+                    Err(RouteError::Invalid(problems)) => problems,
+                    Err(error) => return Err(error),
+                },
+                Err(problem) => vec![problem],
             },
-            None => None,
+            None => Vec::new(),
         };
-        match (parsed, unreachable) {
-            (Ok(route), None) => Ok(route),
-            (parsed, unreachable) => {
+        match parsed {
+            Ok(route) if unreachable.is_empty() => Ok(route),
+            parsed => {
                 let problems = parsed.err().into_iter().flatten();
                 Err(RouteError::Invalid(problems.chain(unreachable).collect()))
             }
@@ -396,8 +411,8 @@ impl Routes {
             let stored = self.stored(name, expected).await?;
             let Shared { ledger, clock, .. } = &self.inner.shared;
             if ledger.delete(&stored, clock.now()).await? {
-                let (routes, name) = (self.clone(), name.clone());
-                return self.to_its_end(async move { routes.erase(&name).await }).await;
+                let routes = self.clone();
+                return self.to_its_end(async move { routes.erase(&stored).await }).await;
             }
         }
         Err(RouteError::Changed(name.clone()))
@@ -405,16 +420,22 @@ impl Routes {
 
     /// Removes what is stored of a route whose description is gone. Whoever runs it can't store anything
     /// of it from then on.
-    async fn erase(&self, name: &RouteName) -> Result<(), RouteError> {
-        self.reconcile(News::Gone(name.clone())).await?;
+    async fn erase(&self, gone: &StoredRoute) -> Result<(), RouteError> {
+        let (name, created) = (&gone.route.name, gone.created);
+        self.reconcile(News::Gone { name: name.clone(), created }).await?;
         let Inner { shared: Shared { ledger, clock, .. }, keeper, .. } = &*self.inner;
         for _ in 0..CHANGES_MAX {
             let owner = ledger.owner(name, clock.now()).await?;
+            // In this order: whoever takes a new route of the name writes the owner row after its
+            // description, so either is seen here, or the owner row is another than was read.
+            if ledger.route(name, clock.now()).await?.is_some() {
+                break;
+            }
             if let Some(owned) = keeper.seize(name, owner.as_ref()).await? {
                 return ledger.erase(&owned, clock.now()).await;
             }
         }
-        // What is left is removed when a route of this name is made.
+        // What is left is removed when a route of this name is taken.
         Ok(())
     }
 
@@ -442,13 +463,17 @@ impl Routes {
         let hints = ledger.store().hints(HintFilter::Only(route_partition(name)?));
         let mut hints = hints.chain(stream::pending());
         loop {
-            let is_here = self.lock().get(name).is_none_or(|known| known.runs(revision));
+            let (is_here, is_elsewhere) = self.lock().get(name).map_or((true, false), |known| {
+                (known.runs(revision), known.presence.is_elsewhere())
+            });
             if is_here || !keeper.is_shared() {
                 return Ok(());
             }
             let (owner, told) = ledger.told(name, clock.now()).await?;
             let owner = owner.and_then(|owner| owner.gateway);
-            if owner.is_some_and(|it| keeper.is_alive(it)) && told.description >= revision.0 {
+            let is_run = owner.is_some_and(|it| keeper.is_alive(it));
+            // What no gateway runs may wait for its sink for ever.
+            if (is_run && told.description >= revision.0) || (!is_run && is_elsewhere) {
                 return Ok(());
             }
             tokio::select! {
@@ -512,6 +537,16 @@ impl Routes {
             return self.notice().await;
         }
         Ok(self.lock().values().map(|known| known.stored.route.clone()).collect())
+    }
+
+    /// What every route has done at this gateway, by name, without a look at the store.
+    pub fn counts(&self) -> Vec<RouteCounts> {
+        let counts = |(name, known): (&RouteName, &Known)| RouteCounts {
+            name: name.clone(),
+            delivered: known.counters.delivered.load(Ordering::Relaxed),
+            failed_attempts: known.counters.failed_attempts.load(Ordering::Relaxed),
+        };
+        self.lock().iter().map(counts).collect()
     }
 
     /// How many routes there are.

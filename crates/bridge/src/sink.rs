@@ -9,7 +9,7 @@ use buswire_message::{ContentType, DedupeKey, Payload, RouteName, Timestamp, Tra
 use buswire_store::BoxFuture;
 use smallvec::SmallVec;
 
-use crate::{route::RouteProblem, uri::SinkUri};
+use crate::{error::RouteError, route::RouteProblem, uri::SinkUri};
 
 /// One attempt to deliver one message.
 #[derive(Clone, Debug)]
@@ -65,6 +65,17 @@ pub trait Sink: Send + Sync + fmt::Debug {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>>;
 }
 
+/// From where a sink can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From any gateway alike.
+    Anywhere,
+    /// It is in the memory of one gateway, and of this one.
+    Here,
+    /// It can't be reached from here.
+    Elsewhere,
+}
+
 /// Opens sinks by URI; the gateway implements it over the doors that it runs.
 pub trait OpenSink: Send + Sync + fmt::Debug {
     /// Makes the sink for `uri`. Does not connect anywhere.
@@ -79,6 +90,13 @@ pub trait OpenSink: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`RouteProblem::SinkUnavailable`] if it is not there.
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>>;
+    /// [`RouteError::Invalid`] with [`RouteProblem::SinkUnavailable`] if it is not there; any other if
+    /// that can't be told.
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>>;
+
+    /// From where each of `uris` can be reached at present, in their order. Asked every beat if other
+    /// gateways share the store. Unless it is said otherwise, all from anywhere.
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        Box::pin(std::future::ready(vec![Reach::Anywhere; uris.len()]))
+    }
 }

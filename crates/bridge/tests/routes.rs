@@ -17,7 +17,7 @@ use std::{
 };
 
 use buswire_bridge::{
-    LeaseTiming, Mapping, OpenSink, Replayed, Reply, RetryPolicy, Route, RouteChange,
+    LeaseTiming, Mapping, OpenSink, Reach, Replayed, Reply, RetryPolicy, Route, RouteChange,
     RouteDescription, RouteError, RouteProblem, RouteState, Routes, RoutesConfig, Sink,
     SinkDelivery, SinkError, SinkUri,
 };
@@ -27,11 +27,11 @@ use buswire_message::{
     SampleRatio, Scope, Span, TraceParent, Tracer,
 };
 use buswire_store::{
-    Ack, Batch, BoxFuture, Key, Operation, Partition, Store,
+    Ack, Batch, BoxFuture, Key, Operation, Partition, Store, StoreError,
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
-use buswire_testkit::{Faults, FaultyStore};
+use buswire_testkit::{Fault, Faults, FaultyStore};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
@@ -40,6 +40,8 @@ use futures::{StreamExt, stream};
 struct TestSink {
     taken: Mutex<Vec<String>>,
     is_down: AtomicBool,
+    /// Nobody can tell whether it is there.
+    is_blind: AtomicBool,
     /// Is done before the next answer.
     meanwhile: Mutex<Option<(Arc<MemoryStore>, Batch)>>,
 }
@@ -68,7 +70,7 @@ impl Sink for TestSink {
 }
 
 #[derive(Debug, Clone, Default)]
-struct TestSinks(Arc<TestSink>);
+struct TestSinks(Arc<TestSink>, Arc<Mutex<Option<Reach>>>);
 
 impl OpenSink for TestSinks {
     fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
@@ -78,8 +80,15 @@ impl OpenSink for TestSinks {
         }
     }
 
-    fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn check<'a>(&'a self, _: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
+        let blind = || RouteError::Store(StoreError::Unavailable("it is away".into()));
+        let is_blind = self.0.is_blind.load(Ordering::SeqCst);
+        Box::pin(std::future::ready(if is_blind { Err(blind()) } else { Ok(()) }))
+    }
+
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        let reach = self.1.lock().unwrap().unwrap_or(Reach::Anywhere);
+        Box::pin(std::future::ready(vec![reach; uris.len()]))
     }
 }
 
@@ -107,7 +116,14 @@ impl World {
     }
 
     async fn routes_with(&self, settings: impl FnOnce(&mut RoutesConfig)) -> Routes {
-        let store: Arc<dyn Store> = self.store.clone();
+        self.routes_over(self.store.clone(), settings).await
+    }
+
+    async fn routes_over(
+        &self,
+        store: Arc<dyn Store>,
+        settings: impl FnOnce(&mut RoutesConfig),
+    ) -> Routes {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
         settings(&mut config);
@@ -280,6 +296,34 @@ async fn a_paused_route_waits_and_a_deleted_one_is_gone() {
 }
 
 #[tokio::test]
+async fn a_route_that_is_made_while_one_of_its_name_is_deleted_stays() {
+    let world = World::new().await;
+    let store = Arc::new(FaultyStore::new(world.store.clone(), 1));
+    let routes = world.routes_over(store.clone(), |_| ()).await;
+    let created = route("r", "bus:a.example", None);
+    let name = created.name.clone();
+    routes.create(created.clone()).await.unwrap();
+    // The description is gone, and whoever deletes it has not heard so yet.
+    store.gate().close();
+    store.script(Fault::DelayAfter);
+    let made_meanwhile = async {
+        until("the name is free", async || routes.create(created.clone()).await.is_ok()).await;
+        world.publish("c", "order", "1").await;
+        world.until_taken(&["1"]).await;
+        store.gate().open();
+    };
+    tokio::join!(routes.delete(&name, None), made_meanwhile).0.unwrap();
+    world.publish("c", "order", "2").await;
+    world.until_taken(&["1", "2"]).await;
+    routes.stop().await;
+    // It kept its position too.
+    let routes = world.routes().await;
+    world.publish("c", "order", "3").await;
+    world.until_taken(&["1", "2", "3"]).await;
+    routes.stop().await;
+}
+
+#[tokio::test]
 async fn a_sink_that_is_not_there_is_refused_by_name() {
     let world = World::new().await;
     let routes = world.routes().await;
@@ -287,6 +331,10 @@ async fn a_sink_that_is_not_there_is_refused_by_name() {
     route.sink = SinkUri::PushSubscribers;
     let error = routes.create(route).await.unwrap_err();
     assert_eq!(error.to_string(), "sink: only mdp: here");
+    // What can't be told is not wrong.
+    world.sinks.0.is_blind.store(true, Ordering::SeqCst);
+    let error = routes.create(self::route("r", "bus:a.example", None)).await.unwrap_err();
+    assert!(matches!(error, RouteError::Store(_)), "{error:?}");
     assert!(routes.list().await.unwrap().is_empty());
     routes.stop().await;
 }
@@ -416,6 +464,10 @@ async fn a_changed_route_goes_on_where_it_was() {
 
 /// The routes of a gateway that shares the store, and how it sees the store.
 async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
+    gateway_with(world, called, world.sinks.clone()).await
+}
+
+async fn gateway_with(world: &World, called: &str, sinks: TestSinks) -> (Routes, Arc<FaultyStore>) {
     let store = Arc::new(FaultyStore::new(world.store.clone(), 1).shared());
     let mut config = RoutesConfig::new("https://gw.example/".parse().unwrap());
     config.gateway = called.to_owned();
@@ -426,7 +478,7 @@ async fn gateway(world: &World, called: &str) -> (Routes, Arc<FaultyStore>) {
         settle: Duration::from_millis(200),
     };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let sinks = Arc::new(world.sinks.clone());
+    let sinks = Arc::new(sinks);
     let shared: Arc<dyn Store> = store.clone();
     let buses = world.buses.clone();
     (Routes::open(buses, shared, clock, entropy, sinks, config).await.unwrap(), store)
@@ -481,6 +533,39 @@ async fn what_is_changed_at_one_gateway_is_in_force_at_whichever_runs_the_route(
     for gateway in gateways {
         gateway.stop().await;
     }
+}
+
+#[tokio::test]
+async fn routes_run_where_their_sink_is_and_wait_while_it_is_nowhere() {
+    let world = World::new().await;
+    let sinks = [(); 2].map(|()| TestSinks(world.sinks.0.clone(), Arc::default()));
+    let is_at = |at: Option<usize>| {
+        for (place, sinks) in sinks.iter().enumerate() {
+            let reach = if at == Some(place) { Reach::Here } else { Reach::Elsewhere };
+            *sinks.1.lock().unwrap() = Some(reach);
+        }
+    };
+    is_at(None);
+    let one = gateway_with(&world, "one", sinks[0].clone()).await.0;
+    let two = gateway_with(&world, "two", sinks[1].clone()).await.0;
+    let names: Vec<RouteName> = (0..4).map(|n| format!("r{n}").parse().unwrap()).collect();
+    for name in &names {
+        one.create(route(name.as_str(), "bus:a.example", None)).await.unwrap();
+        assert_eq!(one.get(name).await.unwrap().state, RouteState::Waiting);
+    }
+    world.publish("c", "t", "1").await;
+    for (place, called) in ["two", "one"].into_iter().enumerate() {
+        is_at(Some(1 - place));
+        for name in &names {
+            let it_has = async || owner(&two, name).await.as_deref() == Some(called);
+            until("whoever has the sink has the route", it_has).await;
+        }
+        until("it delivers", async || world.taken().len() == 4 * (place + 1)).await;
+        world.publish("c", "t", "2").await;
+        until("it goes on", async || world.taken().len() == 4 * (place + 2)).await;
+    }
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test]
@@ -548,6 +633,18 @@ async fn a_dead_letter_that_goes_while_it_is_tried_in_vain_does_not_come_back() 
     *world.sinks.0.meanwhile.lock().unwrap() = Some((world.store.clone(), batch));
     let gone = routes.replay(&name, id).await;
     assert!(matches!(gone, Err(RouteError::NoLetter(..))), "{gone:?}");
-    assert_eq!(routes.dead_letters(&name, None, 10).await.unwrap().letters.len(), 1);
+    let left = routes.dead_letters(&name, None, 10).await.unwrap().letters;
+    assert_eq!(left.len(), 1);
+    // One that is changed meanwhile, as by a replay at another gateway, goes when it is delivered.
+    let id = left[0].message.id;
+    let key = Key::new([&b"d/"[..], &id.sequence().as_u64().to_be_bytes()].concat()).unwrap();
+    let partition = Partition::new("route/r").unwrap();
+    let row = world.store.get(&partition, &key, SystemClock.now()).await.unwrap().unwrap();
+    let value = row.value.as_bytes().unwrap().clone();
+    let batch = Batch::new(partition).then(Operation::Put { key, value, expires: None });
+    *world.sinks.0.meanwhile.lock().unwrap() = Some((world.store.clone(), batch));
+    world.sinks.0.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(routes.replay(&name, id).await.unwrap(), Replayed::Delivered);
+    assert!(routes.dead_letters(&name, None, 10).await.unwrap().letters.is_empty());
     routes.stop().await;
 }

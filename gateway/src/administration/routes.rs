@@ -225,6 +225,7 @@ pub(super) fn failure(error: RouteError) -> AdminError {
         RouteError::Blocked(..) => AdminError::Refused(text),
         RouteError::TooMany(_) => AdminError::TooMany(text),
         RouteError::Store(store) => AdminError::from(store),
+        RouteError::Bus(bus) => AdminError::Unavailable(crate::cli::chain(&bus)),
         other => AdminError::Internal(Box::new(other)),
     }
 }

@@ -10,10 +10,10 @@ mod push;
 mod subscribers;
 mod window;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
-use buswire_bridge::{OpenSink, RouteProblem, Sink, SinkUri};
+use buswire_bridge::{OpenSink, Reach, RouteError, RouteProblem, Sink, SinkUri};
 use buswire_bus::Buses;
 use buswire_mdp::ServiceName;
 use buswire_simplepush::SimplePush;
@@ -56,6 +56,31 @@ impl Sinks {
     }
 }
 
+impl Sinks {
+    /// From where a sink can be reached, if these services are served here.
+    fn reach_of(&self, uri: &SinkUri, served: &HashSet<ServiceName>) -> Reach {
+        let is_here = match uri {
+            SinkUri::Bus { .. } | SinkUri::PushEndpoint(_) | SinkUri::PushSubscribers => {
+                return Reach::Anywhere;
+            }
+            SinkUri::Mdp { service } => {
+                service.parse::<ServiceName>().is_ok_and(|it| served.contains(&it))
+            }
+            SinkUri::Cap(url) => {
+                let cap = Bcap::restore(url.expose());
+                if !matches!(cap.serialisation(), Some(Serialisation::Urn { .. }))
+                    || self.caps.local_id(&cap).is_some()
+                {
+                    let is_open = self.open_cap(&cap).is_ok();
+                    return if is_open { Reach::Anywhere } else { Reach::Elsewhere };
+                }
+                self.relay.as_ref().is_some_and(|relay| relay.is_registered(&cap))
+            }
+        };
+        if is_here { Reach::Here } else { Reach::Elsewhere }
+    }
+}
+
 impl OpenSink for Sinks {
     fn open(&self, uri: &SinkUri) -> Result<Arc<dyn Sink>, RouteProblem> {
         Ok(match uri {
@@ -76,17 +101,25 @@ impl OpenSink for Sinks {
         })
     }
 
+    fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
+        Box::pin(async move {
+            let asks = uris.iter().any(|uri| matches!(uri, SinkUri::Mdp { .. }));
+            let served = if asks { self.requests.served().await } else { HashSet::new() };
+            uris.iter().map(|uri| self.reach_of(uri, &served)).collect()
+        })
+    }
+
     /// Only buses are looked for: workers come and go, and the rest is elsewhere.
-    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteProblem>> {
+    fn check<'a>(&'a self, uri: &'a SinkUri) -> BoxFuture<'a, Result<(), RouteError>> {
         Box::pin(async move {
             let SinkUri::Bus { bus, .. } = uri else { return Ok(()) };
             match self.buses.get(bus).await {
                 Ok(None) => {
                     let text = format!("there is no bus {bus}; create it first");
-                    Err(RouteProblem::SinkUnavailable(text))
+                    Err(RouteError::Invalid(vec![RouteProblem::SinkUnavailable(text)]))
                 }
                 Ok(Some(_)) => Ok(()),
-                Err(error) => Err(RouteProblem::SinkUnavailable(format!("bus {bus}: {error}"))),
+                Err(error) => Err(RouteError::Bus(error)),
             }
         })
     }

@@ -55,7 +55,7 @@ use self::{
     wire::{Call, ToPeer},
 };
 pub use self::{config::RelayConfig, error::RelayError};
-use crate::{Bcap, Method};
+use crate::{Bcap, Method, Serialisation};
 
 /// Work on stored claims that waits, at most. More is left undone: an id that is not retired is kept
 /// from others by its claim, until that ends.
@@ -205,6 +205,12 @@ impl Relay {
         let answer = answer.await.unwrap_or(Err(RelayError::Draining));
         self.0.metrics.called(answer.is_ok());
         answer
+    }
+
+    /// Whether the window whose capability this is has registered here and is connected.
+    pub fn is_registered(&self, cap: &Bcap) -> bool {
+        let Some(Serialisation::Urn { instance, .. }) = cap.serialisation() else { return false };
+        self.0.shared().core.owner(instance.as_str()).is_some()
     }
 
     /// Minds timeouts and stored claims until `stop` is cancelled.

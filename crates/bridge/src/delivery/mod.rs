@@ -30,17 +30,16 @@ pub struct Limits {
     /// Messages settled beyond the position: default 65 536, 40 bytes each. Reached only if one
     /// message is being retried while so many others are delivered; the route then waits for it.
     pub ahead_max: usize,
+    /// The most settled, delivered and dead messages that are stored at once, each, so that it is one
+    /// batch of the store: default 1000, at least 1.
+    pub record_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pending_max: 65_536, in_flight_max: 64, ahead_max: 65_536 }
+        Self { pending_max: 65_536, in_flight_max: 64, ahead_max: 65_536, record_max: 1000 }
     }
 }
-
-/// The most settled, delivered and dead messages in one [`Record`], each, so that a record is one batch
-/// of the store.
-const RECORD_MAX: usize = 1000;
 
 /// A message as the core sees it.
 #[derive(Clone, Debug)]
@@ -220,7 +219,8 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
     pub(crate) fn room(&self) -> usize {
         // With nothing unsettled, reading on is what lets the position pass what is ahead of it.
         let is_held_up = self.ahead.len() >= self.limits.ahead_max && !self.unsettled.is_empty();
-        let is_behind = self.dead.len() >= RECORD_MAX || self.delivered.len() >= RECORD_MAX * 8;
+        let record_max = self.limits.record_max;
+        let is_behind = self.dead.len() >= record_max || self.delivered.len() >= record_max * 8;
         if self.paused || is_held_up || is_behind {
             return 0;
         }
@@ -232,10 +232,11 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         self.unsettled.len()
     }
 
-    /// Up to where everything is settled.
-    pub(crate) fn position(&self) -> Cursor {
+    /// Up to where everything is settled, if all dead letters before `unstored` are.
+    fn position(&self, unstored: Option<Sequence>) -> Cursor {
         // Everything read is settled up to the message before the oldest that is not.
-        self.unsettled.keys().next().map_or(self.read_to, |oldest| {
+        let oldest = self.unsettled.keys().next().copied().into_iter().chain(unstored).min();
+        oldest.map_or(self.read_to, |oldest| {
             let before = oldest.as_u64().checked_sub(1).and_then(Sequence::from_u64);
             before.map_or(Cursor::Start, Cursor::After)
         })
@@ -405,38 +406,40 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
     /// asks for another, or gives the whole core up. Once it is stored, call
     /// [`handle_recorded`](Self::handle_recorded).
     pub(crate) fn take_record(&mut self) -> Option<Record<M>> {
-        let position = self.position();
-        let is_passed = |sequence: &Sequence| position.after().is_some_and(|at| *sequence <= at);
-        let dead: Vec<_> = self.dead.drain(..self.dead.len().min(RECORD_MAX)).collect();
+        let record_max = self.limits.record_max;
+        let dead: Vec<_> = self.dead.drain(..self.dead.len().min(record_max)).collect();
         let delivered: Vec<_> =
-            self.delivered.drain(..self.delivered.len().min(RECORD_MAX)).collect();
-        let mut passed = Vec::new();
-        let mut ahead = Vec::new();
-        for (sequence, stored) in &mut self.ahead {
-            if passed.len() + ahead.len() >= RECORD_MAX {
-                break;
+            self.delivered.drain(..self.delivered.len().min(record_max)).collect();
+        // What is not given up in the store either is not settled there.
+        let unstored = self.dead.iter().map(|dead| dead.sequence).min();
+        let position = self.position(unstored);
+        let is_passed = |sequence: &Sequence| position.after().is_some_and(|at| *sequence <= at);
+        let (mut passed, mut ahead) = (Vec::new(), Vec::new());
+        let mut is_whole = unstored.is_none();
+        self.ahead.retain(|sequence, stored| {
+            let is_passed = is_passed(sequence);
+            if *stored != is_passed {
+                // The store knows all that it needs to.
+                return !is_passed;
             }
-            if is_passed(sequence) {
-                passed.push((*sequence, *stored));
-            } else if !*stored {
-                *stored = true;
-                ahead.push(*sequence);
+            let is_full = passed.len() + ahead.len() >= record_max;
+            if is_full || unstored.is_some_and(|unstored| *sequence >= unstored) {
+                is_whole = false;
+                return true;
             }
-        }
-        for (sequence, _) in &passed {
-            self.ahead.remove(sequence);
-        }
-        let nothing = ahead.is_empty()
-            && dead.is_empty()
-            && delivered.is_empty()
-            && position == self.stored_position;
-        let passed: Vec<_> =
-            passed.into_iter().filter_map(|(s, stored)| stored.then_some(s)).collect();
-        if nothing && passed.is_empty() {
+            let changed = if is_passed { &mut passed } else { &mut ahead };
+            changed.push(*sequence);
+            *stored = true;
+            !is_passed
+        });
+        let is_empty =
+            ahead.is_empty() && passed.is_empty() && dead.is_empty() && delivered.is_empty();
+        if is_empty && position == self.stored_position {
             return None;
         }
         self.stored_position = position;
-        if self.dead.is_empty() {
+        // Else a message given up might be tried again although it is stored that it was.
+        if is_whole {
             self.releasing.append(&mut self.held);
         }
         Some(Record { position, ahead, passed, dead, delivered })

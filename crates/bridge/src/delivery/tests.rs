@@ -151,3 +151,26 @@ fn a_late_result_changes_nothing() {
     core.handle_attempted(now, Sequence::from_u64(1).unwrap(), Attempted::Delivered, 0);
     assert_eq!(core.pending(), 1);
 }
+
+#[test]
+fn the_position_stays_before_dead_letters_that_the_next_record_brings() {
+    let now = Timestamp::from_secs(1_700_000_000);
+    let of = |n| Sequence::from_u64(n).unwrap();
+    let mut core = core();
+    // The first one is under way; the others are refused, and are more than a record takes.
+    let refused = |n| Arrival { fate: Fate::Refuse("no".into()), ..arrival(n, 1) };
+    let all = std::iter::once(arrival(1, 0)).chain((2..=1501).map(refused));
+    core.handle_arrivals(now, all, Cursor::Start);
+    assert_eq!(attempts(&mut core, now), [1]);
+    let record = core.take_record().unwrap();
+    assert_eq!((record.dead.len(), record.position), (1000, Cursor::After(Sequence::ZERO)));
+    assert_eq!(record.ahead, (2..=1001).map(of).collect::<Vec<_>>());
+    core.handle_attempted(now, of(1), Attempted::Delivered, 0);
+    core.handle_arrivals(now, (1502..=2400).map(refused), Cursor::Start);
+    let record = core.take_record().unwrap();
+    assert_eq!((record.dead.len(), record.position), (1000, Cursor::After(of(2001))));
+    assert_eq!(record.ahead, []);
+    let records: Vec<_> = std::iter::from_fn(|| core.take_record()).collect();
+    assert_eq!(records.iter().map(|record| record.dead.len()).sum::<usize>(), 399);
+    assert_eq!(records.last().unwrap().position, Cursor::After(of(2400)));
+}

@@ -108,7 +108,8 @@ pub fn exercise_fleet(gateways: u8, ops: &[FleetOp]) {
     world.drain();
 }
 
-const LIMITS: Limits = Limits { pending_max: 4096, in_flight_max: 6, ahead_max: 4096 };
+const LIMITS: Limits =
+    Limits { pending_max: 4096, in_flight_max: 6, ahead_max: 4096, record_max: 1000 };
 
 /// A message on the bus.
 struct Published {
@@ -560,7 +561,9 @@ impl World {
         self.apply(&FleetOp::Stall(0, false));
         let deadline = self.now + Duration::from_secs(5);
         self.round(0);
-        while !self.runs() {
+        // Until it has judged the others it may still hand the route over to one of them.
+        let judged = self.now + Duration::from_secs(3);
+        while !self.runs() || self.now < judged {
             self.apply(&FleetOp::Advance(500));
             self.round(0);
             assert!(self.now <= deadline, "nobody took the route");

@@ -16,9 +16,13 @@
 //! it again: delivery is at least once. The later end of such a call is a repeat, so the first
 //! deliveries of a channel stay in order.
 //!
+//! A sink in the memory of one gateway, such as a service of its broker, binds the route: any gateway
+//! that has it may take the route, and keeps it as long as it has it.
+//!
 //! Sans-IO: the time goes in, rows are handed in as they were read. Never here: the store, a clock.
 
 mod members;
+mod presence;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -26,6 +30,7 @@ mod tests;
 use std::{fmt, time::Duration};
 
 pub(crate) use members::{MemberRow, Members};
+pub(crate) use presence::Presence;
 pub(crate) use tenure::{Hold, Tenure};
 
 /// Time since this process began to look, by a clock that never steps. That of one process means

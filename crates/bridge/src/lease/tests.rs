@@ -4,6 +4,8 @@ use super::*;
 use buswire_message::RouteName;
 use buswire_store::Revision;
 
+use crate::sink::Reach;
+
 const TIMING: LeaseTiming = LeaseTiming {
     beat: Duration::from_millis(500),
     lease: Duration::from_millis(2500),
@@ -105,4 +107,22 @@ fn a_route_is_moved_to_a_gateway_only_when_that_has_lived_for_a_while() {
     }
     assert!(members.observe(at(6000), at(6000), &[row(2, 20)]), "it has settled");
     assert!((120..180).contains(&theirs(&members)));
+}
+
+#[test]
+fn a_route_goes_where_its_sink_is_and_waits_while_that_is_nowhere() {
+    let (settle, mut presence) = (TIMING.settle, Presence::new());
+    assert!(presence.may_take(true) && !presence.may_take(false));
+    assert!(presence.must_leave(true, at(0), settle) && !presence.must_leave(false, at(0), settle));
+    // Whoever has the sink takes the route and keeps it, whatever the hash says.
+    presence.observe(Reach::Here, at(1000));
+    assert!(presence.may_take(false) && !presence.must_leave(true, at(9000), settle));
+    // A sink that comes back within the time keeps it too.
+    presence.observe(Reach::Elsewhere, at(10_000));
+    assert!(!presence.may_take(true) && !presence.must_leave(true, at(14_999), settle));
+    presence.observe(Reach::Here, at(14_999));
+    presence.observe(Reach::Elsewhere, at(20_000));
+    presence.observe(Reach::Elsewhere, at(24_000));
+    assert!(!presence.must_leave(true, at(24_999), settle));
+    assert!(presence.must_leave(false, at(25_000), settle));
 }

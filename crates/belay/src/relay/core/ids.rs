@@ -130,7 +130,7 @@ impl Core {
     }
 
     /// The connection that has an id, if one has it at present.
-    pub(super) fn owner(&self, id: &str) -> Option<ConnectionId> {
+    pub(in crate::relay) fn owner(&self, id: &str) -> Option<ConnectionId> {
         match self.ids.get(id)? {
             Instance::Held(Held { owner: Owner::Live(connection), .. }) => Some(*connection),
             Instance::Held(_) | Instance::Claiming { .. } => None,
