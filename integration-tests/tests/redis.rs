@@ -225,7 +225,8 @@ fn nothing_acknowledged_is_lost_when_a_gateway_is_killed() {
     let payload = |line: &str| serde_json::from_str::<Value>(line).unwrap()["payload"].as_u64();
     let stored: BTreeSet<u64> = lines.lines().filter_map(payload).collect();
     let read = site.read(&there, "");
-    assert!(accepted.len() >= 20 && stored.len() == accepted.len(), "{read}");
+    // Of the twenty that were seen each poster may have missed the answer to one.
+    assert!(accepted.len() >= 20 - 8 && stored.len() == accepted.len(), "{accepted:?}: {read}");
     here.start();
     let again = here.admin(&[&tail[..], &["--count", &count]].concat());
     assert_eq!(lines, again, "both gateways show the same order");
