@@ -46,12 +46,12 @@ fn tail_prints_what_comes_until_ctrl_c_or_nobody_reads() {
     let scope = ["message", "tail", "--scope", "bus:shop.example"];
     let (child, mut lines) = tail(admin(&gateway, &scope).env("BUSWIRE_DATA_DIR", &data_dir));
     let mut line = String::new();
-    for payload in ["1", "2"] {
-        publish(payload);
+    for payload in [1, 2] {
+        publish(&payload.to_string());
         line.clear();
         lines.read_line(&mut line).unwrap();
         let message: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert!(message["payload"].to_string() == payload && line.ends_with("}\n"), "{line}");
+        assert!(message["payload"] == payload && line.ends_with("}\n"), "{line}");
     }
     let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
     assert!(Command::new("kill").args(interrupt).status().unwrap().success());
