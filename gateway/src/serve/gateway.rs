@@ -17,6 +17,7 @@ use url::Url;
 use super::{
     data_dir::{DataDir, DataDirError},
     descriptors,
+    ordered::{self, Ordered},
     ready::{self, Addresses, ReadyFileError},
     secret_file::{self, SecretFileError},
     store,
@@ -24,7 +25,10 @@ use super::{
 use crate::{
     admin::VerifiedPeer,
     app::{App, BuildError, Door, Drain, Platform, Reload},
-    config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
+    config::{
+        AcmeDomain, AddressLimit, Config, ConnectionLimits, HttpConfig, HttpTls, StoreConfig,
+        TlsFiles, reachable,
+    },
     listen::{
         BindError, Bound, Certificates, ClientNames, Connections, Server, TlsError,
         TransportPolicy, bind, check_transport, log_requests, watch_certificates,
@@ -55,6 +59,10 @@ pub enum ServeError {
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Certificates can't be ordered.
+    #[cfg(feature = "acme")]
+    #[error(transparent)]
+    Acme(#[from] crate::acme::AcmeError),
     /// A listener can't be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -84,6 +92,8 @@ impl ServeError {
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Build(error) => error.hint(),
+            #[cfg(feature = "acme")]
+            Self::Acme(_) => None,
             Self::Store(_)
             | Self::Redis(_)
             | Self::StoreThread
@@ -151,8 +161,12 @@ impl Gateway {
             ready::clear(path)?;
         }
         let platform = Opened::open(config).await?;
+        let ordered = ordered::open(config, &platform.store, &platform.belay_keys).await?;
         let certificates = [
-            load_certificates("http", config.http.tls.as_ref())?,
+            match &config.http.tls {
+                Some(HttpTls::Files(files)) => load_certificates("http", Some(files))?,
+                Some(HttpTls::Acme(_)) | None => ordered.as_ref().map(Ordered::certificates),
+            },
             load_certificates("admin", config.admin.tls.as_ref())?,
             load_certificates("ops", config.ops.tls.as_ref())?,
         ];
@@ -197,6 +211,9 @@ impl Gateway {
         }
         gateway.serve_ops(config, metrics, ops, ops_certificates);
         gateway.watch();
+        if let Some(ordered) = ordered {
+            ordered.spawn(&gateway.health, &gateway.tasks);
+        }
         gateway.health.serve();
         if let Some(path) = &config.ready_file {
             gateway.announce(path).await?;
@@ -272,6 +289,8 @@ impl Gateway {
             .layer(middleware::map_request(recognise_certificate));
         let limits = ConnectionLimits {
             connections_max: config.admin.connections_max,
+            address: AddressLimit::default(),
+            answers_end: false,
             ..config.http.limits.clone()
         };
         let server =
@@ -290,6 +309,8 @@ impl Gateway {
         let router = ops::router(self.health.clone(), metrics);
         let limits = ConnectionLimits {
             connections_max: config.ops.connections_max,
+            address: AddressLimit::default(),
+            answers_end: false,
             ..config.http.limits.clone()
         };
         let connections = self.ops_connections.clone();
@@ -445,14 +466,23 @@ fn public_url(config: &HttpConfig, bound: &Bound) -> Result<Url, url::ParseError
     if let Some(url) = &config.public_url {
         return Ok(url.clone());
     }
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let scheme = match &config.tls {
+        // An ACME server reaches it there, so everybody does.
+        Some(HttpTls::Acme(acme)) => {
+            let name = acme.domains.first().map_or("localhost", AcmeDomain::as_str);
+            return Url::parse(&format!("https://{name}/"));
+        }
+        Some(HttpTls::Files(_)) => "https",
+        None => "http",
+    };
     Url::parse(&format!("{scheme}://{}/", reachable(bound.address)))
 }
 
 /// Says what will surprise an operator, although it is no mistake.
 fn warn_of_settings(config: &Config, addresses: &Addresses) {
     let http = &config.http;
-    if http.public_url.is_none() && addresses.http.ip().is_unspecified() {
+    let has_name = http.public_url.is_some() || matches!(http.tls, Some(HttpTls::Acme(_)));
+    if !has_name && addresses.http.ip().is_unspecified() {
         tracing::warn!("URLs that are handed out only work on this machine: set http.public_url");
     }
     if http.require_tls && http.tls.is_none() && http.trusted_proxies.is_empty() {
