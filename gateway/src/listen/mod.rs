@@ -6,6 +6,7 @@
 //! | module | does |
 //! |---|---|
 //! | `bind` | binds a socket, or says in one line why not and what to do |
+//! | `inherited` | sockets that systemd has bound already |
 //! | `tls` | certificates, read again when their files change |
 //! | `watch` | notices that they change |
 //! | `ordered` | certificates that are ordered: the handshake that proves it to an ACME server |
@@ -30,6 +31,7 @@ mod bodies;
 mod body;
 mod certificate;
 mod connection;
+mod inherited;
 mod ordered;
 mod server;
 mod stream;
@@ -45,6 +47,7 @@ pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},
     certificate::ClientNames,
+    inherited::{InheritedError, inherit},
     ordered::{ACME_TLS_ALPN, ChallengeAnswers},
     server::{Connections, Server},
     tls::{Certificates, TlsError},

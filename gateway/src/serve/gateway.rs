@@ -162,14 +162,7 @@ impl Gateway {
         }
         let platform = Opened::open(config).await?;
         let ordered = ordered::open(config, &platform.store, &platform.belay_keys).await?;
-        let certificates = [
-            match &config.http.tls {
-                Some(HttpTls::Files(files)) => load_certificates("http", Some(files))?,
-                Some(HttpTls::Acme(_)) | None => ordered.as_ref().map(Ordered::certificates),
-            },
-            load_certificates("admin", config.admin.tls.as_ref())?,
-            load_certificates("ops", config.ops.tls.as_ref())?,
-        ];
+        let certificates = all_certificates(config, ordered.as_ref())?;
         let http = bind("http.listen", &config.http.listen).await?;
         let admin = bind("admin.listen", &config.admin.listen).await?;
         let ops = bind("ops.listen", &config.ops.listen).await?;
@@ -210,10 +203,7 @@ impl Gateway {
             gateway.serve_admin(config, router, admin, admin_certificates);
         }
         gateway.serve_ops(config, metrics, ops, ops_certificates);
-        gateway.watch();
-        if let Some(ordered) = ordered {
-            ordered.spawn(&gateway.health, &gateway.tasks);
-        }
+        gateway.watch(ordered);
         gateway.health.serve();
         if let Some(path) = &config.ready_file {
             gateway.announce(path).await?;
@@ -233,7 +223,10 @@ impl Gateway {
     }
 
     /// Follows what changes from outside: certificates, the clock, whether the gateway is in service.
-    fn watch(&self) {
+    fn watch(&self, ordered: Option<Ordered>) {
+        if let Some(ordered) = ordered {
+            ordered.spawn(&self.health, &self.tasks);
+        }
         if !self.certificates.is_empty() {
             let watch = watch_certificates(self.certificates.clone(), self.tasks.stop());
             self.tasks.spawn("certificates", watch);
@@ -453,6 +446,19 @@ async fn recognise_certificate(mut request: Request) -> Request {
 fn hsts(time: Duration) -> Option<HeaderValue> {
     let is_on = !time.is_zero();
     is_on.then(|| HeaderValue::try_from(format!("max-age={}", time.as_secs())).ok()).flatten()
+}
+
+/// Those of the public, the admin and the operations listener.
+fn all_certificates(
+    config: &Config,
+    ordered: Option<&Ordered>,
+) -> Result<[Option<Arc<Certificates>>; 3], TlsError> {
+    let http = match &config.http.tls {
+        Some(HttpTls::Files(files)) => load_certificates("http", Some(files))?,
+        Some(HttpTls::Acme(_)) | None => ordered.map(Ordered::certificates),
+    };
+    let admin = load_certificates("admin", config.admin.tls.as_ref())?;
+    Ok([http, admin, load_certificates("ops", config.ops.tls.as_ref())?])
 }
 
 fn load_certificates(
