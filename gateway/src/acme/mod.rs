@@ -227,7 +227,7 @@ impl Acme {
         };
         let obtain = order::obtain(&self.config, self.client.clone(), &self.rows);
         let obtained = select! {
-            obtained = time::timeout(ORDER_TIME - MARGIN, obtain) => obtained.unwrap_or(Err(OrderError::Slow)),
+            obtained = time::timeout(ORDER_TIME.saturating_sub(MARGIN), obtain) => obtained.unwrap_or(Err(OrderError::Slow)),
             () = stop.cancelled() => {
                 // Whoever comes next need not wait for us.
                 let free = Attempt { by: None, until_ms: 0, failures };
@@ -287,6 +287,6 @@ fn install(certificates: &Certificates, kept: &KeptCertificate) -> Result<Validi
     let (Ok(chain), Ok(key)) = (chain, key) else {
         return Err(RowsError::Sealed("certificate").into());
     };
-    let (from, to) = certificates.install(chain, key)?;
+    let (from, to) = certificates.install(&chain, key)?;
     Ok(Validity { from, to })
 }

@@ -241,10 +241,11 @@ fn name(key: &Key) -> String {
     String::from_utf8_lossy(key.as_bytes()).into_owned()
 }
 
-/// 16 bytes in hexadecimal.
+/// The first 16 bytes of the hash, in hexadecimal.
 fn short_hash(text: &str) -> String {
     let hash = SecretHash::of(text);
-    hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(first))
 }
 
 #[cfg(test)]

@@ -52,9 +52,10 @@ pub(super) async fn accept(
     tcp: TcpStream,
 ) -> io::Result<Option<TlsStream<TcpStream>>> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-    let Some(name) = challenged(&start.client_hello()) else {
+    if !is_challenge(&start.client_hello()) {
         return start.into_stream(certificates.current()).await.map(Some);
-    };
+    }
+    let name = start.client_hello().server_name().map(str::to_owned);
     let answer = match name {
         Some(name) => answers.answer(&name).await,
         None => None,
@@ -65,9 +66,8 @@ pub(super) async fn accept(
     Ok(None)
 }
 
-/// Whether a hello is a challenge, and for which name: it asks for that protocol and no other.
-fn challenged(hello: &ClientHello<'_>) -> Option<Option<String>> {
-    let mut protocols = hello.alpn()?;
-    let is_challenge = protocols.next() == Some(ACME_TLS_ALPN) && protocols.next().is_none();
-    is_challenge.then(|| hello.server_name().map(str::to_owned))
+/// Whether a hello is a challenge: it asks for that protocol and no other.
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let Some(mut protocols) = hello.alpn() else { return false };
+    protocols.next() == Some(ACME_TLS_ALPN) && protocols.next().is_none()
 }

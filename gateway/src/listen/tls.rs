@@ -125,7 +125,7 @@ impl Certificates {
     /// [`TlsError::Pair`], [`TlsError::Empty`]; the one before stays in use then.
     pub fn install(
         &self,
-        chain: Vec<CertificateDer<'static>>,
+        chain: &[CertificateDer<'static>],
         key: PrivateKeyDer<'static>,
     ) -> Result<(Timestamp, Timestamp), TlsError> {
         let listener = self.listener;
@@ -137,8 +137,8 @@ impl Certificates {
         })?;
         let pair = |source| TlsError::Pair { listener, source };
         let config = builder().map_err(pair)?.with_no_client_auth();
-        self.replace(finish(config.with_single_cert(chain.clone(), key).map_err(pair)?));
-        show_end(listener, end(&chain).unwrap_or_default());
+        self.replace(finish(config.with_single_cert(chain.to_vec(), key).map_err(pair)?));
+        show_end(listener, end(chain).unwrap_or_default());
         Ok((from, to))
     }
 
