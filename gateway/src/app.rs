@@ -127,6 +127,21 @@ impl BuildError {
     }
 }
 
+/// What seals texts for one purpose, made of the keys of Belay.
+///
+/// # Errors
+///
+/// [`BuildError`] if the text holds no keys.
+#[cfg(feature = "acme")]
+pub(crate) fn seal_keys(
+    belay_keys: &Secret<String>,
+    purpose: &str,
+) -> Result<buswire_belay::SealKeys, BuildError> {
+    let none = || BuildError::new("belay.keys", keys::KeyError::NotAKey);
+    let keys = keys::parse(belay_keys).map_err(|error| BuildError::new("belay.keys", error))?;
+    buswire_belay::SealKeys::derived(&keys, purpose).ok_or_else(none)
+}
+
 /// Everything that is served.
 pub struct App {
     buses: Buses,

@@ -5,6 +5,7 @@
 //! | [`config`] | settings: layers, checks, reference |
 //! | [`app`] | the composition root: which doors there are |
 //! | [`listen`] | listeners: accept loop, TLS, deadlines, access log |
+//! | [`acme`](mod@acme) | the certificate of the public listener from an ACME server (feature `acme`, on by default) |
 //! | [`serve`] | the life cycle: open, bind, serve, drain, close |
 //! | [`ops`] | health, readiness, metrics |
 //! | [`tasks`] | tasks that live as long as the process |
@@ -24,6 +25,8 @@
 //! Never here: a rule of a protocol. Doors have them; the gateway gives a door its store, its clock,
 //! its bytes and its limits.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod activity;
 pub mod admin;
 mod admin_tokens;

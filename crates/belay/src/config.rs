@@ -196,12 +196,8 @@ impl Config {
     /// derived from these, the oldest first: a later one becomes the newest (Belay §23.12).
     #[must_use]
     pub fn with_keys(mut self, keys: &[Secret<[u8; 32]>]) -> Self {
+        self.seal_keys = SealKeys::derived(keys, "buswire belay targets").or(self.seal_keys);
         for (version, key) in (1..).zip(keys) {
-            let seal = derive(key, "buswire belay targets");
-            self.seal_keys = Some(match self.seal_keys.take() {
-                None => SealKeys::new(version, seal),
-                Some(older) => older.with(version, seal),
-            });
             self.regrant_key = Some(RegrantKey::new(version, derive(key, "buswire belay ids")));
         }
         self

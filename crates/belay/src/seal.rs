@@ -15,6 +15,8 @@ use aes_gcm_siv::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use buswire_message::{Secret, SecretHash};
 
+use crate::derive::derive;
+
 const NONCE_BYTES: usize = 12;
 
 /// The keys that targets are sealed with: the greatest version seals, all open.
@@ -29,6 +31,13 @@ impl SealKeys {
         Self(BTreeMap::from([(version, Secret::new(key))]))
     }
 
+    /// Keys for one purpose, derived from keys of 32 unpredictable bytes, the oldest first; `None` if there
+    /// are none. What is sealed for one purpose can't be opened for another.
+    pub fn derived(keys: &[Secret<[u8; 32]>], purpose: &str) -> Option<Self> {
+        let derived = (1..).zip(keys).map(|(version, key)| (version, derive(key, purpose).into()));
+        Some(Self(derived.collect())).filter(|keys| !keys.0.is_empty())
+    }
+
     /// Adds the key of another version.
     #[must_use]
     pub fn with(mut self, version: u32, key: [u8; 32]) -> Self {
@@ -36,16 +45,18 @@ impl SealKeys {
         self
     }
 
-    /// Seals a text of what has this name with the newest key.
-    pub(crate) fn seal(&self, name: &str, text: &str) -> Option<String> {
+    /// Seals a text of what has this name with the newest key. `None` only if there is no key, or the
+    /// text is longer than the cipher takes (64 GiB).
+    pub fn seal(&self, name: &str, text: &str) -> Option<String> {
         let (version, key) = self.0.last_key_value()?;
         let payload = Payload { msg: text.as_bytes(), aad: name.as_bytes() };
         let sealed = cipher(key).encrypt(&nonce(name), payload).ok()?;
         Some(format!("{version}.{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// Opens what a key sealed for what has this name.
-    pub(crate) fn open(&self, name: &str, sealed: &str) -> Option<String> {
+    /// Opens what a key sealed for what has this name; `None` if it was sealed with another key, for
+    /// another name, or was changed.
+    pub fn open(&self, name: &str, sealed: &str) -> Option<String> {
         let (version, sealed) = sealed.split_once('.')?;
         let key = self.0.get(&version.parse().ok()?)?;
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
@@ -103,5 +114,13 @@ mod tests {
             assert_eq!(first.open(own, broken), None, "{broken}");
         }
         assert_eq!(format!("{both:?}"), "SealKeys([1, 2])");
+        let [one, two] = [1, 2].map(|byte| Secret::new([byte; 32]));
+        let derived =
+            |keys: &[Secret<[u8; 32]>], purpose| SealKeys::derived(keys, purpose).unwrap();
+        let keys = [one, two];
+        let sealed = derived(&keys[..1], "a").seal(own, "secret").unwrap();
+        assert_eq!(derived(&keys, "a").open(own, &sealed).as_deref(), Some("secret"));
+        assert_eq!(derived(&keys, "b").open(own, &sealed), None, "another purpose");
+        assert!(SealKeys::derived(&[], "a").is_none());
     }
 }

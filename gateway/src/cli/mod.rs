@@ -98,11 +98,13 @@ pub enum Command {
 pub struct Environment {
     variables: Vec<(String, String)>,
     is_colorless: bool,
+    socket_names: Option<String>,
 }
 
 impl Environment {
     /// Takes those variables of the process that begin with `BUSWIRE_` and are UTF-8, and whether the
-    /// others forbid colours: `NO_COLOR` that is not empty (no-color.org), or a dumb terminal.
+    /// others forbid colours: `NO_COLOR` that is not empty (no-color.org), or a dumb terminal. And the
+    /// names of sockets that were handed over.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in variables {
@@ -112,6 +114,9 @@ impl Environment {
                 }
                 (Ok(name), value) if name == "NO_COLOR" => {
                     environment.is_colorless |= value != Ok(String::new());
+                }
+                (Ok(name), Ok(value)) if name == "LISTEN_FDNAMES" => {
+                    environment.socket_names = Some(value);
                 }
                 (Ok(name), Ok(value)) if name == "TERM" => {
                     environment.is_colorless |= value == "dumb";
@@ -131,6 +136,11 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.variables.iter().find(|(of, _)| of == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// What the sockets are called that were handed over (sd_listen_fds_with_names(3)).
+    pub fn socket_names(&self) -> Option<&str> {
+        self.socket_names.as_deref()
     }
 
     /// Whether colours may be shown on a terminal.

@@ -5,6 +5,7 @@ use tokio::runtime;
 use super::{Environment, Failure, ServeArgs};
 use crate::{
     config,
+    listen::inherit,
     ops::Metrics,
     serve::{self, Ended},
     telemetry::log,
@@ -17,6 +18,9 @@ pub(super) fn run(args: &ServeArgs, environment: &Environment) -> Result<(), Fai
     let loaded = config::load(&inputs)?;
     log::init(&loaded.config.log).map_err(|error| Failure::new(&error, None))?;
     log::log_panics();
+    // There are no threads yet.
+    inherit(environment.socket_names())
+        .map_err(|error| Failure::new(&error, Some(&error.hint())))?;
     let metrics = Metrics::install().map_err(|error| Failure::new(&error, None))?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()

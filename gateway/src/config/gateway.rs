@@ -7,6 +7,7 @@ use buswire_store::redis::{Durability, RedisAddress, RedisConfig};
 use url::Url;
 
 use super::{
+    acme::{AcmeConfig, acme},
     declared,
     reader::Reader,
     value::{ListenAddress, Network},
@@ -55,6 +56,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// PEM file with the authorities of client certificates; `None` if none are asked for.
     pub client_ca: Option<PathBuf>,
+    /// PEM file with the lists of client certificates that were revoked; `None` if there are none.
+    pub client_crl: Option<PathBuf>,
+}
+
+/// Where the certificate of the public listener comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpTls {
+    /// Files.
+    Files(TlsFiles),
+    /// An ACME server.
+    Acme(AcmeConfig),
 }
 
 /// The public listener.
@@ -65,7 +77,7 @@ pub struct HttpConfig {
     /// How the world reaches it; `None` is derived from the listener.
     pub public_url: Option<Url>,
     /// Its certificate; `None` is plain HTTP.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<HttpTls>,
     /// Whether requests without TLS are refused.
     pub require_tls: bool,
     /// How long browsers are to come over TLS only; zero if they are not told.
@@ -95,6 +107,24 @@ pub struct ConnectionLimits {
     pub head_max: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams_max: u32,
+    /// Connections at once from one address.
+    pub address: AddressLimit,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// Bytes of all request bodies at once.
+    pub bodies_max: usize,
+    /// Whether an HTTP/2 client that takes nothing of an answer that is there is given up: not where
+    /// answers are streams that may have nothing to say for hours.
+    pub answers_end: bool,
+}
+
+/// How many connections one address may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressLimit {
+    /// So many; 0 for no limit.
+    pub connections_max: u32,
+    /// Those that stand for many clients.
+    pub exempt: Vec<Network>,
 }
 
 /// The admin listener.
@@ -145,15 +175,19 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-/// Both files of a certificate, or none; one alone is a problem.
+/// Both files of a certificate, or none; one alone is a problem. Those of clients need them.
 fn tls(
     reader: &mut Reader<'_>,
     [cert_key, key_key]: [&'static str; 2],
-    client_ca_key: Option<&'static str>,
+    client_keys: Option<[&'static str; 2]>,
 ) -> Option<TlsFiles> {
-    let client_ca = client_ca_key.and_then(|key| reader.path(key));
+    let [client_ca, client_crl] =
+        client_keys.map_or([const { None }; 2], |keys| keys.map(|key| reader.path(key)));
+    if let (None, Some(_), Some([ca, crl])) = (&client_ca, &client_crl, client_keys) {
+        reader.problem(crl, format!("needs {ca}"));
+    }
     match (reader.path(cert_key), reader.path(key_key)) {
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key, client_ca }),
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key, client_ca, client_crl }),
         (Some(_), None) => {
             reader.problem(key_key, format!("is missing, {cert_key} is set"));
             None
@@ -163,7 +197,7 @@ fn tls(
             None
         }
         (None, None) => {
-            if let (Some(_), Some(key)) = (client_ca, client_ca_key) {
+            if let (Some(_), Some([key, _])) = (client_ca, client_keys) {
                 reader.problem(key, format!("needs {cert_key} and {key_key}"));
             }
             None
@@ -223,7 +257,15 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
     let loopback = address.as_ref().is_some_and(ListenAddress::is_loopback);
     let require_tls = reader.flag_if_set("http.require_tls").unwrap_or(!loopback);
     let public_url = reader.checked("http.public_url", bare_url);
-    let tls = tls(reader, ["http.tls.cert", "http.tls.key"], None);
+    let files = tls(reader, ["http.tls.cert", "http.tls.key"], None);
+    let tls = match (files, acme(reader)) {
+        (Some(_), Some(_)) => {
+            reader.problem("http.acme.domains", "can't be set beside http.tls.cert: choose one");
+            None
+        }
+        (Some(files), None) => Some(HttpTls::Files(files)),
+        (None, acme) => acme.map(HttpTls::Acme),
+    };
     let hsts = reader.time("http.hsts");
     let trusted_proxies = reader.list("http.trusted_proxies");
     let limits = ConnectionLimits {
@@ -235,7 +277,17 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
         body_max: reader.size("http.body_max"),
         head_max: reader.size("http.head_max"),
         streams_max: reader.count("http.streams_max"),
+        address: AddressLimit {
+            connections_max: reader.count("http.address_connections_max"),
+            exempt: trusted_proxies.clone(),
+        },
+        write_timeout: reader.time("http.write_timeout"),
+        bodies_max: reader.size("http.bodies_max"),
+        answers_end: true,
     };
+    if limits.bodies_max < limits.body_max {
+        reader.problem("http.bodies_max", "is less than http.body_max: no such body would fit");
+    }
     Some(HttpConfig {
         listen: address?,
         public_url,
@@ -250,7 +302,11 @@ pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {
 pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminConfig> {
     let address = reader.parsed("admin.listen");
     let token = reader.secret("admin.token");
-    let tls = tls(reader, ["admin.tls.cert", "admin.tls.key"], Some("admin.tls.client_ca"));
+    let tls = tls(
+        reader,
+        ["admin.tls.cert", "admin.tls.key"],
+        Some(["admin.tls.client_ca", "admin.tls.client_crl"]),
+    );
     let certificate_roles = declared::certificate_roles(reader);
     let checks = tls.as_ref().is_some_and(|files| files.client_ca.is_some());
     if !certificate_roles.is_empty() && !checks {

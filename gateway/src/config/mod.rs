@@ -6,12 +6,13 @@
 //! | `schema`, `settings`, `door_settings` | one description per setting: key, kind, default, prose |
 //! | `layers` | defaults < file < environment < `--set`, with the source of each value (figment) |
 //! | `reader`, `value` | typed reading that collects every problem |
-//! | `gateway`, `telemetry`, `doors`, `simplepush`, `declared` | the typed configuration |
+//! | `gateway`, `acme`, `telemetry`, `doors`, `simplepush`, `declared` | the typed configuration |
 //! | `print`, `reference` | `buswire check-config` and `docs/configuration.md` |
 //!
 //! Nothing here opens a socket or a store. The environment is handed in. Never here: a type of a
 //! protocol crate; the composition root makes those of the plain values.
 
+mod acme;
 mod declared;
 mod door_settings;
 mod doors;
@@ -37,6 +38,7 @@ use buswire_message::Retention;
 
 pub(crate) use self::value::{is_loopback, print_size, print_time, reachable};
 pub use self::{
+    acme::{AcmeConfig, AcmeDomain, Contact},
     declared::{
         AccessDeclaration, BusDeclaration, KeyRights, RouteDeclaration, RouteStart,
         ServiceDeclaration, SinkAddress,
@@ -46,8 +48,8 @@ pub use self::{
         EgressSettings, Endpoint, MdpConfig, TitanicConfig,
     },
     gateway::{
-        AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreConfig,
-        TlsFiles,
+        AddressLimit, AdminConfig, ConnectionLimits, HttpConfig, HttpTls, LogConfig, LogFormat,
+        OpsConfig, StoreConfig, TlsFiles,
     },
     layers::Inputs,
     print::{ShownSetting, ShownValue},
@@ -190,6 +192,10 @@ fn read(reader: &mut Reader<'_>, raw: &RawConfig) -> Option<Config> {
     let belay = doors::belay(reader);
     let relay = relay::relay(reader);
     let bridge = doors::bridge(reader);
+    let orders = matches!(http.as_ref().and_then(|http| http.tls.as_ref()), Some(HttpTls::Acme(_)));
+    if orders && matches!(store, Some(StoreConfig::Memory)) {
+        reader.problem("http.acme.domains", "needs a store that outlives the process: with store.url memory: each start would order another certificate");
+    }
     let usual = backplane.as_ref().map_or_else(Retention::default, |door| door.retention);
     let buses = declared::buses(reader, usual);
     let routes = declared::routes(reader);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{door_settings, relay, settings, telemetry};
+use super::{acme, door_settings, relay, settings, telemetry};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,6 +139,7 @@ pub(crate) const GROUPS: &[Group] = &[
     settings::PROCESS,
     settings::REDIS,
     settings::HTTP,
+    acme::ACME,
     settings::ADMIN,
     settings::OPS,
     settings::LOG,

@@ -145,6 +145,12 @@ pub(crate) const HTTP: Group = Group {
             "Connections open at once, WebSockets included. Further ones wait in the accept queue of the operating system. Each needs a file descriptor and a few KiB.",
         ),
         Setting::new(
+            "http.address_connections_max",
+            count(0, 1_000_000),
+            "0",
+            "Connections open at once from one address (of IPv6: from one network of 64 bits); further ones are closed at once and counted in `buswire_connections_refused_total`. `0` is no limit. The addresses of `http.trusted_proxies` have none: there the proxy has to keep it.",
+        ),
+        Setting::new(
             "http.header_timeout",
             time(10, 600),
             "\"10s\"",
@@ -154,7 +160,7 @@ pub(crate) const HTTP: Group = Group {
             "http.idle_timeout",
             time(10, 3600),
             "\"75s\"",
-            "How long an HTTP/1.1 connection may take from the end of a response to the end of the next request head.",
+            "How long an HTTP/1.1 connection may take from the end of a response to the end of the next request head. An HTTP/2 client that begins nothing for so long is told to go (GOAWAY); if it takes nothing of its answers for as long again, it is disconnected.",
         ),
         Setting::new(
             "http.body_timeout",
@@ -163,10 +169,22 @@ pub(crate) const HTTP: Group = Group {
             "How long a request may take to send its body.",
         ),
         Setting::new(
+            "http.write_timeout",
+            time(10, 3600),
+            "\"60s\"",
+            "How long a client may take nothing of what is written to it; then it is disconnected. Also of the admin and the operations listener, and of WebSockets, for which a door may have a shorter time.",
+        ),
+        Setting::new(
             "http.body_max",
             size(1024, 1 << 30),
             "\"4MiB\"",
             "The longest request body on any path. Doors have lower limits of their own; beyond this one the answer is 413 without reading on.",
+        ),
+        Setting::new(
+            "http.bodies_max",
+            size(1024, 1 << 40),
+            "\"256MiB\"",
+            "The bytes of all request bodies that are in memory at once, of each listener by itself. A request that finds no room is answered 503 with `Retry-After`. At least `http.body_max`.",
         ),
         Setting::new(
             "http.head_max",
@@ -207,6 +225,11 @@ pub(crate) const ADMIN: Group = Group {
             "admin.tls.client_ca",
             Kind::Path,
             "PEM file with the authorities of client certificates. One that another authority signed is refused; who shows none sends a token.",
+        ),
+        Setting::unset(
+            "admin.tls.client_crl",
+            Kind::Path,
+            "PEM file with lists of revoked client certificates (RFC 5280), one of every authority in `admin.tls.client_ca`. A certificate on one of them is refused, and so is one whose authority has no list here, or one that is out of date. Read again when it changes, and on SIGHUP; connections that are open go on.",
         ),
         Setting::new(
             "admin.tls.roles",

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use super::inherited;
 use crate::config::ListenAddress;
 
 /// How many connections the operating system may hold for us before they are accepted.
@@ -68,7 +69,8 @@ impl BindError {
     }
 }
 
-/// Binds the listener whose setting is `key`. Nothing is accepted yet.
+/// Binds the listener whose setting is `key`, unless a socket for it was handed over. Nothing is accepted
+/// yet.
 ///
 /// # Errors
 ///
@@ -80,6 +82,11 @@ impl BindError {
 pub async fn bind(key: &'static str, address: &ListenAddress) -> Result<Bound, BindError> {
     let unknown = |source| BindError::Host { key, address: address.clone(), source };
     let refused = |source| BindError::Listen { key, address: address.clone(), source };
+    if let Some(socket) = inherited::take(key) {
+        let socket = TcpListener::from_std(socket).map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        return Ok(Bound { socket, address });
+    }
     let mut last = None;
     for candidate in lookup_host((address.host(), address.port())).await.map_err(unknown)? {
         match listen(candidate) {

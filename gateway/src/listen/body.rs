@@ -3,6 +3,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,20 +13,28 @@ use http_body_util::Limited;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use super::bodies::Held;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request body. Fails when it is longer than its bound, or not complete in its time, counted from
-/// the first wait for the client.
+/// A request body. Fails when it is longer than its bound, when all bodies together are, or when it is
+/// not complete in its time, counted from the first wait for the client.
 pub(super) struct BoundedBody {
     inner: Limited<Incoming>,
+    held: Arc<Held>,
     timeout: Duration,
     // Most bodies come with their head, so most have no timer.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl BoundedBody {
-    pub(super) fn new(inner: Incoming, bytes_max: usize, timeout: Duration) -> Self {
-        Self { inner: Limited::new(inner, bytes_max), timeout, deadline: None }
+    pub(super) fn new(
+        inner: Incoming,
+        bytes_max: usize,
+        held: Arc<Held>,
+        timeout: Duration,
+    ) -> Self {
+        Self { inner: Limited::new(inner, bytes_max), held, timeout, deadline: None }
     }
 }
 
@@ -39,6 +48,14 @@ impl Body for BoundedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            let bytes = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => 0,
+            };
+            if !this.held.take(bytes) {
+                let full = io::Error::other("there is no room for further request bodies");
+                return Poll::Ready(Some(Err(full.into())));
+            }
             return Poll::Ready(frame);
         }
         let timeout = this.timeout;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use buswire_message::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
@@ -28,6 +29,15 @@ impl ClientNames {
 /// When a certificate ends, in seconds since 1970; `None` if it can't be read.
 pub(super) fn ends_at(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(parse(certificate)?.validity().not_after.timestamp())
+}
+
+/// When a certificate begins and ends; `None` if it can't be read.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, Timestamp)> {
+    let parsed = parse(certificate)?;
+    let validity = parsed.validity();
+    // Before 1970 is as good as 1970.
+    let at = |seconds: i64| Timestamp::from_secs(u64::try_from(seconds).unwrap_or_default());
+    Some((at(validity.not_before.timestamp()), at(validity.not_after.timestamp())))
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

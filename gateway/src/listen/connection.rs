@@ -2,12 +2,9 @@
 
 use std::{
     convert::Infallible,
-    future,
+    future, io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,9 +12,12 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode, Version, header},
+    http::{HeaderValue, Request, Response, StatusCode, Version, header},
 };
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -28,11 +28,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use super::{
+    activity::Activity,
+    bodies::Bodies,
     body::BoundedBody,
     certificate::ClientNames,
+    ordered,
     stream::{Place, Stream, Transport},
     tls::Certificates,
-    transport::{Channel, Peer},
+    transport::{Channel, Peer, refusal},
 };
 use crate::config::ConnectionLimits;
 
@@ -42,6 +45,14 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a connection without a request stays open when the listener drains: its first one may be
 /// on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
+
+/// How many bytes an HTTP/2 client may send before a door takes them: of a stream, and of a connection.
+/// What a connection holds of bodies that nobody reads is at most this.
+const WINDOW: u32 = 128 * 1024;
+
+/// How many bytes of an answer wait in one HTTP/2 stream for a client that does not read. Answers that are
+/// in memory anyway are shared, not copied.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Header fields per request head; hyper answers more with 431.
 const HEADERS_MAX: usize = 100;
@@ -66,6 +77,7 @@ pub(super) struct Shared {
     pub router: Router,
     pub certificates: Option<Arc<Certificates>>,
     pub limits: ConnectionLimits,
+    pub bodies: Bodies,
     /// No further requests, once this is cancelled.
     pub drain: CancellationToken,
     /// HTTP/2 clients are told to go elsewhere, each time that this is notified.
@@ -91,6 +103,9 @@ pub(super) fn http(
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY)
         .max_concurrent_streams(limits.streams_max)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_max).unwrap_or(u32::MAX));
     http
 }
@@ -101,6 +116,7 @@ enum Fault {
     HandshakeFailed,
     HandshakeSlow,
     HeadSlow,
+    ReaderSlow,
     Broken,
 }
 
@@ -110,6 +126,7 @@ impl Fault {
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeSlow => "handshake_slow",
             Self::HeadSlow => "head_slow",
+            Self::ReaderSlow => "reader_slow",
             Self::Broken => "broken",
         }
     }
@@ -135,74 +152,101 @@ async fn run(
     place: Place,
 ) -> Result<(), Fault> {
     let retired = shared.retire.notified();
-    let (transport, channel, names) = handshake(&shared, tcp).await?;
+    let Some((transport, channel, names)) = handshake(&shared, tcp).await? else { return Ok(()) };
     let peer = Peer { address: peer, channel };
-    let heard = Arc::new(AtomicBool::new(false));
-    let is_http2 = Arc::new(AtomicBool::new(false));
-    let (service_shared, service_heard, service_is_http2) =
-        (shared.clone(), heard.clone(), is_http2.clone());
+    let activity = Arc::new(Activity::default());
+    let (service_shared, service_activity) = (shared.clone(), activity.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        service_heard.store(true, Ordering::Relaxed);
-        service_is_http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
+        let under_way = service_activity.begin(request.version() == Version::HTTP_2);
         if let Some(names) = &names {
             request.extensions_mut().insert(names.clone());
         }
-        answer(service_shared.clone(), peer, request)
+        let answer = answer(service_shared.clone(), peer, request);
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            answer
+        }
     });
-    let stream = TokioIo::new(Stream { transport, _place: place });
+    let (patience, written) = (shared.limits.write_timeout, activity.written.clone());
+    let stream = TokioIo::new(Stream::new(transport, patience, written, place));
     let connection = shared.http.serve_connection_with_upgrades(stream, service);
     let first_head = time::sleep(shared.limits.header_timeout);
     let retire = async {
         retired.await;
         // HTTP/1 clients are told in their next answer.
-        if !is_http2.load(Ordering::Relaxed) {
+        if !activity.is_http2.load(Ordering::Relaxed) {
             future::pending::<()>().await;
         }
     };
     let drain = async {
         shared.drain.cancelled().await;
-        if !heard.load(Ordering::Relaxed) {
+        if !activity.is_heard() {
             time::sleep(LAST_CHANCE).await;
         }
     };
     let leave = async {
-        select! { () = retire => {}, () = drain => {} }
+        select! { () = retire => {}, () = drain => {}, () = activity.idle(shared.limits.idle_timeout) => {} }
     };
-    pin!(connection, first_head, leave);
+    let slow = activity.slow(shared.limits.idle_timeout);
+    pin!(connection, first_head, leave, slow);
     let (mut draining, mut waiting) = (false, true);
     loop {
         select! {
-            ended = connection.as_mut() => return ended.map_err(|_| Fault::Broken),
+            ended = connection.as_mut() => return ended.map_err(|error| fault(&*error)),
             () = leave.as_mut(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             // hyper starts its own timer for HTTP/1 only, and only once it knows that it is HTTP/1.
             () = first_head.as_mut(), if waiting => {
-                if !heard.load(Ordering::Relaxed) {
+                if !activity.is_heard() {
                     return Err(Fault::HeadSlow);
                 }
                 waiting = false;
+            }
+            () = slow.as_mut(), if draining && shared.limits.answers_end => {
+                return Err(Fault::ReaderSlow);
             }
         }
     }
 }
 
+/// What kind of end a connection had that hyper gave up.
+fn fault(error: &(dyn std::error::Error + 'static)) -> Fault {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return Fault::ReaderSlow;
+        }
+        source = error.source();
+    }
+    Fault::Broken
+}
+
+/// `None` if the handshake was all that there is: an ACME server looked at a proof.
 async fn handshake(
     shared: &Shared,
     tcp: TcpStream,
-) -> Result<(Transport, Channel, Option<ClientNames>), Fault> {
+) -> Result<Option<(Transport, Channel, Option<ClientNames>)>, Fault> {
     let Some(certificates) = &shared.certificates else {
-        return Ok((Transport::Plain(tcp), Channel::Plain, None));
+        return Ok(Some((Transport::Plain(tcp), Channel::Plain, None)));
     };
-    let accept = TlsAcceptor::from(certificates.current()).accept(tcp);
+    let accept = async {
+        match certificates.answers() {
+            None => TlsAcceptor::from(certificates.current()).accept(tcp).await.map(Some),
+            Some(answers) => ordered::accept(certificates, answers, tcp).await,
+        }
+    };
     match time::timeout(shared.limits.handshake_timeout, accept).await {
         Err(_) => Err(Fault::HandshakeSlow),
         Ok(Err(_)) => Err(Fault::HandshakeFailed),
-        Ok(Ok(stream)) => {
+        Ok(Ok(None)) => Ok(None),
+        Ok(Ok(Some(stream))) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let names = shown.map(ClientNames::of);
-            Ok((Transport::Tls(Box::new(stream)), Channel::Tls, names))
+            Ok(Some((Transport::Tls(Box::new(stream)), Channel::Tls, names)))
         }
     }
 }
@@ -222,10 +266,30 @@ async fn answer(
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return Ok(response);
     }
-    let mut request = request.map(|incoming| {
-        Body::new(BoundedBody::new(incoming, limits.body_max, limits.body_timeout))
+    // Most requests have no body, so most pay nothing for the bounds of one.
+    let bounded =
+        (!request.body().is_end_stream()).then(|| (shared.bodies.request(), request.uri().clone()));
+    let mut request = request.map(|incoming| match &bounded {
+        None => Body::empty(),
+        Some((held, _)) => {
+            let (max, timeout) = (limits.body_max, limits.body_timeout);
+            Body::new(BoundedBody::new(incoming, max, held.clone(), timeout))
+        }
     });
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(ConnectInfo(peer.address));
-    shared.router.clone().oneshot(request).await
+    let answer = shared.router.clone().oneshot(request).await;
+    match bounded {
+        Some((held, uri)) if held.is_refused() => Ok(no_room(shared.name, uri.path())),
+        _ => answer,
+    }
+}
+
+/// There was no room for the body of a request.
+fn no_room(listener: &'static str, path: &str) -> Response<Body> {
+    metrics::counter!("buswire_bodies_refused_total", "listener" => listener).increment(1);
+    let text = "Too many request bodies at once";
+    let mut refused = refusal(path, StatusCode::SERVICE_UNAVAILABLE, text);
+    refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    refused
 }

@@ -6,23 +6,33 @@
 //! | module | does |
 //! |---|---|
 //! | `bind` | binds a socket, or says in one line why not and what to do |
+//! | `inherited` | sockets that systemd has bound already |
 //! | `tls` | certificates, read again when their files change |
 //! | `watch` | notices that they change |
+//! | `ordered` | certificates that are ordered: the handshake that proves it to an ACME server |
 //! | `server` | accepts while there is room, and drains |
 //! | `connection` | one connection: handshake, deadlines, requests |
+//! | `activity` | what happens on it, so that one that nobody uses is closed |
 //! | `stream` | the bytes of a connection and its place in the count of open ones |
 //! | `certificate` | the names and the end of a certificate |
 //! | `body` | a request body with a bound in bytes and in time |
+//! | `bodies` | a bound of all request bodies together |
+//! | `addresses` | how many connections come from one address |
 //! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
 //! | `access` | the access log and its metrics |
 //!
 //! Never here: a protocol of a door.
 
 mod access;
+mod activity;
+mod addresses;
 mod bind;
+mod bodies;
 mod body;
 mod certificate;
 mod connection;
+mod inherited;
+mod ordered;
 mod server;
 mod stream;
 mod tls;
@@ -37,6 +47,8 @@ pub use self::{
     access::log_requests,
     bind::{BindError, Bound, bind},
     certificate::ClientNames,
+    inherited::{InheritedError, inherit},
+    ordered::{ACME_TLS_ALPN, ChallengeAnswers},
     server::{Connections, Server},
     tls::{Certificates, TlsError},
     transport::{Channel, Peer, TransportPolicy, check_transport},

@@ -22,7 +22,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    addresses::Addresses,
     bind::{BACKLOG, Bound},
+    bodies::Bodies,
     connection::{self, Shared},
     stream::Place,
     tls::Certificates,
@@ -92,6 +94,7 @@ pub struct Server {
     bound: Bound,
     connections: Connections,
     room: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     shared: Arc<Shared>,
 }
 
@@ -108,11 +111,14 @@ impl Server {
     ) -> Self {
         let room = usize::try_from(limits.connections_max).unwrap_or(usize::MAX);
         let http = connection::http(&limits, connections.tracker.clone());
+        let addresses = Addresses::new(limits.address.clone());
+        let bodies = Bodies::new(limits.bodies_max);
         let shared = Shared {
             name,
             router,
             certificates,
             limits,
+            bodies,
             retire: connections.retire.clone(),
             drain: connections.drain.clone(),
             abort: connections.abort.clone(),
@@ -122,6 +128,7 @@ impl Server {
             bound,
             connections,
             room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            addresses,
             shared: Arc::new(shared),
         }
     }
@@ -174,8 +181,13 @@ impl Server {
 
     fn serve(&self, tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let (shared, name) = (self.shared.clone(), self.shared.name);
+        let Some(address) = self.addresses.take(peer.ip()) else {
+            // Closing is all that costs us less than serving.
+            metrics::counter!("buswire_connections_refused_total", "listener" => name).increment(1);
+            return;
+        };
         let Connections { tracker, open, .. } = &self.connections;
-        let place = Place::take(open.clone(), name, permit, tracker.token());
+        let place = Place::take(open.clone(), name, permit, address, tracker.token());
         tracker.spawn(async move {
             let served = connection::serve(shared, tcp, peer, place);
             // A panic ends this connection and no other.

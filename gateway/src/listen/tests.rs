@@ -229,7 +229,7 @@ async fn certificates_are_looked_at_at_once_and_every_minute() {
         std::os::unix::fs::symlink(directory.path().join(kind), file(kind)).unwrap();
     }
     install("first");
-    let files = TlsFiles { cert: file("pem"), key: file("key"), client_ca: None };
+    let files = TlsFiles { cert: file("pem"), key: file("key"), client_ca: None, client_crl: None };
     let certificates = Arc::new(Certificates::load("http", files).unwrap());
     let first = certificates.current();
     install("second");
@@ -255,6 +255,7 @@ async fn a_client_certificate_must_be_of_a_known_authority() {
         cert: pem("first.pem"),
         key: pem("first.key"),
         client_ca: Some(pem("authority.pem")),
+        client_crl: None,
     };
     let fixture = start_with(Some(files)).await;
     let request = b"GET /channel HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";

@@ -1,6 +1,13 @@
 //! Whether the process is alive, and whether it wants requests.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use buswire_store::Store;
 use tokio::{sync::watch, time};
@@ -36,12 +43,35 @@ pub struct Health {
     phase: watch::Sender<Phase>,
     tasks: Tasks,
     store: Arc<dyn Store>,
+    /// Whether the public listener waits for its first certificate.
+    lacks_certificate: Arc<AtomicBool>,
 }
 
 impl Health {
     /// Begins with [`Phase::Starting`].
     pub fn new(tasks: Tasks, store: Arc<dyn Store>) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), tasks, store }
+        Self {
+            phase: watch::Sender::new(Phase::Starting),
+            tasks,
+            store,
+            lacks_certificate: Arc::default(),
+        }
+    }
+
+    /// The public listener has no certificate yet.
+    pub fn certificate_is_ordered(&self) {
+        self.lacks_certificate.store(true, Ordering::Relaxed);
+    }
+
+    /// The public listener has a certificate.
+    pub fn certificate_is_here(&self) {
+        self.lacks_certificate.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the public listener waits for its first certificate. That does not make it unready: a
+    /// proxy that asks would then keep the ACME server away, and there would never be one.
+    pub fn lacks_certificate(&self) -> bool {
+        self.lacks_certificate.load(Ordering::Relaxed)
     }
 
     /// From now on requests are welcome.

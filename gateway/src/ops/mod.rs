@@ -41,6 +41,9 @@ async fn alive(State(health): State<Health>) -> Response {
 /// Whether requests should be sent here at present.
 async fn ready(State(health): State<Health>) -> Response {
     match health.not_ready() {
+        None if health.lacks_certificate() => {
+            text(StatusCode::OK, "ready: no certificate yet\n".to_owned())
+        }
         None => text(StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
     }

@@ -17,6 +17,7 @@ use url::Url;
 use super::{
     data_dir::{DataDir, DataDirError},
     descriptors,
+    ordered::{self, Ordered},
     ready::{self, Addresses, ReadyFileError},
     secret_file::{self, SecretFileError},
     store,
@@ -24,7 +25,10 @@ use super::{
 use crate::{
     admin::VerifiedPeer,
     app::{App, BuildError, Door, Drain, Platform, Reload},
-    config::{Config, ConnectionLimits, HttpConfig, StoreConfig, TlsFiles, reachable},
+    config::{
+        AcmeDomain, AddressLimit, Config, ConnectionLimits, HttpConfig, HttpTls, StoreConfig,
+        TlsFiles, reachable,
+    },
     listen::{
         BindError, Bound, Certificates, ClientNames, Connections, Server, TlsError,
         TransportPolicy, bind, check_transport, log_requests, watch_certificates,
@@ -55,6 +59,10 @@ pub enum ServeError {
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Certificates can't be ordered.
+    #[cfg(feature = "acme")]
+    #[error(transparent)]
+    Acme(#[from] crate::acme::AcmeError),
     /// A listener can't be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -84,6 +92,8 @@ impl ServeError {
             Self::Bind(error) => Some(error.hint()),
             Self::PublicUrl(_) => Some("set http.public_url".to_owned()),
             Self::Build(error) => error.hint(),
+            #[cfg(feature = "acme")]
+            Self::Acme(_) => None,
             Self::Store(_)
             | Self::Redis(_)
             | Self::StoreThread
@@ -151,11 +161,8 @@ impl Gateway {
             ready::clear(path)?;
         }
         let platform = Opened::open(config).await?;
-        let certificates = [
-            load_certificates("http", config.http.tls.as_ref())?,
-            load_certificates("admin", config.admin.tls.as_ref())?,
-            load_certificates("ops", config.ops.tls.as_ref())?,
-        ];
+        let ordered = ordered::open(config, &platform.store, &platform.belay_keys).await?;
+        let certificates = all_certificates(config, ordered.as_ref())?;
         let http = bind("http.listen", &config.http.listen).await?;
         let admin = bind("admin.listen", &config.admin.listen).await?;
         let ops = bind("ops.listen", &config.ops.listen).await?;
@@ -196,7 +203,7 @@ impl Gateway {
             gateway.serve_admin(config, router, admin, admin_certificates);
         }
         gateway.serve_ops(config, metrics, ops, ops_certificates);
-        gateway.watch();
+        gateway.watch(ordered);
         gateway.health.serve();
         if let Some(path) = &config.ready_file {
             gateway.announce(path).await?;
@@ -216,7 +223,10 @@ impl Gateway {
     }
 
     /// Follows what changes from outside: certificates, the clock, whether the gateway is in service.
-    fn watch(&self) {
+    fn watch(&self, ordered: Option<Ordered>) {
+        if let Some(ordered) = ordered {
+            ordered.spawn(&self.health, &self.tasks);
+        }
         if !self.certificates.is_empty() {
             let watch = watch_certificates(self.certificates.clone(), self.tasks.stop());
             self.tasks.spawn("certificates", watch);
@@ -272,6 +282,8 @@ impl Gateway {
             .layer(middleware::map_request(recognise_certificate));
         let limits = ConnectionLimits {
             connections_max: config.admin.connections_max,
+            address: AddressLimit::default(),
+            answers_end: false,
             ..config.http.limits.clone()
         };
         let server =
@@ -290,6 +302,8 @@ impl Gateway {
         let router = ops::router(self.health.clone(), metrics);
         let limits = ConnectionLimits {
             connections_max: config.ops.connections_max,
+            address: AddressLimit::default(),
+            answers_end: false,
             ..config.http.limits.clone()
         };
         let connections = self.ops_connections.clone();
@@ -434,6 +448,19 @@ fn hsts(time: Duration) -> Option<HeaderValue> {
     is_on.then(|| HeaderValue::try_from(format!("max-age={}", time.as_secs())).ok()).flatten()
 }
 
+/// Those of the public, the admin and the operations listener.
+fn all_certificates(
+    config: &Config,
+    ordered: Option<&Ordered>,
+) -> Result<[Option<Arc<Certificates>>; 3], TlsError> {
+    let http = match &config.http.tls {
+        Some(HttpTls::Files(files)) => load_certificates("http", Some(files))?,
+        Some(HttpTls::Acme(_)) | None => ordered.map(Ordered::certificates),
+    };
+    let admin = load_certificates("admin", config.admin.tls.as_ref())?;
+    Ok([http, admin, load_certificates("ops", config.ops.tls.as_ref())?])
+}
+
 fn load_certificates(
     listener: &'static str,
     files: Option<&TlsFiles>,
@@ -445,14 +472,23 @@ fn public_url(config: &HttpConfig, bound: &Bound) -> Result<Url, url::ParseError
     if let Some(url) = &config.public_url {
         return Ok(url.clone());
     }
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let scheme = match &config.tls {
+        // An ACME server reaches it there, so everybody does.
+        Some(HttpTls::Acme(acme)) => {
+            let name = acme.domains.first().map_or("localhost", AcmeDomain::as_str);
+            return Url::parse(&format!("https://{name}/"));
+        }
+        Some(HttpTls::Files(_)) => "https",
+        None => "http",
+    };
     Url::parse(&format!("{scheme}://{}/", reachable(bound.address)))
 }
 
 /// Says what will surprise an operator, although it is no mistake.
 fn warn_of_settings(config: &Config, addresses: &Addresses) {
     let http = &config.http;
-    if http.public_url.is_none() && addresses.http.ip().is_unspecified() {
+    let has_name = http.public_url.is_some() || matches!(http.tls, Some(HttpTls::Acme(_)));
+    if !has_name && addresses.http.ip().is_unspecified() {
         tracing::warn!("URLs that are handed out only work on this machine: set http.public_url");
     }
     if http.require_tls && http.tls.is_none() && http.trusted_proxies.is_empty() {

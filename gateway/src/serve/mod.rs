@@ -7,6 +7,7 @@
 //! | `descriptors` | room for as many connections as are allowed |
 //! | `ready` | the file that says where the listeners are bound |
 //! | `gateway` | one running gateway, with its one shutdown sequence |
+//! | `ordered` | the certificate that the public listener orders for itself |
 //! | `signals` | SIGTERM, SIGINT, SIGHUP |
 //! | `store` | the engine that the configuration names |
 //!
@@ -15,6 +16,7 @@
 mod data_dir;
 mod descriptors;
 mod gateway;
+mod ordered;
 mod ready;
 mod secret_file;
 mod signals;

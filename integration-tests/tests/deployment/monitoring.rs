@@ -126,7 +126,20 @@ fn exposed() -> String {
         (written && both.into_iter().all(counted)).then_some(())
     });
     // An answer is put together bit by bit; in the next one everything is there.
-    scrape()
+    format!("{}{}", scrape(), exposed_while_ordering())
+}
+
+/// What one exposes that orders a certificate where nobody answers.
+fn exposed_while_ordering() -> String {
+    let gateway = Gateway::builder()
+        .set("http.acme.domains", "[\"gw.example\"]")
+        .set("http.acme.directory", "https://127.0.0.1:1/")
+        .set("http.acme.accept_terms", "true")
+        .start();
+    let scrape = || curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    until("a failed order", || {
+        scrape().lines().any(|line| line == "buswire_acme_failures_in_a_row 1").then(scrape)
+    })
 }
 
 #[test]
