@@ -45,8 +45,8 @@ impl Requests {
         mut body: Frames,
         timeout: Duration,
     ) -> Result<Frames, RequestError> {
-        let span = self.tracer.enter(parent);
-        let context = span.map(|span| span.context()).or(parent);
+        let span = self.tracer.enter(parent.clone());
+        let context = span.as_ref().map(|span| span.context().clone()).or(parent);
         if let Some(context) = context.filter(|_| self.told.contains(service)) {
             body.push(context.to_string());
         }

@@ -25,14 +25,14 @@ use std::{
 };
 
 use buswire_belay::{
-    Bcap, BcapError, BcapValue, CapServer, Method, Relay, RelayError, Serialisation,
+    Bcap, BcapError, BcapValue, CapServer, Method, Origin, Relay, RelayError, Serialisation,
     TargetChannels, decode, decode_bare, encode, encode_bare, instance::Failure,
 };
 use buswire_bridge::SinkUri;
 use buswire_mdp::{
     BoxFuture, BrokerHandle, Frames, LocalRequest, LocalService, RegisterError, ServiceName,
 };
-use buswire_message::{Scope, TraceParent};
+use buswire_message::{Door, Scope};
 use bytes::Bytes;
 use tokio::time;
 
@@ -93,7 +93,7 @@ struct Call<'a> {
     authority: &'a str,
     method: Method,
     data: Option<BcapValue>,
-    traceparent: Option<TraceParent>,
+    origin: Origin,
 }
 
 /// How long a call may take where a read may wait for `block_max`. Later it is answered 504.
@@ -146,9 +146,7 @@ impl Context {
                 match (service, rights.publish, rights.read) {
                     (Service::Publish, Some(right), _) => {
                         let publish = &self.buses.publish;
-                        publish
-                            .publish_within(&right, &bus, &channels, data, call.traceparent)
-                            .await
+                        publish.publish_within(&right, &bus, &channels, data, &call.origin).await
                     }
                     (Service::Read, _, Some(right)) => {
                         let asked = Scope::bus(&bus);
@@ -189,24 +187,27 @@ impl Context {
             Service::Publish | Service::Read => Method::Post,
             Service::Invoke => text(1)?.and_then(Method::parse).ok_or(bad)?,
         };
-        Ok(Call { authority, method, data, traceparent })
+        let origin = Origin::new(Door::Majordomo).traced(traceparent);
+        let origin = match frames.get(body_at).filter(|_| data.is_some()) {
+            Some(text) => origin.with_text(text.clone()),
+            None => origin,
+        };
+        Ok(Call { authority, method, data, origin })
     }
 
     async fn invoke(
         &self,
         service: Service,
         cap: &Bcap,
-        Call { method, data, traceparent, .. }: Call<'_>,
+        Call { method, data, origin, .. }: Call<'_>,
     ) -> Result<Option<BcapValue>, BcapError> {
         // A link of another server is as unknown here as one that nobody holds.
         let id = self.caps.local_id(cap).ok_or(BcapError::NotFound)?;
         let id = id.expose();
         match service {
-            Service::Publish => {
-                self.caps.invoke_as(traceparent, "bus.publish", id, method, data).await
-            }
-            Service::Read => self.caps.invoke_as(traceparent, "bus.read", id, method, data).await,
-            Service::Invoke => self.caps.invoke_traced(traceparent, id, method, data).await,
+            Service::Publish => self.caps.invoke_as(origin, "bus.publish", id, method, data).await,
+            Service::Read => self.caps.invoke_as(origin, "bus.read", id, method, data).await,
+            Service::Invoke => self.caps.invoke_from(origin, id, method, data).await,
         }
     }
 

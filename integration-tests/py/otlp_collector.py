@@ -33,6 +33,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
                         "trace": span.trace_id.hex(),
                         "id": span.span_id.hex(),
                         "parent": span.parent_span_id.hex(),
+                        "state": span.trace_state,
                         "name": span.name,
                         "kind": span.kind,
                         "began": span.start_time_unix_nano,

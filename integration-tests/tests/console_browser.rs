@@ -274,6 +274,65 @@ async fn every_view_is_there_for_everybody() {
     console.page.quit().await.unwrap();
 }
 
+/// What an owner's browser keeps.
+struct Cookies<'g>(&'g Gateway, Vec<String>);
+
+impl Cookies<'_> {
+    /// Asks for a page, or sends a form, and keeps the cookie that comes with the answer.
+    fn send(&mut self, path: &str, form: &[&str]) -> String {
+        let fields = form.iter().flat_map(|field| ["--data-urlencode", field]).collect::<Vec<_>>();
+        let cookies = format!("Cookie: {}", self.1.join("; "));
+        let reply = curl(&self.0.url(path)).header(&cookies).args(&fields).send();
+        assert!([200, 303].contains(&reply.status), "{path}: {}", reply.body);
+        let set = reply.header("set-cookie").and_then(|line| line.split(';').next());
+        self.1.extend(set.map(str::to_owned));
+        reply.body
+    }
+
+    /// Has a client ask, signs in as the owner, and opens the page of the decision. Gives its key.
+    fn decide(&mut self) -> String {
+        self.send("/v2/authorize?client_id=comments&response_type=code&state=x", &[]);
+        self.send("/v2/authenticate", &["busOwner=anna", "password=paper-and-ink"]);
+        let page = self.send("/v2/authorize", &[]);
+        let (_, key) = page.split_once("name=\"auth_key\" value=\"").unwrap();
+        key.split('"').next().unwrap().to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_owners_are_with_what_clients_ask_is_there_for_everybody() {
+    let console = Console::open().await;
+    let gateway = &console.gateway;
+    let source = ["client", "create", "comments", "--source-url", "https://comments.example/"];
+    gateway.admin(&source);
+    let password = gateway.path("password");
+    std::fs::write(&password, "paper-and-ink").unwrap();
+    gateway.admin(&["owner", "create", "anna", "--password-file", password.to_str().unwrap()]);
+    gateway.admin(&["bus", "create", "shop.example"]);
+    gateway.admin(&["owner", "assign", "anna", "shop.example"]);
+    let mut agreed = Cookies(gateway, Vec::new());
+    let key = agreed.decide();
+    agreed.send("/v2/authorize", &[&format!("auth_key={key}"), "authorize=Authorize"]);
+    let mut undecided = Cookies(gateway, Vec::new());
+    let key = undecided.decide();
+    console.sign_in(&gateway.admin_token()).await;
+    for (view, text) in [
+        ("requests", "all buses of whoever decides"),
+        ("decisions", "By the sign-in"),
+        ("sign-ins", "anna"),
+        ("codes", "shop.example"),
+    ] {
+        console.value(&format!("location.hash = '#/access/{view}'")).await;
+        let shown = console.reads("main table", text).await;
+        assert!(!shown.contains(&key), "a key that decides is shown to nobody: {shown}");
+        console.inspect(&format!("access-{view}")).await;
+        // What is looked at here is ended by the command line.
+        let buttons = console.names("main button").await;
+        assert!(view == "sign-ins" || buttons.is_empty(), "{view}: {buttons:?}");
+    }
+    console.page.quit().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_and_its_trace_are_there_for_everybody() {
     let console = Console::open().await;

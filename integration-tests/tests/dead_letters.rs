@@ -46,6 +46,10 @@ fn with_dead_letters() -> (Gateway, [String; 2]) {
 #[test]
 fn dead_letters_are_listed_shown_replayed_and_dropped() {
     let (mut gateway, [first, second]) = with_dead_letters();
+    // The log says what kind of failure it was, and not what may quote the message.
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("a message became a dead letter")).unwrap();
+    assert!(line.contains("class=\"unavailable\"") && !line.contains("no such bus"), "{line}");
     // They are stored before anybody hears of them.
     gateway.kill();
     gateway.start();

@@ -17,7 +17,10 @@ const BROKER: [&str; 2] =
     ["rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"];
 const CLIENT: [&str; 2] =
     ["Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID", "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"];
-const MESSAGE: &str = r#"{"channel":"c","type":"t","payload":{"n":1.0}}"#;
+const MESSAGE: &str =
+    r#"{"channel":"c","payload":{"z":1.00000000000000000001, "a":1e2},"type":"t"}"#;
+/// The payload of it, which is published as it is spelt.
+const PAYLOAD: &str = r#"{"z":1.00000000000000000001, "a":1e2}"#;
 
 fn granted(gateway: &Gateway, kind: &str, options: &[&str]) -> [String; 2] {
     let granted = gateway.admin(&[&["cap", "grant", kind][..], options].concat());
@@ -55,6 +58,10 @@ fn publishing_is_answered_with_the_id_and_reading_with_the_messages() {
     let published = call(&gateway, "bus.publish", &[&write, MESSAGE]);
     let [status, id] = published.as_slice() else { panic!("{published:?}") };
     assert_eq!(status, "200");
+    let stored = gateway.admin(&["message", "read", "--scope", "bus:b"]);
+    assert!(stored.contains(&format!("\"payload\":{PAYLOAD}")), "{stored}");
+    let trace = gateway.admin(&["trace", id]);
+    assert!(trace.contains("by majordomo"), "the door that it came in by: {trace}");
     // A capability that may only GET is enough for a read without parameters.
     let get = ["--target", r#"{"bus":"b"}"#, "--limits", r#"{"methods":["GET"]}"#];
     let get = grant(&gateway, "bus.read", &get);
@@ -63,7 +70,7 @@ fn publishing_is_answered_with_the_id_and_reading_with_the_messages() {
         let [status, body] = shown.as_slice() else { panic!("{shown:?}") };
         let body: Value = serde_json::from_str(body).unwrap();
         assert_eq!((status.as_str(), &body["messages"][0]["id"]), ("200", &json!(id)));
-        assert_eq!(body["messages"][0]["payload"], json!({"n": 1.0}));
+        assert_eq!(body["messages"][0]["payload"], json!({"z": 1.0, "a": 100.0}));
         assert_eq!((&body["next"], &body["more"]), (&json!(id), &json!(false)));
     }
     let wait = json!({"since": id, "block": 15}).to_string();

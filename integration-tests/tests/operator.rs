@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-use buswire_integration_tests::{Gateway, Site, binary, python, until};
+use buswire_integration_tests::{Gateway, Site, binary, curl, python, start, until};
 use serde_json::Value;
 
 /// Starts a gateway that must end by itself.
@@ -175,4 +175,18 @@ fn sigterm_ends_what_is_open_and_exits_0() {
     assert!(answer.starts_with("HTTP/1.1 200"), "a long poll is answered, not cut off: {answer}");
     assert_eq!(agent.json()["closed"], 1001);
     assert!(gateway.log().contains("tasks_left=0"), "{}", gateway.log());
+}
+
+#[test]
+fn the_demo_on_every_address_names_one_that_can_be_opened() {
+    let mut demo = Command::new(binary());
+    demo.arg("demo").args(["--set", "http.listen=0.0.0.0:0", "--set", "http.require_tls=false"]);
+    demo.args(["--set", "admin.listen=127.0.0.1:0", "--set", "ops.listen=127.0.0.1:0"]);
+    demo.args(["--set", "mdp.listen=[\"tcp://127.0.0.1:0\"]"]);
+    let (_demo, url) = start(demo, |line| {
+        let at = line.find("http://")?;
+        line.contains("/demo/").then(|| line.split_at(at).1.trim().to_owned())
+    });
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert_eq!(curl(&url).send().status, 200);
 }

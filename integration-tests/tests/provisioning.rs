@@ -47,6 +47,25 @@ fn published_tooling_provisions_a_client_that_gets_a_token() {
     let listed = gateway.admin(&["client", "list", "--output", "json"]);
     assert!(listed.contains("vendor"), "one store for HTTP and gRPC: {listed}");
 
+    let records =
+        gateway.admin(&["audit", "list", "--resource", "client/vendor", "--output", "json"]);
+    let records: Value = serde_json::from_str(&records).unwrap();
+    let made = &records[0];
+    assert_eq!(made["caller"], "bpadmin");
+    assert_eq!(made["method"], "POST /v2/provision/client/update");
+    assert_eq!((&made["via"], &made["result"]), (&json!("provisioning"), &json!("done")), "{made}");
+    assert!(made["after"].to_string().contains("vendor.example"), "{made}");
+    assert!(!records.to_string().contains("kelp"), "{records}");
+
     let stranger = provision(&gateway, "/v2/provision/bus/list", "root", json!({"entities": []}));
     assert_eq!(stranger, (401, json!({"ERR_MSG": "Access denied"})));
+    // Rule: backplane §13.7 — who uses the name of an administrator without its secret is written down
+    let body = r#"{"admin":"bpadmin","secret":"a guess","entities":["vendor"]}"#;
+    let refused = curl(&gateway.url("/v2/provision/client/delete")).json(body).send();
+    assert_eq!(refused.status, 401);
+    let records = gateway.admin(&["audit", "list", "--resource", "client", "--output", "json"]);
+    let records: Value = serde_json::from_str(&records).unwrap();
+    assert_eq!(records.as_array().unwrap().len(), 1, "{records}");
+    assert_eq!(records[0]["result"], "Unauthenticated");
+    assert!(!records.to_string().contains("a guess"));
 }

@@ -44,8 +44,8 @@ shows! {
     ListChannelsRequest { bus, page_size }
     ListChannelsResponse { channels }
     Token { handle, kind, state, expires_at, client_id, grants }
-    PutOwnerRequest { name }
-    PutUserRequest { name }
+    PutOwnerRequest { name, expected_revision }
+    PutUserRequest { name, expected_revision }
     CreateClientRequest { client_id, source_url, redirect_uri, request_id }
     CreateClientResponse { client }
 }

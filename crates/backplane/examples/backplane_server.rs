@@ -73,16 +73,16 @@ async fn set_up(door: &Backplane) -> Result<buswire_backplane::CreatedClient, Bo
     let retention = Retention::default();
     let user = "commentsco".parse()?;
     let password = NewPassword::Clear(Secret::new("quiet-harbor-7".to_owned()));
-    door.put_user(&user, password).await?;
+    door.put_user(&user, password, None).await?;
     let held = Permissions::none().with(Permission::GetAll).with(Permission::Post);
     let users = BTreeMap::from([(user, held)]);
     door.put_v1_bus(V1Bus { name: "v1/gazette.example".parse()?, users, retention }).await?;
 
     let owner = "gazette-owner".parse()?;
     let password = NewPassword::Clear(Secret::new("paper-and-ink".to_owned()));
-    door.put_owner(&owner, password).await?;
+    door.put_owner(&owner, password, None).await?;
     let name: buswire_message::BusName = "gazette.example".parse()?;
-    door.put_bus(OwnedBus { name: name.clone(), owner, retention }).await?;
+    door.put_bus(OwnedBus { name: name.clone(), owner, retention }, None).await?;
     let client = NewClient {
         client_id: Some("comments-svc".parse()?),
         secret: None,

@@ -8,6 +8,8 @@ use buswire_message::SecretHash;
 use http::HeaderValue;
 use url::Url;
 
+use crate::journal::Journal;
+
 /// Why a setting is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -314,6 +316,8 @@ pub struct Config {
     pub password_cost: PasswordCost,
     /// Who may provision over HTTP; default nobody.
     pub administrators: Vec<Administrator>,
+    /// Where what they change is written down; default nowhere.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 impl Config {
@@ -331,6 +335,7 @@ impl Config {
             limits: Limits::default(),
             password_cost: PasswordCost::default(),
             administrators: Vec::new(),
+            journal: None,
         }
     }
 }

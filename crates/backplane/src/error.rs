@@ -34,6 +34,14 @@ pub enum AdminError {
     /// There is a client of this id.
     #[error("there is a client {0} already")]
     ClientExists(ClientId),
+    /// It has another revision than was expected, or is not there; nothing was changed.
+    #[error("the {kind} {name} was changed meanwhile")]
+    Changed {
+        /// What it is: `owner`, `user`, `client`, `grant`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A grant must name at least one bus.
     #[error("a grant names at least one bus")]
     EmptyGrant,

@@ -37,6 +37,7 @@ pub mod fuzzing;
 #[cfg(test)]
 mod harness;
 mod http;
+mod journal;
 mod post;
 mod rules;
 pub mod scenarios;
@@ -44,7 +45,7 @@ mod state;
 mod wire;
 
 pub use admin::{
-    ChannelInfo, ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus,
+    Account, ChannelInfo, ClientInfo, CreatedClient, Grant, NewClient, NewPassword, OwnedBus, V1Bus,
 };
 pub use backplane::Backplane;
 pub use config::{
@@ -52,6 +53,7 @@ pub use config::{
     Origin, PaddingPrefix, PasswordCost, PublicUrl, SecureTransport, StickyForm, TlsPolicy,
 };
 pub use error::AdminError;
+pub use journal::{Denied, Journal, Provisioned, Provisioning, Recording};
 pub use post::Post;
 pub use rules::names::{
     AccountNameError, ClientId, GrantId, OwnerName, Permission, Permissions, RedirectUri, UserName,

@@ -471,10 +471,10 @@ async fn an_owner_is_signed_out_of_every_browser() {
     // Another password does it too, and so does the end of the owner.
     browser(&door, ASKED).await;
     let password = NewPassword::Clear(Secret::new("paper-and-ink".to_owned()));
-    door.backplane.put_owner(&owner, password).await.unwrap();
+    door.backplane.put_owner(&owner, password, None).await.unwrap();
     assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
     browser(&door, ASKED).await;
-    door.backplane.delete_owner(&owner).await.unwrap();
+    door.backplane.delete_owner(&owner, None).await.unwrap();
     assert_eq!(door.backplane.sign_out_everywhere(&owner).await.unwrap(), 0);
     // A form that is still open decides nothing.
     let decision = format!("auth_key={}&authorize=Authorize", auth_key(&form));

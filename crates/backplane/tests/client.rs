@@ -181,7 +181,7 @@ async fn a_stream_goes_on_when_its_grant_comes_back() {
     back_end.post(&bus(BUS), &channel, &post(&json!(1))).await.unwrap();
     let mut stream = back_end.stream(Position::start());
     next(&mut stream).await;
-    assert!(door.backplane.revoke_grant(&door.grant).await.unwrap());
+    assert!(door.backplane.revoke_grant(&door.grant, None).await.unwrap());
     let revoked = timeout(PATIENCE, stream.next()).await.unwrap();
     let Err(ClientError::Refused(refusal)) = revoked else { panic!("{revoked:?}") };
     assert_eq!((refusal.status, refusal.code), (400, Some(OAuthCode::InvalidScope)));

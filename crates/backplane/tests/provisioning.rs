@@ -71,7 +71,7 @@ async fn e11_to_e17_the_worked_examples() {
     answer.expect(&ok(43, r#"{"comments-svc":"BACKPLANE_UPDATE_SUCCESS"}"#));
 
     // Rule: backplane §13.6 — adding a grant makes a new one, also where an equal one exists
-    assert!(door.backplane.revoke_grant(&door.grant).await.unwrap());
+    assert!(door.backplane.revoke_grant(&door.grant, None).await.unwrap());
     let body = r#"{"admin":"bpadmin","secret":"copper-lantern","grants":{"comments-svc":"gazette.example"}}"#;
     let answer = example(&door, "/v2/provision/grant/add", 89, body).await;
     answer.expect(&ok(39, r#"{"comments-svc":"GRANT_UPDATE_SUCCESS"}"#));
@@ -203,7 +203,7 @@ async fn one_invalid_1x_entry_refuses_all() {
     let text = r#"{"ERR_MSG":"b:b: Invalid value of USER"}"#;
     assert_eq!((answer.status, answer.body.as_str()), (400, text));
     let names = door.backplane.users().await.unwrap();
-    assert!(names.iter().all(|name| name.as_str() != "ann"));
+    assert!(names.iter().all(|user| user.name.as_str() != "ann"));
 }
 
 #[tokio::test]

@@ -405,14 +405,14 @@ async fn changing_or_deleting_a_client_kills_its_tokens() {
     put_client(&door.backplane, "comments-svc", "tangled-kelp-4").await;
     let (token, _) = door.client_tokens().await;
     let client = "comments-svc".parse().unwrap();
-    assert!(door.backplane.delete_client(&client).await.unwrap());
+    assert!(door.backplane.delete_client(&client, None).await.unwrap());
     // Rule: backplane §13.4 — deleting a client revokes its grants and tokens
     assert_eq!(error(&reads(&door, &token).await).2, "invalid token");
     assert_eq!(door.token_request("grant_type=client_credentials").await.status, 401);
     put_client(&door.backplane, "comments-svc", "tangled-kelp-4").await;
     assert_eq!(door.backplane.grants(&client).await.unwrap(), []);
     assert_eq!(error(&reads(&door, &token).await).2, "invalid token");
-    assert!(!door.backplane.delete_client(&"nobody".parse().unwrap()).await.unwrap());
+    assert!(!door.backplane.delete_client(&"nobody".parse().unwrap(), None).await.unwrap());
 }
 
 #[tokio::test]
@@ -425,13 +425,13 @@ async fn owners_own_buses() {
         retention: Retention::default(),
     };
     // Rule: backplane §13.3 — the owner of a bus must exist
-    let refused = door.backplane.put_bus(unowned).await.unwrap_err();
+    let refused = door.backplane.put_bus(unowned, None).await.unwrap_err();
     assert_eq!(refused.to_string(), "Invalid bus owner: nobody");
     assert_eq!(door.backplane.buses().await.unwrap().len(), 1);
     let wrong = door.backplane.delete_bus(&bus("v1/gazette.example"), None).await.unwrap_err();
     assert_eq!(wrong, AdminError::WrongRealm(bus("v1/gazette.example")));
     // Rule: backplane §13.4 — deleting a bus owner deletes its buses
-    assert!(door.backplane.delete_owner(&"gazette-owner".parse().unwrap()).await.unwrap());
+    assert!(door.backplane.delete_owner(&"gazette-owner".parse().unwrap(), None).await.unwrap());
     assert_eq!(door.backplane.buses().await.unwrap(), []);
     assert_eq!(door.backplane.owners().await.unwrap(), []);
     assert_eq!(door.backplane.users().await.unwrap().len(), 1);
@@ -458,7 +458,7 @@ async fn a_change_by_another_process_counts_within_moments() {
     let buses = Buses::open(Arc::clone(&door.store), clock.clone(), bus_config).await.unwrap();
     let entropy = Arc::new(SeededEntropy::new(8));
     let other = Backplane::new(buses, Arc::clone(&door.store), clock, entropy, config());
-    assert!(other.revoke_grant(&door.grant).await.unwrap());
+    assert!(other.revoke_grant(&door.grant, None).await.unwrap());
     // Rule: backplane §8.4 — a grant revoked at one gateway ends its tokens at all
     let ended = async {
         while reads(&door, &token).await.status == 200 {

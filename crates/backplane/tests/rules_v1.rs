@@ -166,7 +166,7 @@ async fn permissions_are_by_bus() {
         assert_eq!(answer.status, write, "{bus}");
     }
     // Rule: backplane §13.4 — deleting a user ends its access at once
-    assert!(door.backplane.delete_user(&"commentsco".parse().unwrap()).await.unwrap());
+    assert!(door.backplane.delete_user(&"commentsco".parse().unwrap(), None).await.unwrap());
     assert_eq!(door.get_as("/v1/bus/read.example", &user).await.status, 401);
 }
 

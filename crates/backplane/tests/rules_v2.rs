@@ -180,7 +180,7 @@ async fn a_token_revoked_during_a_wait_reads_nothing() {
     let bus = support::bus("gazette.example");
     let second = door.backplane.grant(&client, &[bus]).await.unwrap();
     let (fresh, _) = door.client_tokens().await;
-    assert!(door.backplane.revoke_grant(&door.grant).await.unwrap());
+    assert!(door.backplane.revoke_grant(&door.grant, None).await.unwrap());
     // Rule: backplane §8.4 — a token dies when one of the grants behind it is revoked
     assert_eq!(post(&door, &fresh, &visit, "t", "").await.status, 403);
     let (fresh, _) = door.client_tokens().await;
@@ -188,7 +188,7 @@ async fn a_token_revoked_during_a_wait_reads_nothing() {
     // Rule: backplane §17 row 36 — a token is checked again at the end of a wait
     let answer = support::read_answer(&mut stream, false).await;
     assert_eq!((answer.status, description(&answer).as_str()), (403, "invalid token"));
-    assert!(door.backplane.revoke_grant(&second).await.unwrap());
+    assert!(door.backplane.revoke_grant(&second, None).await.unwrap());
 }
 
 #[tokio::test]

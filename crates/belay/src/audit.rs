@@ -47,8 +47,13 @@ pub struct AuditEvent {
 pub enum AuditAction {
     /// It was made.
     Granted {
-        /// The grantor, or the capability that was wrapped; `None` for the operator.
+        /// The grantor; `None` for the operator.
         by: Option<Handle>,
+    },
+    /// It was derived from another one, narrower.
+    Wrapped {
+        /// The capability that was wrapped.
+        by: Handle,
     },
     /// Its label or suspension was changed.
     Changed {
@@ -190,6 +195,10 @@ fn emit(grant: &Grant, action: &AuditAction) {
         AuditAction::Granted { by } => {
             let link = grant.link;
             tracing::info!(target: TARGET, %handle, %kind, ?link, by = name(by), "granted");
+            metrics::counter!("buswire_belay_grants_total").increment(1);
+        }
+        AuditAction::Wrapped { by } => {
+            tracing::info!(target: TARGET, %handle, %kind, by = by.as_str(), "wrapped");
             metrics::counter!("buswire_belay_grants_total").increment(1);
         }
         AuditAction::Changed { by, suspended } => {

@@ -1,7 +1,7 @@
 //! What a grant designates: the [`Operation`] trait and what an operation is told.
 //!
-//! Never here: anything of the request but its method, its data and its place in a trace, which says
-//! nothing of authority. No other headers, no cookies, no address: an operation has no way to authorise
+//! Never here: anything of the request but its method, its data and its origin, which says nothing of
+//! authority. No other headers, no cookies, no address: an operation has no way to authorise
 //! by who asks (Belay §20.3, §23.1).
 
 use std::{fmt, sync::Arc};
@@ -16,6 +16,7 @@ use crate::{
     limits::{Bounds, NameSet},
     method::{Method, MethodSet},
     names::Handle,
+    origin::Origin,
     target::{TargetError, without_caps},
     wire::{Bcap, BcapValue},
 };
@@ -201,7 +202,7 @@ pub struct Invocation {
     pub(crate) target: Arc<BcapValue>,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) cancelled: CancellationToken,
-    pub(crate) traceparent: Option<TraceParent>,
+    pub(crate) origin: Origin,
     pub(crate) host: Arc<dyn Host>,
 }
 
@@ -232,8 +233,13 @@ impl Invocation {
     }
 
     /// Its place in a trace, for what is done in it; never a reason to allow or refuse.
-    pub const fn traceparent(&self) -> Option<TraceParent> {
-        self.traceparent
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        self.origin.traceparent().cloned()
+    }
+
+    /// The door that it came in by, and the text of its argument; never a reason to allow or refuse.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Reads the whole chain again, from the store.

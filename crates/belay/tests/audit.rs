@@ -71,7 +71,7 @@ async fn the_audit_record_names_handles_only() {
     let (root_handle, child_handle) = (&root.handle, &child.handle);
     for line in [
         format!("granted handle={root_handle} kind=test.echo link=Root"),
-        format!("granted handle={child_handle} kind=test.echo link=Wrap by=\"{root_handle}\""),
+        format!("wrapped handle={child_handle} kind=test.echo by=\"{root_handle}\""),
         format!(
             "invoked handle={child_handle} chain=\"{root_handle}\" control=false \
              method=\"POST\" status=200 bytes_in=23 bytes_out=23"

@@ -23,7 +23,7 @@ async fn the_last_events_are_kept_and_can_be_followed() {
     world.server.revoke(&root.handle).await.unwrap();
     let page = world.server.audit_after(0);
     assert_eq!(page.missed, 0);
-    let [by_root, by_child] = [&root, &child].map(|granted| Some(granted.handle.clone()));
+    let by_child = Some(child.handle.clone());
     let invoked: Vec<_> = page.events.iter().filter_map(|event| invoked_of(event)).collect();
     assert_eq!(invoked.len(), 2);
     assert_eq!(
@@ -35,7 +35,8 @@ async fn the_last_events_are_kept_and_can_be_followed() {
     assert_eq!(page.events[2].above, std::slice::from_ref(&root.handle));
     let actions: Vec<_> = page.events.iter().map(|event| &event.action).collect();
     assert_eq!(actions[0], &AuditAction::Granted { by: None });
-    assert_eq!(actions[1], &AuditAction::Granted { by: by_root });
+    // Rule: belay 20.9 — a wrap is recorded as one
+    assert_eq!(actions[1], &AuditAction::Wrapped { by: root.handle.clone() });
     assert_eq!(actions[3], &AuditAction::Revoked { by: by_child });
     assert_eq!(actions[5], &AuditAction::Revoked { by: None });
     assert!(!format!("{page:?}").contains("s3cret"));

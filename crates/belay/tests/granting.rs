@@ -11,7 +11,8 @@ mod common;
 
 use std::time::Duration;
 
-use buswire_belay::{Bcap, GrantRequest, Granted, RegrantKey};
+use buswire_belay::{Bcap, GrantRequest, Granted, Origin, RegrantKey};
+use buswire_message::Door;
 use common::{Answer, BASE, World, path_of};
 use serde_json::{Value, json};
 
@@ -402,7 +403,10 @@ async fn a_door_can_insist_on_a_kind() {
     let granted = world.grant("test.echo", "", "").await;
     let id = world.server.local_id(&granted.cap).unwrap();
     let control = world.server.local_id(&granted.control).unwrap();
-    let get = |kind, id| world.server.invoke_as(None, kind, id, Method::Get, None);
+    let get = |kind, id| {
+        let origin = Origin::new(Door::Belay);
+        world.server.invoke_as(origin, kind, id, Method::Get, None)
+    };
     assert!(get("test.echo", id.expose()).await.is_ok());
     assert_eq!(get("bus.publish", id.expose()).await, Err(BcapError::Forbidden));
     assert_eq!(get("test.echo", control.expose()).await, Err(BcapError::Forbidden));

@@ -13,7 +13,7 @@ use std::{
 use buswire_message::{Cursor, Sequence, Timestamp};
 
 use crate::{
-    delivery::{Arrival, Attempted, Core, Fate, Limits, Record},
+    delivery::{Arrival, Attempted, Cause, Class, Core, Fate, Limits, Record},
     route::RetryPolicy,
 };
 
@@ -92,8 +92,12 @@ impl World {
             Op::PublishLooped(channel) => self.publish(channel % 4, true),
             Op::Read(count) => self.read(usize::from(count)),
             Op::Deliver(index) => self.finish(index, &Attempted::Delivered),
-            Op::Fail(index) => self.finish(index, &Attempted::Retry("busy".into())),
-            Op::Reject(index) => self.finish(index, &Attempted::Reject("no".into())),
+            Op::Fail(index) => {
+                self.finish(index, &Attempted::Retry(Cause::new(Class::Unavailable, "busy")))
+            }
+            Op::Reject(index) => {
+                self.finish(index, &Attempted::Reject(Cause::new(Class::Refused, "no")))
+            }
             Op::Advance(millis) => {
                 self.now = self.now.saturating_add(Duration::from_millis(millis.into()));
             }

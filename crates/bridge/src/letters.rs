@@ -4,7 +4,9 @@
 //! is one commit. They age out through [`Ledger::drop_aged`], which says so, not through the expiry
 //! of the store, which would be silent. Never here: when a message is given up; that is the core's.
 
-use buswire_message::{Headers, Message, MessageId, Payload, RouteName, Sequence, Timestamp};
+use buswire_message::{
+    Headers, Message, MessageId, Payload, RouteName, Sequence, Timestamp, TraceParent, TraceState,
+};
 use buswire_store::{Batch, Direction, Expectation, KeyRange, Operation, Partition, Revision, Row};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -84,6 +86,8 @@ struct Written {
     via: Vec<String>,
     #[serde(default)]
     traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
     #[serde(default)]
     in_reply_to: Option<String>,
     #[serde(default)]
@@ -114,6 +118,7 @@ impl WrittenFailure {
 impl Written {
     fn of(letter: &DeadLetter) -> Self {
         let (message, headers) = (&letter.message, &letter.message.headers);
+        let state = headers.traceparent.as_ref().and_then(TraceParent::state);
         Self {
             id: message.id.to_string(),
             bus: message.bus.to_string(),
@@ -128,7 +133,8 @@ impl Written {
             failures: letter.failures.iter().map(WrittenFailure::of).collect(),
             expires_at_ms: message.expires_at.as_millis(),
             via: headers.via.iter().map(ToString::to_string).collect(),
-            traceparent: headers.traceparent.map(|trace| trace.to_string()),
+            traceparent: headers.traceparent.as_ref().map(ToString::to_string),
+            tracestate: state.map(ToString::to_string),
             in_reply_to: headers.in_reply_to.map(|id| id.to_string()),
             dedupe_key: headers.dedupe_key.as_ref().map(|key| key.as_str().to_owned()),
             content_type: headers.content_type.as_ref().map(|kind| kind.as_str().to_owned()),
@@ -144,8 +150,10 @@ impl Written {
         let given_up_at = Timestamp::from_millis(self.given_up_at_ms);
         let only = self.error.map(|error| Failure { at: given_up_at, error });
         let each = self.failures.into_iter().map(WrittenFailure::read);
+        let parent: Option<TraceParent> = maybe(self.traceparent.as_deref()).ok()?;
+        let state = TraceState::received(self.tracestate.iter().map(String::as_bytes));
         let headers = Headers {
-            traceparent: maybe(self.traceparent.as_deref()).ok()?,
+            traceparent: parent.map(|parent| parent.with_state(state)),
             via: self.via.iter().map(|name| name.parse().ok()).collect::<Option<_>>()?,
             in_reply_to: maybe(self.in_reply_to.as_deref()).ok()?,
             dedupe_key: maybe(self.dedupe_key.as_deref()).ok()?,

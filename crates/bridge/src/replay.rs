@@ -9,7 +9,7 @@ use buswire_message::{MessageId, RouteName, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{Attempt, Attempted, Failure},
+    delivery::{Attempt, Attempted, Cause, Failure},
     error::RouteError,
     letters::{DeadLetter, DeadLetters, Kept},
     routes::{CHANGES_MAX, Described, Routes, SWEEP_EVERY},
@@ -93,9 +93,9 @@ impl Routes {
                 counters.delivered.fetch_add(1, Ordering::Relaxed);
                 None
             }
-            Attempted::Retry(error) | Attempted::Reject(error) => {
+            Attempted::Retry(Cause { text, .. }) | Attempted::Reject(Cause { text, .. }) => {
                 counters.failed_attempts.fetch_add(1, Ordering::Relaxed);
-                Some(Failure { at: self.now(), error })
+                Some(Failure { at: self.now(), error: text })
             }
         };
         self.keep_result(name, kept, failed, &counters).await

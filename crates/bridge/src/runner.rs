@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{Arrival, Attempt, Attempted, Core, Fate, Limits, Record},
+    delivery::{Arrival, Attempt, Attempted, Cause, Class, Core, Fate, Limits, Record},
     keeper::SteadyClock,
     lease::Hold,
     ledger::{Ledger, Progress},
@@ -243,7 +243,8 @@ fn fate(message: &Message, route: &buswire_message::RouteName) -> Fate {
     if message.headers.via.contains(route) {
         Fate::Skip
     } else if message.headers.via.len() >= HOP_LIMIT {
-        Fate::Refuse(format!("it has taken {HOP_LIMIT} routes, which is the limit"))
+        let text = format!("it has taken {HOP_LIMIT} routes, which is the limit");
+        Fate::Refuse(Cause::new(Class::HopLimit, text))
     } else {
         Fate::Deliver
     }
@@ -300,8 +301,9 @@ async fn store(
         }
     }
     for dead in &record.dead {
-        // Not why: that may quote the message, and is kept with it.
-        tracing::warn!(%route, attempts = dead.attempts, "a message became a dead letter");
+        // The class alone: the text may quote the message, and is kept with it.
+        let class = dead.class.map(Class::label);
+        tracing::warn!(%route, attempts = dead.attempts, class, "a message became a dead letter");
     }
     if record.dead.is_empty() {
         return true;
@@ -339,9 +341,9 @@ pub(crate) async fn attempt_once(
     attempt: Attempt<Arc<StoredMessage>>,
     now: Timestamp,
 ) -> Attempted {
-    let span = shared.tracer.child(attempt.message.headers.traceparent);
+    let span = shared.tracer.child(attempt.message.headers.traceparent.clone());
     let (message, number) = (Arc::clone(&attempt.message), attempt.number);
-    let result = deliver(shared, route, sink, attempt, now, span.context()).await;
+    let result = deliver(shared, route, sink, attempt, now, span.context().clone()).await;
     shared.tracer.end(span, || {
         let work = Work::Deliver {
             route: route.name.clone(),
@@ -355,8 +357,19 @@ pub(crate) async fn attempt_once(
     });
     match result {
         Ok(()) => Attempted::Delivered,
-        Err(SinkError::Retry(error) | SinkError::Answered(error)) => Attempted::Retry(error),
-        Err(SinkError::Reject(error)) => Attempted::Reject(error),
+        Err(error) => attempted(error),
+    }
+}
+
+/// What becomes of a message that a sink did not take.
+fn attempted(error: SinkError) -> Attempted {
+    let shown = error.to_string();
+    match error {
+        SinkError::Retry(text) => Attempted::Retry(Cause::new(Class::Unavailable, text)),
+        SinkError::Answered(text) => Attempted::Retry(Cause::new(Class::Answered, text)),
+        SinkError::TimedOut => Attempted::Retry(Cause::new(Class::Timeout, shown)),
+        SinkError::Reject(text) => Attempted::Reject(Cause::new(Class::Refused, text)),
+        SinkError::Panicked => Attempted::Reject(Cause::new(Class::Panicked, shown)),
     }
 }
 
@@ -379,8 +392,8 @@ async fn deliver(
     };
     let deliver = AssertUnwindSafe(sink.deliver(delivery.clone())).catch_unwind();
     let result = match tokio::time::timeout(route.retry.timeout, deliver).await {
-        Err(_) => Err(SinkError::Retry("it took too long".into())),
-        Ok(Err(_)) => Err(SinkError::Reject("the sink failed inside".into())),
+        Err(_) => Err(SinkError::TimedOut),
+        Ok(Err(_)) => Err(SinkError::Panicked),
         Ok(Ok(result)) => result,
     };
     match (result, &route.reply_type) {
@@ -423,7 +436,7 @@ async fn publish_reply(
         payload: reply.payload,
         headers: buswire_message::Headers::default(),
     };
-    answer.headers.traceparent = Some(delivery.traceparent);
+    answer.headers.traceparent = Some(delivery.traceparent.clone());
     answer.headers.via = delivery.via.clone();
     answer.headers.in_reply_to = Some(message.id);
     answer.headers.dedupe_key = Some(delivery.dedupe_key.clone());

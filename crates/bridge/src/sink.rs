@@ -51,6 +51,12 @@ pub enum SinkError {
     /// administrators with the message, which it may quote, and nowhere else.
     #[error("the other end answered an error")]
     Answered(String),
+    /// It did not answer in time; it may have taken the message.
+    #[error("it took too long")]
+    TimedOut,
+    /// It panicked: a mistake in the sink.
+    #[error("the sink failed inside")]
+    Panicked,
 }
 
 /// Takes messages from routes.

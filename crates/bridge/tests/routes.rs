@@ -383,6 +383,33 @@ async fn a_dead_letter_is_tried_again_or_dropped() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_is_dropped_although_another_gateway_changes_it() {
+    let world = World::new().await;
+    let store = Arc::new(FaultyStore::new(world.store.clone(), 1));
+    let routes = world.routes_over(store.clone(), |_| ()).await;
+    let name = with_dead_letters(&world, &routes).await;
+    let id = routes.dead_letters(&name, None, 1).await.unwrap().letters[0].message.id;
+    let key = Key::new([&b"d/"[..], &id.sequence().as_u64().to_be_bytes()].concat()).unwrap();
+    let partition = Partition::new("route/r").unwrap();
+    // It was read, and is to be deleted as it was read.
+    store.gate().close();
+    store.set_faults(Faults { delay_before: 100, ..Faults::default() });
+    let changed_meanwhile = async {
+        let row = world.store.get(&partition, &key, SystemClock.now()).await.unwrap().unwrap();
+        let value = row.value.as_bytes().unwrap().clone();
+        let change = Operation::Put { key: key.clone(), value, expires: None };
+        let batch = Batch::new(partition.clone()).then(change);
+        world.store.commit(batch, Ack::Safe, SystemClock.now()).await.unwrap();
+        store.gate().open();
+    };
+    let (dropped, ()) = tokio::join!(routes.drop_letter(&name, id), changed_meanwhile);
+    dropped.unwrap();
+    assert!(world.store.get(&partition, &key, SystemClock.now()).await.unwrap().is_none());
+    assert_eq!(routes.get(&name).await.unwrap().dead_letters, 1);
+    routes.stop().await;
+}
+
+#[tokio::test]
 async fn dead_letters_outlive_a_restart_and_a_change_of_their_route() {
     let world = World::new().await;
     let routes = world.routes().await;

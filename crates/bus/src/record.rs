@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! version u8 = 1 | token u64 | flags u8 | channel u8+n | type u16+n | source u16+n
-//! | via u8 × (u8+n) | [traceparent 55] | [in_reply_to u64] | [dedupe_key u16+n]
+//! | via u8 × (u8+n) | [traceparent 55] | [tracestate u16+n] | [in_reply_to u64] | [dedupe_key u16+n]
 //! | [content_type u16+n] | [door u8] | payload: the rest
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use buswire_message::{
     ChannelName, Door, Headers, MessageId, MessageType, NewMessage, Payload, RouteName, Sequence,
-    SourceUrl, TraceParent,
+    SourceUrl, TraceParent, TraceState,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -30,7 +30,9 @@ const IN_REPLY_TO: u8 = 1 << 2;
 const DEDUPE_KEY: u8 = 1 << 3;
 const CONTENT_TYPE: u8 = 1 << 4;
 const DOOR: u8 = 1 << 5;
-const KNOWN_FLAGS: u8 = STICKY | TRACEPARENT | IN_REPLY_TO | DEDUPE_KEY | CONTENT_TYPE | DOOR;
+const TRACESTATE: u8 = 1 << 6;
+const KNOWN_FLAGS: u8 =
+    STICKY | TRACEPARENT | IN_REPLY_TO | DEDUPE_KEY | CONTENT_TYPE | DOOR | TRACESTATE;
 
 /// More bytes than any record has beside its payload.
 pub(crate) const OVERHEAD_MAX: usize = 8 * 1024;
@@ -60,6 +62,7 @@ pub(crate) struct Record {
 /// Writes the record of `message`. `token` lets the process that wrote it know it again.
 pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
     let headers = &message.headers;
+    let state = headers.traceparent.as_ref().and_then(TraceParent::state);
     let payload = message.payload.as_bytes();
     let mut out = BytesMut::with_capacity(512 + payload.len());
     out.put_u8(VERSION);
@@ -68,6 +71,7 @@ pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
     for (is_set, flag) in [
         (message.sticky, STICKY),
         (headers.traceparent.is_some(), TRACEPARENT),
+        (state.is_some(), TRACESTATE),
         (headers.in_reply_to.is_some(), IN_REPLY_TO),
         (headers.dedupe_key.is_some(), DEDUPE_KEY),
         (headers.content_type.is_some(), CONTENT_TYPE),
@@ -83,8 +87,11 @@ pub(crate) fn encode(token: u64, message: &NewMessage) -> Bytes {
     for route in headers.via.iter().take(usize::from(u8::MAX)) {
         put_short(&mut out, route.as_str());
     }
-    if let Some(traceparent) = headers.traceparent {
+    if let Some(traceparent) = &headers.traceparent {
         out.put_slice(&traceparent.to_text());
+    }
+    if let Some(state) = state {
+        put_text(&mut out, state.as_str());
     }
     if let Some(id) = headers.in_reply_to {
         out.put_u64_le(id.sequence().as_u64());
@@ -138,6 +145,11 @@ pub(crate) fn decode(record: &Bytes, names: &mut Names) -> Result<Record, Record
         .collect::<Result<SmallVec<_>, _>>()?;
     if flags & TRACEPARENT != 0 {
         headers.traceparent = Some(parse(utf8(fields.take(TraceParent::LENGTH)?)?)?);
+    }
+    if flags & TRACESTATE != 0 {
+        let state = TraceState::received([fields.text()?.as_bytes()]);
+        let parent = headers.traceparent.take().ok_or(RecordError::Damaged)?;
+        headers.traceparent = Some(parent.with_state(state));
     }
     if flags & IN_REPLY_TO != 0 {
         let sequence = Sequence::from_u64(fields.u64()?).ok_or(RecordError::Damaged)?;
@@ -230,6 +242,7 @@ mod tests {
     prop_compose! {
         fn any_headers()(
             trace in proptest::option::of((1_u128.., 1_u64.., any::<bool>())),
+            state in "|[a-z]{1,20}=[a-z]{1,250}",
             via in proptest::collection::vec("[a-z]{1,64}", 0..=HOP_LIMIT),
             reply in proptest::option::of(0..=Sequence::MAX.as_u64()),
             key in proptest::option::of("\\PC{1,60}"),
@@ -237,7 +250,10 @@ mod tests {
             door in proptest::option::of(proptest::sample::select(&Door::ALL)),
         ) -> Headers {
             Headers {
-                traceparent: trace.map(|(trace, span, on)| TraceParent::new(trace, span, on)),
+                traceparent: trace.map(|(trace, span, on)| {
+                    TraceParent::new(trace, span, on)
+                        .with_state(TraceState::received([state.as_bytes()]))
+                }),
                 via: via.iter().map(|route| route.parse().unwrap()).collect(),
                 in_reply_to: reply
                     .map(|n| MessageId::from_sequence(Sequence::from_u64(n).unwrap())),

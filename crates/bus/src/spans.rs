@@ -22,8 +22,8 @@ pub(crate) fn begin(
 ) -> Vec<Publishing> {
     let mut recorded = Vec::new();
     for (index, NewMessage { channel, headers, .. }) in messages.iter_mut().enumerate() {
-        let span = tracer.begin(headers.traceparent);
-        headers.traceparent = Some(span.context());
+        let span = tracer.begin(headers.traceparent.take());
+        headers.traceparent = Some(span.context().clone());
         if span.is_recorded() {
             let (bus, channel) = (bus.clone(), channel.clone());
             let (door, in_reply_to) = (headers.door, headers.in_reply_to);

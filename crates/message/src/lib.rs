@@ -32,6 +32,7 @@ mod scope;
 mod secret;
 mod time;
 mod trace;
+mod tracestate;
 mod version;
 
 pub use id::{Cursor, MessageId, MessageIdError, Sequence};
@@ -48,6 +49,7 @@ pub use time::{Clock, Rfc3339, TimeError, Timestamp};
 pub use trace::{
     OpenSpan, Recorder, SampleRatio, Span, TraceParent, TraceParentError, Tracer, Work,
 };
+pub use tracestate::TraceState;
 pub use version::{Version, VersionError};
 
 #[cfg(doctest)]

@@ -102,9 +102,9 @@ pub enum Door {
     Backplane2,
     /// A PUT to an inbound endpoint of SimplePush.
     SimplePush,
-    /// A request of Majordomo, by a key that the configuration names.
+    /// A request of Majordomo, by a capability or by a key that the configuration names.
     Majordomo,
-    /// An invocation of a capability, over HTTP or Majordomo.
+    /// An invocation of a capability over HTTP, or by a route.
     Belay,
     /// A call of an administrator.
     Admin,

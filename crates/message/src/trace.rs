@@ -14,14 +14,17 @@ use crate::{
     name::{BusName, ChannelName, RouteName},
     secret::Entropy,
     time::Clock,
+    tracestate::TraceState,
 };
 
-/// A W3C `traceparent`: the trace and the span that something comes from. Written in version 00.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A W3C `traceparent`: the trace and the span that something comes from, with what other systems keep of
+/// the trace, its `tracestate`. Written in version 00. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TraceParent {
     trace_id: u128,
     span_id: u64,
     flags: u8,
+    state: Option<TraceState>,
 }
 
 /// A text is not a W3C `traceparent`.
@@ -40,29 +43,45 @@ impl TraceParent {
     /// Makes one from random ids; zero ids, which the W3C form forbids, become 1.
     pub fn new(trace_id: u128, span_id: u64, sampled: bool) -> Self {
         let flags = if sampled { SAMPLED } else { 0 };
-        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), flags }
+        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), flags, state: None }
     }
 
-    /// Reads the values of the header in a request. `None` without one, and as Trace Context §4.3
-    /// says for one that is malformed or sent twice: a new trace begins then.
-    pub fn received<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+    /// Reads the values of the header [`HEADER`](Self::HEADER) in a request, and those of
+    /// [`TraceState::HEADER`]. `None` without one of the first, and as Trace Context §4.3 says for one
+    /// that is malformed or sent twice: a new trace begins then, without what is said of another.
+    pub fn received<'a>(
+        values: impl IntoIterator<Item = &'a [u8]>,
+        states: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Self> {
         let mut values = values.into_iter();
         let only = values.next().filter(|_| values.next().is_none())?;
-        std::str::from_utf8(only).ok()?.parse().ok()
+        let parent: Self = std::str::from_utf8(only).ok()?.parse().ok()?;
+        Some(parent.with_state(TraceState::received(states)))
+    }
+
+    /// The same, with what other systems keep of the trace.
+    #[must_use]
+    pub fn with_state(self, state: Option<TraceState>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// What other systems keep of the trace.
+    pub const fn state(&self) -> Option<&TraceState> {
+        self.state.as_ref()
     }
 
     /// The trace.
-    pub const fn trace_id(self) -> u128 {
+    pub const fn trace_id(&self) -> u128 {
         self.trace_id
     }
 
     /// The span in the trace.
-    pub const fn span_id(self) -> u64 {
+    pub const fn span_id(&self) -> u64 {
         self.span_id
     }
 
     /// Whether whoever began the trace records it.
-    pub const fn is_sampled(self) -> bool {
+    pub const fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
@@ -72,8 +91,8 @@ impl TraceParent {
         Self { span_id: span_id.max(1), ..self }
     }
 
-    /// The text, without allocating.
-    pub fn to_text(self) -> [u8; Self::LENGTH] {
+    /// The text, without what other systems keep, and without allocating.
+    pub fn to_text(&self) -> [u8; Self::LENGTH] {
         let mut text = *b"00-................................-................-..";
         let ids = self.trace_id.to_be_bytes().into_iter().chain(self.span_id.to_be_bytes());
         let digits = ids.chain([self.flags]).flat_map(|byte| [byte >> 4, byte & 0xf]);
@@ -107,7 +126,8 @@ impl FromStr for TraceParent {
         let span_id = u64::try_from(span_id).map_err(|_| TraceParentError)?;
         let flags = u8::try_from(flags).map_err(|_| TraceParentError)?;
         // What later versions say with flags is not known here.
-        Ok(Self { trace_id, span_id, flags: if version == 0 { flags } else { flags & SAMPLED } })
+        let flags = if version == 0 { flags } else { flags & SAMPLED };
+        Ok(Self { trace_id, span_id, flags, state: None })
     }
 }
 
@@ -224,7 +244,7 @@ pub struct Tracer {
 }
 
 /// Work that goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenSpan {
     context: TraceParent,
     parent: Option<u64>,
@@ -234,8 +254,8 @@ pub struct OpenSpan {
 
 impl OpenSpan {
     /// What is passed on with the work.
-    pub const fn context(&self) -> TraceParent {
-        self.context
+    pub const fn context(&self) -> &TraceParent {
+        &self.context
     }
 
     /// Whether anybody will be told.
@@ -282,6 +302,7 @@ impl Tracer {
     /// Begins work that is derived from that of `parent`: it has a span of its own in the same trace,
     /// recorded or not. Without a parent a trace begins.
     pub fn child(&self, parent: Option<TraceParent>) -> OpenSpan {
+        let parent_id = parent.as_ref().map(TraceParent::span_id);
         let context = match parent {
             Some(parent) => {
                 let mut span = [0; 8];
@@ -292,7 +313,7 @@ impl Tracer {
         };
         let is_recorded = self.is_recording() && context.is_sampled();
         let began = is_recorded.then(|| self.clock.since_epoch());
-        OpenSpan { context, parent: parent.map(TraceParent::span_id), began }
+        OpenSpan { context, parent: parent_id, began }
     }
 
     fn root(&self) -> TraceParent {
@@ -394,18 +415,36 @@ mod tests {
 
     #[test]
     fn a_header_that_is_sent_twice_is_none() {
-        let read = |values: &[&str]| TraceParent::received(values.iter().map(|v| v.as_bytes()));
+        let read = |values: &[&str]| TraceParent::received(values.iter().map(|v| v.as_bytes()), []);
         assert_eq!(read(&[GIVEN]), Some(given()));
         for values in [&[][..], &["x"], &[GIVEN, GIVEN]] {
             assert_eq!(read(values), None, "{values:?}");
         }
-        assert_eq!(TraceParent::received([&b"\xff"[..]]), None);
+        assert_eq!(TraceParent::received([&b"\xff"[..]], []), None);
+    }
+
+    #[test]
+    fn what_others_keep_of_a_trace_goes_with_it_and_not_with_another() {
+        let received = |parent: &'static str| {
+            TraceParent::received([parent.as_bytes()], [&b"a=1"[..], b"b=2"])
+        };
+        let state = |parent: &TraceParent| parent.state().map(ToString::to_string);
+        let parent = received(GIVEN).unwrap();
+        assert_eq!(state(&parent).as_deref(), Some("a=1,b=2"));
+        assert_eq!(received("x"), None);
+        for tracer in [quiet(), quiet().recording(Arc::new(Kept::default()), SampleRatio::ALL)] {
+            assert_eq!(state(tracer.begin(Some(parent.clone())).context()), state(&parent));
+            assert_eq!(state(tracer.child(Some(parent.clone())).context()), state(&parent));
+            assert_eq!(state(tracer.begin(None).context()), None);
+        }
+        let malformed = TraceParent::received([GIVEN.as_bytes()], [&b"a"[..]]);
+        assert_eq!(malformed, Some(given()), "the trace goes on without it");
     }
 
     #[test]
     fn where_nothing_is_recorded_a_context_passes_and_nothing_is_built() {
         let tracer = quiet();
-        assert_eq!(tracer.begin(Some(given())).context(), given());
+        assert_eq!(tracer.begin(Some(given())).context(), &given());
         assert!(tracer.enter(Some(given())).is_none());
         let minted = tracer.begin(None);
         assert!(!minted.is_recorded() && !minted.context().is_sampled());
@@ -447,7 +486,7 @@ mod tests {
         fn parse_undoes_print(trace_id in 1_u128.., span_id in 1_u64.., sampled: bool) {
             let context = TraceParent::new(trace_id, span_id, sampled);
             let text = context.to_string();
-            prop_assert_eq!(text.parse(), Ok(context));
+            prop_assert_eq!(text.parse(), Ok(context.clone()));
             prop_assert_eq!(text.as_bytes(), &context.to_text()[..]);
         }
     }

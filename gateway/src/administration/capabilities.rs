@@ -152,6 +152,7 @@ fn audit_view(event: &AuditEvent, missed: u64) -> AuditView {
         above: event.above.iter().map(ToString::to_string).collect(),
         action: match &event.action {
             AuditAction::Granted { by } => AuditActionView::Granted { by: name(by) },
+            AuditAction::Wrapped { by } => AuditActionView::Wrapped { by: by.to_string() },
             AuditAction::Changed { by, suspended } => {
                 AuditActionView::Changed { by: name(by), suspended: *suspended }
             }

@@ -8,6 +8,7 @@ mod backup;
 mod broker;
 mod capabilities;
 mod people;
+mod provisioning;
 mod push;
 mod push_bus;
 mod routes;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     broker::BrokerPort,
     capabilities::CapabilityPort,
     people::BackplanePort,
+    provisioning::ProvisioningJournal,
     push::PushPort,
     push_bus::{InboundPort, SubscriptionPort},
     routes::RoutePort,

@@ -1,7 +1,7 @@
 //! Who may use the buses of Backplane: owners, clients, grants, users of 1.x.
 
 use buswire_backplane::{
-    AdminError as BackplaneError, Backplane, ClientId, ClientInfo, Grant, GrantId,
+    Account, AdminError as BackplaneError, Backplane, ClientId, ClientInfo, Grant, GrantId,
     NewClient as Registration, NewPassword, OwnedBus, OwnerName, Permission as Right, Permissions,
     RedirectUri, UserName, V1Bus,
 };
@@ -32,7 +32,7 @@ impl BackplanePort {
         self.backplane.v1_buses().await.map_err(failure)
     }
 
-    async fn owners(&self) -> Result<Vec<OwnerName>, AdminError> {
+    async fn owners(&self) -> Result<Vec<Account<OwnerName>>, AdminError> {
         self.backplane.owners().await.map_err(failure)
     }
 }
@@ -64,11 +64,12 @@ impl OwnerAdmin for BackplanePort {
         &'a self,
         name: &'a str,
         password: Secret<String>,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let name: OwnerName = parsed(name)?;
             let password = NewPassword::Clear(password);
-            self.backplane.put_owner(&name, password).await.map_err(failure)
+            self.backplane.put_owner(&name, password, expected.map(Revision)).await.map_err(failure)
         })
     }
 
@@ -80,16 +81,23 @@ impl OwnerAdmin for BackplanePort {
                 own.map(|bus| bus.name.clone()).collect()
             };
             let owners = self.owners().await?;
-            let view =
-                |owner: &OwnerName| OwnerView { name: owner.to_string(), buses: owned(owner) };
+            let view = |owner: &Account<OwnerName>| OwnerView {
+                name: owner.name.to_string(),
+                buses: owned(&owner.name),
+                revision: owner.revision.0,
+            };
             Ok(owners.iter().map(view).collect())
         })
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             let Ok(name) = name.parse::<OwnerName>() else { return Ok(false) };
-            self.backplane.delete_owner(&name).await.map_err(failure)
+            self.backplane.delete_owner(&name, expected.map(Revision)).await.map_err(failure)
         })
     }
 
@@ -97,12 +105,13 @@ impl OwnerAdmin for BackplanePort {
         &'a self,
         owner: &'a str,
         bus: &'a BusName,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let retention = self.existing(bus).await?.retention;
             let owner = parsed(owner)?;
             let settings = OwnedBus { name: bus.clone(), owner, retention };
-            self.backplane.put_bus(settings).await.map_err(failure)
+            self.backplane.put_bus(settings, expected.map(Revision)).await.map_err(failure)
         })
     }
 }
@@ -122,6 +131,7 @@ impl ClientAdmin for BackplanePort {
                 client_id: created.client_id.to_string(),
                 source_url: new.source_url.to_string(),
                 redirect_uri: redirect_uri.as_str().to_owned(),
+                revision: created.revision.0,
             };
             Ok(CreatedClient { client, secret: created.secret })
         })
@@ -134,15 +144,20 @@ impl ClientAdmin for BackplanePort {
                 client_id: client.client_id.to_string(),
                 source_url: client.source_url.to_string(),
                 redirect_uri: client.redirect_uri.as_str().to_owned(),
+                revision: client.revision.0,
             };
             Ok(clients.into_iter().map(view).collect())
         })
     }
 
-    fn delete<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        client_id: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             let Ok(id) = client_id.parse::<ClientId>() else { return Ok(false) };
-            self.backplane.delete_client(&id).await.map_err(failure)
+            self.backplane.delete_client(&id, expected.map(Revision)).await.map_err(failure)
         })
     }
 }
@@ -182,10 +197,14 @@ impl GrantAdmin for BackplanePort {
         })
     }
 
-    fn revoke<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn revoke<'a>(
+        &'a self,
+        id: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             let Ok(id) = id.parse::<GrantId>() else { return Ok(false) };
-            self.backplane.revoke_grant(&id).await.map_err(failure)
+            self.backplane.revoke_grant(&id, expected.map(Revision)).await.map_err(failure)
         })
     }
 }
@@ -198,6 +217,7 @@ fn grant_view(grant: &Grant) -> GrantView {
         state: GrantState::Active,
         issuer: None,
         updated_at: grant.updated_at,
+        revision: grant.revision.0,
     }
 }
 
@@ -206,11 +226,12 @@ impl UserAdmin for BackplanePort {
         &'a self,
         name: &'a str,
         password: Secret<String>,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             let name: UserName = parsed(name)?;
             let password = NewPassword::Clear(password);
-            self.backplane.put_user(&name, password).await.map_err(failure)
+            self.backplane.put_user(&name, password, expected.map(Revision)).await.map_err(failure)
         })
     }
 
@@ -222,15 +243,23 @@ impl UserAdmin for BackplanePort {
                 named.map(|(bus, rights)| (bus.name.clone(), permissions(*rights))).collect()
             };
             let users = self.backplane.users().await.map_err(failure)?;
-            let view = |user: &UserName| UserView { name: user.to_string(), buses: rights(user) };
+            let view = |user: &Account<UserName>| UserView {
+                name: user.name.to_string(),
+                buses: rights(&user.name),
+                revision: user.revision.0,
+            };
             Ok(users.iter().map(view).collect())
         })
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>> {
         Box::pin(async move {
             let Ok(name) = name.parse::<UserName>() else { return Ok(false) };
-            self.backplane.delete_user(&name).await.map_err(failure)
+            self.backplane.delete_user(&name, expected.map(Revision)).await.map_err(failure)
         })
     }
 
@@ -281,6 +310,7 @@ pub(super) fn failure(error: BackplaneError) -> AdminError {
         BackplaneError::UnknownBus(name) => AdminError::missing("bus", name),
         BackplaneError::UnknownOwner(name) => AdminError::missing("owner", name),
         BackplaneError::UnknownClient(id) => AdminError::missing("client", id),
+        BackplaneError::Changed { kind, name } => AdminError::Changed { kind, name },
         BackplaneError::ClientExists(_) => AdminError::Exists(text),
         BackplaneError::TooManyGrants { .. } => AdminError::TooMany(text),
         BackplaneError::Busy | BackplaneError::Contended => AdminError::Unavailable(text),

@@ -25,7 +25,7 @@ use crate::{
     admin_tokens::Tokens,
     administration::{
         ActivityPort, BackplanePort, Backups, BrokerPort, CapabilityPort, InForce, InboundPort,
-        PushPort, RoutePort, SubscriptionPort, SystemPort, TracePort,
+        ProvisioningJournal, PushPort, RoutePort, SubscriptionPort, SystemPort, TracePort,
     },
     config::{Config, RouteDeclaration, RouteStart},
     console,
@@ -74,7 +74,8 @@ pub(super) async fn compose(
     platform: &Platform,
     tasks: &Tasks,
 ) -> Result<App, BuildError> {
-    let doors = doors(config, platform, tasks).await?;
+    let audit = audit_log(config, platform)?;
+    let doors = doors(config, platform, tasks, &audit).await?;
     let operations = Operations {
         buses: doors.buses.clone(),
         requests: doors.requests.clone(),
@@ -88,7 +89,6 @@ pub(super) async fn compose(
     };
     let bus_operations =
         operations.register(&doors.caps).map_err(failed("the operations of capabilities"))?;
-    let audit = audit_log(config, platform)?;
     for bus in &config.buses {
         let created = doors.buses.create(&bus.name, bus.retention).await;
         if created.map_err(failed("a declared bus"))? == Created::New {
@@ -155,8 +155,13 @@ fn reload(broker: BrokerHandle, rights: Rights, live: Live) -> Reload {
     })
 }
 
-async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Doors, BuildError> {
-    let Platform { store, clock, entropy, tracer, public_url, admin_token, .. } = platform;
+async fn doors(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    audit: &AuditLog,
+) -> Result<Doors, BuildError> {
+    let Platform { store, clock, entropy, tracer, public_url, .. } = platform;
     let bus_config = settings::buses(&config.backplane, public_url, tracer);
     let buses = Buses::open(Arc::clone(store), Arc::clone(clock), bus_config)
         .await
@@ -164,18 +169,7 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
     // Long polls and subscriptions end with it, so it ends when draining begins.
     tasks.spawn("buses", buses.run(tasks.draining()));
 
-    let backplane = settings::backplane(&config.backplane, public_url, admin_token)
-        .map_err(failed("the settings of backplane"))?;
-    let backplane = Backplane::new(
-        buses.clone(),
-        Arc::clone(store),
-        Arc::clone(clock),
-        Arc::clone(entropy),
-        backplane,
-    );
-    let (runner, stop) = (backplane.clone(), tasks.stop());
-    tasks.spawn("backplane", async move { runner.run(stop).await });
-
+    let backplane = backplane(config, platform, tasks, buses.clone(), audit)?;
     let key = keys::load_or_make("simplepush", &**store, &**entropy, clock.now())
         .await
         .map_err(failed("the key of push endpoints"))?;
@@ -224,6 +218,24 @@ async fn doors(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Do
         inbounds,
         source,
     })
+}
+
+fn backplane(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    buses: Buses,
+    audit: &AuditLog,
+) -> Result<Backplane, BuildError> {
+    let Platform { store, clock, entropy, public_url, admin_token, .. } = platform;
+    let mut settings = settings::backplane(&config.backplane, public_url, admin_token)
+        .map_err(failed("the settings of backplane"))?;
+    settings.journal = Some(Arc::new(ProvisioningJournal(audit.clone())));
+    let (store, clock, entropy) = (Arc::clone(store), Arc::clone(clock), Arc::clone(entropy));
+    let backplane = Backplane::new(buses, store, clock, entropy, settings);
+    let (runner, stop) = (backplane.clone(), tasks.stop());
+    tasks.spawn("backplane", async move { runner.run(stop).await });
+    Ok(backplane)
 }
 
 fn broker(config: &Config, tasks: &Tasks) -> Result<BrokerHandle, BuildError> {

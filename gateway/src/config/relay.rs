@@ -83,7 +83,7 @@ pub(crate) const RELAY: Group = Group {
             "belay.relay.pending_max",
             count(1, 100_000),
             "256",
-            "Calls that wait for a connection, and calls of a connection that wait. One more fails 429.",
+            "Calls that wait for a connection, and calls of a connection that wait. One more fails 429. One caller has at most as many at a connection as are left for others.",
         ),
         Setting::new(
             "belay.relay.call_timeout",

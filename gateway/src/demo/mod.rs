@@ -21,7 +21,12 @@ use tokio::{
 };
 
 use self::{backend::Backend, page::Pages};
-use crate::{app::Door, config::Config, ops::Metrics, serve::Gateway};
+use crate::{
+    app::Door,
+    config::{Config, reachable},
+    ops::Metrics,
+    serve::Gateway,
+};
 
 /// The bus of the demo.
 const BUS: &str = "demo";
@@ -119,20 +124,22 @@ async fn tell(
         Some(token) => token.expose().clone(),
         None => fs::read_to_string(config.data_dir.join("admin.token"))?.trim().to_owned(),
     };
-    let base = format!("http://{}", addresses.http);
+    let base = format!("http://{}", reachable(addresses.http));
+    let admin = format!("http://{}", reachable(admin));
+    let shown = shown(config, &base);
     writeln!(out, "Buswire demo: one message through all four doors.\n")?;
     writeln!(
         out,
-        "The gateway is up: {base} (Backplane, SimplePush, Belay), {endpoint} (Majordomo)."
+        "The gateway is up: {shown} (Backplane, SimplePush, Belay), {endpoint} (Majordomo)."
     )?;
-    let backend = Backend::set_up(&base, &format!("http://{admin}"), &token, out).await?;
+    let backend = Backend::set_up(&base, &admin, &token, out).await?;
     let _worker = worker(endpoint, out)?;
     crossing::run(&backend, out).await?;
     if once {
         return Ok(());
     }
     pages.serve(backend);
-    writeln!(out, "\nSee it in a browser, until Ctrl-C: {base}/demo/")?;
+    writeln!(out, "\nSee it in a browser, until Ctrl-C: {shown}/demo/")?;
     out.flush()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -141,6 +148,13 @@ async fn tell(
         _ = interrupt.recv() => Ok(()),
         task = gateway.failed() => Err(format!("the task {task} ended").into()),
     }
+}
+
+/// The address that a person opens: what the world uses, if that is set; else `base`, where the demo
+/// itself reaches the gateway.
+fn shown<'a>(config: &'a Config, base: &'a str) -> &'a str {
+    let public = config.http.public_url.as_ref();
+    public.map_or(base, |url| url.as_str().trim_end_matches('/'))
 }
 
 /// A worker as anybody would start one: this program's `cmd-service` around the system's `printf`.

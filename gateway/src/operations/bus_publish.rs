@@ -1,23 +1,25 @@
 //! `bus.publish`: POST a message, get `{"id": …}`.
 //!
 //! The message is `{"type", "payload", "channel"?, "sticky"?, "expire"?}`; `channel` may be left out
-//! where the grant fixes one. `from`, which a `cap:` sink adds, is passed over.
+//! where the grant fixes one. `from`, which a `cap:` sink adds, is passed over. The payload is published
+//! as it is spelt, where it came as text.
 
 use buswire_belay::{
     BcapError, BcapValue, BindError, BusPublishTarget, Invocation, Members, Method, MethodSet,
-    NameSet, Operation, Subject, TargetChannels, TargetError,
+    NameSet, Operation, Origin, Subject, TargetChannels, TargetError,
 };
 use buswire_bus::{Buses, PublishError};
 use buswire_message::{
-    BusName, ChannelName, Door, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
-    Subject as ScopeSubject, Timestamp, TraceParent,
+    BusName, ChannelName, Headers, MessageType, NewMessage, Payload, Scope, SourceUrl,
+    Subject as ScopeSubject, Timestamp,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::binding;
 
-const MEMBERS: [&str; 6] = ["type", "payload", "channel", "sticky", "expire", "from"];
+const PAYLOAD: &str = "payload";
+const MEMBERS: [&str; 6] = ["type", PAYLOAD, "channel", "sticky", "expire", "from"];
 
 /// Publishes on a bus.
 #[derive(Debug)]
@@ -45,11 +47,11 @@ impl BusPublish {
         &self,
         target: &BcapValue,
         data: Option<&BcapValue>,
-        traceparent: Option<TraceParent>,
+        origin: &Origin,
     ) -> Result<Option<BcapValue>, BcapError> {
         let target = parse_target(target)?;
-        let posted = Posted::within(&target, data)?;
-        let headers = Headers { traceparent, door: Some(Door::Belay), ..Headers::default() };
+        let posted = Posted::within(&target, data, origin.member_text(PAYLOAD))?;
+        let headers = headers(origin);
         self.post(&target.bus, target.source.as_ref(), headers, posted).await
     }
 
@@ -68,9 +70,9 @@ impl BusPublish {
         bus: &BusName,
         channels: &TargetChannels,
         data: Option<&BcapValue>,
-        traceparent: Option<TraceParent>,
+        origin: &Origin,
     ) -> Result<Option<BcapValue>, BcapError> {
-        let posted = Posted::read(channels, data)?;
+        let posted = Posted::read(channels, data, origin.member_text(PAYLOAD))?;
         let subject = ScopeSubject {
             bus,
             channel: posted.channel.as_str(),
@@ -82,8 +84,7 @@ impl BusPublish {
         if !right.matches(&subject) || !channels.admits(posted.channel.as_str()) {
             return Err(BcapError::Forbidden);
         }
-        let headers = Headers { traceparent, door: Some(Door::Majordomo), ..Headers::default() };
-        self.post(bus, None, headers, posted).await
+        self.post(bus, None, headers(origin), posted).await
     }
 
     async fn post(
@@ -134,7 +135,7 @@ impl Operation for BusPublish {
         _: Method,
         data: Option<&BcapValue>,
     ) -> Result<Subject, BcapError> {
-        let posted = Posted::within(&parse_target(target)?, data)?;
+        let posted = Posted::within(&parse_target(target)?, data, None)?;
         Ok(Subject {
             channels: vec![posted.channel.to_string()],
             types: vec![posted.kind.to_string()],
@@ -151,8 +152,14 @@ impl Operation for BusPublish {
         _: Method,
         data: Option<BcapValue>,
     ) -> BoxFuture<'_, Result<Option<BcapValue>, BcapError>> {
-        Box::pin(async move { self.publish(cx.target(), data.as_ref(), cx.traceparent()).await })
+        Box::pin(async move { self.publish(cx.target(), data.as_ref(), cx.origin()).await })
     }
+}
+
+/// The headers of a message that came like that.
+fn headers(origin: &Origin) -> Headers {
+    let (traceparent, door) = (origin.traceparent().cloned(), Some(origin.door()));
+    Headers { traceparent, door, ..Headers::default() }
 }
 
 /// A stored target was checked when it was granted.
@@ -162,13 +169,22 @@ fn parse_target(target: &BcapValue) -> Result<BusPublishTarget, BcapError> {
 
 impl Posted {
     /// Reads a message that the target admits.
-    fn within(target: &BusPublishTarget, data: Option<&BcapValue>) -> Result<Self, BcapError> {
-        let posted = Self::read(&target.channels, data)?;
+    fn within(
+        target: &BusPublishTarget,
+        data: Option<&BcapValue>,
+        sent: Option<Bytes>,
+    ) -> Result<Self, BcapError> {
+        let posted = Self::read(&target.channels, data, sent)?;
         let is_admitted = target.admits(&posted.channel, &posted.kind);
         is_admitted.then_some(posted).ok_or(BcapError::Forbidden)
     }
 
-    fn read(channels: &TargetChannels, data: Option<&BcapValue>) -> Result<Self, BcapError> {
+    /// Reads a message; `sent` is the text of its payload, which is published as it is.
+    fn read(
+        channels: &TargetChannels,
+        data: Option<&BcapValue>,
+        sent: Option<Bytes>,
+    ) -> Result<Self, BcapError> {
         let bad = || BcapError::BadRequest;
         let members = data.and_then(BcapValue::as_object).ok_or_else(bad)?;
         if !members.iter().all(|(name, _)| MEMBERS.contains(&name)) {
@@ -180,8 +196,10 @@ impl Posted {
         };
         let channel = channels.named(text("channel")?).ok_or_else(bad)?;
         let kind = text("type")?.and_then(|kind| kind.parse().ok()).ok_or_else(bad)?;
-        let json = members.get("payload").ok_or_else(bad)?.to_json().map_err(|_| bad())?;
-        let payload = Payload::parse(&Bytes::from(json.to_string())).map_err(|_| bad())?;
+        // A capability is no part of a message, however it is spelt.
+        let json = members.get(PAYLOAD).ok_or_else(bad)?.to_json().map_err(|_| bad())?;
+        let spelt = sent.unwrap_or_else(|| json.to_string().into());
+        let payload = Payload::parse(&spelt).map_err(|_| bad())?;
         let sticky = match members.get("sticky") {
             None => false,
             Some(value) => value.as_bool().ok_or_else(bad)?,

@@ -4,10 +4,10 @@
 //! our own is invoked in the process; another server's over HTTP, where the egress policy lets it.
 
 use buswire_belay::{
-    BcapError, BcapValue, CapServer, CapUrl, Egress, EgressError, Method, Refused,
+    BcapError, BcapValue, CapServer, CapUrl, Egress, EgressError, Method, Origin, Refused,
 };
 use buswire_bridge::{Reply, RouteProblem, Sink, SinkDelivery, SinkError};
-use buswire_message::{Message, Payload, Secret};
+use buswire_message::{Door, Message, Payload, Secret};
 use buswire_store::BoxFuture;
 use bytes::Bytes;
 use serde_json::{Value, json, value::RawValue};
@@ -28,18 +28,17 @@ impl OwnCapSink {
 impl Sink for OwnCapSink {
     fn deliver(&self, delivery: SinkDelivery) -> BoxFuture<'_, Result<Option<Reply>, SinkError>> {
         Box::pin(async move {
-            let argument = serde_json::from_str(&argument(&delivery.message))
+            let text = Bytes::from(argument(&delivery.message));
+            let argument = serde_json::from_slice(&text)
                 .ok()
                 .and_then(|argument: Value| BcapValue::from_json(argument).ok());
-            let trace = Some(delivery.traceparent);
             let Some(argument) = argument else {
                 return Err(SinkError::Reject("the payload can't be an argument".into()));
             };
-            match self
-                .caps
-                .invoke_traced(trace, self.id.expose(), Method::Post, Some(argument))
-                .await
-            {
+            let origin =
+                Origin::new(Door::Belay).traced(Some(delivery.traceparent)).with_text(text);
+            let (id, post) = (self.id.expose(), Method::Post);
+            match self.caps.invoke_from(origin, id, post, Some(argument)).await {
                 Ok(result) => result.map(|result| reply(&result)).transpose(),
                 Err(error) => Err(failure(error)),
             }
@@ -82,7 +81,7 @@ impl HttpCapSink {
 
     async fn post(&self, delivery: &SinkDelivery) -> Result<Option<Reply>, SinkError> {
         let body = format!(r#"{{"value":{}}}"#, argument(&delivery.message));
-        let (url, trace) = (self.url.expose(), Some(delivery.traceparent));
+        let (url, trace) = (self.url.expose(), Some(delivery.traceparent.clone()));
         let answer = self.egress.send(Method::Post, url, Some(body), trace).await;
         let answer = answer.map_err(|error| match error {
             EgressError::Refused(_) | EgressError::TooLong => SinkError::Reject(error.to_string()),

@@ -12,7 +12,7 @@ use std::{
 use buswire_message::{BusName, ChannelName, Door, MessageId, Span, Work};
 use opentelemetry::{
     InstrumentationScope, KeyValue,
-    trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
@@ -36,7 +36,7 @@ pub(super) fn to_otlp(span: Span, channels: Channels) -> SpanData {
             SpanId::from(context.span_id()),
             TraceFlags::SAMPLED,
             false,
-            TraceState::NONE,
+            context.state().and_then(|it| it.as_str().parse().ok()).unwrap_or_default(),
         ),
         parent_span_id: parent.map_or(SpanId::INVALID, SpanId::from),
         parent_span_is_remote: false,
@@ -136,14 +136,15 @@ fn message_id(id: MessageId) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use buswire_message::TraceParent;
+    use buswire_message::{TraceParent, TraceState};
 
     use super::*;
 
     fn deliver(failure: Option<&str>) -> Span {
         let (began, ended) = (Duration::from_millis(1500), Duration::from_millis(1750));
         Span {
-            context: TraceParent::new(0xabc, 0xdef, true),
+            context: TraceParent::new(0xabc, 0xdef, true)
+                .with_state(TraceState::received([&b"rojo=00f0,1a@b=2"[..]])),
             parent: Some(7),
             began,
             ended,
@@ -170,6 +171,7 @@ mod tests {
         assert_eq!(span.span_context.trace_id().to_string(), format!("{:032x}", 0xabc));
         assert_eq!(span.span_context.span_id().to_string(), format!("{:016x}", 0xdef));
         assert_eq!(span.parent_span_id, SpanId::from(7));
+        assert_eq!(span.span_context.trace_state().header(), "rojo=00f0,1a@b=2");
         let took = span.end_time.duration_since(span.start_time);
         assert_eq!(took.unwrap(), Duration::from_millis(250));
         assert_eq!(span.status, Status::error("it took too long"));

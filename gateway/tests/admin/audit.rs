@@ -118,7 +118,8 @@ async fn a_record_holds_no_secret() {
     };
     let made = clients.create_client(request).await.unwrap().into_inner();
     let mut owners = OwnerServiceClient::new(server.authorized().await);
-    let request = v1::PutOwnerRequest { name: "ann".into(), password: secret() };
+    let request =
+        v1::PutOwnerRequest { name: "ann".into(), password: secret(), ..Default::default() };
     owners.put_owner(request).await.unwrap();
     let mut routes = RouteServiceClient::new(server.authorized().await);
     let sink = "push:https://gateway.example/update/hunter2".to_owned();

@@ -40,6 +40,13 @@ pub(crate) async fn execute(args: &[&str]) -> Result<String, String> {
     }
 }
 
+/// What a command wrote to the output, and how it ended.
+pub(crate) async fn told(args: &[&str]) -> (String, ExitCode) {
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let code = soon(parse(args).unwrap().execute(&mut out, &mut errors)).await;
+    (String::from_utf8(out).unwrap(), code)
+}
+
 /// Runs a command against `server` with its token.
 pub(crate) async fn run(server: &Server, args: &[&str]) -> Result<String, String> {
     let url = server.url();

@@ -217,9 +217,10 @@ async fn a_client_gets_a_grant() {
         assert_eq!(grants.list_grants(request).await.unwrap().into_inner().grants.len(), count);
     }
     for existed in [true, false] {
-        let request = v1::RevokeGrantRequest { id: granted.id.clone() };
+        let request = v1::RevokeGrantRequest { id: granted.id.clone(), ..Default::default() };
         assert_eq!(grants.revoke_grant(request).await.unwrap().into_inner().existed, existed);
-        let request = v1::DeleteClientRequest { client_id: "minted-id".into() };
+        let request =
+            v1::DeleteClientRequest { client_id: "minted-id".into(), ..Default::default() };
         assert_eq!(clients.delete_client(request).await.unwrap().into_inner().existed, existed);
     }
     let listed = clients.list_clients(v1::ListClientsRequest::default()).await.unwrap();
@@ -227,14 +228,68 @@ async fn a_client_gets_a_grant() {
 }
 
 #[tokio::test]
+async fn whoever_expects_another_revision_changes_nothing_of_who_may_use_buses() {
+    let server = Server::start().await;
+    let channel = server.authorized().await;
+    let mut clients = ClientServiceClient::new(channel.clone());
+    let mut grants = GrantServiceClient::new(channel.clone());
+    let mut owners = OwnerServiceClient::new(channel.clone());
+    let mut users = UserServiceClient::new(channel);
+    let source_url = "https://shop.example/".to_owned();
+    let new = v1::CreateClientRequest { source_url, ..Default::default() };
+    let client = clients.create_client(new).await.unwrap().into_inner().client.unwrap();
+    let new = v1::CreateGrantRequest {
+        client_id: client.client_id.clone(),
+        buses: vec!["a".into()],
+        ..Default::default()
+    };
+    let grant = grants.create_grant(new).await.unwrap().into_inner().grant.unwrap();
+    let (name, password) = ("o".to_owned(), "p".to_owned());
+    let put = v1::PutOwnerRequest { name: name.clone(), password, expected_revision: 0 };
+    owners.put_owner(put.clone()).await.unwrap();
+    let user = v1::PutUserRequest { name, password: "p".into(), expected_revision: 0 };
+    users.put_user(user.clone()).await.unwrap();
+    let owner = owners.list_owners(v1::ListOwnersRequest::default()).await.unwrap().into_inner();
+    let seen = owner.owners[0].revision;
+    assert!(seen > 0 && [client.revision, grant.revision] == [seen; 2]);
+    for (expected_revision, wanted) in [(seen + 1, Code::Aborted), (seen, Code::Ok)] {
+        let code =
+            |answer: Result<(), tonic::Status>| answer.map_or_else(|s| s.code(), |()| Code::Ok);
+        let revoke = v1::RevokeGrantRequest { id: grant.id.clone(), expected_revision };
+        let client_id = client.client_id.clone();
+        let delete = v1::DeleteClientRequest { client_id, expected_revision };
+        let owner = v1::PutOwnerRequest { expected_revision, ..put.clone() };
+        let (owned_by, bus) = ("o".to_owned(), "b".to_owned());
+        let assign = v1::AssignBusRequest { owner: owned_by, bus, expected_revision };
+        let user = v1::PutUserRequest { expected_revision, ..user.clone() };
+        let no_owner = v1::DeleteOwnerRequest { name: "o".into(), expected_revision };
+        let no_user = v1::DeleteUserRequest { name: "u".into(), expected_revision };
+        let codes = [
+            code(grants.revoke_grant(revoke).await.map(drop)),
+            code(clients.delete_client(delete).await.map(drop)),
+            code(owners.put_owner(owner).await.map(drop)),
+            code(owners.assign_bus(assign).await.map(drop)),
+            code(users.put_user(user).await.map(drop)),
+            code(owners.delete_owner(no_owner).await.map(drop)),
+            code(users.delete_user(no_user).await.map(drop)),
+        ];
+        assert_eq!(codes, [wanted; 7]);
+    }
+}
+
+#[tokio::test]
 async fn owners_own_buses() {
     let server = Server::start().await;
     let mut client = OwnerServiceClient::new(server.authorized().await);
-    let put = || v1::PutOwnerRequest { name: "o".into(), password: "p".into() };
+    let put =
+        || v1::PutOwnerRequest { name: "o".into(), password: "p".into(), ..Default::default() };
     client.put_owner(put()).await.unwrap();
     client.put_owner(put()).await.unwrap();
-    let assign =
-        |owner: &str, bus: &str| v1::AssignBusRequest { owner: owner.into(), bus: bus.into() };
+    let assign = |owner: &str, bus: &str| v1::AssignBusRequest {
+        owner: owner.into(),
+        bus: bus.into(),
+        ..Default::default()
+    };
     client.assign_bus(assign("o", "example.com")).await.unwrap();
     assert_eq!(client.assign_bus(assign("x", "a")).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(
@@ -244,8 +299,10 @@ async fn owners_own_buses() {
     let listed = client.list_owners(v1::ListOwnersRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.owners[0].buses, ["example.com"]);
     for existed in [true, false] {
-        let answer =
-            client.delete_owner(v1::DeleteOwnerRequest { name: "o".into() }).await.unwrap();
+        let answer = client
+            .delete_owner(v1::DeleteOwnerRequest { name: "o".into(), ..Default::default() })
+            .await
+            .unwrap();
         assert_eq!(answer.into_inner().existed, existed);
     }
 }
@@ -254,7 +311,7 @@ async fn owners_own_buses() {
 async fn users_have_permissions() {
     let server = Server::start().await;
     let mut client = UserServiceClient::new(server.authorized().await);
-    let put = v1::PutUserRequest { name: "u".into(), password: "p".into() };
+    let put = v1::PutUserRequest { name: "u".into(), password: "p".into(), ..Default::default() };
     client.put_user(put).await.unwrap();
     let permissions = |numbers: &[i32]| v1::SetPermissionsRequest {
         user: "u".into(),
@@ -268,7 +325,10 @@ async fn users_have_permissions() {
     let expected = v1::BusPermissions { bus: "v1/example.com".into(), permissions: vec![1, 2] };
     assert_eq!(listed.users[0].buses, [expected]);
     for existed in [true, false] {
-        let answer = client.delete_user(v1::DeleteUserRequest { name: "u".into() }).await.unwrap();
+        let answer = client
+            .delete_user(v1::DeleteUserRequest { name: "u".into(), ..Default::default() })
+            .await
+            .unwrap();
         assert_eq!(answer.into_inner().existed, existed);
     }
 }

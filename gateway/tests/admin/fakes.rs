@@ -1,5 +1,7 @@
 //! Doors that only remember what they were told.
 
+mod people;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -9,11 +11,10 @@ use std::{
 use buswire::admin::ports::{
     AccessAdmin, AdminError, AuditActionView, AuditView, AuthorizationRequestView, BrokerAdmin,
     BusRemoval, CapabilityAdmin, CapabilityChange, CapabilityState, CapabilityView, ChangedRoute,
-    ChannelView, ClientAdmin, ClientView, CodeState, CodeView, CreatedClient, DecisionView,
-    GrantAdmin, GrantState, GrantView, GrantedCapability, Issued, NewCapability, NewClient,
-    NewRoute, NewWrap, OwnerAdmin, OwnerView, Page, PageRequest, Permission, Ports, RetryView,
+    ChannelView, ClientView, CodeState, CodeView, DecisionView, GrantView, GrantedCapability,
+    Issued, NewCapability, NewRoute, NewWrap, Page, PageRequest, Permission, Ports, RetryView,
     Revoked, RouteAdmin, RouteState, RouteView, SignInView, TokenFilter, TokenKind, TokenState,
-    TokenView, UserAdmin, UserView,
+    TokenView,
 };
 use buswire_mdp::{
     core::{
@@ -392,43 +393,6 @@ impl CapabilityAdmin for Fake {
     }
 }
 
-impl OwnerAdmin for Fake {
-    fn put<'a>(
-        &'a self,
-        name: &'a str,
-        _password: Secret<String>,
-    ) -> BoxFuture<'a, Result<(), AdminError>> {
-        let mut memory = self.memory();
-        memory.owners.entry(name.to_owned()).or_default();
-        done(Ok(()))
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<OwnerView>, AdminError>> {
-        let view = |(name, buses): (&String, &Vec<BusName>)| OwnerView {
-            name: name.clone(),
-            buses: buses.clone(),
-        };
-        done(Ok(self.memory().owners.iter().map(view).collect()))
-    }
-
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
-        done(Ok(self.memory().owners.remove(name).is_some()))
-    }
-
-    fn assign<'a>(
-        &'a self,
-        owner: &'a str,
-        bus: &'a BusName,
-    ) -> BoxFuture<'a, Result<(), AdminError>> {
-        let mut memory = self.memory();
-        let Some(buses) = memory.owners.get_mut(owner) else {
-            return done(Err(not_found("owner", owner)));
-        };
-        buses.push(bus.clone());
-        done(Ok(()))
-    }
-}
-
 impl AccessAdmin for Fake {
     fn channels<'a>(
         &'a self,
@@ -540,99 +504,6 @@ impl AccessAdmin for Fake {
 
 /// The handle of what there is one of.
 const HANDLE: &str = "0000000000000001";
-
-impl ClientAdmin for Fake {
-    fn create(&self, new: NewClient) -> BoxFuture<'_, Result<CreatedClient, AdminError>> {
-        let client = ClientView {
-            client_id: new.client_id.unwrap_or_else(|| "minted-id".into()),
-            source_url: new.source_url.to_string(),
-            redirect_uri: new.redirect_uri.into(),
-        };
-        let secret = new.secret.unwrap_or_else(|| Secret::new("minted-secret".into()));
-        self.memory().clients.insert(client.client_id.clone(), client.clone());
-        done(Ok(CreatedClient { client, secret }))
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<ClientView>, AdminError>> {
-        done(Ok(self.memory().clients.values().cloned().collect()))
-    }
-
-    fn delete<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
-        done(Ok(self.memory().clients.remove(client_id).is_some()))
-    }
-}
-
-impl GrantAdmin for Fake {
-    fn create<'a>(
-        &'a self,
-        client_id: &'a str,
-        buses: Vec<BusName>,
-    ) -> BoxFuture<'a, Result<GrantView, AdminError>> {
-        let mut memory = self.memory();
-        if !memory.clients.contains_key(client_id) {
-            return done(Err(not_found("client", client_id)));
-        }
-        let grant = GrantView {
-            id: format!("grant-{}", memory.grants.len()),
-            client_id: client_id.to_owned(),
-            buses,
-            state: GrantState::Active,
-            issuer: None,
-            updated_at: AT,
-        };
-        memory.grants.insert(grant.id.clone(), grant.clone());
-        done(Ok(grant))
-    }
-
-    fn list<'a>(
-        &'a self,
-        client_id: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<GrantView>, AdminError>> {
-        let memory = self.memory();
-        let of_client = |grant: &&GrantView| client_id.is_none_or(|id| grant.client_id == id);
-        done(Ok(memory.grants.values().filter(of_client).cloned().collect()))
-    }
-
-    fn revoke<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
-        done(Ok(self.memory().grants.remove(id).is_some()))
-    }
-}
-
-impl UserAdmin for Fake {
-    fn put<'a>(
-        &'a self,
-        name: &'a str,
-        _password: Secret<String>,
-    ) -> BoxFuture<'a, Result<(), AdminError>> {
-        let mut memory = self.memory();
-        memory.users.entry(name.to_owned()).or_default();
-        done(Ok(()))
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<UserView>, AdminError>> {
-        let memory = self.memory();
-        let users = memory.users.iter().map(|(name, buses)| UserView {
-            name: name.clone(),
-            buses: buses.iter().map(|(bus, may)| (bus.clone(), may.clone())).collect(),
-        });
-        done(Ok(users.collect()))
-    }
-
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>> {
-        done(Ok(self.memory().users.remove(name).is_some()))
-    }
-
-    fn permit<'a>(
-        &'a self,
-        user: &'a str,
-        bus: &'a BusName,
-        permissions: Vec<Permission>,
-    ) -> BoxFuture<'a, Result<(), AdminError>> {
-        let mut memory = self.memory();
-        memory.users.entry(user.to_owned()).or_default().insert(bus.clone(), permissions);
-        done(Ok(()))
-    }
-}
 
 impl BrokerAdmin for Fake {
     fn services(&self) -> BoxFuture<'_, Result<Vec<ServiceInfo>, AdminError>> {

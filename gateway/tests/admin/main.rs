@@ -12,6 +12,7 @@ mod audit;
 mod buses;
 mod commands;
 mod commands_doors;
+mod dead_letters;
 mod doors;
 mod fake_push;
 mod fake_system;

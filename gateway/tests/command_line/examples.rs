@@ -175,15 +175,29 @@ async fn the_examples_of_administrators_do_what_they_say() {
     gateway.terminate();
 }
 
-/// Waits until the route of the examples has given the message up.
-async fn until_given_up(gateway: &Gateway) {
-    let deadline = Instant::now() + PATIENCE;
-    let list = words("buswire dead-letter list copy --output json");
-    while run(gateway, &list).await.0 == "[]\n" {
-        assert!(Instant::now() < deadline, "the message became no dead letter");
+/// Runs a command until it ends as it should.
+async fn until(
+    what: &str,
+    gateway: &Gateway,
+    command: &str,
+    is_so: impl Fn(&str, ExitCode) -> bool,
+) {
+    let (deadline, words) = (Instant::now() + PATIENCE, words(command));
+    loop {
+        let (out, _, code) = run(gateway, &words).await;
+        if is_so(&out, code) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
         // Only paces the question.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until the route of the examples has given the message up.
+async fn until_given_up(gateway: &Gateway) {
+    let list = "buswire dead-letter list copy --output json";
+    until("the dead letter", gateway, list, |out, _| out != "[]\n").await;
 }
 
 /// The service of the examples, which is killed when dropped.
@@ -195,12 +209,8 @@ impl Worker {
         let mut command = buswire(&["mdp", "cmd-service", "echo", "--endpoint", endpoint]);
         let worker =
             Self(command.args(["--", "printf", "%s"]).stdout(Stdio::null()).spawn().unwrap());
-        let deadline = Instant::now() + PATIENCE;
-        let show = words("buswire service show echo");
-        while run(gateway, &show).await.2 != ExitCode::SUCCESS {
-            assert!(Instant::now() < deadline, "the worker did not register");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let is_there = |_: &str, code| code == ExitCode::SUCCESS;
+        until("the worker", gateway, "buswire service show echo", is_there).await;
         worker
     }
 }

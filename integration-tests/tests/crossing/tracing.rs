@@ -9,6 +9,8 @@ use super::grant;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// What others keep of it, sent as two headers.
+const STATE: &str = "rojo=00f0,congo=t61rcWkgMzE";
 const BODY: &str = r#"{"value":{"type":"t","payload":1}}"#;
 
 /// A collector, and a gateway that is to send to it.
@@ -32,15 +34,22 @@ fn below<'a>(spans: &'a [Value], name: &str, parent: &Value) -> &'a Value {
 
 /// What the messages of a bus carry.
 fn traceparents(gateway: &Gateway, bus: &str) -> Vec<String> {
+    carried(gateway, bus, "traceparent")
+}
+
+fn carried(gateway: &Gateway, bus: &str, what: &str) -> Vec<String> {
     let lines = gateway.admin(&["message", "read", "--scope", &format!("bus:{bus}")]);
     let messages = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    messages.map(|message| message["traceparent"].as_str().unwrap().to_owned()).collect()
+    messages.map(|message| message[what].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Invokes a capability of the kind `bus.publish`.
 fn post(cap: &str, traceparent: &str) {
     let header = format!("traceparent: {traceparent}");
-    let reply = curl(cap).method("POST").header(&header).json(BODY).send();
+    let states = ["tracestate: rojo=00f0", "tracestate: congo=t61rcWkgMzE"];
+    let request = curl(cap).method("POST").header(&header);
+    let reply =
+        states.into_iter().fold(request, |request, it| request.header(it)).json(BODY).send();
     assert_eq!(reply.status, 200, "{}", reply.body);
 }
 
@@ -122,7 +131,9 @@ fn every_door_goes_on_with_a_trace_and_begins_one_where_the_header_is_malformed(
     post(&cap, GIVEN);
     let seen = spans(&collector, 2);
     let invocation = below(&seen, "invoke bus.publish", &json!(CALLER));
-    assert_eq!(door(below(&seen, "publish b", &invocation["id"])), "belay");
+    assert_eq!(invocation["state"], STATE);
+    let published = below(&seen, "publish b", &invocation["id"]);
+    assert_eq!((door(published), &published["state"]), (json!("belay"), &json!(STATE)));
 
     let inbound = ["push", "inbound", "create", "--bus", "b", "--channel", "c", "--type", "t"];
     let inbound = gateway.admin(&[&inbound[..], &["--output", "json"]].concat());
@@ -136,11 +147,15 @@ fn every_door_goes_on_with_a_trace_and_begins_one_where_the_header_is_malformed(
     let frames = [&gateway.bound().mdp, "bus.publish", &cap, message, GIVEN];
     let answer = python("mdp_client", &frames).json();
     assert_eq!(answer[2], "200", "{answer}");
-    below(&spans(&collector, 2), "invoke bus.publish", &json!(CALLER));
+    let seen = spans(&collector, 2);
+    let invocation = below(&seen, "invoke bus.publish", &json!(CALLER));
+    assert_eq!(door(below(&seen, "publish b", &invocation["id"])), "majordomo");
 
     let last = || traceparents(&gateway, "b").pop().unwrap();
     post(&cap, "00-00000000000000000000000000000000-00f067aa0ba902b7-01");
     assert!(!last().contains(TRACE) && last().ends_with("-01"), "{}", last());
+    let states = carried(&gateway, "b", "tracestate");
+    assert_eq!(states, [STATE, "", "", ""], "a state belongs to its trace");
     post(&cap, &GIVEN.replace("-01", "-00"));
     assert!(last().contains(TRACE) && last().ends_with("-00"), "{}", last());
 }
@@ -161,6 +176,8 @@ fn without_a_collector_a_context_stays_as_it_came_and_goes_on_to_other_servers()
     assert_eq!(traceparents(&first, "b"), [GIVEN]);
     let arrived = until("it is at the other gateway", || traceparents(&second, "b").pop());
     assert!(arrived.contains(TRACE) && !arrived.contains(CALLER), "{arrived}");
+    assert_eq!(carried(&first, "b", "tracestate"), [STATE]);
+    assert_eq!(carried(&second, "b", "tracestate"), [STATE], "what others keep of it goes on too");
 }
 
 #[test]

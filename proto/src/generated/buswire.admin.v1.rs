@@ -5053,7 +5053,7 @@ impl LinkForm {
 pub enum AuditAction {
     /// Never sent.
     Unspecified = 0,
-    /// It was granted, or derived.
+    /// It was granted.
     Granted = 1,
     /// Its label or its suspension was changed.
     Changed = 2,
@@ -5061,6 +5061,8 @@ pub enum AuditAction {
     Revoked = 3,
     /// It was invoked.
     Invoked = 4,
+    /// It was derived from another one, narrower.
+    Wrapped = 5,
 }
 impl AuditAction {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5074,6 +5076,7 @@ impl AuditAction {
             Self::Changed => "AUDIT_ACTION_CHANGED",
             Self::Revoked => "AUDIT_ACTION_REVOKED",
             Self::Invoked => "AUDIT_ACTION_INVOKED",
+            Self::Wrapped => "AUDIT_ACTION_WRAPPED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5084,6 +5087,7 @@ impl AuditAction {
             "AUDIT_ACTION_CHANGED" => Some(Self::Changed),
             "AUDIT_ACTION_REVOKED" => Some(Self::Revoked),
             "AUDIT_ACTION_INVOKED" => Some(Self::Invoked),
+            "AUDIT_ACTION_WRAPPED" => Some(Self::Wrapped),
             _ => None,
         }
     }
@@ -5923,6 +5927,9 @@ pub struct Client {
     /// Where an owner's browser is sent after authorising it: an absolute URL.
     #[prost(string, tag = "3")]
     pub redirect_uri: ::prost::alloc::string::String,
+    /// Changes with everything that an administrator changes of it; for `expected_revision`.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
 }
 /// Asks for a client to be created.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5985,6 +5992,10 @@ pub struct DeleteClientRequest {
     /// Its id.
     #[prost(string, tag = "1")]
     pub client_id: ::prost::alloc::string::String,
+    /// The revision that the client must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteClient.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6139,7 +6150,7 @@ pub mod client_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a client with its grants and tokens.
+        /// Deletes a client with its grants and tokens. ABORTED if it does not have the revision that is expected.
         pub async fn delete_client(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteClientRequest>,
@@ -6197,7 +6208,7 @@ pub mod client_service_server {
             tonic::Response<super::ListClientsResponse>,
             tonic::Status,
         >;
-        /// Deletes a client with its grants and tokens.
+        /// Deletes a client with its grants and tokens. ABORTED if it does not have the revision that is expected.
         async fn delete_client(
             &self,
             request: tonic::Request<super::DeleteClientRequest>,
@@ -6513,6 +6524,9 @@ pub struct Headers {
     /// `admin`. Empty: a route made it, or it is older than this field.
     #[prost(string, tag = "6")]
     pub door: ::prost::alloc::string::String,
+    /// What other systems keep of its trace, a W3C `tracestate`. Empty: nothing.
+    #[prost(string, tag = "7")]
+    pub tracestate: ::prost::alloc::string::String,
 }
 /// Asks for a message to be published.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6550,6 +6564,10 @@ pub struct PublishRequest {
     /// the call, or a new one.
     #[prost(string, tag = "10")]
     pub traceparent: ::prost::alloc::string::String,
+    /// What other systems keep of the trace, a W3C `tracestate`: at most 32 members, 512 bytes of which are
+    /// kept. Dropped where it is malformed or there is no `traceparent`.
+    #[prost(string, tag = "11")]
+    pub tracestate: ::prost::alloc::string::String,
 }
 /// Answers Publish.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7779,6 +7797,9 @@ pub struct Grant {
     /// When it was given or changed.
     #[prost(message, optional, tag = "6")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Changes with its buses; for `expected_revision`.
+    #[prost(uint64, tag = "7")]
+    pub revision: u64,
 }
 /// Asks for a grant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7831,6 +7852,10 @@ pub struct RevokeGrantRequest {
     /// Its id.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    /// The revision that the grant must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers RevokeGrant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8905,6 +8930,9 @@ pub struct Owner {
     /// The names of the buses that it owns.
     #[prost(string, repeated, tag = "2")]
     pub buses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Changes with its password; for `expected_revision`.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
 }
 /// Asks for an owner to be stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8916,6 +8944,10 @@ pub struct PutOwnerRequest {
     /// The password: a secret.
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
+    /// The revision that the owner must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "3")]
+    pub expected_revision: u64,
 }
 /// Answers PutOwner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8946,6 +8978,10 @@ pub struct DeleteOwnerRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the owner must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteOwner.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8963,6 +8999,10 @@ pub struct AssignBusRequest {
     /// The name of the bus.
     #[prost(string, tag = "2")]
     pub bus: ::prost::alloc::string::String,
+    /// The revision that the bus must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "3")]
+    pub expected_revision: u64,
 }
 /// Answers AssignBus.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -13483,6 +13523,9 @@ pub struct User {
     /// What it may do, in the order of the names of the buses.
     #[prost(message, repeated, tag = "2")]
     pub buses: ::prost::alloc::vec::Vec<BusPermissions>,
+    /// Changes with its password; for `expected_revision`.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
 }
 /// Asks for a user to be stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -13494,6 +13537,10 @@ pub struct PutUserRequest {
     /// The password: a secret.
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
+    /// The revision that the user must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "3")]
+    pub expected_revision: u64,
 }
 /// Answers PutUser.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -13524,6 +13571,10 @@ pub struct DeleteUserRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// The revision that the user must have: ABORTED if it has another one, and then nothing changed.
+    /// 0: whatever revision.
+    #[prost(uint64, tag = "2")]
+    pub expected_revision: u64,
 }
 /// Answers DeleteUser.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -13,7 +13,7 @@ use crate::{
     rules::names::{OwnerName, Permissions, UserName},
     state::{
         accounts::kinds,
-        records::{AccountRecord, V1BusRecord, V2BusRecord},
+        records::{V1BusRecord, V2BusRecord},
         rows::{Committed, key, put, unchanged},
     },
 };
@@ -52,7 +52,7 @@ impl Backplane {
     /// Safe to drop: the bus may then exist without its users; the call can be repeated.
     pub async fn put_v1_bus(&self, bus: V1Bus) -> Result<(), AdminError> {
         in_realm(&bus.name, Realm::V1)?;
-        self.put_bus_settings(&bus.name, bus.retention).await?;
+        self.put_bus_settings(&bus.name, bus.retention, None).await?;
         let record = V1BusRecord::new(&bus.users);
         let rows = &self.state.rows;
         let key = key(&[kinds::V1_BUS, bus.name.name()]);
@@ -147,25 +147,30 @@ impl Backplane {
         Ok(buses)
     }
 
-    /// Creates or replaces a 2.0 bus and says who owns it (Backplane §13.3). Messages and channels
-    /// that exist stay; the retention holds for what is posted later.
+    /// Creates or replaces a 2.0 bus, if it has the revision `expected`, and says who owns it (Backplane
+    /// §13.3); `None` is any, and none. Messages and channels that exist stay; the retention holds for
+    /// what is posted later.
     ///
     /// # Errors
     ///
-    /// [`AdminError::WrongRealm`], [`AdminError::UnknownOwner`], [`AdminError::Bus`],
+    /// [`AdminError::WrongRealm`], [`AdminError::UnknownOwner`], [`AdminError::Bus`], with `Changed` if it
+    /// has another revision: then nothing is changed.
     /// [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: the bus may then exist without its owner; the call can be repeated.
-    pub async fn put_bus(&self, bus: OwnedBus) -> Result<(), AdminError> {
+    pub async fn put_bus(
+        &self,
+        bus: OwnedBus,
+        expected: Option<Revision>,
+    ) -> Result<(), AdminError> {
         in_realm(&bus.name, Realm::V2)?;
         let rows = &self.state.rows;
-        let owner_key = key(&[kinds::OWNER, bus.owner.as_str()]);
-        if rows.get::<AccountRecord>(rows.accounts(), &owner_key).await?.is_none() {
+        if !self.state.has_owner(&bus.owner).await? {
             return Err(AdminError::UnknownOwner(bus.owner));
         }
-        self.put_bus_settings(&bus.name, bus.retention).await?;
+        self.put_bus_settings(&bus.name, bus.retention, expected).await?;
         let key = key(&[kinds::V2_BUS, bus.name.name()]);
         let record = V2BusRecord::new(&bus.owner);
         rows.apply(Batch::new(rows.accounts().clone()).then(put(key, &record, None))).await?;
@@ -246,10 +251,17 @@ impl Backplane {
         Ok(buses)
     }
 
-    async fn put_bus_settings(&self, name: &BusName, retention: Retention) -> Result<(), BusError> {
-        self.state.buses.create(name, retention).await?;
+    async fn put_bus_settings(
+        &self,
+        name: &BusName,
+        retention: Retention,
+        expected: Option<Revision>,
+    ) -> Result<(), BusError> {
+        if expected.is_none() {
+            self.state.buses.create(name, retention).await?;
+        }
         // A bus that existed has kept its settings.
-        self.state.buses.update(name, retention, None).await?;
+        self.state.buses.update(name, retention, expected).await?;
         self.state.forget_bus(name);
         Ok(())
     }

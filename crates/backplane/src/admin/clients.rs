@@ -1,7 +1,7 @@
 //! Clients of 2.0.
 
 use buswire_message::{Secret, SecretHash, SourceUrl, mint_alphanumeric, mint_base64url};
-use buswire_store::{Batch, Expectation, Operation};
+use buswire_store::{Batch, Expectation, Operation, Revision};
 
 use crate::{
     Backplane,
@@ -15,7 +15,7 @@ use crate::{
         accounts::kinds,
         password::{Account, Credential},
         records::ClientRecord,
-        rows::{Committed, key, put, unchanged},
+        rows::{Stored, key, put, unchanged},
     },
 };
 
@@ -45,6 +45,8 @@ pub struct CreatedClient {
     pub client_id: ClientId,
     /// Its secret: the one given, or the one minted.
     pub secret: Secret<String>,
+    /// Its revision.
+    pub revision: Revision,
 }
 
 /// What may be shown of a client.
@@ -56,6 +58,8 @@ pub struct ClientInfo {
     pub source_url: SourceUrl,
     /// Where its authorization codes go.
     pub redirect_uri: RedirectUri,
+    /// Changes with everything that is changed of it; its grants have their own.
+    pub revision: Revision,
 }
 
 impl Backplane {
@@ -75,12 +79,12 @@ impl Backplane {
         let batch = Batch::new(rows.accounts().clone())
             .expect(Expectation::Absent(key.clone()))
             .then(put(key, &record, None));
-        match rows.commit(batch).await? {
-            Committed::Done => {
+        match rows.commit_row(batch).await? {
+            Some(revision) => {
                 self.state.forget_client(&client_id);
-                Ok(CreatedClient { client_id, secret })
+                Ok(CreatedClient { client_id, secret, revision })
             }
-            Committed::Conflict(_) => Err(AdminError::ClientExists(client_id)),
+            None => Err(AdminError::ClientExists(client_id)),
         }
     }
 
@@ -111,28 +115,33 @@ impl Backplane {
             };
             let write = put(key.clone(), record.as_ref().unwrap_or(&fresh), None);
             let batch = Batch::new(rows.accounts().clone()).expect(expected).then(write);
-            if rows.commit(batch).await? == Committed::Done {
+            if let Some(revision) = rows.commit_row(batch).await? {
                 self.state.forget_client(&client_id);
-                return Ok(CreatedClient { client_id, secret });
+                return Ok(CreatedClient { client_id, secret, revision });
             }
         }
         Err(AdminError::Contended)
     }
 
-    /// Deletes a client with its grants and tokens; whether there was one (Backplane §13.4).
+    /// Deletes a client, if it has the revision `expected`, with its grants and tokens; `None` is any.
+    /// Whether there was one (Backplane §13.4).
     ///
     /// # Errors
     ///
-    /// [`AdminError::Store`].
+    /// [`AdminError::Changed`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: deleting is one commit.
-    pub async fn delete_client(&self, id: &ClientId) -> Result<bool, AdminError> {
+    pub async fn delete_client(
+        &self,
+        id: &ClientId,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
         let Some(client) = self.state.read_client(id).await? else { return Ok(false) };
-        let rows = &self.state.rows;
-        let mut batch = Batch::new(rows.accounts().clone())
-            .then(Operation::Delete { key: key(&[kinds::CLIENT, id.as_str()]) });
+        let client_key = key(&[kinds::CLIENT, id.as_str()]);
+        let mut batch = Batch::new(self.state.rows.accounts().clone())
+            .then(Operation::Delete { key: client_key.clone() });
         for grant in &client.grants {
             let keys = [
                 key(&[kinds::GRANT, id.as_str(), grant.id.as_str()]),
@@ -140,7 +149,7 @@ impl Backplane {
             ];
             batch = keys.into_iter().fold(batch, |b, key| b.then(Operation::Delete { key }));
         }
-        rows.apply(batch).await?;
+        self.apply_expected(batch, client_key, expected, ("client", id.as_str())).await?;
         self.state.forget_client(id);
         Ok(true)
     }
@@ -156,12 +165,13 @@ impl Backplane {
     /// Safe to drop.
     pub async fn clients(&self) -> Result<Vec<ClientInfo>, AdminError> {
         let rows = &self.state.rows;
-        let records = rows.scan::<ClientRecord>(rows.accounts(), &[kinds::CLIENT]).await?;
-        let info = |(id, record): (String, ClientRecord)| {
+        let records = rows.scan_rows::<ClientRecord>(rows.accounts(), &[kinds::CLIENT]).await?;
+        let info = |row: Stored<ClientRecord>| {
             Ok(ClientInfo {
-                client_id: id.parse()?,
-                source_url: record.source_url()?,
-                redirect_uri: record.redirect_uri()?,
+                client_id: row.last_word().parse()?,
+                source_url: row.value.source_url()?,
+                redirect_uri: row.value.redirect_uri()?,
+                revision: row.revision,
             })
         };
         records.into_iter().map(info).collect()

@@ -1,7 +1,7 @@
 //! Grants: which buses a client may use (Backplane §8.4, §13.6).
 
 use buswire_message::{BusName, Realm, Timestamp};
-use buswire_store::{Batch, Expectation, Operation};
+use buswire_store::{Batch, Expectation, Operation, Revision};
 
 use crate::{
     Backplane,
@@ -29,6 +29,8 @@ pub struct Grant {
     pub buses: Vec<BusName>,
     /// When it was made or reduced.
     pub updated_at: Timestamp,
+    /// Changes when it is reduced.
+    pub revision: Revision,
 }
 
 impl Backplane {
@@ -97,26 +99,31 @@ impl Backplane {
         }
     }
 
-    /// Revokes a grant; whether there was one. Every token that it backed is dead when this returns,
+    /// Revokes a grant, if it has the revision `expected`; `None` is any. Whether there was one. Every token that it backed is dead when this returns,
     /// and so are their refresh tokens (Backplane §8.4).
     ///
     /// # Errors
     ///
-    /// [`AdminError::Store`].
+    /// [`AdminError::Changed`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: revoking is one commit.
-    pub async fn revoke_grant(&self, id: &GrantId) -> Result<bool, AdminError> {
+    pub async fn revoke_grant(
+        &self,
+        id: &GrantId,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
         let rows = &self.state.rows;
         let index_key = key(&[kinds::GRANT_INDEX, id.as_str()]);
         let row = rows.get::<GrantIndexRecord>(rows.accounts(), &index_key).await?;
         let Some((index, _)) = row else { return Ok(false) };
         let client = index.client()?;
+        let grant_key = key(&[kinds::GRANT, client.as_str(), id.as_str()]);
         let batch = Batch::new(rows.accounts().clone())
-            .then(Operation::Delete { key: key(&[kinds::GRANT, client.as_str(), id.as_str()]) })
+            .then(Operation::Delete { key: grant_key.clone() })
             .then(Operation::Delete { key: index_key });
-        rows.apply(batch).await?;
+        self.apply_expected(batch, grant_key, expected, ("grant", id.as_str())).await?;
         self.state.forget_client(&client);
         Ok(true)
     }
@@ -155,6 +162,7 @@ impl Backplane {
             client_id: client.clone(),
             buses: held.buses,
             updated_at: held.updated_at,
+            revision: held.revision,
         };
         Ok(grants.into_iter().map(grant).collect())
     }

@@ -225,7 +225,7 @@ impl Backplane {
             IssuedKind::Code => {
                 let Some(grant) = state.void_code(handle).await? else { return Ok(false) };
                 if let Some(grant) = grant {
-                    self.revoke_grant(&grant).await?;
+                    self.revoke_grant(&grant, None).await?;
                 }
                 Ok(true)
             }

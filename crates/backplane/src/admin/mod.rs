@@ -12,7 +12,7 @@ pub use buses::{OwnedBus, V1Bus};
 pub use clients::{ClientInfo, CreatedClient, NewClient};
 pub use grants::Grant;
 pub use issued::ChannelInfo;
-pub use users::NewPassword;
+pub use users::{Account, NewPassword};
 
 /// How often a change that met somebody else's is tried again.
 const ATTEMPTS: usize = 8;

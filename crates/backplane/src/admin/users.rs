@@ -1,21 +1,32 @@
 //! 1.x users and bus owners of 2.0: accounts whose passwords people chose.
 
+use std::str::FromStr;
+
 use buswire_message::Secret;
-use buswire_store::{Batch, Operation};
+use buswire_store::{Batch, Key, Operation, Revision};
 
 use crate::{
     Backplane, ImportedHash,
     error::AdminError,
-    rules::names::{OwnerName, UserName},
+    rules::names::{AccountNameError, OwnerName, UserName},
     state::{
         accounts::kinds,
         password::Credential,
         records::AccountRecord,
-        rows::{key, put},
+        rows::{Committed, Stored, key, put, unchanged},
     },
 };
 
 const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// A user of 1.x or an owner of buses, as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account<N> {
+    /// Its name.
+    pub name: N,
+    /// Changes with its password.
+    pub revision: Revision,
+}
 
 /// A password that an account is given.
 #[derive(Clone, Debug)]
@@ -27,33 +38,43 @@ pub enum NewPassword {
 }
 
 impl Backplane {
-    /// Creates or replaces a 1.x user (Backplane §13.3). What it may do is said by the buses.
+    /// Creates or replaces a 1.x user, if it has the revision `expected` (Backplane §13.3); `None` is any,
+    /// and none. What it may do is said by the buses.
     ///
     /// # Errors
     ///
-    /// [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
+    /// [`AdminError::Changed`], [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: the change is one commit.
-    pub async fn put_user(&self, name: &UserName, password: NewPassword) -> Result<(), AdminError> {
-        self.put_account(kinds::USER, name.as_str(), password).await?;
+    pub async fn put_user(
+        &self,
+        name: &UserName,
+        password: NewPassword,
+        expected: Option<Revision>,
+    ) -> Result<(), AdminError> {
+        self.put_account(kinds::USER, name.as_str(), password, expected).await?;
         self.state.forget_user(name);
         Ok(())
     }
 
-    /// Deletes a 1.x user, whose access ends at once; whether there was one. Permissions that buses
-    /// name for it stay, without effect (Backplane §13.4).
+    /// Deletes a 1.x user, if it has the revision `expected`; `None` is any. Its access ends at once.
+    /// Whether there was one. Permissions that buses name for it stay, without effect (Backplane §13.4).
     ///
     /// # Errors
     ///
-    /// [`AdminError::Store`].
+    /// [`AdminError::Changed`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
     /// Safe to drop.
-    pub async fn delete_user(&self, name: &UserName) -> Result<bool, AdminError> {
-        let deleted = self.delete_account(kinds::USER, name.as_str()).await?;
+    pub async fn delete_user(
+        &self,
+        name: &UserName,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
+        let deleted = self.delete_account(kinds::USER, name.as_str(), expected).await?;
         self.state.forget_user(name);
         Ok(deleted)
     }
@@ -67,16 +88,16 @@ impl Backplane {
     /// # Cancel safety
     ///
     /// Safe to drop.
-    pub async fn users(&self) -> Result<Vec<UserName>, AdminError> {
-        let names = self.account_names(kinds::USER).await?;
-        names.iter().map(|name| name.parse().map_err(AdminError::Name)).collect()
+    pub async fn users(&self) -> Result<Vec<Account<UserName>>, AdminError> {
+        self.accounts(kinds::USER).await
     }
 
-    /// Creates or replaces a bus owner, and signs it out of every browser.
+    /// Creates or replaces a bus owner, if it has the revision `expected`, and signs it out of every
+    /// browser; `None` is any, and none.
     ///
     /// # Errors
     ///
-    /// [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
+    /// [`AdminError::Changed`], [`AdminError::Password`], [`AdminError::Busy`], [`AdminError::Store`].
     ///
     /// # Cancel safety
     ///
@@ -85,30 +106,45 @@ impl Backplane {
         &self,
         name: &OwnerName,
         password: NewPassword,
+        expected: Option<Revision>,
     ) -> Result<(), AdminError> {
-        self.put_account(kinds::OWNER, name.as_str(), password).await?;
+        self.put_account(kinds::OWNER, name.as_str(), password, expected).await?;
         self.sign_out_everywhere(name).await?;
         Ok(())
     }
 
-    /// Deletes a bus owner and all its buses, as [`delete_bus`](Self::delete_bus) does; whether there
-    /// was one (Backplane §13.4).
+    /// Deletes a bus owner, if it has the revision `expected`, and all its buses, as
+    /// [`delete_bus`](Self::delete_bus) does; `None` is any. Whether there was one (Backplane §13.4).
     ///
     /// # Errors
     ///
-    /// As [`delete_bus`](Self::delete_bus). Buses that were deleted before the error stay deleted;
+    /// [`AdminError::Changed`] if it has another revision: then nothing is deleted. Else as
+    /// [`delete_bus`](Self::delete_bus). Buses that were deleted before the error stay deleted;
     /// the call can be repeated.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop; what was not deleted yet stays, and the call can be repeated.
-    pub async fn delete_owner(&self, name: &OwnerName) -> Result<bool, AdminError> {
+    pub async fn delete_owner(
+        &self,
+        name: &OwnerName,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
+        // Who expects a revision changes nothing if it is another. Else the owner goes last, so that a
+        // call that broke off can be repeated.
+        let deleted = match expected {
+            Some(_) => Some(self.delete_account(kinds::OWNER, name.as_str(), expected).await?),
+            None => None,
+        };
         for bus in self.buses().await? {
             if bus.owner == *name {
                 self.delete_bus(&bus.name, None).await?;
             }
         }
-        let existed = self.delete_account(kinds::OWNER, name.as_str()).await?;
+        let existed = match deleted {
+            Some(existed) => existed,
+            None => self.delete_account(kinds::OWNER, name.as_str(), None).await?,
+        };
         self.sign_out_everywhere(name).await?;
         Ok(existed)
     }
@@ -122,9 +158,8 @@ impl Backplane {
     /// # Cancel safety
     ///
     /// Safe to drop.
-    pub async fn owners(&self) -> Result<Vec<OwnerName>, AdminError> {
-        let names = self.account_names(kinds::OWNER).await?;
-        names.iter().map(|name| name.parse().map_err(AdminError::Name)).collect()
+    pub async fn owners(&self) -> Result<Vec<Account<OwnerName>>, AdminError> {
+        self.accounts(kinds::OWNER).await
     }
 
     pub(crate) async fn hash_password(
@@ -144,27 +179,60 @@ impl Backplane {
 
     async fn put_account(
         &self,
-        kind: &str,
+        kind: &'static str,
         name: &str,
         password: NewPassword,
+        expected: Option<Revision>,
     ) -> Result<(), AdminError> {
         let record = AccountRecord::new(&self.hash_password(password).await?);
-        let rows = &self.state.rows;
-        let batch =
-            Batch::new(rows.accounts().clone()).then(put(key(&[kind, name]), &record, None));
-        Ok(rows.apply(batch).await?)
+        let key = key(&[kind, name]);
+        let batch = Batch::new(self.state.rows.accounts().clone());
+        let batch = batch.then(put(key.clone(), &record, None));
+        self.apply_expected(batch, key, expected, (kind, name)).await
     }
 
-    async fn delete_account(&self, kind: &str, name: &str) -> Result<bool, AdminError> {
+    async fn delete_account(
+        &self,
+        kind: &'static str,
+        name: &str,
+        expected: Option<Revision>,
+    ) -> Result<bool, AdminError> {
         let (rows, key) = (&self.state.rows, key(&[kind, name]));
-        let existed = rows.get::<AccountRecord>(rows.accounts(), &key).await?.is_some();
-        rows.apply(Batch::new(rows.accounts().clone()).then(Operation::Delete { key })).await?;
-        Ok(existed)
+        if rows.get::<AccountRecord>(rows.accounts(), &key).await?.is_none() {
+            return Ok(false);
+        }
+        let batch = Batch::new(rows.accounts().clone());
+        let batch = batch.then(Operation::Delete { key: key.clone() });
+        self.apply_expected(batch, key, expected, (kind, name)).await?;
+        Ok(true)
     }
 
-    async fn account_names(&self, kind: &str) -> Result<Vec<String>, AdminError> {
+    /// Commits a batch if the row of `key`, what of a kind has a name, has the revision `expected`.
+    pub(super) async fn apply_expected(
+        &self,
+        mut batch: Batch,
+        key: Key,
+        expected: Option<Revision>,
+        (kind, name): (&'static str, &str),
+    ) -> Result<(), AdminError> {
         let rows = &self.state.rows;
-        let accounts = rows.scan::<AccountRecord>(rows.accounts(), &[kind]).await?;
-        Ok(accounts.into_iter().map(|(name, _)| name).collect())
+        let Some(expected) = expected else { return Ok(rows.apply(batch).await?) };
+        batch = batch.expect(unchanged(key, expected));
+        match rows.commit(batch).await? {
+            Committed::Done => Ok(()),
+            Committed::Conflict(_) => Err(AdminError::Changed { kind, name: name.to_owned() }),
+        }
+    }
+
+    async fn accounts<N>(&self, kind: &str) -> Result<Vec<Account<N>>, AdminError>
+    where
+        N: FromStr<Err = AccountNameError>,
+    {
+        let rows = &self.state.rows;
+        let found = rows.scan_rows::<AccountRecord>(rows.accounts(), &[kind]).await?;
+        let account = |row: Stored<AccountRecord>| {
+            Ok(Account { name: row.last_word().parse()?, revision: row.revision })
+        };
+        found.into_iter().map(account).collect()
     }
 }

@@ -58,7 +58,7 @@ impl World {
         let entropy = Arc::new(SeededEntropy::new(seed));
         let door = Backplane::new(buses, store, Arc::new(clock.clone()), entropy, config);
         let password = NewPassword::Clear(Secret::new("x".to_owned()));
-        door.put_owner(&"owner".parse().unwrap(), password).await.unwrap();
+        door.put_owner(&"owner".parse().unwrap(), password, None).await.unwrap();
         Self { door, clock, tokens: Vec::new(), grants: Vec::new(), channels: Vec::new() }
     }
 
@@ -94,7 +94,7 @@ impl World {
                 }
             }
             Op::RevokeGrant { grant } => match back(grant, self.grants.len()) {
-                Some(at) => self.door.revoke_grant(&self.grants[at]).await.unwrap(),
+                Some(at) => self.door.revoke_grant(&self.grants[at], None).await.unwrap(),
                 None => false,
             },
             Op::RevokeBus { client: at, bus: one } => {
@@ -103,7 +103,7 @@ impl World {
             Op::PutBus { bus: at } => {
                 let (name, owner) = (bus(at), "owner".parse().unwrap());
                 let retention = Retention::default();
-                self.door.put_bus(OwnedBus { name, owner, retention }).await.unwrap();
+                self.door.put_bus(OwnedBus { name, owner, retention }, None).await.unwrap();
                 true
             }
             Op::DeleteBus { bus: at } => {
@@ -116,7 +116,9 @@ impl World {
                 self.door.put_client(new_client(at)).await.unwrap();
                 true
             }
-            Op::DeleteClient { client: at } => self.door.delete_client(&client(at)).await.unwrap(),
+            Op::DeleteClient { client: at } => {
+                self.door.delete_client(&client(at), None).await.unwrap()
+            }
             other => panic!("{other:?} is not administration"),
         };
         if done { Expected::Done } else { Expected::Refused }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::{body::Body, extract::ConnectInfo};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use buswire_message::{Secret, TraceParent, source_of};
+use buswire_message::{Secret, TraceParent, TraceState, source_of};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -69,7 +69,8 @@ pub(crate) fn basic(headers: &HeaderMap) -> Option<Basic> {
 
 /// The place in a trace that the sender of a request names.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    TraceParent::received(headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes))
+    let sent = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    TraceParent::received(sent(TraceParent::HEADER), sent(TraceState::HEADER))
 }
 
 #[cfg(test)]

@@ -327,7 +327,7 @@ async fn publish(
     }
     let traceparent = request::traceparent(&parts.headers);
     let traced = |message: &mut NewMessage| {
-        message.headers.traceparent = traceparent;
+        message.headers.traceparent.clone_from(&traceparent);
         message.headers.door = Some(Door::Backplane1);
     };
     messages.iter_mut().for_each(traced);

@@ -30,7 +30,7 @@ pub(super) async fn burn(
         Showing::Refused(grant) => {
             if let Some(grant) = grant {
                 backplane
-                    .revoke_grant(&grant)
+                    .revoke_grant(&grant, None)
                     .await
                     .map_err(|error| V2Error::unavailable(&error))?;
             }
@@ -80,7 +80,7 @@ pub(super) async fn redeem(
     let is_void = state.is_void(&burned).await.map_err(|error| V2Error::unavailable(&error))?;
     if is_void || issued.is_err() {
         backplane
-            .revoke_grant(&burned.grant)
+            .revoke_grant(&burned.grant, None)
             .await
             .map_err(|error| V2Error::unavailable(&error))?;
     }

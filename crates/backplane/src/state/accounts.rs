@@ -8,10 +8,10 @@ use buswire_store::StoreError;
 use super::{
     State,
     password::Credential,
-    records::{AccountRecord, V1BusRecord},
+    records::{AccountRecord, V1BusRecord, V2BusRecord},
     rows::key,
 };
-use crate::rules::names::{Permissions, UserName};
+use crate::rules::names::{OwnerName, Permissions, UserName};
 
 /// The first words of the keys in the partition of the accounts.
 pub(crate) mod kinds {
@@ -57,6 +57,19 @@ impl State {
         let users = Arc::new(record.users()?);
         self.v1_buses.insert(version, bus.clone(), Arc::clone(&users), self.now());
         Ok(Some(users))
+    }
+
+    /// Who owns a 2.0 bus; `None` if nobody does.
+    pub(crate) async fn bus_owner(&self, bus: &BusName) -> Result<Option<OwnerName>, StoreError> {
+        let key = key(&[kinds::V2_BUS, bus.name()]);
+        let row = self.rows.get::<V2BusRecord>(self.rows.accounts(), &key).await?;
+        row.map(|(record, _)| record.owner()).transpose()
+    }
+
+    /// Whether there is a bus owner of this name.
+    pub(crate) async fn has_owner(&self, name: &OwnerName) -> Result<bool, StoreError> {
+        let key = key(&[kinds::OWNER, name.as_str()]);
+        Ok(self.rows.get::<AccountRecord>(self.rows.accounts(), &key).await?.is_some())
     }
 
     /// Makes a change of a user count at once.

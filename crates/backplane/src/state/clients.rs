@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use buswire_message::{BusName, Scope, SourceUrl, Timestamp};
-use buswire_store::StoreError;
+use buswire_store::{Revision, StoreError};
 
 use super::{
     State,
     accounts::kinds,
     password::Credential,
     records::{ClientRecord, GrantRecord},
-    rows::key,
+    rows::{Stored, key},
 };
 use crate::rules::{
     names::{ClientId, GrantId, RedirectUri},
@@ -36,6 +36,7 @@ pub(crate) struct HeldGrant {
     pub(crate) buses: Vec<BusName>,
     pub(crate) stamp: Stamp,
     pub(crate) updated_at: Timestamp,
+    pub(crate) revision: Revision,
 }
 
 impl Client {
@@ -101,14 +102,16 @@ impl State {
     pub(crate) async fn read_grants(&self, id: &ClientId) -> Result<Vec<HeldGrant>, StoreError> {
         let rows = self
             .rows
-            .scan::<GrantRecord>(self.rows.accounts(), &[kinds::GRANT, id.as_str()])
+            .scan_rows::<GrantRecord>(self.rows.accounts(), &[kinds::GRANT, id.as_str()])
             .await?;
-        let held = |(id, record): (String, GrantRecord)| {
+        let held = |row: Stored<GrantRecord>| {
+            let id = row.last_word().parse();
             Ok(HeldGrant {
-                id: id.parse().map_err(|_| StoreError::Corrupt("a grant id".into()))?,
-                buses: record.buses()?,
-                stamp: record.stamp(),
-                updated_at: record.updated_at(),
+                id: id.map_err(|_| StoreError::Corrupt("a grant id".into()))?,
+                buses: row.value.buses()?,
+                stamp: row.value.stamp(),
+                updated_at: row.value.updated_at(),
+                revision: row.revision,
             })
         };
         rows.into_iter().map(held).collect()

@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc};
 
 use buswire_message::{Clock, SecretHash, Timestamp};
 use buswire_store::{
-    Ack, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition, Revision,
-    Row, Store, StoreError,
+    Ack, Applied, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition,
+    Revision, Row, Store, StoreError,
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -89,12 +89,8 @@ impl Rows {
         partition: &Partition,
         words: &[&str],
     ) -> Result<Vec<(String, T)>, StoreError> {
-        let last = |key: &Key| {
-            let word = key.as_bytes().rsplit(|byte| *byte == 0).next().unwrap_or_default();
-            String::from_utf8_lossy(word).into_owned()
-        };
         let rows = self.scan_rows(partition, words).await?;
-        Ok(rows.into_iter().map(|row| (last(&row.key), row.value)).collect())
+        Ok(rows.into_iter().map(|row| (row.last_word(), row.value)).collect())
     }
 
     /// All rows whose keys begin with the words `words`, decoded, in the order of their keys.
@@ -140,6 +136,18 @@ impl Rows {
         }
     }
 
+    /// Commits a batch whose first operation puts a row; the revision of that, or `None` if an expectation
+    /// did not hold.
+    pub(crate) async fn commit_row(&self, batch: Batch) -> Result<Option<Revision>, StoreError> {
+        match self.store.commit(batch, Ack::Safe, self.now()).await? {
+            Outcome::Committed(applied) => match applied.first() {
+                Some(Applied::Row(revision)) => Ok(Some(*revision)),
+                _ => Err(StoreError::Corrupt("a row was put and has no revision".into())),
+            },
+            Outcome::Conflict(_) => Ok(None),
+        }
+    }
+
     /// Commits what has no expectations.
     pub(crate) async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         match self.commit(batch).await? {
@@ -155,6 +163,14 @@ pub(crate) struct Stored<T> {
     pub(crate) value: T,
     pub(crate) revision: Revision,
     pub(crate) expires: Option<Timestamp>,
+}
+
+impl<T> Stored<T> {
+    /// The last word of its key, which is its name.
+    pub(crate) fn last_word(&self) -> String {
+        let word = self.key.as_bytes().rsplit(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(word).into_owned()
+    }
 }
 
 /// Some rows of a range.

@@ -17,6 +17,8 @@ const ENTRIES_MAX: usize = 1000;
 const STICKY_SECONDS: u64 = 28_800;
 /// What lists show in place of a stored hash (§13.2).
 pub(crate) const MASK: &str = "***";
+/// What records show in place of a password, as JSON.
+const HIDDEN: &str = r#""(hidden)""#;
 const BUS_NAME: &str = "BUS_NAME";
 const OWNER: &str = "OWNER";
 const RETENTION: &str = "RETENTION_TIME_SECONDS";
@@ -102,6 +104,19 @@ impl Call {
         Some(Self::Entity(entity, action))
     }
 
+    /// The kind of thing that it is about, as it is called in records.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Entity(entity, _) => entity.kind(),
+            Self::Grant(_) => "grant",
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) const fn is_list(self) -> bool {
+        matches!(self, Self::Entity(_, Action::List) | Self::Grant(GrantAction::List))
+    }
+
     pub(crate) const fn generation(self) -> Generation {
         match self {
             Self::Entity(Entity::V1Bus | Entity::User, _) => Generation::One,
@@ -109,6 +124,56 @@ impl Call {
                 Generation::Two
             }
         }
+    }
+}
+
+impl Entity {
+    /// The kind of thing, as it is called in records.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::V1Bus | Self::V2Bus => "bus",
+            Self::User => "user",
+            Self::Owner => "owner",
+            Self::Client => "client",
+        }
+    }
+
+    /// What of this kind has this name.
+    pub(crate) fn resource(self, name: &str) -> String {
+        match self {
+            Self::V1Bus => format!("bus/v1/{name}"),
+            Self::V2Bus => format!("bus/v2/{name}"),
+            Self::User | Self::Owner | Self::Client => format!("{}/{name}", self.kind()),
+        }
+    }
+}
+
+/// The request without its body; all names of 1.x are `/v1`.
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (entity, action) = match self {
+            Self::Entity(entity, action) => {
+                let entity = match entity {
+                    Entity::V1Bus | Entity::V2Bus => "bus",
+                    Entity::User | Entity::Owner => "user",
+                    Entity::Client => "client",
+                };
+                let action = match action {
+                    Action::List => "list",
+                    Action::Update => "update",
+                    Action::Delete => "delete",
+                };
+                (entity, action)
+            }
+            Self::Grant(GrantAction::List) => ("grant", "list"),
+            Self::Grant(GrantAction::Change(GrantChange::Add)) => ("grant", "add"),
+            Self::Grant(GrantAction::Change(GrantChange::Revoke)) => ("grant", "revoke"),
+        };
+        let version = match self.generation() {
+            Generation::One => "v1",
+            Generation::Two => "v2",
+        };
+        write!(f, "POST /{version}/provision/{entity}/{action}")
     }
 }
 
@@ -263,6 +328,26 @@ impl Times {
 }
 
 impl Config<'_> {
+    /// The entry as JSON, without its password and without what no entry of this kind has.
+    pub(crate) fn shown(&self, entity: Entity) -> String {
+        let is_known = |name: &str| match entity {
+            Entity::V1Bus => true,
+            Entity::V2Bus => [BUS_NAME, OWNER, RETENTION, STICKY_RETENTION].contains(&name),
+            Entity::User | Entity::Owner => [USER, PASSWORD].contains(&name),
+            Entity::Client => [USER, PASSWORD, SOURCE_URL, REDIRECT_URI].contains(&name),
+        };
+        let known = self.members.iter().filter(|(name, _)| is_known(name));
+        let shown: Vec<(String, String)> = known
+            .map(|(name, value)| {
+                let value = if name == PASSWORD { HIDDEN } else { value.get() };
+                (name.to_owned(), value.to_owned())
+            })
+            .collect();
+        let mut out = Vec::new();
+        push_object(&mut out, &shown, |out, value| out.extend_from_slice(value.as_bytes()));
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// Reads a 1.x bus: every member that is no field of a bus is a user (§13.3).
     pub(crate) fn v1_bus(&self) -> Result<V1BusConfig, EntryError> {
         let mut users = BTreeMap::new();
@@ -357,6 +442,13 @@ impl Told {
         Self::Text(text.to_string())
     }
 
+    /// As JSON.
+    pub(crate) fn json(&self) -> String {
+        let mut out = Vec::new();
+        push_told(&mut out, self);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// The answer to a list that names what does not exist.
     pub(crate) fn not_found() -> Self {
         Self::Object(vec![("ERR_MSG".to_owned(), "CONFIG_NOT_FOUND".to_owned())])
@@ -397,11 +489,15 @@ impl Told {
 /// The body of an answer: an object keyed by the names of entries, in the order of the request.
 pub(crate) fn answer(entries: &[(String, Told)]) -> Vec<u8> {
     let mut out = Vec::new();
-    push_object(&mut out, entries, |out, told| match told {
+    push_object(&mut out, entries, push_told);
+    out
+}
+
+fn push_told(out: &mut Vec<u8>, told: &Told) {
+    match told {
         Told::Text(text) => push_string(out, text),
         Told::Object(members) => push_object(out, members, |out, value| push_string(out, value)),
-    });
-    out
+    }
 }
 
 fn push_object<T>(

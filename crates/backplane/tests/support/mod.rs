@@ -207,13 +207,13 @@ impl Visit {
 async fn set_up(backplane: &Backplane, retention: Retention) -> GrantId {
     let clear = |text: &str| NewPassword::Clear(Secret::new(text.to_owned()));
     let user = "commentsco".parse().unwrap();
-    backplane.put_user(&user, clear("quiet-harbor-7")).await.unwrap();
+    backplane.put_user(&user, clear("quiet-harbor-7"), None).await.unwrap();
     let held = Permissions::none().with(Permission::GetAll).with(Permission::Post);
     let users = BTreeMap::from([(user, held)]);
     let name = "v1/gazette.example".parse().unwrap();
     backplane.put_v1_bus(V1Bus { name, users, retention }).await.unwrap();
     let owner = "gazette-owner".parse().unwrap();
-    backplane.put_owner(&owner, clear("paper-and-ink")).await.unwrap();
+    backplane.put_owner(&owner, clear("paper-and-ink"), None).await.unwrap();
     put_bus(backplane, "gazette.example", retention).await;
     let created = put_client(backplane, "comments-svc", "tangled-kelp-4").await;
     backplane.grant(&created.client_id, &[bus("gazette.example")]).await.unwrap()
@@ -221,7 +221,7 @@ async fn set_up(backplane: &Backplane, retention: Retention) -> GrantId {
 
 pub(crate) async fn put_bus(backplane: &Backplane, name: &str, retention: Retention) {
     let owner = "gazette-owner".parse().unwrap();
-    backplane.put_bus(OwnedBus { name: bus(name), owner, retention }).await.unwrap();
+    backplane.put_bus(OwnedBus { name: bus(name), owner, retention }, None).await.unwrap();
 }
 
 pub(crate) async fn put_client(backplane: &Backplane, id: &str, secret: &str) -> CreatedClient {

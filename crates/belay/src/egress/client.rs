@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use buswire_message::TraceParent;
+use buswire_message::{TraceParent, TraceState};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::header::RETRY_AFTER;
@@ -177,6 +177,9 @@ impl Egress {
         }
         if let Some(traceparent) = traceparent {
             request = request.header(TraceParent::HEADER, traceparent.to_string());
+            if let Some(state) = traceparent.state() {
+                request = request.header(TraceState::HEADER, state.as_str());
+            }
         }
         let mut response = request.send().await.map_err(failure)?;
         let retry_after = response.headers().get(RETRY_AFTER);

@@ -109,7 +109,7 @@ impl Endpoint {
         let Call { method, peer, body, .. } = &incoming.call;
         let prefix = self.server.config().prefix();
         let id = incoming.path.strip_prefix(prefix).unwrap_or_default();
-        let opened = match self.server.open(id, incoming.traceparent()).await {
+        let opened = match self.server.open(id, incoming.origin()).await {
             Ok(opened) => opened,
             Err(error) => return Err(self.not_opened(error, incoming.call.address)),
         };

@@ -9,7 +9,7 @@ use axum::{
     extract::{ConnectInfo, Request},
     response::Response,
 };
-use buswire_message::TraceParent;
+use buswire_message::{Door, TraceParent, TraceState};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue,
@@ -25,6 +25,7 @@ use crate::{
         reply::{Label, Reply, failure, preflight, success},
     },
     method::{Method, MethodSet},
+    origin::Origin,
     server::CapServer,
 };
 
@@ -73,10 +74,12 @@ pub(super) async fn receive(
 }
 
 impl Incoming {
-    /// The place in a trace that the sender names.
-    pub(super) fn traceparent(&self) -> Option<TraceParent> {
-        let sent = self.headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes);
-        TraceParent::received(sent)
+    /// Where it came from, with the place in a trace that the sender names.
+    pub(super) fn origin(&self) -> Origin {
+        let sent = |name| self.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let traceparent =
+            TraceParent::received(sent(TraceParent::HEADER), sent(TraceState::HEADER));
+        Origin::new(Door::Belay).traced(traceparent).with_body(self.call.body.clone())
     }
 
     /// The response to this request.

@@ -125,9 +125,10 @@ impl Operation for UrlItem {
                 return Err(BcapError::Internal);
             };
             // No header is passed on (Belay §23.6). Where traces are recorded, the invocation has a
-            // span of its own, and that is named.
+            // span of its own, and that is named; what others keep of the trace is the caller's.
             let recorded = self.config.tracer.as_ref().is_some_and(Tracer::is_recording);
             let traceparent = cx.traceparent().filter(|_| recorded);
+            let traceparent = traceparent.map(|parent| parent.with_state(None));
             self.ask(url.expose(), method, data.as_ref(), traceparent).await
         })
     }

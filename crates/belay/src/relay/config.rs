@@ -25,7 +25,8 @@ pub struct RelayConfig {
     /// 100,000. One more is refused 503.
     pub instances_max: usize,
     /// Calls of one connection that wait for their answer, and calls that wait for an answer of one
-    /// connection (Belay §9). Default 256. One more fails 429.
+    /// connection (Belay §9). Default 256. One more fails 429. A caller has at most as many at one
+    /// connection as are left for others: alone half of them, with one other a third.
     pub pending_max: usize,
     /// Calls of the gateway itself that wait. Default 1024. One more fails 429.
     pub own_pending_max: usize,

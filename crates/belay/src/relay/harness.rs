@@ -233,7 +233,9 @@ impl Model {
             return self.answer(caller, RelayError::NotRegistered);
         };
         let at_target = self.calls.iter().filter(|call| call.target == target).count();
-        if pending >= most || at_target >= PENDING_MAX {
+        let room = PENDING_MAX.saturating_sub(at_target);
+        let there = self.calls.iter().filter(by_caller).filter(|call| call.target == target);
+        if pending >= most || there.count() >= room {
             return self.answer(caller, RelayError::TooMany);
         }
         let deadline = self.now.saturating_add(Duration::from_secs(30));

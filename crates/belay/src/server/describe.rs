@@ -3,9 +3,12 @@
 //!
 //! Never here: invoking; a description takes no use.
 
+use buswire_message::Door;
+
 use crate::{
     error::{BcapError, of_store},
     names::Kind,
+    origin::Origin,
     server::CapServer,
     wire::{BcapValue, Members},
 };
@@ -21,7 +24,7 @@ impl CapServer {
     ///
     /// Safe to drop: it only reads.
     pub(crate) async fn describe(&self, id: &str) -> Result<BcapValue, BcapError> {
-        let opened = self.open(id, None).await?;
+        let opened = self.open(id, Origin::new(Door::Belay)).await?;
         let (chain, methods) = (opened.chain(), opened.methods());
         let grant = chain.grant();
         let methods: Vec<_> = methods.iter().map(|method| method.as_str().into()).collect();

@@ -321,7 +321,10 @@ impl Inner {
                 for old in replaced {
                     self.bury(old, Some(by.clone()));
                 }
-                let action = AuditAction::Granted { by: Some(by.clone()) };
+                let action = match derivation.grant.link {
+                    Link::Wrap => AuditAction::Wrapped { by: by.clone() },
+                    Link::Root | Link::Granted => AuditAction::Granted { by: Some(by.clone()) },
+                };
                 self.audit.record(self.now(), &derivation.grant, action);
                 Ok(new.granted)
             }

@@ -4,7 +4,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use buswire_message::{OpenSpan, Secret, SecretHash, Timestamp, TraceParent, Work};
+use buswire_message::{Door, OpenSpan, Secret, SecretHash, Timestamp, Work};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     method::{Method, MethodSet},
     names::{Handle, Kind},
     operation::{Host, Invocation, InvocationId},
+    origin::Origin,
     server::{
         CapServer, Designated, Inner,
         live::{Entered, Refused},
@@ -50,8 +51,8 @@ pub(crate) struct Opened {
     since: Timestamp,
     /// Ends with the audit record; `None` if nothing is recorded.
     span: Option<OpenSpan>,
-    /// What goes on with whatever is done.
-    traceparent: Option<TraceParent>,
+    /// Where it came from; its place in a trace goes on with whatever is done.
+    origin: Origin,
 }
 
 impl CapServer {
@@ -71,10 +72,10 @@ impl CapServer {
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        self.invoke_traced(None, id, method, data).await
+        self.invoke_from(Origin::new(Door::Belay), id, method, data).await
     }
 
-    /// Invokes a capability as a part of a trace.
+    /// Invokes a capability on behalf of another door, or as a part of a trace.
     ///
     /// # Errors
     ///
@@ -83,17 +84,17 @@ impl CapServer {
     /// # Cancel safety
     ///
     /// As [`invoke`](Self::invoke).
-    pub async fn invoke_traced(
+    pub async fn invoke_from(
         &self,
-        traceparent: Option<TraceParent>,
+        origin: Origin,
         id: &str,
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        self.invoke_opened(&self.open(id, traceparent).await?, method, data).await
+        self.invoke_opened(&self.open(id, origin).await?, method, data).await
     }
 
-    /// Invokes a capability that must be of a kind, as a part of a trace: for a door that has an
+    /// Invokes a capability that must be of a kind: for a door that has an
     /// operation of its own for each, and takes a capability as the authority for it.
     ///
     /// # Errors
@@ -105,13 +106,13 @@ impl CapServer {
     /// As [`invoke`](Self::invoke).
     pub async fn invoke_as(
         &self,
-        traceparent: Option<TraceParent>,
+        origin: Origin,
         kind: &str,
         id: &str,
         method: Method,
         data: Option<BcapValue>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        let opened = self.open(id, traceparent).await?;
+        let opened = self.open(id, origin).await?;
         if matches!(opened.item, Item::Control) || opened.chain.grant().kind.as_str() != kind {
             opened.audit(method, BcapError::Forbidden.status(), [0, 0], Peer::InProcess);
             return Err(BcapError::Forbidden);
@@ -135,12 +136,8 @@ impl CapServer {
     }
 
     /// Finds a capability that is alive.
-    pub(crate) async fn open(
-        &self,
-        id: &str,
-        traceparent: Option<TraceParent>,
-    ) -> Result<Opened, BcapError> {
-        self.open_within(id, None, traceparent).await
+    pub(crate) async fn open(&self, id: &str, origin: Origin) -> Result<Opened, BcapError> {
+        self.open_within(id, None, origin).await
     }
 
     // Within the limits of another invocation, if that is what invokes.
@@ -148,7 +145,7 @@ impl CapServer {
         &self,
         id: &str,
         outer: Option<&Outer>,
-        traceparent: Option<TraceParent>,
+        origin: Origin,
     ) -> Result<Opened, BcapError> {
         if !is_id(id) {
             return Err(BcapError::NotFound);
@@ -157,8 +154,11 @@ impl CapServer {
             return Err(BcapError::unavailable());
         }
         let tracer = self.0.config.tracer.as_ref();
-        let span = tracer.and_then(|tracer| tracer.enter(traceparent));
-        let traceparent = span.map(|span| span.context()).or(traceparent);
+        let span = tracer.and_then(|tracer| tracer.enter(origin.traceparent().cloned()));
+        let origin = match &span {
+            Some(span) => origin.traced(Some(span.context().clone())),
+            None => origin,
+        };
         let hash = SecretHash::of(id);
         for _ in 0..READINGS_MAX {
             let seen = self.0.live.generation();
@@ -187,7 +187,7 @@ impl CapServer {
                         entered,
                         since,
                         span,
-                        traceparent,
+                        origin,
                     });
                 }
                 Err(Refused::Stale) => {}
@@ -374,13 +374,13 @@ impl Opened {
             target: Arc::clone(target),
             bounds: Arc::clone(&self.bounds),
             cancelled: cancelled.clone(),
-            traceparent: self.traceparent,
+            origin: self.origin.clone(),
             host: Arc::new(Outer {
                 server: CapServer(Arc::clone(&self.inner)),
                 chain: Arc::clone(&self.chain),
                 bounds: Arc::clone(&self.bounds),
                 nesting: self.nesting,
-                traceparent: self.traceparent,
+                origin: self.origin.within(),
             }),
         };
         // A panic is a bug of the operation and ends this invocation, not the connection.
@@ -408,7 +408,7 @@ impl Opened {
         let control = matches!(self.item, Item::Control);
         let invoked = Invoked { control, method, status, bytes_in, bytes_out, took, peer };
         self.inner.audit.record(now, self.chain.grant(), AuditAction::Invoked(invoked));
-        if let (Some(tracer), Some(span)) = (&self.inner.config.tracer, self.span) {
+        if let (Some(tracer), Some(span)) = (&self.inner.config.tracer, self.span.clone()) {
             let kind = if control { Kind::CONTROL } else { self.chain.grant().kind.as_str() };
             tracer.end(span, || {
                 let work = Work::Invoke { kind: kind.to_owned(), method: method.as_str(), status };
@@ -424,7 +424,7 @@ struct Outer {
     chain: Arc<Chain>,
     bounds: Arc<Bounds>,
     nesting: u8,
-    traceparent: Option<TraceParent>,
+    origin: Origin,
 }
 
 impl Host for Outer {
@@ -451,7 +451,7 @@ impl Host for Outer {
             if self.nesting >= NESTING_MAX {
                 return Err(BcapError::BadGateway);
             }
-            let opened = self.server.open_within(id, Some(self), self.traceparent).await?;
+            let opened = self.server.open_within(id, Some(self), self.origin.clone()).await?;
             self.server.invoke_opened(&opened, method, data).await
         })
     }

@@ -59,7 +59,7 @@ pub(crate) enum Fate {
     /// It came by this route already: settle it.
     Skip,
     /// It can't go on: a dead letter, for this reason.
-    Refuse(String),
+    Refuse(Cause),
 }
 
 /// The driver is to hand this message to the sink.
@@ -75,8 +75,52 @@ pub(crate) struct Attempt<M> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempted {
     Delivered,
-    Retry(String),
-    Reject(String),
+    Retry(Cause),
+    Reject(Cause),
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) class: Class,
+    /// For administrators: it may quote the message.
+    pub(crate) text: String,
+}
+
+impl Cause {
+    pub(crate) fn new(class: Class, text: impl Into<String>) -> Self {
+        Self { class, text: text.into() }
+    }
+}
+
+/// What kind of failure it was: what a log may say where the text may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The sink did not answer within the timeout of the route.
+    Timeout,
+    /// The sink could not take it then.
+    Unavailable,
+    /// The other end answered an error in its own words.
+    Answered,
+    /// The sink, or the mapping of the route, does not take such a message.
+    Refused,
+    /// The sink panicked.
+    Panicked,
+    /// The message has taken as many routes as it may.
+    HopLimit,
+}
+
+impl Class {
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Panicked => "panicked",
+            Self::HopLimit => "hop_limit",
+        }
+    }
 }
 
 /// An attempt that failed.
@@ -130,6 +174,8 @@ pub(crate) struct Ended<M> {
     pub(crate) message: M,
     pub(crate) attempts: u32,
     pub(crate) failures: Failures,
+    /// Of the last failure, if that is what ended it.
+    pub(crate) class: Option<Class>,
     pub(crate) at: Timestamp,
 }
 
@@ -263,13 +309,14 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
             match fate {
                 Fate::Deliver => self.enqueue(now, sequence, lane, message),
                 Fate::Skip => self.settle_ahead(sequence),
-                Fate::Refuse(error) => {
-                    let failures = Failures::from_iter([Failure { at: now, error }]);
+                Fate::Refuse(Cause { class, text }) => {
+                    let failures = Failures::from_iter([Failure { at: now, error: text }]);
                     self.dead.push_back(Ended {
                         sequence,
                         message,
                         attempts: 0,
                         failures,
+                        class: Some(class),
                         at: now,
                     });
                     self.settle_ahead(sequence);
@@ -347,26 +394,28 @@ impl<L: Ord + Clone, M: Clone> Core<L, M> {
         let Some(first) = self.first(sequence) else { return };
         let attempts = first.attempts;
         let may_retry = matches!(result, Attempted::Retry(_)) && attempts < attempts_max;
-        match result {
+        let class = match result {
             Attempted::Delivered => {
                 if let Some((lane, settled)) = self.settle_first(sequence) {
                     let Waiting { message, failures, .. } = settled;
-                    let delivered = Ended { sequence, message, attempts, failures, at: now };
-                    self.delivered.push_back(delivered);
+                    let ended =
+                        Ended { sequence, message, attempts, failures, class: None, at: now };
+                    self.delivered.push_back(ended);
                     self.go_on(now, &lane);
                 }
                 return;
             }
-            Attempted::Retry(error) | Attempted::Reject(error) => {
-                first.failures.note(Failure { at: now, error });
+            Attempted::Retry(Cause { class, text }) | Attempted::Reject(Cause { class, text }) => {
+                first.failures.note(Failure { at: now, error: text });
+                Some(class)
             }
-        }
+        };
         if may_retry {
             let due = now.saturating_add(self.policy.delay(attempts, random));
             self.due.insert((due, sequence));
         } else if let Some((lane, Waiting { message, failures, .. })) = self.settle_first(sequence)
         {
-            self.dead.push_back(Ended { sequence, message, attempts, failures, at: now });
+            self.dead.push_back(Ended { sequence, message, attempts, failures, class, at: now });
             self.held.insert(lane);
         }
     }

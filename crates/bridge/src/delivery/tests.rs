@@ -109,7 +109,7 @@ fn a_stuck_channel_delays_no_other() {
     core.handle_arrivals(now, [arrival(1, 0), arrival(2, 0), arrival(3, 1)], Cursor::Start);
     assert_eq!(attempts(&mut core, now), [1, 3]);
     let of = |n| Sequence::from_u64(n).unwrap();
-    core.handle_attempted(now, of(1), Attempted::Retry("busy".into()), 0);
+    core.handle_attempted(now, of(1), Attempted::Retry(Cause::new(Class::Unavailable, "busy")), 0);
     core.handle_attempted(now, of(3), Attempted::Delivered, 0);
     core.handle_arrivals(now, [arrival(4, 1)], Cursor::Start);
     assert_eq!(attempts(&mut core, now), [4]);
@@ -129,7 +129,12 @@ fn a_message_is_given_up_after_the_last_attempt() {
     for number in 1..=RetryPolicy::default().attempts_max {
         let attempt = core.poll_attempt(now).unwrap();
         assert_eq!(attempt.number, number);
-        core.handle_attempted(now, attempt.sequence, Attempted::Retry("down".into()), 7);
+        core.handle_attempted(
+            now,
+            attempt.sequence,
+            Attempted::Retry(Cause::new(Class::Unavailable, "down")),
+            7,
+        );
         now = now.saturating_add(Duration::from_secs(31));
     }
     let record = core.take_record().unwrap();
@@ -158,7 +163,8 @@ fn the_position_stays_before_dead_letters_that_the_next_record_brings() {
     let of = |n| Sequence::from_u64(n).unwrap();
     let mut core = core();
     // The first one is under way; the others are refused, and are more than a record takes.
-    let refused = |n| Arrival { fate: Fate::Refuse("no".into()), ..arrival(n, 1) };
+    let refused =
+        |n| Arrival { fate: Fate::Refuse(Cause::new(Class::HopLimit, "no")), ..arrival(n, 1) };
     let all = std::iter::once(arrival(1, 0)).chain((2..=1501).map(refused));
     core.handle_arrivals(now, all, Cursor::Start);
     assert_eq!(attempts(&mut core, now), [1]);

@@ -17,7 +17,7 @@ use buswire_message::{Cursor, RouteName, Sequence, Timestamp};
 use buswire_store::Revision;
 
 use crate::{
-    delivery::{Arrival, Attempted, Core, Fate, Limits, Record},
+    delivery::{Arrival, Attempted, Cause, Class, Core, Fate, Limits, Record},
     lease::{GatewayId, Hold, LeaseTiming, MemberRow, Members, Steady, Tenure},
     route::RetryPolicy,
 };
@@ -468,8 +468,8 @@ impl World {
         let call = self.calls.remove(index % self.calls.len());
         let result = match reaction {
             Reaction::Take => Attempted::Delivered,
-            Reaction::Fail => Attempted::Retry("busy".into()),
-            Reaction::Refuse => Attempted::Reject("no".into()),
+            Reaction::Fail => Attempted::Retry(Cause::new(Class::Unavailable, "busy")),
+            Reaction::Refuse => Attempted::Reject(Cause::new(Class::Refused, "no")),
         };
         if result == Attempted::Delivered && self.delivered.insert(call.sequence) {
             let channel = self.bus.get(&call.sequence).map_or(0, |message| message.channel);

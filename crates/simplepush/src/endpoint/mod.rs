@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
-use buswire_message::{TooOften, TraceParent, Version};
+use buswire_message::{TooOften, TraceParent, TraceState, Version};
 use buswire_store::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
@@ -216,8 +216,8 @@ async fn put_foreign(
         Err(fault) if foreign.knows(token).await => return Err(fault),
         Err(_) => return Err(EndpointError::Token),
     };
-    let sent = headers.get_all(TraceParent::HEADER).iter().map(HeaderValue::as_bytes);
-    let traceparent = TraceParent::received(sent);
+    let sent = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let traceparent = TraceParent::received(sent(TraceParent::HEADER), sent(TraceState::HEADER));
     let answer = foreign.put(token, asked.version, asked.data.as_deref(), traceparent).await;
     answer.ok_or(EndpointError::Token)??;
     Ok(UserAgentPresence::Connected)

@@ -43,8 +43,8 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(5 * 60);
 const ABANDONED_ROWS: usize = 16;
 /// How many refusals for lack of a role are recorded each minute; the rest is in the log lines.
 const REFUSALS_PER_MINUTE: u64 = 60;
-/// The most refusals for lack of a role; the oldest go first. They have this share of their own, so that
-/// who may do nothing can't push out what others did.
+/// The most refusals for lack of a role, and the most tries of strangers; the oldest go first. Each have this
+/// share of their own, so that who may do nothing can't push out what others did or tried.
 const REFUSALS_MAX: u64 = 1000;
 /// How often a number is asked for that another gateway took.
 const TRIES: usize = 16;
@@ -65,7 +65,7 @@ pub struct AuditLimits {
     /// How long a record is kept.
     pub kept: Duration,
     /// The most records of what was changed, or tried; the oldest go first. Besides, there are up to
-    /// [`REFUSALS_MAX`] of those who may not.
+    /// [`REFUSALS_MAX`] of those who may not, and of those whom nobody knows.
     pub records_max: u64,
 }
 
@@ -89,6 +89,8 @@ struct Inner {
     numbering: Mutex<()>,
     /// The minute, and how many refusals were recorded in it, in one number: `minute << 16 | count`.
     refusals: AtomicU64,
+    /// The same of strangers.
+    strangers: AtomicU64,
 }
 
 impl fmt::Debug for AuditLog {
@@ -116,7 +118,10 @@ struct UnderWay {
 #[derive(Clone, Copy, Debug)]
 enum Share {
     Changes,
+    /// Of those who are known and may not.
     Refusals,
+    /// Of those who used a known name without its secret.
+    Strangers,
 }
 
 /// A record with its number.
@@ -135,8 +140,9 @@ impl AuditLog {
         limits: AuditLimits,
     ) -> Result<Self, StoreError> {
         let partition = Partition::new(PARTITION).map_err(damaged)?;
-        let (numbering, refusals) = (Mutex::default(), AtomicU64::default());
-        let inner = Inner { store, clock, entropy, partition, limits, numbering, refusals };
+        let (numbering, refusals, strangers) = Default::default();
+        let inner =
+            Inner { store, clock, entropy, partition, limits, numbering, refusals, strangers };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -213,14 +219,34 @@ impl AuditLog {
     ///
     /// [`StoreError`].
     pub(crate) async fn refused(&self, record: Record) -> Result<(), StoreError> {
+        self.append_seldom(Share::Refusals, &self.0.refusals, record).await
+    }
+
+    /// Records the try of somebody who has the name of a caller and not its secret, unless there were
+    /// [`REFUSALS_PER_MINUTE`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn stranger(&self, record: Record) -> Result<(), StoreError> {
+        self.append_seldom(Share::Strangers, &self.0.strangers, record).await
+    }
+
+    /// Appends a record unless `in_minute` says that there were [`REFUSALS_PER_MINUTE`].
+    async fn append_seldom(
+        &self,
+        share: Share,
+        in_minute: &AtomicU64,
+        record: Record,
+    ) -> Result<(), StoreError> {
         let minute = self.0.clock.now().as_secs() / 60;
         let next = |before: u64| {
             let count = if before >> 16 == minute { before & 0xffff } else { 0 };
             (count < REFUSALS_PER_MINUTE).then_some((minute << 16) | (count + 1))
         };
         let relaxed = Ordering::Relaxed;
-        match self.0.refusals.fetch_update(relaxed, relaxed, next) {
-            Ok(_) => self.append(Share::Refusals, record, |batch, _| Ok(batch)).await,
+        match in_minute.fetch_update(relaxed, relaxed, next) {
+            Ok(_) => self.append(share, record, |batch, _| Ok(batch)).await,
             Err(_) => Ok(()),
         }
     }
@@ -271,6 +297,7 @@ impl AuditLog {
         let (name, max) = match share {
             Share::Changes => ("changes", self.0.limits.records_max),
             Share::Refusals => ("refusals", REFUSALS_MAX),
+            Share::Strangers => ("strangers", REFUSALS_MAX),
         };
         let place = |count: u64| key(&format!("{name}/{count:020}"));
         let count = self.get(&key(name)?).await?.as_ref().map_or(Ok(0), number)? + 1;

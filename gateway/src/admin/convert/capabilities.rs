@@ -101,6 +101,7 @@ pub(crate) fn event_to_wire(event: AuditView) -> v1::TailAuditResponse {
     };
     let (action, by) = match event.action {
         AuditActionView::Granted { by } => (v1::AuditAction::Granted, by),
+        AuditActionView::Wrapped { by } => (v1::AuditAction::Wrapped, Some(by)),
         AuditActionView::Changed { by, suspended } => {
             wire.suspended = suspended;
             (v1::AuditAction::Changed, by)

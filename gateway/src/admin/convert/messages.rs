@@ -2,7 +2,7 @@
 
 use buswire_message::{
     BusName, Clock, Cursor, Door, Headers, Message, MessageId, NewMessage, Payload, Scope,
-    Sequence, SourceUrl,
+    Sequence, SourceUrl, TraceParent, TraceState,
 };
 use buswire_proto::v1;
 use bytes::Bytes;
@@ -25,7 +25,10 @@ pub(crate) fn new_message(
     let payload = fields.take("payload", Payload::parse(&Bytes::from(request.payload)));
     let dedupe_key = fields.parse_optional("dedupe_key", &request.dedupe_key);
     let in_reply_to = fields.parse_optional("in_reply_to", &request.in_reply_to);
-    let traceparent = fields.parse_optional("traceparent", &request.traceparent);
+    let traceparent = fields.parse_optional::<TraceParent>("traceparent", &request.traceparent);
+    // Dropped when it is malformed, as W3C Trace Context says, and meaningless alone.
+    let state = TraceState::received([request.tracestate.as_bytes()]);
+    let traceparent = traceparent.map(|parent| parent.with_state(state));
     fields.check()?;
     let (Some(bus), Some(channel), Some(kind), Some(payload)) = (bus, channel, kind, payload)
     else {
@@ -72,6 +75,8 @@ pub(crate) fn cursor_to_wire(cursor: Cursor) -> String {
 /// A message on the wire.
 pub(crate) fn to_wire(message: &Message) -> v1::Message {
     let headers = &message.headers;
+    let parent = headers.traceparent.as_ref();
+    let state = parent.and_then(TraceParent::state);
     v1::Message {
         id: message.id.to_string(),
         bus: message.bus.to_string(),
@@ -82,7 +87,8 @@ pub(crate) fn to_wire(message: &Message) -> v1::Message {
         expires_at: Some(to_wire_time(message.expires_at)),
         payload: message.payload.as_str().to_owned(),
         headers: Some(v1::Headers {
-            traceparent: headers.traceparent.map(|t| t.to_string()).unwrap_or_default(),
+            traceparent: parent.map(ToString::to_string).unwrap_or_default(),
+            tracestate: state.map(ToString::to_string).unwrap_or_default(),
             via: headers.via.iter().map(ToString::to_string).collect(),
             in_reply_to: headers.in_reply_to.map(|id| id.to_string()).unwrap_or_default(),
             dedupe_key: headers.dedupe_key.as_ref().map(|k| k.as_str().into()).unwrap_or_default(),

@@ -88,6 +88,11 @@ pub(crate) fn non_empty(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }
 
+/// The revision that a request expects; 0 is whatever revision.
+pub(crate) fn expected(revision: u64) -> Option<u64> {
+    (revision != 0).then_some(revision)
+}
+
 /// The part of a listing that a request asks for.
 pub(crate) fn page(size: u32, token: String) -> PageRequest {
     let limit = match usize::try_from(size) {

@@ -102,7 +102,7 @@ fn bus_names(mut buses: Vec<BusName>) -> Vec<String> {
 
 /// An owner on the wire.
 pub(crate) fn owner_to_wire(owner: OwnerView) -> v1::Owner {
-    v1::Owner { name: owner.name, buses: bus_names(owner.buses) }
+    v1::Owner { name: owner.name, buses: bus_names(owner.buses), revision: owner.revision }
 }
 
 /// A client on the wire.
@@ -111,6 +111,7 @@ pub(crate) fn client_to_wire(client: ClientView) -> v1::Client {
         client_id: client.client_id,
         source_url: client.source_url,
         redirect_uri: client.redirect_uri,
+        revision: client.revision,
     }
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn grant_to_wire(grant: GrantView) -> v1::Grant {
         state: state.into(),
         issuer: grant.issuer.unwrap_or_default(),
         updated_at: Some(to_wire_time(grant.updated_at)),
+        revision: grant.revision,
     }
 }
 
@@ -138,7 +140,11 @@ pub(crate) fn user_to_wire(mut user: UserView) -> v1::User {
         bus: bus.to_string(),
         permissions: permissions.into_iter().map(permission_to_wire).collect(),
     };
-    v1::User { name: user.name, buses: user.buses.into_iter().map(on_wire).collect() }
+    v1::User {
+        name: user.name,
+        buses: user.buses.into_iter().map(on_wire).collect(),
+        revision: user.revision,
+    }
 }
 
 #[cfg(test)]

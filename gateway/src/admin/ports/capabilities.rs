@@ -119,6 +119,11 @@ pub enum AuditActionView {
         /// By whose authority; `None` for the operator.
         by: Option<String>,
     },
+    /// It was derived from another one, narrower.
+    Wrapped {
+        /// The one that was wrapped.
+        by: String,
+    },
     /// It was changed.
     Changed {
         /// By whose authority; `None` for the operator.

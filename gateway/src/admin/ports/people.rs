@@ -29,19 +29,22 @@ pub struct OwnerView {
     pub name: String,
     /// The buses that it owns.
     pub buses: Vec<BusName>,
+    /// Changes with its password.
+    pub revision: u64,
 }
 
 /// Administers owners of buses.
 pub trait OwnerAdmin: Send + Sync {
-    /// Creates an owner or gives one another password.
+    /// Creates an owner or gives one another password, if it has the revision `expected`; `None` is any.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a name that can't be one, `TooMany`, `Unavailable`.
+    /// `Invalid` for a name that can't be one, `Changed`, `TooMany`, `Unavailable`.
     fn put<'a>(
         &'a self,
         name: &'a str,
         password: Secret<String>,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows every owner, in any order.
@@ -51,22 +54,28 @@ pub trait OwnerAdmin: Send + Sync {
     /// `Unavailable`.
     fn list(&self) -> BoxFuture<'_, Result<Vec<OwnerView>, AdminError>>;
 
-    /// Deletes an owner and its buses; whether there was one (Backplane §13.4).
+    /// Deletes an owner, if it has the revision `expected`, and its buses; `None` is any. Whether there was
+    /// one (Backplane §13.4).
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Changed`, `Unavailable`.
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 
-    /// Makes an owner the only owner of a bus.
+    /// Makes an owner the only owner of a bus, if that has the revision `expected`; `None` is any.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such owner or bus, `Unavailable`.
+    /// `NotFound` if there is no such owner or bus, `Changed`, `Unavailable`.
     fn assign<'a>(
         &'a self,
         owner: &'a str,
         bus: &'a BusName,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>>;
 }
 
@@ -92,6 +101,8 @@ pub struct ClientView {
     pub source_url: String,
     /// Where an owner's browser is sent.
     pub redirect_uri: String,
+    /// Changes with everything that is changed of it.
+    pub revision: u64,
 }
 
 /// A client that was created.
@@ -119,12 +130,17 @@ pub trait ClientAdmin: Send + Sync {
     /// `Unavailable`.
     fn list(&self) -> BoxFuture<'_, Result<Vec<ClientView>, AdminError>>;
 
-    /// Deletes a client with its grants and tokens; whether there was one.
+    /// Deletes a client, if it has the revision `expected`, with its grants and tokens; `None` is any.
+    /// Whether there was one.
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
-    fn delete<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Changed`, `Unavailable`.
+    fn delete<'a>(
+        &'a self,
+        client_id: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 }
 
 /// A grant (Backplane §8.4).
@@ -142,6 +158,8 @@ pub struct GrantView {
     pub issuer: Option<String>,
     /// When it was given or changed.
     pub updated_at: Timestamp,
+    /// Changes with its buses.
+    pub revision: u64,
 }
 
 /// How far a grant is.
@@ -178,12 +196,17 @@ pub trait GrantAdmin: Send + Sync {
         client_id: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<GrantView>, AdminError>>;
 
-    /// Revokes a grant and every token that stands on it; whether there was one.
+    /// Revokes a grant, if it has the revision `expected`, and every token that stands on it; `None` is
+    /// any. Whether there was one.
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
-    fn revoke<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Changed`, `Unavailable`.
+    fn revoke<'a>(
+        &'a self,
+        id: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 }
 
 /// What a Backplane 1.x user may do with a bus (Backplane §6.2).
@@ -206,19 +229,22 @@ pub struct UserView {
     pub name: String,
     /// What it may do, bus by bus.
     pub buses: Vec<(BusName, Vec<Permission>)>,
+    /// Changes with its password.
+    pub revision: u64,
 }
 
 /// Administers users of Backplane 1.x.
 pub trait UserAdmin: Send + Sync {
-    /// Creates a user or gives one another password.
+    /// Creates a user or gives one another password, if it has the revision `expected`; `None` is any.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a name that can't be one, `TooMany`, `Unavailable`.
+    /// `Invalid` for a name that can't be one, `Changed`, `TooMany`, `Unavailable`.
     fn put<'a>(
         &'a self,
         name: &'a str,
         password: Secret<String>,
+        expected: Option<u64>,
     ) -> BoxFuture<'a, Result<(), AdminError>>;
 
     /// Shows every user, in any order.
@@ -228,12 +254,16 @@ pub trait UserAdmin: Send + Sync {
     /// `Unavailable`.
     fn list(&self) -> BoxFuture<'_, Result<Vec<UserView>, AdminError>>;
 
-    /// Deletes a user; whether there was one.
+    /// Deletes a user, if it has the revision `expected`; `None` is any. Whether there was one.
     ///
     /// # Errors
     ///
-    /// `Unavailable`.
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AdminError>>;
+    /// `Changed`, `Unavailable`.
+    fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<bool, AdminError>>;
 
     /// Sets what a user may do with a bus, instead of what it could do before. The user need not
     /// exist yet.

@@ -109,8 +109,7 @@ impl BusService for Api {
         }
         let state = &self.0.state;
         // As it is then, not as it was found above.
-        let expected =
-            (request.expected_revision > 0).then_some(Revision(request.expected_revision));
+        let expected = convert::expected(request.expected_revision).map(Revision);
         let existed = match &state.ports.removal {
             Some(removal) => removal.delete(&name, expected).await.map_err(status::of_admin)?,
             None => state.buses.delete(&name, expected).await.map_err(|e| status::of_bus(&e))?,

@@ -50,12 +50,14 @@ impl ClientService for Api {
         &self,
         request: Request<v1::DeleteClientRequest>,
     ) -> Result<Response<v1::DeleteClientResponse>, Status> {
-        let client_id = request.into_inner().client_id;
+        let v1::DeleteClientRequest { client_id, expected_revision } = request.into_inner();
         let all = self.clients()?.list().await.map_err(status::of_admin)?;
         if let Some(client) = all.into_iter().find(|client| client.client_id == client_id) {
             writes::before("Client", &convert::people::client_to_wire(client));
         }
-        let existed = self.clients()?.delete(&client_id).await.map_err(status::of_admin)?;
+        let expected = convert::expected(expected_revision);
+        let deleted = self.clients()?.delete(&client_id, expected).await;
+        let existed = deleted.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteClientResponse { existed }))
     }
 }

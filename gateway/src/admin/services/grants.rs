@@ -50,12 +50,13 @@ impl GrantService for Api {
         &self,
         request: Request<v1::RevokeGrantRequest>,
     ) -> Result<Response<v1::RevokeGrantResponse>, Status> {
-        let id = request.into_inner().id;
+        let v1::RevokeGrantRequest { id, expected_revision } = request.into_inner();
         let all = self.grants()?.list(None).await.map_err(status::of_admin)?;
         if let Some(grant) = all.into_iter().find(|grant| grant.id == id) {
             writes::before("Grant", &convert::people::grant_to_wire(grant));
         }
-        let existed = self.grants()?.revoke(&id).await.map_err(status::of_admin)?;
+        let revoked = self.grants()?.revoke(&id, convert::expected(expected_revision)).await;
+        let existed = revoked.map_err(status::of_admin)?;
         Ok(Response::new(v1::RevokeGrantResponse { existed }))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use buswire_bus::{BusError, ReadPage, StoredMessage};
-use buswire_message::{Cursor, TraceParent};
+use buswire_message::{Cursor, TraceParent, TraceState};
 use buswire_proto::v1::{self, message_service_server::MessageService};
 use futures::StreamExt as _;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
@@ -51,8 +51,9 @@ impl MessageService for Api {
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
         let state = &self.0.state;
-        let sent = request.metadata().get_all(TraceParent::HEADER).iter();
-        let traceparent = TraceParent::received(sent.map(MetadataValue::as_bytes));
+        let sent = |name| request.metadata().get_all(name).iter().map(MetadataValue::as_bytes);
+        let traceparent =
+            TraceParent::received(sent(TraceParent::HEADER), sent(TraceState::HEADER));
         let (bus, mut message) =
             convert::messages::new_message(request.into_inner(), &state.source)?;
         // What the request itself says goes before what a library added to the call.

@@ -35,9 +35,10 @@ impl OwnerService for Api {
         request: Request<v1::PutOwnerRequest>,
     ) -> Result<Response<v1::PutOwnerResponse>, Status> {
         let request = request.into_inner();
+        let expected = convert::expected(request.expected_revision);
         let (name, password) = convert::people::credentials(request.name, request.password)?;
         self.note_owner(writes::before, &name).await;
-        self.owners()?.put(&name, password).await.map_err(status::of_admin)?;
+        self.owners()?.put(&name, password, expected).await.map_err(status::of_admin)?;
         self.note_owner(writes::after, &name).await;
         Ok(Response::new(v1::PutOwnerResponse {}))
     }
@@ -60,9 +61,10 @@ impl OwnerService for Api {
         &self,
         request: Request<v1::DeleteOwnerRequest>,
     ) -> Result<Response<v1::DeleteOwnerResponse>, Status> {
-        let name = request.into_inner().name;
+        let v1::DeleteOwnerRequest { name, expected_revision } = request.into_inner();
         self.note_owner(writes::before, &name).await;
-        let existed = self.owners()?.delete(&name).await.map_err(status::of_admin)?;
+        let deleted = self.owners()?.delete(&name, convert::expected(expected_revision)).await;
+        let existed = deleted.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteOwnerResponse { existed }))
     }
 
@@ -73,7 +75,9 @@ impl OwnerService for Api {
         let request = request.into_inner();
         let bus = convert::parse("bus", &request.bus)?;
         self.note_owner(writes::before, &request.owner).await;
-        self.owners()?.assign(&request.owner, &bus).await.map_err(status::of_admin)?;
+        let expected = convert::expected(request.expected_revision);
+        let assigned = self.owners()?.assign(&request.owner, &bus, expected).await;
+        assigned.map_err(status::of_admin)?;
         self.note_owner(writes::after, &request.owner).await;
         Ok(Response::new(v1::AssignBusResponse {}))
     }

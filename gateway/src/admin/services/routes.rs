@@ -27,7 +27,7 @@ impl Api {
         if let Some(route) = self.route(name).await? {
             writes::before("Route", &route);
         }
-        Ok((revision != 0).then_some(revision))
+        Ok(convert::expected(revision))
     }
 }
 

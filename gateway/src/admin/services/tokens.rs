@@ -83,8 +83,7 @@ impl AdminTokenService for Api {
         if let Some(token) = self.token(&name).await? {
             writes::before("AdminToken", &token);
         }
-        let expected = (expected_revision != 0).then_some(expected_revision);
-        let revoked = self.tokens()?.revoke(&name, expected).await;
+        let revoked = self.tokens()?.revoke(&name, convert::expected(expected_revision)).await;
         let existed = revoked.map_err(status::of_admin)?;
         Ok(Response::new(v1::RevokeAdminTokenResponse { existed }))
     }

@@ -35,9 +35,10 @@ impl UserService for Api {
         request: Request<v1::PutUserRequest>,
     ) -> Result<Response<v1::PutUserResponse>, Status> {
         let request = request.into_inner();
+        let expected = convert::expected(request.expected_revision);
         let (name, password) = convert::people::credentials(request.name, request.password)?;
         self.note_user(writes::before, &name).await;
-        self.users()?.put(&name, password).await.map_err(status::of_admin)?;
+        self.users()?.put(&name, password, expected).await.map_err(status::of_admin)?;
         self.note_user(writes::after, &name).await;
         Ok(Response::new(v1::PutUserResponse {}))
     }
@@ -60,9 +61,10 @@ impl UserService for Api {
         &self,
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
-        let name = request.into_inner().name;
+        let v1::DeleteUserRequest { name, expected_revision } = request.into_inner();
         self.note_user(writes::before, &name).await;
-        let existed = self.users()?.delete(&name).await.map_err(status::of_admin)?;
+        let deleted = self.users()?.delete(&name, convert::expected(expected_revision)).await;
+        let existed = deleted.map_err(status::of_admin)?;
         Ok(Response::new(v1::DeleteUserResponse { existed }))
     }
 

@@ -210,6 +210,7 @@ fn print_event(out: &mut dyn Write, answer: &v1::TailAuditResponse) -> Result<()
     let action = match event.action() {
         v1::AuditAction::Unspecified => "unknown",
         v1::AuditAction::Granted => "granted",
+        v1::AuditAction::Wrapped => "wrapped",
         v1::AuditAction::Changed => "changed",
         v1::AuditAction::Revoked => "revoked",
         v1::AuditAction::Invoked => "invoked",

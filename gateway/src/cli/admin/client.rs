@@ -143,7 +143,8 @@ impl ClientCommand {
             Self::RevokeToken { handle } => end(What::Token, handle, connection, out).await?,
             Self::RevokeCode { handle } => end(What::Code, handle, connection, out).await?,
             Self::Delete { id } => {
-                let request = call(v1::DeleteClientRequest { client_id: id.clone() });
+                let request =
+                    call(v1::DeleteClientRequest { client_id: id.clone(), ..Default::default() });
                 let existed = client.delete_client(request).await?.into_inner().existed;
                 CliError::missing_unless(existed, "client", &id)?;
                 output.done(out, &format!("client {id} deleted"), &["deleted"], &[json!(id)])?;

@@ -84,7 +84,7 @@ impl GrantCommand {
                 output.list(out, &COLUMNS, &rows)?;
             }
             Self::Revoke { id } => {
-                let request = call(v1::RevokeGrantRequest { id: id.clone() });
+                let request = call(v1::RevokeGrantRequest { id: id.clone(), ..Default::default() });
                 let existed = client.revoke_grant(request).await?.into_inner().existed;
                 CliError::missing_unless(existed, "grant", &id)?;
                 output.done(out, &format!("grant {id} revoked"), &["revoked"], &[json!(id)])?;

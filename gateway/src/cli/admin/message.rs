@@ -98,6 +98,8 @@ struct MessageView<'a> {
     payload: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     traceparent: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tracestate: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     via: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -130,6 +132,7 @@ pub(super) fn print(out: &mut dyn Write, message: &v1::Message) -> Result<(), Cl
         expires_at: output::time(message.expires_at),
         payload: &one_line,
         traceparent: &headers.traceparent,
+        tracestate: &headers.tracestate,
         via: &headers.via,
         in_reply_to: &headers.in_reply_to,
         dedupe_key: &headers.dedupe_key,

@@ -104,7 +104,11 @@ impl OwnerCommand {
         match self {
             Self::Create { name, password } => {
                 let password = password.read()?.expose().clone();
-                let request = call(v1::PutOwnerRequest { name: name.clone(), password });
+                let request = call(v1::PutOwnerRequest {
+                    name: name.clone(),
+                    password,
+                    ..Default::default()
+                });
                 client.put_owner(request).await?;
                 output.done(out, &format!("owner {name} stored"), &["name"], &[json!(name)])?;
             }
@@ -118,7 +122,11 @@ impl OwnerCommand {
                 output.list(out, &COLUMNS, &rows)?;
             }
             Self::Assign { name, bus } => {
-                let request = v1::AssignBusRequest { owner: name.clone(), bus: bus.clone() };
+                let request = v1::AssignBusRequest {
+                    owner: name.clone(),
+                    bus: bus.clone(),
+                    ..Default::default()
+                };
                 client.assign_bus(call(request)).await?;
                 let values = [json!(name), json!(bus)];
                 output.done(out, &format!("owner {name} owns {bus}"), &["name", "bus"], &values)?;
@@ -137,7 +145,8 @@ impl OwnerCommand {
             Self::EndSignIn { handle } => end(What::SignIn, handle, connection, out).await?,
             Self::DeleteDecision { handle } => end(What::Decision, handle, connection, out).await?,
             Self::Delete { name } => {
-                let request = call(v1::DeleteOwnerRequest { name: name.clone() });
+                let request =
+                    call(v1::DeleteOwnerRequest { name: name.clone(), ..Default::default() });
                 let existed = client.delete_owner(request).await?.into_inner().existed;
                 CliError::missing_unless(existed, "owner", &name)?;
                 output.done(out, &format!("owner {name} deleted"), &["deleted"], &[json!(name)])?;

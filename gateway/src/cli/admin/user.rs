@@ -104,7 +104,8 @@ impl UserCommand {
         match self {
             Self::Create { name, password } => {
                 let password = password.read()?.expose().clone();
-                let request = call(v1::PutUserRequest { name: name.clone(), password });
+                let request =
+                    call(v1::PutUserRequest { name: name.clone(), password, ..Default::default() });
                 client.put_user(request).await?;
                 output.done(out, &format!("user {name} stored"), &["name"], &[json!(name)])?;
             }
@@ -126,7 +127,8 @@ impl UserCommand {
                 output.done(out, &sentence, &["name", "bus"], &[json!(name), json!(bus)])?;
             }
             Self::Delete { name } => {
-                let request = call(v1::DeleteUserRequest { name: name.clone() });
+                let request =
+                    call(v1::DeleteUserRequest { name: name.clone(), ..Default::default() });
                 let existed = client.delete_user(request).await?.into_inner().existed;
                 CliError::missing_unless(existed, "user", &name)?;
                 output.done(out, &format!("user {name} deleted"), &["deleted"], &[json!(name)])?;

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use buswire_message::{BusName, Realm, Retention};
 
-use super::{Entries, ProvisionError, refused};
+use super::{
+    Entries, ProvisionError, refused,
+    trail::{Trail, failed},
+};
 use crate::{
     Backplane, NewClient, NewPassword, OwnedBus, V1Bus,
     error::AdminError,
+    journal::Provisioned,
     rules::names::{ClientId, OwnerName, UserName},
     wire::provision::{Action, Body, Config, Entity, EntryError, Told},
 };
@@ -19,13 +23,14 @@ const NOT_FOUND: &str = "BACKPLANE_ENTRY_NOT_FOUND";
 pub(super) async fn serve(
     backplane: &Backplane,
     body: &Body<'_>,
+    trail: &Trail<'_>,
     entity: Entity,
     action: Action,
 ) -> Result<Entries, ProvisionError> {
     match action {
         Action::List => list(backplane, entity, body.entities()?).await,
-        Action::Update => update(backplane, entity, body.configs(entity)?).await,
-        Action::Delete => Ok(delete(backplane, entity, body.entities()?).await),
+        Action::Update => update(backplane, trail, entity, body.configs(entity)?).await,
+        Action::Delete => Ok(delete(backplane, trail, entity, body.entities()?).await),
     }
 }
 
@@ -62,8 +67,10 @@ async fn all(backplane: &Backplane, entity: Entity) -> Result<Entries, AdminErro
             let buses = backplane.buses().await?.into_iter();
             buses.map(|bus| (bus.name.name().to_owned(), told(bus))).collect()
         }
-        Entity::User => backplane.users().await?.iter().map(|u| account(u.as_str())).collect(),
-        Entity::Owner => backplane.owners().await?.iter().map(|o| account(o.as_str())).collect(),
+        Entity::User => backplane.users().await?.iter().map(|u| account(u.name.as_str())).collect(),
+        Entity::Owner => {
+            backplane.owners().await?.iter().map(|o| account(o.name.as_str())).collect()
+        }
         Entity::Client => {
             let clients = backplane.clients().await?.into_iter();
             let told = clients.map(|client| {
@@ -78,30 +85,112 @@ async fn all(backplane: &Backplane, entity: Entity) -> Result<Entries, AdminErro
 /// 1.x: one invalid entry refuses all. 2.0: entry by entry (§13.3).
 async fn update(
     backplane: &Backplane,
+    trail: &Trail<'_>,
     entity: Entity,
     configs: Vec<Config<'_>>,
 ) -> Result<Entries, ProvisionError> {
     let mut changes = Vec::with_capacity(configs.len());
     for config in configs {
-        match (Change::read(&config, entity), entity) {
+        let change = Change::read(&config, entity);
+        if let Err(error) = &change {
+            trail.refused(entity.resource(&config.name), config.shown(entity), error).await;
+        }
+        match (change, entity) {
             (Err(error), Entity::V1Bus | Entity::User) => {
                 return Err(ProvisionError::Config { name: config.name, error });
             }
-            (change, _) => changes.push((config.name, change)),
+            (change, _) => changes.push((config, change)),
         }
     }
     let mut entries = Vec::with_capacity(changes.len());
-    for (name, change) in changes {
+    for (config, change) in changes {
+        let name = config.name.as_str();
         let told = match change {
             Err(error) => Told::text(&error),
-            Ok(change) => match change.make(backplane).await {
-                Ok(()) => Told::text(UPDATED),
-                Err(error) => refused(&error),
-            },
+            Ok(change) => {
+                let make = async {
+                    let change = async { change.make(backplane).await.map(|()| true) };
+                    let (made, ended) = made(backplane, trail, entity, name, change).await;
+                    (made.map_or_else(|error| refused(&error), |_| Told::text(UPDATED)), ended)
+                };
+                trail.change(entity.resource(name), config.shown(entity), Box::pin(make)).await
+            }
         };
-        entries.push((name, told));
+        entries.push((config.name, told));
     }
     Ok(entries)
+}
+
+/// Makes a change, which says whether there was anything to change; and what the journal is told.
+async fn made(
+    backplane: &Backplane,
+    trail: &Trail<'_>,
+    entity: Entity,
+    name: &str,
+    change: impl Future<Output = Result<bool, AdminError>>,
+) -> (Result<bool, AdminError>, Provisioned) {
+    let shown = async || {
+        let told = if trail.is_kept() { one(backplane, entity, name).await? } else { None };
+        Ok::<_, AdminError>(told.map(|told| told.json()))
+    };
+    let made = async {
+        let before = shown().await?;
+        let is_made = change.await?;
+        let after = shown().await?;
+        Ok((is_made, before, after))
+    };
+    match made.await {
+        Ok((true, before, after)) => (Ok(true), Provisioned::Made { before, after }),
+        Ok((false, ..)) => (Ok(false), Provisioned::NotFound(NOT_FOUND.to_owned())),
+        Err(error) => {
+            let ended = failed(&error);
+            (Err(error), ended)
+        }
+    }
+}
+
+/// One entity as lists show it; `None` if there is none. What is no name of one is the name of none.
+async fn one(
+    backplane: &Backplane,
+    entity: Entity,
+    name: &str,
+) -> Result<Option<Told>, AdminError> {
+    let state = &backplane.state;
+    let bus = async |realm| match BusName::new(realm, name) {
+        Ok(bus) => Ok::<_, AdminError>(state.buses.get(&bus).await?.map(|info| (bus, info))),
+        Err(_) => Ok(None),
+    };
+    Ok(match entity {
+        Entity::V1Bus => match bus(Realm::V1).await? {
+            Some((bus, info)) => {
+                let users = state.permissions(&bus).await?.unwrap_or_default();
+                Some(Told::bus(&bus, None, &info.retention, &users))
+            }
+            None => None,
+        },
+        Entity::V2Bus => match bus(Realm::V2).await? {
+            Some((bus, info)) => {
+                let owner = state.bus_owner(&bus).await?;
+                let owner = owner.as_ref().map(OwnerName::as_str);
+                Some(Told::bus(&bus, owner, &info.retention, &BTreeMap::new()))
+            }
+            None => None,
+        },
+        Entity::User => match name.parse::<UserName>() {
+            Ok(user) => state.user(&user).await?.map(|_| Told::account(name)),
+            Err(_) => None,
+        },
+        Entity::Owner => match name.parse::<OwnerName>() {
+            Ok(owner) => state.has_owner(&owner).await?.then(|| Told::account(name)),
+            Err(_) => None,
+        },
+        Entity::Client => match name.parse::<ClientId>() {
+            Ok(id) => state.read_client(&id).await?.map(|client| {
+                Told::client(name, client.source_url.as_str(), client.redirect_uri.as_str())
+            }),
+            Err(_) => None,
+        },
+    })
 }
 
 /// A valid entry of an update.
@@ -147,10 +236,10 @@ impl Change {
             }
             Self::V2Bus(bus, owner) => {
                 let retention = bus.times.on(retention(backplane, &bus.name).await?);
-                backplane.put_bus(OwnedBus { name: bus.name, owner, retention }).await
+                backplane.put_bus(OwnedBus { name: bus.name, owner, retention }, None).await
             }
-            Self::User(name, password) => backplane.put_user(&name, password).await,
-            Self::Owner(name, password) => backplane.put_owner(&name, password).await,
+            Self::User(name, password) => backplane.put_user(&name, password, None).await,
+            Self::Owner(name, password) => backplane.put_owner(&name, password, None).await,
             Self::Client(client) => backplane.put_client(*client).await.map(drop),
         }
     }
@@ -162,14 +251,26 @@ async fn retention(backplane: &Backplane, bus: &BusName) -> Result<Retention, Ad
     Ok(present.map_or_else(Retention::default, |info| info.retention))
 }
 
-async fn delete(backplane: &Backplane, entity: Entity, names: Vec<String>) -> Entries {
+async fn delete(
+    backplane: &Backplane,
+    trail: &Trail<'_>,
+    entity: Entity,
+    names: Vec<String>,
+) -> Entries {
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
-        let told = match (delete_one(backplane, entity, &name).await, entity) {
-            (Ok(true), _) | (Ok(false), Entity::V1Bus | Entity::User) => Told::text(DELETED),
-            (Ok(false), _) => Told::text(NOT_FOUND),
-            (Err(error), _) => refused(&error),
+        let make = async {
+            let change = delete_one(backplane, entity, &name);
+            let (made, ended) = made(backplane, trail, entity, &name, change).await;
+            let told = match (made, entity) {
+                (Ok(true), _) | (Ok(false), Entity::V1Bus | Entity::User) => Told::text(DELETED),
+                (Ok(false), _) => Told::text(NOT_FOUND),
+                (Err(error), _) => refused(&error),
+            };
+            (told, ended)
         };
+        let request = Told::text(&name).json();
+        let told = trail.change(entity.resource(&name), request, Box::pin(make)).await;
         entries.push((name, told));
     }
     entries
@@ -187,15 +288,15 @@ async fn delete_one(backplane: &Backplane, entity: Entity, name: &str) -> Result
             Err(_) => Ok(false),
         },
         Entity::User => match name.parse::<UserName>() {
-            Ok(user) => backplane.delete_user(&user).await,
+            Ok(user) => backplane.delete_user(&user, None).await,
             Err(_) => Ok(false),
         },
         Entity::Owner => match name.parse::<OwnerName>() {
-            Ok(owner) => backplane.delete_owner(&owner).await,
+            Ok(owner) => backplane.delete_owner(&owner, None).await,
             Err(_) => Ok(false),
         },
         Entity::Client => match name.parse::<ClientId>() {
-            Ok(client) => backplane.delete_client(&client).await,
+            Ok(client) => backplane.delete_client(&client, None).await,
             Err(_) => Ok(false),
         },
     }

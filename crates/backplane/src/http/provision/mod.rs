@@ -5,10 +5,12 @@
 
 mod entities;
 mod grants;
+mod trail;
 
 use axum::{body::Body as HttpBody, response::Response};
 use http::{StatusCode, request::Parts};
 
+use self::trail::Trail;
 use super::{
     is_secure,
     request::{BodyError, has_type, read_body, source},
@@ -71,6 +73,7 @@ fn is_ours(error: &AdminError) -> bool {
         | AdminError::UnknownOwner(_)
         | AdminError::UnknownClient(_)
         | AdminError::ClientExists(_)
+        | AdminError::Changed { .. }
         | AdminError::EmptyGrant
         | AdminError::TooManyGrants { .. }
         | AdminError::Password => false,
@@ -115,14 +118,22 @@ async fn entries(
     let body = Body::parse(&body)?;
     let (source, now) = (source(parts), state.now());
     state.throttle.check_source(source, now).map_err(V1Error::TooOften)?;
+    let trail = Trail::new(&state.config, parts, &body.admin, call);
     if !is_administrator(state, &body) {
         state.throttle.count_failure(source, now);
+        trail.denied(&state.config).await;
         return Err(ProvisionError::AccessDenied);
     }
     let entries = match call {
-        Call::Entity(entity, action) => entities::serve(backplane, &body, entity, action).await?,
-        Call::Grant(action) => grants::serve(backplane, &body, action).await?,
+        Call::Entity(entity, action) => {
+            entities::serve(backplane, &body, &trail, entity, action).await
+        }
+        Call::Grant(action) => grants::serve(backplane, &body, &trail, action).await,
     };
+    if let Err(error) = &entries {
+        trail.refused_whole(error).await;
+    }
+    let entries = entries?;
     tracing::info!(?call, entries = entries.len(), "provisioned");
     Ok(entries)
 }

@@ -94,7 +94,9 @@ impl Core {
         Ok(())
     }
 
-    /// Belay §9: so many calls wait in each direction, and no more.
+    /// Belay §9: so many calls wait in each direction, and no more. Of those for one connection a caller
+    /// may have as many as there is room left for others, so that however much one calls, somebody else
+    /// finds room.
     fn check_room(&self, caller: Caller, to: ConnectionId) -> Result<(), RelayError> {
         let config = &self.config;
         let connection = |id| self.connections.get(&id);
@@ -104,11 +106,26 @@ impl Core {
             }
             Caller::Own(_) => self.own.len() >= config.own_pending_max,
         };
-        let target_full = connection(to).is_none_or(|to| to.incoming >= config.pending_max);
+        let incoming = connection(to).map_or(usize::MAX, |to| to.incoming);
+        let room = config.pending_max.saturating_sub(incoming);
+        // Counted only where it can matter: a caller has no more calls there than there are.
+        let target_full = room == 0 || (incoming >= room && self.waiting(caller, to) >= room);
         if caller_full || target_full || self.queued >= config.queued_bytes_all_max {
             return Err(RelayError::TooMany);
         }
         Ok(())
+    }
+
+    /// How many calls of a caller wait for an answer of one connection.
+    fn waiting(&self, caller: Caller, to: ConnectionId) -> usize {
+        let is_there = |target: &&Target| target.connection == to;
+        match caller {
+            Caller::Peer(from, _) => self
+                .connections
+                .get(&from)
+                .map_or(0, |from| from.outgoing.values().filter(is_there).count()),
+            Caller::Own(_) => self.own.values().filter(is_there).count(),
+        }
     }
 
     /// Takes a call off every list; the caller is still to be answered.

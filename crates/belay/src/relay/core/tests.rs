@@ -219,6 +219,29 @@ fn who_sends_too_much_is_turned_away_and_then_closed() {
 }
 
 #[test]
+fn however_much_one_calls_somebody_else_finds_room() {
+    // Rule: belay 9 — at most so many calls are pending in each direction, further ones fail 429
+    let mut bench = Bench::pair(RelayConfig { pending_max: 8, ..RelayConfig::default() });
+    let forwarded = |bench: &mut Bench, from, calls: std::ops::Range<u64>| {
+        let answers = calls.map(|tx| bench.invoke(from, tx, "a"));
+        let answers: Vec<_> = answers.map(|answer| answer[0].clone()).collect();
+        let refused = answers.iter().filter(|answer| answer.contains(r#""status":429"#)).count();
+        let passed = answers.iter().filter(|answer| answer.starts_with("1 ")).count();
+        assert_eq!(passed + refused, answers.len(), "{answers:?}");
+        passed
+    };
+    assert_eq!(forwarded(&mut bench, TWO, 0..20), 4, "half, while nobody else calls");
+    let three = ConnectionId(3);
+    bench.apply(Input::Opened(three));
+    assert_eq!(forwarded(&mut bench, three, 0..20), 2, "half of what is left");
+    // Who has many waiting gets none until others have room; who has none gets one.
+    assert_eq!(forwarded(&mut bench, TWO, 20..21), 0);
+    let four = ConnectionId(4);
+    bench.apply(Input::Opened(four));
+    assert_eq!(forwarded(&mut bench, four, 0..20), 1);
+}
+
+#[test]
 fn who_does_not_read_is_closed() {
     // Rule: belay 23.11 — what waits for a slow window is bounded
     let mut bench = Bench::pair(RelayConfig { queued_bytes_max: 3000, ..RelayConfig::default() });

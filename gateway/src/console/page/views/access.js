@@ -1,10 +1,10 @@
-// Who may use the buses of Backplane: clients and their grants, owners, users of 1.x, and what was
-// handed out to browsers.
+// Who may use the buses of Backplane: clients and their grants, owners, users of 1.x, what was handed out
+// to browsers, and how far owners are with what clients ask of them.
 
 import { call, may } from "../api.js";
 import { action, form, secret, tell } from "../dialog.js";
 import { badge, button, card, code, el, heading, link, table, time } from "../dom.js";
-import { state } from "../format.js";
+import { expecting, state } from "../format.js";
 import { finder, list, live } from "../listing.js";
 
 const busLinks = (names) => names.map((name, index) => [index ? ", " : "", link(name, "bus", name)]);
@@ -28,9 +28,9 @@ const PARTS = {
       { name: "Client", cell: ({ clientId }) => el("b", {}, clientId) },
       { name: "Posts as", cell: ({ sourceUrl }) => sourceUrl },
       { name: "Sends owners to", cell: ({ redirectUri }) => redirectUri },
-      { name: "", cell: ({ clientId }) => el("span", { class: "row" },
+      { name: "", cell: ({ clientId, ...it }) => el("span", { class: "row" },
         remove("End tokens", "AccessService/RevokeTokens", { clientId }, `End tokens of ${clientId}`, "Its grants stay: with its secret it can get others.", look, failed),
-        remove("Delete", "ClientService/DeleteClient", { clientId }, `Delete ${clientId}`, "It goes with its grants and tokens.", look, failed)) },
+        remove("Delete", "ClientService/DeleteClient", { clientId, ...expecting(it) }, `Delete ${clientId}`, "It goes with its grants and tokens.", look, failed)) },
     ],
     make: (look) => opener("New client", "ClientService/CreateClient", {
       fields: [
@@ -58,8 +58,8 @@ const PARTS = {
       { name: "State", cell: (it) => badge(state(it.state, "GRANT_STATE")) },
       { name: "Given by", cell: ({ issuer }) => issuer || "an administrator" },
       { name: "Changed", cell: ({ updatedAt }) => time(updatedAt) },
-      { name: "", cell: ({ id, clientId, state: how }) => (how === "GRANT_STATE_REVOKED" ? " "
-        : remove("Revoke", "GrantService/RevokeGrant", { id }, `Revoke the grant of ${clientId}`, "Every token that stands on it ends.", look, failed)) },
+      { name: "", cell: ({ id, clientId, state: how, ...it }) => (how === "GRANT_STATE_REVOKED" ? " "
+        : remove("Revoke", "GrantService/RevokeGrant", { id, ...expecting(it) }, `Revoke the grant of ${clientId}`, "Every token that stands on it ends.", look, failed)) },
     ],
     make: (look) => opener("New grant", "GrantService/CreateGrant", {
       fields: [
@@ -82,10 +82,10 @@ const PARTS = {
     columns: (look, failed) => [
       { name: "Owner", cell: ({ name }) => el("b", {}, name) },
       { name: "Owns", cell: ({ buses }) => (buses.length ? busLinks(buses) : "–") },
-      { name: "", cell: ({ name }) => el("span", { class: "row" },
+      { name: "", cell: ({ name, ...it }) => el("span", { class: "row" },
         assign(name, look),
         remove("Sign out", "AccessService/EndSignIns", { owner: name }, `Sign out ${name}`, "In every browser.", look, failed),
-        remove("Delete", "OwnerService/DeleteOwner", { name }, `Delete ${name}`, "The buses of the owner are deleted too.", look, failed)) },
+        remove("Delete", "OwnerService/DeleteOwner", { name, ...expecting(it) }, `Delete ${name}`, "The buses of the owner are deleted too.", look, failed)) },
     ],
     make: (look) => opener("New owner", "OwnerService/PutOwner", {
       note: "An owner of this name gets another password.", fields: nameAndPassword,
@@ -106,8 +106,8 @@ const PARTS = {
       { name: "User", cell: ({ name }) => el("b", {}, name) },
       { name: "May", cell: ({ buses }) => (buses.length ? el("ul", { class: "plain" }, buses.map(({ bus, permissions }) =>
         el("li", {}, link(bus, "bus", bus), `: ${permissions.map((it) => state(it, "PERMISSION")).join(", ")}`))) : "–") },
-      { name: "", cell: ({ name }) => el("span", { class: "row" }, permit(name, look),
-        remove("Delete", "UserService/DeleteUser", { name }, `Delete ${name}`, "The access of the user ends at once.", look, failed)) },
+      { name: "", cell: ({ name, ...it }) => el("span", { class: "row" }, permit(name, look),
+        remove("Delete", "UserService/DeleteUser", { name, ...expecting(it) }, `Delete ${name}`, "The access of the user ends at once.", look, failed)) },
     ],
     make: (look) => opener("New user", "UserService/PutUser", {
       note: "A user of this name gets another password.", fields: nameAndPassword,
@@ -147,6 +147,49 @@ const PARTS = {
       { name: "Ends", cell: ({ expiresAt }) => time(expiresAt) },
       { name: "", cell: ({ handle, owner }) => remove("End", "AccessService/EndSignIn", { handle }, `End the sign-in of ${owner}`,
         "In one browser.", look, failed) },
+    ],
+  },
+  requests: {
+    title: "Requests",
+    load: (signal) => list("AccessService/ListAuthorizationRequests", "requests", {}, signal),
+    text: (it) => [it.handle, it.clientId, it.redirectUri, it.scope],
+    key: (it) => it.handle,
+    empty: "No client waits for an owner to agree.",
+    columns: () => [
+      { name: "Client", cell: ({ clientId }) => el("b", {}, clientId) },
+      { name: "Asks for", cell: ({ scope }) => scope || "all buses of whoever decides" },
+      { name: "Answer goes to", cell: ({ redirectUri }) => redirectUri },
+      { name: "Request", cell: ({ handle }) => code(handle) },
+      { name: "Ends", cell: ({ expiresAt }) => time(expiresAt) },
+    ],
+  },
+  decisions: {
+    title: "Decisions",
+    load: (signal) => list("AccessService/ListDecisions", "decisions", {}, signal),
+    text: (it) => [it.handle, it.signIn, it.request],
+    key: (it) => it.handle,
+    empty: "No owner has a page open on which to decide.",
+    columns: () => [
+      { name: "Decision", cell: ({ handle }) => code(handle) },
+      { name: "By the sign-in", cell: ({ signIn }) => code(signIn) },
+      { name: "On the request", cell: ({ request }) => code(request) },
+      { name: "Ends", cell: ({ expiresAt }) => time(expiresAt) },
+    ],
+  },
+  codes: {
+    title: "Codes",
+    load: (signal) => list("AccessService/ListCodes", "codes", {}, signal),
+    text: (it) => [it.handle, it.clientId, it.owner, it.grant, ...it.buses],
+    key: (it) => it.handle,
+    empty: "No code: what a client gets once an owner has agreed, and redeems.",
+    columns: () => [
+      { name: "Client", cell: ({ clientId }) => el("b", {}, clientId) },
+      { name: "State", cell: (it) => badge(state(it.state, "CODE_STATE")) },
+      { name: "Agreed", cell: ({ owner }) => owner },
+      { name: "Buses", cell: ({ buses }) => busLinks(buses) },
+      { name: "Grant", cell: ({ grant }) => (grant ? code(grant) : "–") },
+      { name: "Code", cell: ({ handle }) => code(handle) },
+      { name: "Ends", cell: ({ expiresAt }) => time(expiresAt) },
     ],
   },
 };
