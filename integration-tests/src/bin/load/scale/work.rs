@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{
     client::{Task, Window},
     fleet::{Fleet, Used},
+    redis::Redis,
 };
 use crate::{
     cap,
@@ -201,7 +202,7 @@ pub(crate) fn drive(
         let working: Vec<_> = working.map(tokio::task::spawn_local).collect();
         tokio::time::sleep_until(window.from.into()).await;
         let (before, start) = (fleet.read(), Instant::now());
-        let watch = fleet.redis().filter(|_| counting == Counting::Yes).map(|redis| redis.watch());
+        let watch = fleet.redis().filter(|_| counting == Counting::Yes).map(Redis::watch);
         tokio::time::sleep_until(window.until.into()).await;
         let (after, seconds) = (fleet.read(), start.elapsed().as_secs_f64());
         let requests = watch.map(|watch| watch.end() as f64);
