@@ -64,9 +64,11 @@ pub(crate) fn measure(words: &[&str]) {
     }
 }
 
-/// What one gateway on Redis, `appendfsync everysec`, used for one operation.
+/// What gateways on Redis, `appendfsync everysec`, used for one operation.
 pub(crate) struct PerOperation {
     pub(crate) work: Work,
+    /// How many gateways there were.
+    pub(crate) gateways: usize,
     pub(crate) gateway: f64,
     pub(crate) redis: f64,
 }
@@ -97,8 +99,9 @@ fn operations(plan: &Plan, layouts: &[Layout; 5]) -> Vec<PerOperation> {
         for (layout, runs) in layouts.iter().zip(&runs) {
             let row = Row::of(runs);
             row.print(work, *layout, requests(work, *layout, plan));
-            if *layout == layouts[1] {
-                kept.push(PerOperation { work, gateway: row.gateway, redis: row.redis });
+            if let Layout::Redis { gateways, fsync: Fsync::Everysec } = *layout {
+                let (gateway, redis) = (row.gateway, row.redis);
+                kept.push(PerOperation { work, gateways, gateway, redis });
             }
         }
     }
