@@ -20,7 +20,7 @@ use crate::{
 /// Gateways remove what has expired so often.
 const SETTINGS: [(&str, &str); 1] = [("backplane.cleanup_interval_seconds", "1")];
 /// Time in which it has all been removed.
-const REMOVED: Duration = Duration::from_secs(6);
+const REMOVED: Duration = Duration::from_secs(8);
 
 /// Messages that all end at once; what the store and the gateways use then, for each of them.
 pub(crate) fn measure(plan: &Plan, layouts: &[Layout]) -> Vec<Cost> {
