@@ -180,6 +180,14 @@ scale up --detach --no-build
 until_true "the proxy passes requests on after down and up" 90 curl --fail --silent http://localhost:8080/.well-known/host-meta
 gateway=$(container gateway3)
 is "messages after down and up" "$(buswire message read --scope bus:shop.example | wc -l)" "$before"
+# A worker at gateway1, and the gateways through which it is reached: add the others, and `proxy`'s port
+# on this machine, as soon as gateways forward requests to one another.
+majordomo=(gateway1)
+docker exec --detach "$(container gateway1)" buswire mdp cmd-service greet -- printf 'Hello, %s.'
+for name in "${majordomo[@]}"; do
+    is "answer of a service through $name" \
+        "$(docker exec "$(container "$name")" buswire mdp request greet Ada --timeout 20000)" "Hello, Ada."
+done
 scale stop
 for name in gateway1 gateway2 gateway3 redis proxy; do
     is "exit code of $name" "$(exit_code "$(container $name)")" 0

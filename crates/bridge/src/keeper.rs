@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use buswire_message::{Clock, Entropy, RouteName};
 use buswire_store::HintFilter;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio::{
     sync::Notify,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,11 @@ use crate::{
     ledger::Ledger,
     owners::{MEMBERS, Owned, Owner},
 };
+
+/// Who is told that a row changed looks again, but at most so often in the time of a beat. There are as
+/// many beats to be told of as gateways, and each look reads as many rows: without a bound, N gateways
+/// would read N³ rows in that time.
+const LOOKS_PER_BEAT: u32 = 4;
 
 /// A clock that never steps.
 #[derive(Clone, Copy, Debug)]
@@ -202,13 +207,23 @@ impl Keeper {
         let hints = self.ledger.store().hints(HintFilter::Only(members));
         // After the store has closed there is nothing to look at.
         let mut hints = hints.chain(stream::pending());
-        let mut is_blind = false;
+        let (mut is_blind, mut is_told) = (false, false);
+        let pause = self.timing.beat / LOOKS_PER_BEAT;
+        let mut next_look = Instant::now();
         loop {
             let is_due = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => true,
-                _ = hints.next() => false,
+                _ = hints.next(), if !is_told => {
+                    is_told = true;
+                    continue;
+                }
+                () = sleep_until(next_look), if is_told => false,
             };
+            // Before the look: it shows whatever they told of.
+            pass_over(&mut hints);
+            is_told = false;
+            next_look = Instant::now() + pause;
             let held = self.hold();
             let done = async {
                 if is_due {
@@ -247,6 +262,11 @@ impl Keeper {
     fn lock(&self) -> MutexGuard<'_, Lease> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes everything that has come out of a stream.
+fn pass_over(hints: &mut (impl Stream + Unpin)) {
+    while hints.next().now_or_never().flatten().is_some() {}
 }
 
 fn same(one: Option<&Arc<Hold>>, other: Option<&Arc<Hold>>) -> bool {

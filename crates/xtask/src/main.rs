@@ -28,7 +28,8 @@ cargo xtask COMMAND
   conformance     write docs/conformance/*.md anew from the tests
   bench [NAME]    run the benches of message, store and buses, or the load tool: bridge, bus, cap and
                   push (beside nginx with nchan too, if it is installed), posts, poll,
-                  mdp (beside NATS too, if nats-server is installed)
+                  mdp (beside NATS too, if nats-server is installed), scale (one and three gateways on
+                  Redis, and what it comes to for millions), growth (ten times as much of everything)
   containers      build the image, start each profile of docker-compose.yml and break it; needs root,
                   Docker, debootstrap and half an hour: not a part of `test`
   setup           install the system packages that the build and the tests need

@@ -21,6 +21,7 @@ mod bus;
 mod cap;
 mod exchange;
 mod floors;
+mod growth;
 mod http;
 mod mdp;
 mod nginx;
@@ -29,6 +30,7 @@ mod posts;
 mod process;
 mod push;
 mod reads;
+mod scale;
 mod stats;
 mod table;
 mod waiters;
@@ -59,6 +61,14 @@ load WORKLOAD [--rounds N] [--seconds N] [--clients N]
   push      from PUT to WebSocket frame, flat out and at rising rates, beside a bare holder of
             sockets, one with a durable write, and nginx with nchan if it is installed;
             [--connects N]: connections a second; [--idle N]: memory of idle connections
+  scale     what an operation costs each process with one gateway alone, one and three on a Redis (which
+            must be installed): processor time, requests, bytes; three gateways against one, each with
+            [--share N] or 15 % of a processor (root and control groups); what each further gateway costs;
+            memory of connections, [--connections N] of a kind; and what it all comes to for many; or
+            the part that is named: scale operations|ends|shares|fanout|idle|connections
+  growth    the rate of an operation with so much and ten times as much there, of channels, buses,
+            routes, grants, messages and user agents, and what one of them takes in memory; or
+            what is named: growth channels|buses|routes|grants|messages|agents [--base N]
   waiters   memory of a read that waits, beyond its connection
   process   time to be ready, memory at rest, size of the binary
 ";
@@ -75,6 +85,8 @@ fn main() {
         ["cap", rest @ ..] => cap::measure(rest),
         ["mdp", rest @ ..] => mdp::compare(&Plan::parse(rest, 8), rest),
         ["push", rest @ ..] => push::measure(rest),
+        ["scale", rest @ ..] => scale::measure(rest),
+        ["growth", rest @ ..] => growth::measure(rest),
         ["waiters", rest @ ..] => waiters::measure(&Plan::parse(rest, 5000)),
         ["process", rest @ ..] => process::measure(&Plan::parse(rest, 1)),
         ["floor", "posts", file] => floors::posts(file),

@@ -120,6 +120,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// What so many per cent of sorted values do not exceed.
+pub(crate) fn quantile(sorted: &[f64], per_cent: usize) -> f64 {
+    let index = sorted.len() * per_cent / 100;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
 /// Resident memory of a process in KiB.
 pub(crate) fn resident_kib(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -141,7 +141,8 @@ async fn fill_one(connection: &mut Connection, root: &str, count: usize) -> Vec<
     requests
 }
 
-async fn made(connection: &mut Connection, grantor: &str, wanted: &Value) -> String {
+/// The capability that a grantor makes.
+pub(crate) async fn made(connection: &mut Connection, grantor: &str, wanted: &Value) -> String {
     let reply = connection.exchange(&invoke(grantor, wanted)).await;
     ok(&reply);
     let reply: Value = serde_json::from_slice(&reply.body).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Never here: many live grants, which is `grants`.
 
-mod grants;
+pub(crate) mod grants;
 
 use buswire_integration_tests::{Gateway, curl};
 use serde_json::{Value, json};
@@ -128,22 +128,22 @@ fn request(gateway: &Gateway, work: Work, depth: usize) -> Vec<u8> {
 }
 
 /// Grants a capability as an administrator.
-fn grant(gateway: &Gateway, kind: &str, target: &Value) -> Value {
+pub(crate) fn grant(gateway: &Gateway, kind: &str, target: &Value) -> Value {
     let granted = gateway.admin(&["cap", "grant", kind, "--target", &target.to_string()]);
     serde_json::from_str(&granted).unwrap()
 }
 
 /// The POST with a value to a capability.
-fn invoke(url: &str, value: &Value) -> Vec<u8> {
+pub(crate) fn invoke(url: &str, value: &Value) -> Vec<u8> {
     let body = json!({"value": value}).to_string();
     post(&path(url), "none", "application/json", &body)
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-fn path(url: &str) -> String {
+pub(crate) fn path(url: &str) -> String {
     format!("/{}", url.splitn(4, '/').nth(3).unwrap())
 }
 
@@ -153,6 +153,6 @@ fn answer(address: &str, request: &[u8]) -> Message {
     runtime.block_on(async { Connection::open(address).await.exchange(request).await })
 }
 
-fn ok(answer: &Message) {
+pub(crate) fn ok(answer: &Message) {
     assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(&answer.body));
 }

@@ -57,7 +57,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Files for all connections of the tool, and for those of the servers that it starts.
-fn raise_limit() {
+pub(crate) fn raise_limit() {
     let pid = std::process::id().to_string();
     for limit in ["1000000", "524288"] {
         let arguments = ["--pid", &pid, &format!("--nofile={limit}:{limit}")];
