@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     pub(crate) limits: BusLimits,
     pub(crate) message_url_prefix: Arc<str>,
+    /// Whether other processes publish on the same buses.
+    pub(crate) is_shared: bool,
     pub(crate) room: Arc<WaitingRoom>,
     pub(crate) settings: Partition,
     log: LogName,
@@ -94,6 +96,7 @@ impl Shared {
         let BusConfig { message_url_prefix, limits, tracer } = config;
         let limits = limits.clamped();
         Ok(Self {
+            is_shared: store.status().is_shared,
             store,
             clock,
             room: Arc::new(WaitingRoom::new(limits.waiters_max)),

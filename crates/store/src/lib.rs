@@ -38,6 +38,7 @@ pub mod copy;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
+mod forward;
 mod hints;
 pub mod memory;
 mod names;
@@ -62,6 +63,12 @@ pub use read::{
     Direction, Entry, Epoch, KeyRange, Page, Position, Revision, Row, RowPage, RowValue,
 };
 pub use store::{BoxFuture, Hint, HintFilter, Hints, Store, StoreStatus, Swept};
+
+/// What [`forward!`] names.
+#[doc(hidden)]
+pub mod __message {
+    pub use buswire_message::{Sequence, Timestamp};
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -316,7 +316,8 @@ impl Link {
             .arg(&u64::from(shard.0).to_be_bytes())
             .arg(known.run.unwrap_or_default())
             .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
-            .arg(&known.sequence.to_be_bytes());
+            .arg(&known.sequence.to_be_bytes())
+            .arg(&self.layout.least(shard, self.known.greatest()).to_be_bytes());
         let mut reply = Reply::new(connection.run(&command).await?)?;
         let prefix = || self.config.prefix.to_string();
         let damaged = |error: StoreError| RedisOpenError::Damaged {
