@@ -15,10 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use buswire_message::Timestamp;
 use buswire_simplepush::{Config, Gateways, UserAgentId};
-use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
-};
+use buswire_store::{BoxFuture, Key, Partition, Row, Store, StoreError, memory::MemoryStore};
 use buswire_testkit::{Faults, FaultyStore, HintFault, VirtualClock};
 use support::Server;
 

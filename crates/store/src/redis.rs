@@ -25,7 +25,9 @@ mod keys;
 mod known;
 mod link;
 mod portable;
+mod room;
 mod server;
+mod tls;
 mod wire;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -38,6 +40,7 @@ use tokio::task::JoinSet;
 pub use self::{
     address::{AddressError, RedisAddress},
     config::{Durability, RedisConfig, RedisOpenError},
+    tls::{RedisIdentity, RedisTls},
 };
 use self::{
     keys::Shard,

@@ -10,8 +10,7 @@ use std::{
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
+    Ack, Batch, BoxFuture, Key, Outcome, Partition, Row, Store, StoreError, memory::MemoryStore,
 };
 use buswire_testkit::SplitMix64;
 use tokio::sync::Semaphore;

@@ -11,8 +11,8 @@ use std::{
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
+    Ack, Batch, BoxFuture, Direction, Key, KeyRange, Outcome, Partition, Row, RowPage, Store,
+    StoreError, memory::MemoryStore,
 };
 
 use super::Failure;

@@ -80,6 +80,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The bytes of its arguments.
+    pub(super) fn bytes(&self) -> usize {
+        self.arguments.iter().map(Bytes::len).sum()
+    }
+
     /// The command that runs it; `scripts` are the names of all scripts, `run` is that of the server.
     pub(super) fn command(&self, scripts: &[String], run: &str) -> Cmd {
         let mut command = redis::cmd("EVALSHA");

@@ -3,7 +3,8 @@
 -- KEYS: meta, runs.
 -- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
 --       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence; the
---       least that the last sequence becomes, since the caller passed it in another shard.
+--       least that the last sequence becomes, since the caller passed it in another shard; the command and
+--       channel of hints; what the keys of the shard begin with.
 -- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
 -- the last sequence given.
 --
@@ -12,6 +13,21 @@
 local meta, runs = KEYS[1], KEYS[2]
 local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
 local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
+
+-- A script is not undone where it fails: one that lacks a right would leave a part of a batch.
+local lacking = {}
+local function needs(...)
+    if not redis.acl_check_cmd(...) then lacking[#lacking + 1] = string.lower((...)) end
+end
+needs(ARGV[10], ARGV[11], 'x')
+for _, name in ipairs({ 'HGET', 'HMGET', 'HSET', 'HDEL', 'HSCAN', 'ZADD', 'ZREM', 'ZRANGEBYSCORE',
+    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'DEL', 'RPUSH', 'LTRIM', 'LRANGE' }) do
+    needs(name, ARGV[12] .. 'r:x', 'x', 'x', 'x')
+end
+if #lacking > 0 then
+    return redis.error_reply('BUSWIREACL the user lacks ' .. table.concat(lacking, ', '))
+end
+
 local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
 if not state[1] then
     local last = less(first, seen) and seen or first
