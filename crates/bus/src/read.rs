@@ -375,18 +375,17 @@ async fn complete_shared(
     buses: &[Arc<Bus>],
     through: Sequence,
 ) -> Result<(), BusError> {
-    let (mut behind, mut places) = (Vec::new(), Vec::new());
-    for bus in buses {
-        let core = bus.lock();
-        if core.complete_to() < through {
-            let start = Position { epoch: Epoch(0), sequence: Sequence::ZERO };
-            places.push((bus.partition.clone(), core.end().unwrap_or(start)));
-            behind.push(bus);
-        }
-    }
+    let is_behind = |bus: &&Arc<Bus>| bus.lock().complete_to() < through;
+    let Some(first) = buses.iter().find(is_behind) else { return Ok(()) };
+    let _asking = first.asking.lock().await;
+    // Whoever asked before may have seen to it.
+    let behind: Vec<_> = buses.iter().filter(is_behind).collect();
     if behind.is_empty() {
         return Ok(());
     }
+    let start = Position { epoch: Epoch(0), sequence: Sequence::ZERO };
+    let place = |bus: &&Arc<Bus>| (bus.partition.clone(), bus.lock().end().unwrap_or(start));
+    let places: Vec<_> = behind.iter().map(place).collect();
     let grown = shared.store.grown(shared.log(), &places, through).await?;
     let mut reads = Vec::new();
     for (bus, has_grown) in behind.into_iter().zip(grown) {

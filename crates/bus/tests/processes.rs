@@ -11,17 +11,18 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{
-    BusName, Clock, Cursor, Headers, MessageId, NewMessage, Payload, Retention, Scope, Timestamp,
+    BusName, Clock, Cursor, Headers, MessageId, NewMessage, Payload, Retention, Scope, Sequence,
+    Timestamp,
 };
 use buswire_store::{
-    Store,
+    BoxFuture, LogName, Partition, Position, Store, StoreError, StoreStatus,
     memory::MemoryStore,
     redis::{RedisAddress, RedisConfig, RedisStore},
     system::SystemClock,
@@ -121,6 +122,54 @@ async fn a_message_is_not_passed_on_a_cluster_though_clocks_differ() {
     let nodes = RedisServer::cluster();
     let url = format!("redis+cluster://127.0.0.1:{}", nodes[0].port());
     pass(open(redis(&url).await, 0).await, open(redis(&url).await, -60_000).await).await;
+}
+
+/// A store that others share, which counts how often it is asked what grew.
+#[derive(Debug)]
+struct Counting(MemoryStore, AtomicUsize);
+
+impl Store for Counting {
+    fn grown<'a>(
+        &'a self,
+        log: &'a LogName,
+        places: &'a [(Partition, Position)],
+        through: Sequence,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            // So that every reader is on its way before there is an answer.
+            tokio::task::yield_now().await;
+            self.0.grown(log, places, through).await
+        })
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus { is_shared: true, ..self.0.status() }
+    }
+
+    buswire_store::forward!(0: commit get scan read_log hints sweep close);
+}
+
+#[tokio::test]
+async fn many_readers_of_the_same_buses_ask_the_store_once_for_a_message() {
+    let store = Arc::new(Counting(MemoryStore::new(), AtomicUsize::new(0)));
+    let buses = open(Arc::<Counting>::clone(&store), 0).await;
+    create(&buses, 3).await;
+    let scope = scope(3);
+    ids(&buses, &scope, Cursor::Start).await;
+    for number in 1..=5 {
+        let before = store.1.load(Ordering::SeqCst);
+        buses.publish(&bus(0), message("1")).await.unwrap();
+        let readers = (0..64).map(|_| ids(&buses, &scope, Cursor::Start));
+        for found in futures::future::join_all(readers).await {
+            assert_eq!(found.len(), number);
+        }
+        assert_eq!(store.1.load(Ordering::SeqCst) - before, 1);
+    }
+    // While nothing comes nothing is asked.
+    let before = store.1.load(Ordering::SeqCst);
+    ids(&buses, &scope, Cursor::Start).await;
+    assert_eq!(store.1.load(Ordering::SeqCst), before);
 }
 
 /// Publishes through `processes` on every bus, a reader with one cursor at each.

@@ -78,6 +78,7 @@ async fn a_cluster_passes_the_suite() {
     conformance::pages_of_a_log_join_without_gap_or_overlap(&engine).await;
     conformance::duplicates_are_stored_once(&engine).await;
     conformance::entries_expire_on_the_exact_millisecond(&engine).await;
+    conformance::logs_that_grew_are_told_and_nothing_smaller_follows(&engine).await;
     conformance::an_older_epoch_is_told_of_the_gap(&engine).await;
     conformance::a_clock_that_steps_back_an_hour_changes_no_order(&engine).await;
     conformance::rows_expire_on_the_exact_millisecond(&engine).await;
