@@ -8,7 +8,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use buswire_message::{BusName, Message, MessageId, Timestamp};
+use buswire_message::{BusName, Message, MessageId, Sequence, Timestamp};
 use buswire_store::{Entry, Page, Position};
 
 use crate::{
@@ -59,6 +59,7 @@ pub(crate) struct BusCore {
     settings_changes: u64,
     names: Names,
     end: Option<Position>,
+    complete: Sequence,
     drawn: u64,
     served: u64,
     stale: u64,
@@ -75,6 +76,7 @@ impl BusCore {
             settings_changes: 0,
             names: Names::default(),
             end: None,
+            complete: Sequence::ZERO,
             drawn: 1,
             served: 0,
             stale: 1,
@@ -137,6 +139,16 @@ impl BusCore {
         self.end
     }
 
+    /// Up to where the window has all that the log will ever have.
+    pub(crate) fn complete_to(&self) -> Sequence {
+        self.end.map_or(Sequence::ZERO, |end| end.sequence.max(self.complete))
+    }
+
+    /// The log was read after it was certain that nothing comes up to `through` any more.
+    pub(crate) fn completed(&mut self, through: Sequence) {
+        self.complete = self.complete.max(through);
+    }
+
     /// Begins a read of the log, unless one is under way.
     pub(crate) const fn begin_read(&mut self) -> Begun {
         if self.reading.is_some() {
@@ -157,6 +169,7 @@ impl BusCore {
             tracing::warn!(bus = %self.name, "the store may have lost messages; starting again");
             self.window.clear();
             self.end = None;
+            self.complete = Sequence::ZERO;
         }
         let mut added = Vec::with_capacity(page.entries.len());
         for entry in page.entries {

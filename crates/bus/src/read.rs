@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use buswire_message::{BusName, Cursor, DedupeKey, MessageId, Scope, Sequence, Timestamp};
-
+use buswire_store::{Epoch, Position};
+use futures::future::try_join_all;
 use smallvec::SmallVec;
 
 use crate::{
@@ -40,8 +41,8 @@ impl Buses {
     /// across buses. A bus that does not exist is empty; one that was deleted still shows its
     /// messages. `limit` 0 is taken as 1.
     ///
-    /// Ids of different buses are in commit order where the store has one order for all, as the
-    /// memory and embedded engines do; then one cursor for several buses misses nothing.
+    /// One cursor for several buses misses nothing: a page ends where all of them are known to get
+    /// nothing smaller any more, which takes a look at the store where other processes publish too.
     ///
     /// # Errors
     ///
@@ -221,7 +222,11 @@ impl Reader {
         }
         let is_single = buses.len() == 1;
         let through = if is_single { Sequence::MAX } else { greatest_end(&buses) };
-        if !is_single && !buses.iter().all(|bus| bus.lock().is_idle()) {
+        let is_complete = |bus: &Arc<Bus>| {
+            let core = bus.lock();
+            if shared.is_shared { core.complete_to() >= through } else { core.is_idle() }
+        };
+        if !is_single && !buses.iter().all(is_complete) {
             return Ok(None);
         }
         let wanted = limit.saturating_add(1);
@@ -252,19 +257,23 @@ impl Reader {
         for name in &self.selection.buses {
             buses.push(shared.fresh(name).await?);
         }
-        let through = if let [_] = buses.as_slice() {
-            Sequence::MAX
-        } else {
-            complete_through(shared, &buses).await?
-        };
+        let is_single = buses.len() == 1;
         let wanted = limit.saturating_add(1);
-        let (after, now) = (since.after(), shared.now());
-        let mut found = Found::default();
-        for bus in &buses {
-            let reach = Reach { after, through, now, limit: wanted, budget: BUDGET };
-            self.collect(bus, reach, &mut found).await;
+        loop {
+            let through =
+                if is_single { Sequence::MAX } else { complete_through(shared, &buses).await? };
+            let epochs = epochs(&buses);
+            let (after, now) = (since.after(), shared.now());
+            let mut found = Found::default();
+            for bus in &buses {
+                let reach = Reach { after, through, now, limit: wanted, budget: BUDGET };
+                self.collect(bus, reach, &mut found).await;
+            }
+            // A window that was read anew from its start meanwhile was not complete for a while.
+            if is_single || epochs.eq(&self::epochs(&buses)) {
+                return Ok(found.page(since, limit));
+            }
         }
-        Ok(found.page(since, limit))
     }
 
     /// Adds what one bus has within `reach` to `found`; the last message that was looked at.
@@ -325,6 +334,10 @@ impl Found {
     }
 }
 
+fn epochs(buses: &[Arc<Bus>]) -> SmallVec<[Option<Epoch>; 1]> {
+    buses.iter().map(|bus| bus.lock().end().map(|end| end.epoch)).collect()
+}
+
 fn greatest_end(buses: &[Arc<Bus>]) -> Sequence {
     let end = |bus: &Arc<Bus>| bus.lock().end().map_or(Sequence::ZERO, |end| end.sequence);
     buses.iter().map(end).max().unwrap_or(Sequence::ZERO)
@@ -335,8 +348,16 @@ fn greatest_end(buses: &[Arc<Bus>]) -> Sequence {
 ///
 /// What any window ends with was visible in the store, and with it everything smaller on any bus. A
 /// window can lack such a message only while a publish on its bus is under way; then it is read on.
+///
+/// Where other processes publish too, the hint of a message that one of them published may be on its
+/// way, and a store of several servers may yet give a smaller id. So the store is asked which logs grew,
+/// and from then on gives none; those are read on.
 async fn complete_through(shared: &Shared, buses: &[Arc<Bus>]) -> Result<Sequence, BusError> {
     let through = greatest_end(buses);
+    if shared.is_shared {
+        complete_shared(shared, buses, through).await?;
+        return Ok(through);
+    }
     for bus in buses {
         let ticket = {
             let mut core = bus.lock();
@@ -347,4 +368,42 @@ async fn complete_through(shared: &Shared, buses: &[Arc<Bus>]) -> Result<Sequenc
         }
     }
     Ok(through)
+}
+
+async fn complete_shared(
+    shared: &Shared,
+    buses: &[Arc<Bus>],
+    through: Sequence,
+) -> Result<(), BusError> {
+    let is_behind = |bus: &&Arc<Bus>| bus.lock().complete_to() < through;
+    let Some(first) = buses.iter().find(is_behind) else { return Ok(()) };
+    let _asking = first.asking.lock().await;
+    // Whoever asked before may have seen to it.
+    let behind: Vec<_> = buses.iter().filter(is_behind).collect();
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let start = Position { epoch: Epoch(0), sequence: Sequence::ZERO };
+    let place = |bus: &&Arc<Bus>| (bus.partition.clone(), bus.lock().end().unwrap_or(start));
+    let places: Vec<_> = behind.iter().map(place).collect();
+    let grown = shared.store.grown(shared.log(), &places, through).await?;
+    let mut reads = Vec::new();
+    for (bus, has_grown) in behind.into_iter().zip(grown) {
+        if has_grown {
+            reads.push(complete(shared, bus, through));
+        } else {
+            bus.lock().completed(through);
+        }
+    }
+    // The store bounds how many are under way.
+    try_join_all(reads).await?;
+    Ok(())
+}
+
+/// Reads the log of `bus`, which gets nothing up to `through` any more.
+async fn complete(shared: &Shared, bus: &Bus, through: Sequence) -> Result<(), BusError> {
+    let ticket = bus.lock().draw();
+    shared.catch_up(bus, ticket, None).await?;
+    bus.lock().completed(through);
+    Ok(())
 }

@@ -34,6 +34,9 @@ pub(crate) struct Bus {
     core: Mutex<BusCore>,
     /// Told when a read of the log is over, however it ended.
     read_over: Notify,
+    /// Held by the reader that asks the store which logs grew, this one being the first of those that it
+    /// must know of: many readers of the same buses ask once.
+    pub(crate) asking: tokio::sync::Mutex<()>,
     pub(crate) published: Published,
 }
 
@@ -43,7 +46,8 @@ impl Bus {
             Partition::new(&format!("{BUS_PREFIX}{}", name.qualified())).map_err(unusable_name)?;
         let core = Mutex::new(BusCore::new(name.clone()));
         let published = Published::default();
-        Ok(Self { name, partition, core, read_over: Notify::new(), published })
+        let (read_over, asking) = (Notify::new(), tokio::sync::Mutex::default());
+        Ok(Self { name, partition, core, read_over, asking, published })
     }
 
     // A std mutex: every section is short and none awaits.
@@ -68,6 +72,8 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     pub(crate) limits: BusLimits,
     pub(crate) message_url_prefix: Arc<str>,
+    /// Whether other processes publish on the same buses.
+    pub(crate) is_shared: bool,
     pub(crate) room: Arc<WaitingRoom>,
     pub(crate) settings: Partition,
     log: LogName,
@@ -94,6 +100,7 @@ impl Shared {
         let BusConfig { message_url_prefix, limits, tracer } = config;
         let limits = limits.clamped();
         Ok(Self {
+            is_shared: store.status().is_shared,
             store,
             clock,
             room: Arc::new(WaitingRoom::new(limits.waiters_max)),

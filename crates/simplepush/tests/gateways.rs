@@ -15,10 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use buswire_message::Timestamp;
 use buswire_simplepush::{Config, Gateways, UserAgentId};
-use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
-};
+use buswire_store::{BoxFuture, Key, Partition, Row, Store, StoreError, memory::MemoryStore};
 use buswire_testkit::{Faults, FaultyStore, HintFault, VirtualClock};
 use support::Server;
 
@@ -174,15 +171,6 @@ async fn gateways_have_no_ports_for_each_other() {
 struct Hanging(MemoryStore);
 
 impl Store for Hanging {
-    fn commit(
-        &self,
-        batch: Batch,
-        ack: Ack,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
-        self.0.commit(batch, ack, now)
-    }
-
     fn get<'a>(
         &'a self,
         partition: &'a Partition,
@@ -195,43 +183,7 @@ impl Store for Hanging {
         self.0.get(partition, key, now)
     }
 
-    fn scan<'a>(
-        &'a self,
-        partition: &'a Partition,
-        range: KeyRange,
-        limit: usize,
-        direction: Direction,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
-        self.0.scan(partition, range, limit, direction, now)
-    }
-
-    fn read_log<'a>(
-        &'a self,
-        partition: &'a Partition,
-        log: &'a LogName,
-        after: Option<Position>,
-        limit: usize,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.0.read_log(partition, log, after, limit, now)
-    }
-
-    fn hints(&self, filter: HintFilter) -> Hints {
-        self.0.hints(filter)
-    }
-
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.0.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.0.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
+    buswire_store::forward!(0: commit scan read_log grown hints sweep status close);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //! that send the same bytes and wait for the answer, as `redis-benchmark` does (which can't be given
 //! them: arguments of a command line hold no zero bytes).
 //!
-//! Both by turns on one server, five rounds of each; what counts is the ratio of the medians.
+//! Both by turns on one server, five rounds of each; what counts is the ratio of the medians, and what a
+//! commit costs of processors, here and in the server, which is the same on a busy machine.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,30 +46,62 @@ fn main() {
             floor.push(runtime.block_on(raw(&server)));
             ours.push(runtime.block_on(commits(&server)));
         }
-        let (ours, floor) = (median(ours), median(floor));
-        let ratio = ours / floor;
-        println!(
-            "appendfsync {fsync}: store {ours:.0} commits/s, floor {floor:.0}, ratio {ratio:.2}"
-        );
+        let median = |of: fn(&Round) -> f64, rounds: &[Round]| {
+            let mut values: Vec<_> = rounds.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        };
+        let rate = |rounds: &[Round]| median(|round| round.rate, rounds);
+        println!("appendfsync {fsync}: ratio {:.2}", rate(&ours) / rate(&floor));
+        for (name, rounds) in [("store", &ours), ("floor", &floor)] {
+            let client = median(|round| round.client, rounds);
+            let (rate, server) = (rate(rounds), median(|round| round.server, rounds));
+            println!(
+                "  {name}: {rate:.0} commits/s; CPU us each: here {client:.1}, server {server:.1}"
+            );
+        }
     }
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
+/// What a round came to: commits per second, and microseconds of processors for each.
+struct Round {
+    rate: f64,
+    client: f64,
+    server: f64,
+}
+
+/// Seconds of processors that this process has used.
+fn used_here() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // User and system time in hundredths of a second, after the name in brackets.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The same of the server.
+fn used_there(server: &RedisServer) -> f64 {
+    let info = server.cli(&["info", "cpu"]);
+    let field = |name: &str| {
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or_default()
+    };
+    field("used_cpu_user") + field("used_cpu_sys")
 }
 
 /// Counts what `CLIENTS` tasks get done in a round.
-async fn rate(mut tasks: JoinSet<u32>) -> f64 {
-    let start = Instant::now();
+async fn round(server: &RedisServer, mut tasks: JoinSet<u32>) -> Round {
+    let (start, here, there) = (Instant::now(), used_here(), used_there(server));
     let mut done = 0.0;
     while let Some(count) = tasks.join_next().await {
         done += f64::from(count.unwrap());
     }
-    done / start.elapsed().as_secs_f64()
+    let rate = done / start.elapsed().as_secs_f64();
+    let micros = |seconds: f64| seconds * 1e6 / done;
+    let client = micros(used_here() - here);
+    Round { rate, client, server: micros(used_there(server) - there) }
 }
 
-async fn commits(server: &RedisServer) -> f64 {
+async fn commits(server: &RedisServer) -> Round {
     let address = RedisAddress::parse(&server.url()).unwrap();
     let store = Arc::new(RedisStore::open(RedisConfig::new(address)).await.unwrap());
     let mut tasks = JoinSet::new();
@@ -90,12 +123,12 @@ async fn commits(server: &RedisServer) -> f64 {
             count
         });
     }
-    let rate = rate(tasks).await;
+    let round = round(server, tasks).await;
     store.close().await;
-    rate
+    round
 }
 
-async fn raw(server: &RedisServer) -> f64 {
+async fn raw(server: &RedisServer) -> Round {
     let address = RedisAddress::parse(&server.url()).unwrap();
     // Makes the store and loads the scripts.
     RedisStore::open(RedisConfig::new(address)).await.unwrap().close().await;
@@ -118,7 +151,7 @@ async fn raw(server: &RedisServer) -> f64 {
             count
         });
     }
-    rate(tasks).await
+    round(server, tasks).await
 }
 
 /// The command that a commit sends, built by hand from the layout in `DESIGN.md`.

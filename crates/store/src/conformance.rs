@@ -86,6 +86,7 @@ macro_rules! conformance_tests {
             pages_of_a_log_join_without_gap_or_overlap,
             duplicates_are_stored_once,
             entries_expire_on_the_exact_millisecond,
+            logs_that_grew_are_told_and_nothing_smaller_follows,
             an_older_epoch_is_told_of_the_gap,
             a_clock_that_steps_back_an_hour_changes_no_order,
             rows_expire_on_the_exact_millisecond,

@@ -8,8 +8,8 @@
 //! * Every operation is idempotent: an append with a [`DedupeId`] repeats to the same
 //!   [`Position`], a [raised](Operation::Raise) version only grows, a [tombstone](Operation::Tombstone)
 //!   keeps a row from coming back until it ends.
-//! * Sequences strictly increase whatever the clock does. They are given in commit order, and no
-//!   smaller one becomes visible after a greater one.
+//! * Sequences strictly increase whatever the clock does. In each log they are given in commit order, and
+//!   no smaller one becomes visible after a greater one. Across logs [`Store::grown`] sees to that.
 //! * The [`Epoch`] changes when an engine may have lost acknowledged writes; readers of an older epoch
 //!   are told of the gap.
 //! * Time is a parameter. An entry or row is visible while the time is before its expiry, exactly.
@@ -38,6 +38,7 @@ pub mod copy;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
+mod forward;
 mod hints;
 pub mod memory;
 mod names;
@@ -62,6 +63,12 @@ pub use read::{
     Direction, Entry, Epoch, KeyRange, Page, Position, Revision, Row, RowPage, RowValue,
 };
 pub use store::{BoxFuture, Hint, HintFilter, Hints, Store, StoreStatus, Swept};
+
+/// What [`forward!`] names.
+#[doc(hidden)]
+pub mod __message {
+    pub use buswire_message::{Sequence, Timestamp};
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

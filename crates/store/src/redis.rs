@@ -25,19 +25,26 @@ mod keys;
 mod known;
 mod link;
 mod portable;
+mod room;
 mod server;
+mod tls;
 mod wire;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use buswire_message::Timestamp;
+use buswire_message::{Sequence, Timestamp};
+use futures::future::try_join_all;
 use redis::Value;
 use tokio::task::JoinSet;
 
-use self::link::{Link, Repeat, Request};
 pub use self::{
     address::{AddressError, RedisAddress},
     config::{Durability, RedisConfig, RedisOpenError},
+    tls::{RedisIdentity, RedisTls},
+};
+use self::{
+    keys::Shard,
+    link::{Link, Repeat, Request},
 };
 use crate::{
     batch::{Ack, Batch, Outcome},
@@ -46,6 +53,9 @@ use crate::{
     read::{Direction, KeyRange, Page, Position, Row, RowPage},
     store::{BoxFuture, HintFilter, Hints, Store, StoreStatus, Swept},
 };
+
+/// How many logs one script looks at: while it runs, the server does nothing else.
+const PLACES_MAX: usize = 256;
 
 /// A store on a Redis or Valkey server.
 pub struct RedisStore {
@@ -154,6 +164,41 @@ impl Store for RedisStore {
             let (page, seen) = wire::page(self.link.call(call, Repeat::Yes).await?, after)?;
             self.link.known.see(shard, seen);
             Ok(page)
+        })
+    }
+
+    fn grown<'a>(
+        &'a self,
+        log: &'a LogName,
+        places: &'a [(Partition, Position)],
+        through: Sequence,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move {
+            let layout = &self.link.layout;
+            let mut shards: BTreeMap<Shard, Vec<(usize, &(Partition, Position))>> = BTreeMap::new();
+            for place in places.iter().enumerate() {
+                shards.entry(layout.shard_of(&place.1.0)).or_default().push(place);
+            }
+            let mut calls = Vec::new();
+            for (shard, asked) in &shards {
+                for asked in asked.chunks(PLACES_MAX) {
+                    let places: Vec<_> = asked.iter().map(|(_, place)| *place).collect();
+                    let call = wire::grown(layout, *shard, log, &places, through);
+                    calls.push(async move {
+                        let grown = wire::growth(self.link.call(call, Repeat::Yes).await?)?;
+                        Ok::<_, StoreError>((asked, grown))
+                    });
+                }
+            }
+            let mut grown = vec![true; places.len()];
+            for (asked, answers) in try_join_all(calls).await? {
+                for ((index, _), answer) in asked.iter().zip(answers) {
+                    if let Some(grown) = grown.get_mut(*index) {
+                        *grown = answer;
+                    }
+                }
+            }
+            Ok(grown)
         })
     }
 

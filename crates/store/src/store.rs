@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, pin::Pin, sync::Arc};
 
-use buswire_message::Timestamp;
+use buswire_message::{Sequence, Timestamp};
 use tokio_stream::Stream;
 
 use crate::{
@@ -79,6 +79,28 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Page, StoreError>>;
+
+    /// For each of `places` whether its log has anything after the position, or may have.
+    ///
+    /// Whatever is appended to one of these logs after the answer has a sequence greater than
+    /// `through`, whoever appends it: so who has read them up to then has all that is not. `through`
+    /// is a sequence that was seen in this store, never one that a client made up.
+    ///
+    /// The default is for engines whose sequences are in the order of their commits across all
+    /// partitions: there it holds by itself, and the logs are to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    fn grown<'a>(
+        &'a self,
+        log: &'a LogName,
+        places: &'a [(Partition, Position)],
+        through: Sequence,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        let _ = (log, through);
+        Box::pin(async { Ok(vec![true; places.len()]) })
+    }
 
     /// A stream that names partitions after they changed, for as long as it is polled. A hint only
     /// wakes a reader, who reads again from its position; when hints had to be dropped it says so.

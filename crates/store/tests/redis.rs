@@ -1,4 +1,5 @@
-//! The conformance suite on the Redis engine, against a server that each test starts.
+//! The conformance suite on the Redis engine, against a server that each test starts, by the user of
+//! `docs/redis.md`.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,18 +9,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod servers;
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use buswire_store::{
-    BoxFuture, Store,
+    BoxFuture,
     conformance::{Engine, Instance},
-    redis::{RedisAddress, RedisConfig, RedisStore},
+    redis::{RedisAddress, RedisConfig},
 };
-
 use buswire_testkit::RedisServer;
+use servers::{add_documented_user, open};
 
 /// One server for all stores of a test, which differ in their prefix.
 #[derive(Default)]
@@ -32,7 +35,9 @@ impl OnServer {
     fn server(&self, options: &[&str]) -> Arc<RedisServer> {
         let mut servers = self.servers.lock().unwrap();
         if servers.is_empty() {
-            servers.push(Arc::new(RedisServer::start(options)));
+            let server = RedisServer::start(options);
+            add_documented_user(&server);
+            servers.push(Arc::new(server));
         }
         Arc::clone(&servers[0])
     }
@@ -41,7 +46,8 @@ impl OnServer {
         let server = self.server(options);
         let number = self.stores.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("test-{number}").into();
-        let address = RedisAddress::parse(&server.url()).unwrap();
+        let url = format!("redis://buswire:sesame@127.0.0.1:{}", server.port());
+        let address = RedisAddress::parse(&url).unwrap();
         let config = RedisConfig { prefix, ..RedisConfig::new(address) };
         let store = open(config.clone()).await;
         let reopen = move || {
@@ -51,10 +57,6 @@ impl OnServer {
         };
         Instance { store, reopen: Some(Box::new(reopen)) }
     }
-}
-
-fn open(config: RedisConfig) -> BoxFuture<'static, Arc<dyn Store>> {
-    Box::pin(async { Arc::new(RedisStore::open(config).await.unwrap()) as Arc<dyn Store> })
 }
 
 impl Engine for OnServer {

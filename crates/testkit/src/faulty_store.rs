@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use buswire_message::Timestamp;
+use buswire_message::{Sequence, Timestamp};
 use buswire_store::{
     Ack, Batch, BoxFuture, Direction, Hint, HintFilter, Hints, Key, KeyRange, LogName, Outcome,
     Page, Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept,
@@ -245,6 +245,18 @@ impl Store for FaultyStore {
         })
     }
 
+    fn grown<'a>(
+        &'a self,
+        log: &'a LogName,
+        places: &'a [(Partition, Position)],
+        through: Sequence,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move {
+            self.read_fault()?;
+            self.inner.grown(log, places, through).await
+        })
+    }
+
     fn hints(&self, filter: HintFilter) -> Hints {
         let script = Arc::clone(&self.script);
         Box::pin(self.inner.hints(filter).filter_map(move |hint| {
@@ -272,9 +284,7 @@ impl Store for FaultyStore {
         StoreStatus { is_shared: self.is_shared, ..self.inner.status() }
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    buswire_store::forward!(inner: close);
 }
 
 #[cfg(test)]

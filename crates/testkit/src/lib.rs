@@ -1,17 +1,21 @@
 //! Test tools of Buswire: a clock that only moves when told, randomness under a seed, a
-//! store that fails on purpose, and a Redis server.
+//! store that fails on purpose, Redis servers, and certificates.
 //!
 //! For development dependencies alone. Never here: anything that production code calls.
 
+mod authority;
 mod clock;
 mod entropy;
 mod faulty_store;
+mod redis_sentinel;
 mod redis_server;
 
+pub use authority::{Authority, Certificate};
 pub use clock::VirtualClock;
 pub use entropy::{SeededEntropy, SplitMix64};
 pub use faulty_store::{Fault, Faults, FaultyStore, Gate, HintFault};
-pub use redis_server::RedisServer;
+pub use redis_sentinel::RedisSentinel;
+pub use redis_server::{RedisServer, free_port};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

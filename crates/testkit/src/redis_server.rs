@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::Authority;
+
 /// How long a server may take to start. Reached only when it does not.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,21 +43,66 @@ impl RedisServer {
 
     /// Starts a cluster of three masters without replicas, and waits until they serve.
     pub fn cluster() -> [Self; 3] {
-        let nodes = [0; 3].map(|_: i32| {
-            let port = free_port().to_string();
-            Self::start(&["--cluster-enabled", "yes", "--cluster-port", &port])
-        });
+        let nodes = [0; 3].map(|_: i32| Self::node(&[]));
         let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
-        let [first, ..] = &nodes;
-        let create = ["--cluster", "create", "--cluster-yes"].into_iter();
-        let create: Vec<_> = create.chain(addresses.iter().map(String::as_str)).collect();
-        first.cli(&create);
+        join(&nodes, &addresses, &[]);
+        nodes
+    }
+
+    /// Starts a cluster of three masters with a replica each, as [`cluster`](Self::cluster) does. A node
+    /// that is silent for two seconds is taken for dead, and its replica takes over.
+    pub fn cluster_with_replicas() -> [Self; 6] {
+        let nodes = [0; 6].map(|_: i32| Self::node(&["--cluster-node-timeout", "2000"]));
+        let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+        join(&nodes, &addresses, &["--cluster-replicas", "1"]);
+        let is_in_step = |node: &Self| {
+            let info = node.cli(&["info", "replication"]);
+            info.contains("master_link_status:up")
+                || (info.contains("role:master") && info.contains("connected_slaves:1"))
+        };
         for node in &nodes {
-            node.until("the cluster serves", || {
-                node.cli(&["cluster", "info"]).contains("state:ok")
-            });
+            node.until("every master has its replica", || is_in_step(node));
         }
         nodes
+    }
+
+    /// Starts a cluster of three masters that speak TLS, to each other too, and show what `authority`
+    /// issues to them. What is given with each node is its port with TLS.
+    pub fn tls_cluster(authority: &Authority) -> [(Self, u16); 3] {
+        let shown = authority.issue("node", "IP:127.0.0.1", 2);
+        let nodes = [0; 3].map(|_: i32| {
+            let port = free_port();
+            let mut options = shown.redis_options(&authority.ca(), port);
+            for option in ["--tls-cluster", "yes", "--tls-auth-clients", "no"] {
+                options.push(option.to_owned());
+            }
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            (Self::node(&options), port)
+        });
+        let addresses = nodes.each_ref().map(|(_, port)| format!("127.0.0.1:{port}"));
+        let [(first, port), ..] = &nodes;
+        let (port, ca) = (port.to_string(), authority.ca().display().to_string());
+        // Port and TLS of the first are what `redis-cli` takes for all.
+        let create =
+            ["-p", &port, "--tls", "--cacert", &ca, "--cluster", "create", "--cluster-yes"];
+        let create: Vec<_> =
+            create.into_iter().chain(addresses.iter().map(String::as_str)).collect();
+        first.cli(&create);
+        for (node, _) in &nodes {
+            node.until_it_serves();
+        }
+        nodes
+    }
+
+    fn node(options: &[&str]) -> Self {
+        let port = free_port().to_string();
+        Self::start(&[&["--cluster-enabled", "yes", "--cluster-port", &port], options].concat())
+    }
+
+    fn until_it_serves(&self) {
+        self.until("the cluster serves", || {
+            self.cli(&["cluster", "info"]).contains("cluster_state:ok")
+        });
     }
 
     /// Kills it as `kill -9` does.
@@ -95,10 +142,7 @@ impl RedisServer {
 
     /// Sends one command and gives what `redis-cli` prints.
     pub fn cli(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("redis-cli");
-        command.args(["-p", &self.port.to_string()]).args(arguments);
-        let output = command.output().expect("redis-cli is installed: apt-get install redis");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        cli(self.port, arguments)
     }
 
     fn wait(&self) {
@@ -107,12 +151,25 @@ impl RedisServer {
 
     /// Waits until `holds`.
     pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        #[expect(clippy::disallowed_methods, reason = "a test measures real time")]
-        let start = Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        until(what, holds);
+    }
+}
+
+/// Sends one command to the server or sentinel at `port`.
+pub(crate) fn cli(port: u16, arguments: &[&str]) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-p", &port.to_string()]).args(arguments);
+    let output = command.output().expect("redis-cli is installed: apt-get install redis");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Waits until `holds`.
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    #[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
@@ -124,8 +181,21 @@ impl Drop for RedisServer {
     }
 }
 
+/// Makes a cluster of nodes.
+fn join(nodes: &[RedisServer], addresses: &[String], options: &[&str]) {
+    let Some(first) = nodes.first() else { return };
+    let create = ["--cluster", "create", "--cluster-yes"];
+    let addresses = addresses.iter().map(String::as_str);
+    let create: Vec<_> =
+        create.into_iter().chain(addresses).chain(options.iter().copied()).collect();
+    first.cli(&create);
+    for node in nodes {
+        node.until_it_serves();
+    }
+}
+
 /// A port that was free just now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("the port is known").port()
 }

@@ -26,7 +26,7 @@ cargo xtask COMMAND
   test            everything that must hold: format, lints, docs, tests, layers, demo
   tidy            layers, sizes, comments, the conformance tables, and what pages refer to
   conformance     write docs/conformance/*.md anew from the tests
-  bench [NAME]    run the benches of message, store and buses, or the load tool: bridge, bus, cap and
+  bench [NAME]    run the benches of message, store, redis and buses, or the load tool: bridge, bus, cap and
                   push (beside nginx with nchan too, if it is installed), posts, poll,
                   mdp (beside NATS too, if nats-server is installed), scale (one and three gateways on
                   Redis, and what it comes to for millions), growth (ten times as much of everything)

@@ -56,6 +56,10 @@ pub(crate) fn bench(root: &Path, arguments: &[&str]) -> Result<()> {
             Ok(())
         }
         [name, rest @ ..] => {
+            if *name == "redis" {
+                let bench = ["bench", "--package", "buswire-store", "--features", "redis"];
+                return run(root, "cargo", &[&bench[..], &["--bench", "redis"]].concat());
+            }
             if let Some((package, _)) = BENCHES.iter().find(|(_, bench)| bench == name) {
                 return run(root, "cargo", &["bench", "--package", package]);
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use buswire_message::Secret;
-use buswire_store::redis::{Durability, RedisAddress, RedisConfig};
+use buswire_store::redis::{Durability, RedisAddress, RedisConfig, RedisIdentity, RedisTls};
 use url::Url;
 
 use super::{
@@ -234,22 +234,35 @@ pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     let response_timeout = reader.time("store.redis.response_timeout");
     let patience = reader.time("store.redis.patience");
     let concurrency = usize::try_from(reader.count("store.redis.concurrency"));
+    let waiting = usize::try_from(reader.count("store.redis.waiting"));
+    let waiting_bytes_max = reader.size("store.redis.waiting_bytes");
+    let tls = redis_tls(reader);
     Some(match url? {
         StoreUrl::Memory => StoreConfig::Memory,
         StoreUrl::Embedded(directory) => StoreConfig::Embedded(directory),
         StoreUrl::Redis(address) => StoreConfig::Redis(Box::new(RedisConfig {
+            tls,
             prefix: prefix?,
             durability,
             connect_timeout,
             response_timeout,
             patience,
             concurrency: concurrency.unwrap_or(usize::MAX),
+            waiting_max: waiting.unwrap_or(usize::MAX),
+            waiting_bytes_max,
             ..RedisConfig::new(match password {
                 Some(password) => address.with_password(password),
                 None => address,
             })
         })),
     })
+}
+
+fn redis_tls(reader: &mut Reader<'_>) -> RedisTls {
+    let ca = reader.path("store.redis.tls.ca");
+    let files = tls(reader, ["store.redis.tls.cert", "store.redis.tls.key"], None);
+    let identity = files.map(|files| RedisIdentity { certificate: files.cert, key: files.key });
+    RedisTls { ca, identity }
 }
 
 pub(super) fn http(reader: &mut Reader<'_>) -> Option<HttpConfig> {

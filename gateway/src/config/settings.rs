@@ -92,6 +92,33 @@ pub(crate) const REDIS: Group = Group {
             "1024",
             "How many requests are under way at a time. Others wait for their place, at most as long as `store.redis.patience`.",
         ),
+        Setting::new(
+            "store.redis.waiting",
+            count(1, 1_000_000),
+            "65536",
+            "How many requests wait or are under way together, as while the server is away. More are refused at once.",
+        ),
+        Setting::new(
+            "store.redis.waiting_bytes",
+            size(16 << 20, 4095 << 20),
+            "\"256MiB\"",
+            "How many bytes those requests have together. More are refused at once.",
+        ),
+        Setting::unset(
+            "store.redis.tls.ca",
+            Kind::Path,
+            "PEM file with the certificates of the authorities that sign those of the servers and sentinels, in place of those of the system. Read again at every connection.",
+        ),
+        Setting::unset(
+            "store.redis.tls.cert",
+            Kind::Path,
+            "PEM file with the certificate chain that is shown to servers and sentinels which ask for one (`tls-auth-clients`). Read again at every connection.",
+        ),
+        Setting::unset(
+            "store.redis.tls.key",
+            Kind::Path,
+            "PEM file with the private key of that certificate. Read again at every connection.",
+        ),
     ],
 };
 

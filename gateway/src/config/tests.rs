@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use buswire_store::redis::{Durability, RedisAddress};
+use buswire_store::redis::{Durability, RedisAddress, RedisIdentity, RedisTls};
 
 use super::*;
 
@@ -215,9 +215,22 @@ fn a_store_on_redis_is_configured_and_shared() {
     let address = RedisAddress::parse("redis://:new@h").unwrap();
     assert_eq!((&redis.address, redis.durability), (&address, Durability::Warn));
     assert_eq!((&*redis.prefix, redis.patience), ("other", Duration::from_secs(10)));
+    assert_eq!((redis.waiting_max, redis.waiting_bytes_max), (65_536, 256 << 20));
+    assert_eq!(redis.tls, RedisTls::default());
     assert!(config.simplepush.several_gateways);
     let error = load(&arguments(&[("store.url", "redis://h"), ("store.redis.prefix", "a{b}")]));
     assert_eq!(keys(&error.unwrap_err()), ["store.redis.prefix"]);
+    let tls = [("store.url", "rediss://h"), ("store.redis.tls.ca", "/ca")];
+    let identity = [("store.redis.tls.cert", "/cert"), ("store.redis.tls.key", "/key")];
+    let StoreConfig::Redis(redis) =
+        load(&arguments(&[tls, identity].concat())).unwrap().config.store
+    else {
+        panic!("another store")
+    };
+    let files = RedisIdentity { certificate: "/cert".into(), key: "/key".into() };
+    assert_eq!(redis.tls, RedisTls { ca: Some("/ca".into()), identity: Some(files) });
+    let error = load(&arguments(&[&tls[..], &identity[..1]].concat()));
+    assert_eq!(keys(&error.unwrap_err()), ["store.redis.tls.key"]);
 }
 
 #[test]

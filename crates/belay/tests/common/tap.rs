@@ -10,8 +10,7 @@ use std::{
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
+    Ack, Batch, BoxFuture, Key, Outcome, Partition, Row, Store, StoreError, memory::MemoryStore,
 };
 use buswire_testkit::SplitMix64;
 use tokio::sync::Semaphore;
@@ -117,41 +116,5 @@ impl Store for Tap {
         })
     }
 
-    fn scan<'a>(
-        &'a self,
-        partition: &'a Partition,
-        range: KeyRange,
-        limit: usize,
-        direction: Direction,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
-        self.inner.scan(partition, range, limit, direction, now)
-    }
-
-    fn read_log<'a>(
-        &'a self,
-        partition: &'a Partition,
-        log: &'a LogName,
-        after: Option<Position>,
-        limit: usize,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.inner.read_log(partition, log, after, limit, now)
-    }
-
-    fn hints(&self, filter: HintFilter) -> Hints {
-        self.inner.hints(filter)
-    }
-
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.inner.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    buswire_store::forward!(inner: scan read_log grown hints sweep status close);
 }

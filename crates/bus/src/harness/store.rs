@@ -7,8 +7,8 @@ use std::sync::{
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept,
+    Ack, Batch, BoxFuture, HintFilter, Hints, LogName, Outcome, Page, Partition, Position, Store,
+    StoreError,
 };
 
 use super::Fault;
@@ -135,26 +135,6 @@ impl Store for FaultyStore {
         })
     }
 
-    fn get<'a>(
-        &'a self,
-        partition: &'a Partition,
-        key: &'a Key,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        self.inner.get(partition, key, now)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        partition: &'a Partition,
-        range: KeyRange,
-        limit: usize,
-        direction: Direction,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<RowPage, StoreError>> {
-        self.inner.scan(partition, range, limit, direction, now)
-    }
-
     fn read_log<'a>(
         &'a self,
         partition: &'a Partition,
@@ -177,15 +157,5 @@ impl Store for FaultyStore {
         if self.is_mute { Box::pin(futures::stream::pending()) } else { self.inner.hints(filter) }
     }
 
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.inner.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    buswire_store::forward!(inner: get scan grown sweep status close);
 }

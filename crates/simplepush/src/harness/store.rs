@@ -11,8 +11,8 @@ use std::{
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
-    Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
+    Ack, Batch, BoxFuture, Direction, Key, KeyRange, Outcome, Partition, Row, RowPage, Store,
+    StoreError, memory::MemoryStore,
 };
 
 use super::Failure;
@@ -102,30 +102,5 @@ impl Store for FlakyStore {
         Box::pin(self.call(self.inner.scan(partition, range, limit.min(2), direction, now)))
     }
 
-    fn read_log<'a>(
-        &'a self,
-        partition: &'a Partition,
-        log: &'a LogName,
-        after: Option<Position>,
-        limit: usize,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.inner.read_log(partition, log, after, limit, now)
-    }
-
-    fn hints(&self, filter: HintFilter) -> Hints {
-        self.inner.hints(filter)
-    }
-
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.inner.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
+    buswire_store::forward!(inner: read_log grown hints sweep status close);
 }

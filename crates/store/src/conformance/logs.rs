@@ -203,6 +203,30 @@ pub async fn entries_expire_on_the_exact_millisecond(engine: &dyn Engine) {
     assert!(read_all(&*store, "bus", None, after(1000)).await.is_empty());
 }
 
+/// A log that grew after a position is told of, and what is appended to any of those asked for has a
+/// sequence greater than the one that was named, though the clock of who appends is slow.
+pub async fn logs_that_grew_are_told_and_nothing_smaller_follows(engine: &dyn Engine) {
+    let store = engine.fresh().await.store;
+    let (names, mut places) = (["bus/a", "bus/b", "bus/c", "bus/d"].map(partition), Vec::new());
+    for name in &names {
+        let batch = Batch::new(name.clone()).then(append("first"));
+        places.push((name.clone(), position(commit(&*store, batch, START).await[0])));
+    }
+    let batch = Batch::new(names[3].clone()).then(append("second"));
+    let passed = position(commit(&*store, batch, after(3_600_000)).await[0]).sequence;
+    assert_eq!(store.grown(&log(), &[], passed).await, Ok(vec![]));
+    let grown = store.grown(&log(), &places, passed).await.unwrap();
+    assert_eq!((grown.len(), grown[3]), (4, true));
+    for name in &names {
+        let batch = Batch::new(name.clone()).then(append("later"));
+        assert!(position(commit(&*store, batch, START).await[0]).sequence > passed);
+    }
+    assert_eq!(store.grown(&log(), &places, passed).await, Ok(vec![true; 4]));
+    // A position of another epoch says nothing of this one.
+    let other = Position { epoch: Epoch(places[0].1.epoch.0 + 1), sequence: Sequence::MAX };
+    assert_eq!(store.grown(&log(), &[(names[0].clone(), other)], passed).await, Ok(vec![true]));
+}
+
 /// A position of another epoch is answered with the window from its start and with the gap.
 pub async fn an_older_epoch_is_told_of_the_gap(engine: &dyn Engine) {
     let store = engine.fresh().await.store;

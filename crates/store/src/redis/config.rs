@@ -2,9 +2,9 @@
 //!
 //! Never here: connecting.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::address::RedisAddress;
+use super::{address::RedisAddress, tls::RedisTls};
 
 /// What is done when a server would lose what it acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -21,6 +21,9 @@ pub enum Durability {
 pub struct RedisConfig {
     /// Where the server is.
     pub address: RedisAddress,
+    /// The files that TLS needs, where `address` asks for TLS. Default: none, servers are checked by the
+    /// certificates of the system.
+    pub tls: RedisTls,
     /// What every key begins with; stores of different prefixes share nothing. Default `buswire`.
     pub prefix: Arc<str>,
     /// What is done when the server would lose what it acknowledged. Default: it is refused.
@@ -36,6 +39,11 @@ pub struct RedisConfig {
     /// How many requests are under way at a time; others wait for a place. Default 1024: more fill
     /// no connection any better.
     pub concurrency: usize,
+    /// How many requests wait or are under way together; more are answered with
+    /// [`StoreError::Unavailable`](crate::StoreError) at once. Default 65,536.
+    pub waiting_max: usize,
+    /// How many bytes those requests have together; more are answered so too. Default 256 MiB.
+    pub waiting_bytes_max: usize,
     /// How often the server is looked at when nothing else is heard of it. Default 1 s.
     pub check_interval: Duration,
 }
@@ -45,12 +53,15 @@ impl RedisConfig {
     pub fn new(address: RedisAddress) -> Self {
         Self {
             address,
+            tls: RedisTls::default(),
             prefix: "buswire".into(),
             durability: Durability::Strict,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
             concurrency: 1024,
+            waiting_max: 65_536,
+            waiting_bytes_max: 256 * 1024 * 1024,
             check_interval: Duration::from_secs(1),
         }
     }
@@ -71,12 +82,38 @@ pub enum RedisOpenError {
     Prefix,
     /// No server answers, or it does not let us in.
     #[error(
-        "cannot use the Redis server at {address} ({detail}): make sure that it runs and that the user and password are right"
+        "cannot use the Redis server at {address} ({detail}): make sure that it runs, that the user and password are right, and that it speaks TLS if that is asked for"
     )]
     Unreachable {
         /// The server.
         address: String,
         /// What it said.
+        detail: String,
+    },
+    /// The connection is not to be trusted, or the server does not trust us.
+    #[error("no TLS to the Redis server at {address}: {detail}")]
+    Tls {
+        /// The server.
+        address: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A file that TLS needs is of no use.
+    #[error("cannot use {} for TLS to the Redis server: {detail}", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The user may not do all that is needed.
+    #[error(
+        "the user has too few rights on the Redis server at {address} ({detail}): give it those in docs/redis.md"
+    )]
+    Rights {
+        /// The server.
+        address: String,
+        /// Which are missing.
         detail: String,
     },
     /// The server is too old.
@@ -102,6 +139,16 @@ pub enum RedisOpenError {
         address: String,
         /// What to change.
         problems: Vec<String>,
+    },
+    /// The keys have no format that any release wrote.
+    #[error(
+        "the keys under {prefix} have format {found}, which no release has written: use another prefix, or restore them"
+    )]
+    Older {
+        /// What the keys begin with.
+        prefix: String,
+        /// Their format.
+        found: u64,
     },
     /// The keys were written by a newer release.
     #[error(

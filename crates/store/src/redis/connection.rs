@@ -11,7 +11,7 @@ use std::sync::{
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
-    Value,
+    TlsCertificates, Value,
     aio::MultiplexedConnection,
     cluster::{ClusterClient, TlsMode},
     cluster_async::ClusterConnection,
@@ -36,17 +36,22 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Connects. Hints that come go to `ear`.
-    pub(super) async fn open(config: &RedisConfig, ear: &Ear) -> Result<Self, RedisError> {
+    /// `tls` are the files that TLS needs, where it needs any.
+    pub(super) async fn open(
+        config: &RedisConfig,
+        tls: Option<TlsCertificates>,
+        ear: &Ear,
+    ) -> Result<Self, RedisError> {
         let address = &config.address;
         match &address.topology {
             Topology::Single => {
                 let server = address.hosts.first().ok_or_else(no_server)?;
-                single(config, server, ear).await
+                single(config, server, tls, ear).await
             }
-            Topology::Cluster => cluster(config, ear).await,
+            Topology::Cluster => cluster(config, tls, ear).await,
             Topology::Sentinel(master) => {
-                let server = ask_sentinels(config, master).await?;
-                single(config, &server, ear).await
+                let server = ask_sentinels(config, master, tls.as_ref()).await?;
+                single(config, &server, tls, ear).await
             }
         }
     }
@@ -184,9 +189,10 @@ fn timeouts(config: &RedisConfig) -> AsyncConnectionConfig {
 async fn single(
     config: &RedisConfig,
     server: &(String, u16),
+    tls: Option<TlsCertificates>,
     ear: &Ear,
 ) -> Result<Connection, RedisError> {
-    let client = Client::open(info(&config.address, server)?)?;
+    let client = client(&config.address, server, tls)?;
     let settings = timeouts(config)
         .set_pipeline_buffer_size(config.concurrency)
         .set_push_sender(ear.listener());
@@ -194,7 +200,24 @@ async fn single(
     Ok(Connection::Single(connection))
 }
 
-async fn cluster(config: &RedisConfig, ear: &Ear) -> Result<Connection, RedisError> {
+/// A client of one server.
+fn client(
+    address: &RedisAddress,
+    server: &(String, u16),
+    tls: Option<TlsCertificates>,
+) -> Result<Client, RedisError> {
+    let info = info(address, server)?;
+    match tls.filter(|_| address.tls) {
+        Some(tls) => Client::build_with_tls(info, tls),
+        None => Client::open(info),
+    }
+}
+
+async fn cluster(
+    config: &RedisConfig,
+    tls: Option<TlsCertificates>,
+    ear: &Ear,
+) -> Result<Connection, RedisError> {
     let address = &config.address;
     let nodes =
         address.hosts.iter().map(|node| info(address, node)).collect::<Result<Vec<_>, _>>()?;
@@ -208,25 +231,41 @@ async fn cluster(config: &RedisConfig, ear: &Ear) -> Result<Connection, RedisErr
         .push_sender(ear.listener());
     if address.tls {
         builder = builder.tls(TlsMode::Secure);
+        if let Some(tls) = tls {
+            builder = builder.certs(tls);
+        }
     }
     Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
 }
 
 /// Asks one sentinel after the other which server is the master. They are asked with the same user
-/// and password, but without a database.
-async fn ask_sentinels(config: &RedisConfig, master: &str) -> Result<(String, u16), RedisError> {
+/// and password, but without a database; one that knows no such user is asked without.
+async fn ask_sentinels(
+    config: &RedisConfig,
+    master: &str,
+    tls: Option<&TlsCertificates>,
+) -> Result<(String, u16), RedisError> {
     let address = RedisAddress { database: 0, ..config.address.clone() };
+    let nobody = RedisAddress { user: None, password: None, ..address.clone() };
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
     let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named"));
     for sentinel in &address.hosts {
-        let client = Client::open(info(&address, sentinel)?)?;
-        let answer = async {
+        let ask = async |address: &RedisAddress| {
+            let client = client(address, sentinel, tls.cloned())?;
             let settings = timeouts(config);
             let mut asked = client.get_multiplexed_async_connection_with_config(&settings).await?;
             question.query_async::<Option<(String, u16)>>(&mut asked).await
         };
-        match answer.await {
+        let mut answer = ask(&address).await;
+        if let Err(error) = &answer
+            && (error.code() == Some("WRONGPASS")
+                || error.kind() == ErrorKind::AuthenticationFailed)
+            && address != nobody
+        {
+            answer = ask(&nobody).await;
+        }
+        match answer {
             Ok(Some(server)) => return Ok(server),
             Ok(None) => {
                 failure = RedisError::from((

@@ -4,7 +4,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::config::RedisOpenError;
+use super::{config::RedisOpenError, tls};
 use crate::error::StoreError;
 
 /// What an error means for the request that met it.
@@ -76,13 +76,25 @@ pub(super) fn describe(error: &RedisError) -> String {
 pub(super) enum Unconnected {
     /// The server can't be reached, or not yet used.
     Failed(String),
+    /// The user may not do what is needed.
+    Forbidden(String),
+    /// No TLS came about.
+    Untrusted(String),
     /// The server is not one that this store may use.
     Refused(RedisOpenError),
 }
 
 impl From<RedisError> for Unconnected {
     fn from(error: RedisError) -> Self {
-        Self::Failed(describe(&error))
+        let is_forbidden = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+            || error.code() == Some("BUSWIREACL");
+        if let Some(trouble) = tls::trouble(&describe(&error)) {
+            Self::Untrusted(trouble)
+        } else if is_forbidden {
+            Self::Forbidden(describe(&error))
+        } else {
+            Self::Failed(describe(&error))
+        }
     }
 }
 
@@ -101,7 +113,7 @@ impl From<RedisOpenError> for Unconnected {
 impl std::fmt::Display for Unconnected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Failed(text) => f.write_str(text),
+            Self::Failed(text) | Self::Forbidden(text) | Self::Untrusted(text) => f.write_str(text),
             Self::Refused(error) => error.fmt(f),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 pub(super) const CLUSTER_SHARDS: u16 = 64;
 
 /// A part of the store with an allocator of its own: what one script may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shard(pub(super) u16);
 
 impl Shard {
@@ -122,6 +122,13 @@ impl Layout {
         Some(Part { partition: Partition::new(partition).ok()?, log })
     }
 
+    /// The least sequence of `shard` that is not less than `number`.
+    pub(super) fn least(&self, shard: Shard, number: u64) -> u64 {
+        let (shard, shards) = (u64::from(shard.0), u64::from(self.shards));
+        let least = number.saturating_sub(shard).div_ceil(shards) * shards + shard;
+        least.min(Sequence::MAX.as_u64())
+    }
+
     /// The first sequence of `shard` that is of the millisecond `now` or later, and greater than `after`.
     pub(super) fn first(&self, shard: Shard, now: Timestamp, after: u64) -> u64 {
         let (shard, shards) = (u64::from(shard.0), u64::from(self.shards));
@@ -167,6 +174,9 @@ mod tests {
             assert_eq!(layout.first(shard, now, after), first);
         }
         assert_eq!(Layout::new("b".into(), 1).first(Shard(0), now, at), at + 1);
+        for (number, least) in [(0, 5), (5, 5), (6, 69), (69, 69)] {
+            assert_eq!(layout.least(shard, number), least);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use buswire_message::{Clock, Timestamp};
 use redis::{Cmd, RedisError, Value, cmd};
 use tokio::{
     sync::{Notify, Semaphore, watch},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -29,6 +30,7 @@ use super::{
     journal::{Journal, Written},
     keys::{CLUSTER_SHARDS, Layout, Shard},
     known::Known,
+    room::Room,
     server::{Server, Settings},
     wire::{self, Call, Reply, Script, Seen},
 };
@@ -94,6 +96,7 @@ pub(super) struct Link {
     live: watch::Sender<Option<Arc<Live>>>,
     /// Told when the connection is let go of.
     left: Notify,
+    room: Room,
     places: Semaphore,
     closed: AtomicBool,
     /// Why there is no connection, or why the last commit was refused.
@@ -115,6 +118,7 @@ impl Link {
             hinter: Arc::new(Hinter::new()),
             live: watch::Sender::new(None),
             left: Notify::new(),
+            room: Room::new(config.waiting_max, config.waiting_bytes_max),
             places: Semaphore::new(config.concurrency.max(1)),
             closed: AtomicBool::new(false),
             trouble: Mutex::new(None),
@@ -125,11 +129,13 @@ impl Link {
 
     /// Connects, once. To be called before [`keep`](Self::keep).
     pub(super) async fn open(&self) -> Result<(), RedisOpenError> {
+        let address = self.config.address.to_string();
         match self.reconnect().await {
             Ok(()) => Ok(()),
             Err(Unconnected::Refused(error)) => Err(error),
+            Err(Unconnected::Forbidden(detail)) => Err(RedisOpenError::Rights { address, detail }),
+            Err(Unconnected::Untrusted(detail)) => Err(RedisOpenError::Tls { address, detail }),
             Err(Unconnected::Failed(detail)) => {
-                let address = self.config.address.to_string();
                 Err(RedisOpenError::Unreachable { address, detail })
             }
         }
@@ -143,6 +149,9 @@ impl Link {
     /// Sends a request until it is answered or patience ends.
     pub(super) async fn ask(&self, request: Request) -> Result<Value, StoreError> {
         self.usable()?;
+        let Some(_room) = self.room.enter(request.bytes()) else {
+            return Err(StoreError::Unavailable("too much waits for the server".to_owned()));
+        };
         let answered = async {
             let _place = self.places.acquire().await.map_err(|_| closed())?;
             self.usable()?;
@@ -257,10 +266,13 @@ impl Link {
     async fn connect(&self) -> Result<Live, Unconnected> {
         let address = self.config.address.to_string();
         let ear = Ear::new(&self.hinter);
+        let files = self.config.tls.clone();
+        let read = spawn_blocking(move || files.read()).await;
+        let tls = read.map_err(|_| Unconnected::Failed("the runtime ends".to_owned()))??;
         let limit = self.config.connect_timeout + self.config.response_timeout;
         let both = async {
-            let connection = Connection::open(&self.config, &ear).await?;
-            Ok::<_, RedisError>((connection, Connection::open(&self.config, &ear).await?))
+            let connection = Connection::open(&self.config, tls.clone(), &ear).await?;
+            Ok::<_, RedisError>((connection, Connection::open(&self.config, tls, &ear).await?))
         };
         let opened = timeout(limit, both).await;
         let (mut connection, mut hints) =
@@ -316,7 +328,11 @@ impl Link {
             .arg(&u64::from(shard.0).to_be_bytes())
             .arg(known.run.unwrap_or_default())
             .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
-            .arg(&known.sequence.to_be_bytes());
+            .arg(&known.sequence.to_be_bytes())
+            .arg(&self.layout.least(shard, self.known.greatest()).to_be_bytes())
+            .arg(publish_command(&self.config.address.topology))
+            .arg(self.layout.hints(shard))
+            .arg(self.layout.base(shard));
         let mut reply = Reply::new(connection.run(&command).await?)?;
         let prefix = || self.config.prefix.to_string();
         let damaged = |error: StoreError| RedisOpenError::Damaged {
@@ -324,7 +340,11 @@ impl Link {
             detail: error.to_string(),
         };
         let found = reply.decimal().map_err(damaged)?;
-        if found != FORMAT {
+        // A format that is older than this one has its migration here, before anything is read.
+        if found < FORMAT {
+            return Err(RedisOpenError::Older { prefix: prefix(), found }.into());
+        }
+        if found > FORMAT {
             return Err(RedisOpenError::Newer { prefix: prefix(), found, known: FORMAT }.into());
         }
         let (found, needed) = (reply.decimal().map_err(damaged)?, self.layout.count());
@@ -435,9 +455,9 @@ impl Link {
         Ok(shards.filter(|(_, run)| seen.insert(*run)).map(|(shard, _)| shard).collect())
     }
 
-    /// How many requests are under way.
+    /// How many requests wait or are under way.
     pub(super) fn busy(&self) -> usize {
-        self.config.concurrency.max(1).saturating_sub(self.places.available_permits())
+        self.room.taken()
     }
 
     /// Bytes of the append-only files of the servers.
@@ -460,6 +480,14 @@ impl Link {
 }
 
 impl Request {
+    /// What it is taken to cost while it waits. Reads by a key are small.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Call(call, _) => call.bytes(),
+            Self::Read(_) | Self::At(..) => 0,
+        }
+    }
+
     fn repeat(&self) -> Repeat {
         match self {
             Self::Call(_, repeat) => *repeat,

@@ -122,8 +122,37 @@ mod tests {
         assert!(matches!(info("6.2.7", "master").check("h"), Err(RedisOpenError::TooOld { .. })));
         assert!(matches!(info("7.2", "slave").check("h"), Err(RedisOpenError::Replica { .. })));
         assert_eq!(Server::parse("# Server\r\n"), None);
-        // Valkey says 7.2 as the version of Redis that it stands for, and has its own.
-        assert!(Server::parse("redis_version:7.2.4\nvalkey_version:8.0.1\nrun_id:a\nmaster_replid:b\nrole:master\n").is_some());
+    }
+
+    /// What Redis 7.0.15 and Valkey 8.0.1 answer to `INFO`, shortened by lines that are not looked at.
+    const REDIS: &str = "# Server\r\nredis_version:7.0.15\r\nredis_git_sha1:00000000\r\n\
+        redis_mode:standalone\r\nrun_id:1f6c2a0b5d7e4f3a9b8c7d6e5f4a3b2c1d0e9f8a\r\n\r\n\
+        # Persistence\r\nloading:0\r\naof_enabled:1\r\naof_current_size:88\r\n\r\n\
+        # Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
+        master_replid:8d2f7c0e1b3a495867768594a3b2c1d0e9f8a7b6\r\nmaster_repl_offset:0\r\n";
+    const VALKEY: &str = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\n\
+        valkey_version:8.0.1\r\nvalkey_release_stage:ga\r\nredis_git_sha1:00000000\r\n\
+        server_mode:standalone\r\nrun_id:0a1b2c3d4e5f60718293a4b5c6d7e8f901234567\r\n\r\n\
+        # Persistence\r\nloading:0\r\naof_enabled:1\r\naof_current_size:88\r\n\r\n\
+        # Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
+        master_replid:9e8d7c6b5a4938271605f4e3d2c1b0a998877665\r\nmaster_repl_offset:0\r\n";
+
+    #[test]
+    fn redis_and_valkey_are_told_by_their_own_versions() {
+        for (info, version) in [(REDIS, "7.0.15"), (VALKEY, "8.0.1")] {
+            let server = Server::parse(info).unwrap();
+            assert_eq!((server.version.as_str(), server.check("h")), (version, Ok(())));
+            assert_eq!(server.disk_bytes, 88);
+        }
+        // Valkey stands for Redis 7.2 in all of its versions: its own one counts.
+        let old = Server::parse(&VALKEY.replace("valkey_version:8.0.1", "valkey_version:6.9.9"));
+        let refused = old.unwrap().check("h").unwrap_err();
+        assert!(refused.to_string().contains("version 6.9.9; 7.0"), "{refused}");
+        for version in ["6.2.14", "5.0.7", "unknown", ""] {
+            let info = REDIS.replace("redis_version:7.0.15", &format!("redis_version:{version}"));
+            let refused = Server::parse(&info).unwrap().check("h");
+            assert!(matches!(refused, Err(RedisOpenError::TooOld { .. })), "{version}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ const NEVER: u64 = u64::MAX;
 pub(super) enum Script {
     Adopt,
     Commit,
+    Grown,
     Import,
     Read,
     Scan,
@@ -41,8 +42,8 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Adopt, Self::Commit, Self::Import, Self::Read, Self::Scan, Self::Sweep];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Adopt, Self::Commit, Self::Grown, Self::Import, Self::Read, Self::Scan, Self::Sweep];
 
     /// Its name among those of all scripts.
     pub(super) fn name(self, names: &[String]) -> &str {
@@ -60,6 +61,7 @@ impl Script {
         match self {
             Self::Adopt => script!("common", "adopt"),
             Self::Commit => script!("common", "guard", "commit"),
+            Self::Grown => script!("common", "guard", "grown"),
             Self::Import => script!("common", "guard", "import"),
             Self::Read => script!("common", "guard", "read"),
             Self::Scan => script!("common", "guard", "scan"),
@@ -78,6 +80,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The bytes of its arguments.
+    pub(super) fn bytes(&self) -> usize {
+        self.arguments.iter().map(Bytes::len).sum()
+    }
+
     /// The command that runs it; `scripts` are the names of all scripts, `run` is that of the server.
     pub(super) fn command(&self, scripts: &[String], run: &str) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
@@ -206,6 +213,23 @@ pub(super) fn read_log(
             text(PAGE_BYTES_MAX),
         ],
     }
+}
+
+/// The call that tells which logs of `shard` grew, and lets nothing come up to `through` any more.
+pub(super) fn grown(
+    layout: &Layout,
+    shard: Shard,
+    log: &LogName,
+    places: &[&(Partition, Position)],
+    through: Sequence,
+) -> Call {
+    let mut keys = vec![layout.meta(shard)];
+    let mut arguments = vec![number(layout.least(shard, through.as_u64()))];
+    for (partition, position) in places {
+        keys.push(layout.stream(shard, &path(partition, log)));
+        arguments.extend([text(position.epoch.0), text(position.sequence.as_u64())]);
+    }
+    Call { script: Script::Grown, shard, keys, arguments }
 }
 
 /// The call that reads a page of rows.
@@ -455,6 +479,15 @@ pub(super) fn dedupe(pair: &[Bytes]) -> Result<(Sequence, DedupeId), StoreError>
     let [id, place] = pair else { return Err(foreign()) };
     let sequence = as_sequence(as_number(place.get(..8).ok_or_else(foreign)?)?)?;
     Ok((sequence, DedupeId::new(id.clone()).ok_or_else(foreign)?))
+}
+
+/// For each log that was asked for whether it grew.
+pub(super) fn growth(mut reply: Reply) -> Result<Vec<bool>, StoreError> {
+    let mut grown = Vec::new();
+    while !reply.is_over() {
+        grown.push(reply.integer()? == 1);
+    }
+    Ok(grown)
 }
 
 /// How many were swept and whether more are due.

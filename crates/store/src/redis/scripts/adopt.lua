@@ -2,7 +2,9 @@
 --
 -- KEYS: meta, runs.
 -- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
---       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence.
+--       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence; the
+--       least that the last sequence becomes, since the caller passed it in another shard; the command and
+--       channel of hints; what the keys of the shard begin with.
 -- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
 -- the last sequence given.
 --
@@ -11,9 +13,25 @@
 local meta, runs = KEYS[1], KEYS[2]
 local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
 local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
+
+-- A script is not undone where it fails: one that lacks a right would leave a part of a batch.
+local lacking = {}
+local function needs(...)
+    if not redis.acl_check_cmd(...) then lacking[#lacking + 1] = string.lower((...)) end
+end
+needs(ARGV[10], ARGV[11], 'x')
+for _, name in ipairs({ 'HGET', 'HMGET', 'HSET', 'HDEL', 'HSCAN', 'ZADD', 'ZREM', 'ZRANGEBYSCORE',
+    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'DEL', 'RPUSH', 'LTRIM', 'LRANGE' }) do
+    needs(name, ARGV[12] .. 'r:x', 'x', 'x', 'x')
+end
+if #lacking > 0 then
+    return redis.error_reply('BUSWIREACL the user lacks ' .. table.concat(lacking, ', '))
+end
+
 local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
 if not state[1] then
     local last = less(first, seen) and seen or first
+    last = less(last, ARGV[9]) and ARGV[9] or last
     redis.call('HSET', meta, 'format', ARGV[1], 'shards', ARGV[2], 'run', run, 'epoch', fresh,
         'last', last)
     return { ARGV[1], ARGV[2], fresh, known == '' and 0 or 1, last }
@@ -38,12 +56,15 @@ local function is_lost()
     return true
 end
 
-if not is_lost() then return { state[1], state[2], state[4], 0, state[5] } end
+-- Nothing is lost with what only kept a sequence from being given, so that comes after.
+local lost = is_lost()
+if less(state[5], ARGV[9]) then redis.call('HSET', meta, 'last', ARGV[9]) end
+if not lost then return { state[1], state[2], state[4], 0, state[5] } end
 -- Where the epoch is later than the caller's, readers are told of the gap without one more.
 local epoch = state[4]
 if tonumber(epoch) <= tonumber(known_epoch) then
     epoch = string.format('%.0f', math.max(tonumber(epoch) + 1, tonumber(fresh)))
 end
 local last = less(state[5], seen) and seen or state[5]
-redis.call('HSET', meta, 'epoch', epoch, 'last', last)
+redis.call('HSET', meta, 'epoch', epoch, 'last', less(last, ARGV[9]) and ARGV[9] or last)
 return { state[1], state[2], epoch, 1, last }
