@@ -140,8 +140,33 @@ impl Link {
         Reply::new(self.ask(Request::Call(call, repeat)).await?)
     }
 
+    /// Commits `batch`.
+    pub(super) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, StoreError> {
+        let call = self.commit_call(&batch, &[], now);
+        let shard = call.shard;
+        let (value, live) = self.answer(Request::Call(call, Repeat::No)).await?;
+        let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
+        self.acknowledge(shard, batch, &outcome, seen, now);
+        // Looked at after it was noted: whoever let go of the connection before has perhaps written
+        // again what the next server lacks, and this was not among it.
+        if !self.is_kept(&live) {
+            return Err(StoreError::Unavailable("the connection was lost meanwhile".to_owned()));
+        }
+        self.clear();
+        Ok(outcome)
+    }
+
+    fn is_kept(&self, used: &Arc<Live>) -> bool {
+        self.live.borrow().as_ref().is_some_and(|live| Arc::ptr_eq(live, used))
+    }
+
     /// Sends a request until it is answered or patience ends.
     pub(super) async fn ask(&self, request: Request) -> Result<Value, StoreError> {
+        self.answer(request).await.map(|(value, _)| value)
+    }
+
+    /// The same, with the connection that the answer came over.
+    async fn answer(&self, request: Request) -> Result<(Value, Arc<Live>), StoreError> {
         self.usable()?;
         let answered = async {
             let _place = self.places.acquire().await.map_err(|_| closed())?;
@@ -156,12 +181,12 @@ impl Link {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Value, StoreError> {
+    async fn attempt(&self, request: &Request) -> Result<(Value, Arc<Live>), StoreError> {
         let mut pause = PAUSE_FIRST;
         loop {
             let live = self.live().await?;
             let fault = match request.run(&live).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => return Ok((value, live)),
                 Err(error) => Fault::of(&error),
             };
             match fault {
@@ -267,15 +292,20 @@ impl Link {
             opened.map_err(|_| Unconnected::Failed(format!("{address} does not answer")))??;
         let mut scripts: Vec<String> = Vec::new();
         let mut runs: Vec<String> = Vec::new();
+        let mut keeps_all = false;
         for shard in self.layout.shards() {
             let server = self.look(&mut connection, shard).await?;
             server.check(&address)?;
             if !runs.contains(&server.run) {
-                settings(&mut connection, shard).await.check(&address, self.config.durability)?;
+                let settings = settings(&mut connection, shard).await;
+                settings.check(&address, self.config.durability)?;
+                keeps_all = settings.keeps_all();
                 scripts = load(&mut connection, shard).await?;
             }
-            let adopted = self.adopt(&mut connection, shard, &server.run, &scripts).await?;
+            let run = &server.run;
+            let adopted = self.adopt(&mut connection, shard, run, &scripts, keeps_all).await?;
             if adopted.is_lossy {
+                self.known.lose(shard, adopted.seen);
                 self.replay(&mut connection, shard, &server.run, &scripts).await?;
             }
             // Not before: what was not written again is tried at the next connection.
@@ -300,6 +330,7 @@ impl Link {
         shard: Shard,
         run: &str,
         scripts: &[String],
+        keeps_all: bool,
     ) -> Result<Adopted, Unconnected> {
         let known = self.known.of(shard);
         let fresh = SystemClock.now().as_secs().max(known.epoch.map_or(0, |epoch| epoch.0 + 1));
@@ -316,7 +347,8 @@ impl Link {
             .arg(&u64::from(shard.0).to_be_bytes())
             .arg(known.run.unwrap_or_default())
             .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
-            .arg(&known.sequence.to_be_bytes());
+            .arg(&known.sequence.to_be_bytes())
+            .arg(u8::from(self.keeps_runs(keeps_all)));
         let mut reply = Reply::new(connection.run(&command).await?)?;
         let prefix = || self.config.prefix.to_string();
         let damaged = |error: StoreError| RedisOpenError::Damaged {
@@ -337,6 +369,17 @@ impl Link {
         Ok(Adopted { seen: Seen { epoch, sequence }, is_lossy })
     }
 
+    /// Whether all that was acknowledged in a run of the server is there in the next one, if the server
+    /// itself keeps all. Another master may lack the last moments. In a cluster another run may be but
+    /// another node.
+    fn keeps_runs(&self, keeps_all: bool) -> bool {
+        match self.config.address.topology {
+            Topology::Single => keeps_all,
+            Topology::Sentinel(_) => false,
+            Topology::Cluster => true,
+        }
+    }
+
     /// Writes again what this process was told is written and what the server lost.
     async fn replay(
         &self,
@@ -348,11 +391,14 @@ impl Link {
         let mut journal = self.journal.take(shard);
         let count = journal.len();
         while let Some(written) = journal.pop_front() {
-            let call = self.commit(&written.batch, &written.numbers, written.now);
+            let call = self.commit_call(&written.batch, &written.numbers, written.now);
             match connection.run(&call.command(scripts, run)).await {
                 Ok(value) => {
                     let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
-                    self.acknowledge(shard, written.batch, &outcome, seen, written.now);
+                    self.known.see(shard, seen);
+                    if let Outcome::Committed(applied) = outcome {
+                        self.journal.note(written.again(&applied));
+                    }
                 }
                 Err(error) => {
                     journal.push_front(written);
@@ -368,13 +414,13 @@ impl Link {
     }
 
     /// The call that commits `batch`, or applies again what was given `numbers`.
-    pub(super) fn commit(&self, batch: &Batch, numbers: &[u64], now: Timestamp) -> Call {
+    fn commit_call(&self, batch: &Batch, numbers: &[u64], now: Timestamp) -> Call {
         let publish = publish_command(&self.config.address.topology);
         wire::commit(&self.layout, batch, numbers, now, self.known.greatest(), publish)
     }
 
     /// Remembers what a commit came to.
-    pub(super) fn acknowledge(
+    fn acknowledge(
         &self,
         shard: Shard,
         batch: Batch,
@@ -407,7 +453,7 @@ impl Link {
     }
 
     /// Says that a commit was taken.
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

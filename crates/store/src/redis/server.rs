@@ -61,6 +61,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Whether it keeps all that it acknowledges when it ends, however it ends.
+    pub(super) fn keeps_all(&self) -> bool {
+        let is = |setting: &Option<String>, value| setting.as_deref() == Some(value);
+        is(&self.appendonly, "yes") && is(&self.appendfsync, "always")
+    }
+
     /// Says what is lost, or refuses it.
     ///
     /// # Errors
@@ -75,7 +81,7 @@ impl Settings {
             tracing::warn!(
                 address,
                 "appendfsync is not always: a loss of power may take the last second of \
-                 acknowledged writes, a crash of the server takes none"
+                 acknowledged writes"
             );
         }
         let problems: Vec<String> = [

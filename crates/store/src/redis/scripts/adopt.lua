@@ -2,12 +2,14 @@
 --
 -- KEYS: meta, runs.
 -- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
---       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence.
+--       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence;
+--       whether a server of this kind keeps all that it acknowledges when its run ends.
 -- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
 -- the last sequence given.
 --
 -- `runs` has a line for each run that ended: its name and the last sequence that outlived it. A caller
--- who knows of a later one knows of writes that were lost.
+-- who knows of a later one knows of writes that were lost. Who knows nothing, as after a start, can't
+-- say that nothing was lost between two runs of a server that may lose some.
 local meta, runs = KEYS[1], KEYS[2]
 local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
 local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
@@ -26,7 +28,7 @@ if state[3] ~= run then
 end
 
 local function is_lost()
-    if known == '' then return false end
+    if known == '' then return state[3] ~= run and ARGV[9] ~= '1' end
     if less(state[5], seen) then return true end
     if known == run then return false end
     local ended = redis.call('LRANGE', runs, 0, -1)
@@ -41,7 +43,7 @@ end
 if not is_lost() then return { state[1], state[2], state[4], 0, state[5] } end
 -- Where the epoch is later than the caller's, readers are told of the gap without one more.
 local epoch = state[4]
-if tonumber(epoch) <= tonumber(known_epoch) then
+if known == '' or tonumber(epoch) <= tonumber(known_epoch) then
     epoch = string.format('%.0f', math.max(tonumber(epoch) + 1, tonumber(fresh)))
 end
 local last = less(state[5], seen) and seen or state[5]

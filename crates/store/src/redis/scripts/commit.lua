@@ -55,9 +55,12 @@ local function is_there(key, old)
     return number and old and not written[key] and not less(revision_of(old), number)
 end
 
--- `score` is the expiry as decimal text, or empty.
+-- What is applied again keeps its number, so that of two processes that write the same row again the
+-- one that was later stays, whoever comes first. `score` is the expiry as decimal text, or empty.
 local function write(key, old, kind, content, expiry, score)
-    local revision = following()
+    local revision = number
+    if not number or (old and not less(revision_of(old), number)) then revision = following() end
+    changed = true
     written[key] = true
     redis.call('HSET', rows, key, kind .. revision .. expiry .. content)
     if not old then redis.call('ZADD', names, 0, key) end
@@ -85,8 +88,14 @@ function apply.a()
         local entry = redis.call('XRANGE', stream, place, place)[1]
         if entry and entry[2][4] == id and entry[2][6] == body then return 'r' .. number end
     end
-    local place = following()
-    redis.call('XADD', stream, stream_id(last), 'e', expiry, 'd', id, 'b', body)
+    local fields = { 'e', expiry, 'd', id, 'b', body }
+    local place = number
+    -- At its old place, unless a later entry is there: readers may be beyond it.
+    if not number or type(redis.pcall('XADD', stream, stream_id(sequence(number)), unpack(fields))) ~= 'string' then
+        place = following()
+        redis.call('XADD', stream, stream_id(last), unpack(fields))
+    end
+    changed = true
     if id ~= '' then redis.call('HSET', dedupe, id, place .. expiry) end
     if score ~= '' then redis.call('ZADD', due, score, 'e' .. place .. path) end
     return 'a' .. place
@@ -104,10 +113,16 @@ function apply.v()
     local key, version, expiry, score = take(), take(), take(), take()
     local old = redis.call('HGET', rows, key)
     if is_buried(old) then return 'b' end
-    if is_there(key, old) then return 'w' .. revision_of(old) end
-    if is_live(old) and string.sub(old, 1, 1) == 'v' and less(version, string.sub(old, 18)) then
-        version = string.sub(old, 18)
+    local kept = is_live(old) and string.sub(old, 1, 1) == 'v' and string.sub(old, 18)
+    if is_there(key, old) then
+        -- A later raise was applied again before this one, and did not know this version.
+        if kept and less(kept, version) then
+            redis.call('HSET', rows, key, string.sub(old, 1, 17) .. version)
+            changed = true
+        end
+        return 'w' .. revision_of(old)
     end
+    if kept and less(version, kept) then version = kept end
     return write(key, old, 'v', version, expiry, score)
 end
 
