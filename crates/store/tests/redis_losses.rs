@@ -11,11 +11,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use buswire_message::Clock as _;
 use buswire_store::{
     Ack, Applied, Batch, DedupeId, Hint, HintFilter, Key, LogName, Operation, Outcome, Partition,
     Position, RowValue, Store, StoreError,
     conformance::START,
     redis::{RedisAddress, RedisConfig, RedisStore},
+    system::SystemClock,
 };
 use buswire_testkit::RedisServer;
 use bytes::Bytes;
@@ -160,6 +162,27 @@ async fn what_is_written_again_keeps_its_place_if_nothing_later_is_there() {
 }
 
 #[tokio::test]
+async fn what_several_processes_write_again_is_in_its_old_order_before_anybody_reads() {
+    let mut server = RedisServer::start(&[]);
+    let stores = [lazy(&server).await, lazy(&server).await, lazy(&server).await];
+    publish(&stores[0], "kept").await;
+    let behind = server.snapshot();
+    let mut places = Vec::new();
+    for number in 0..30 {
+        places.push(publish(&stores[number % 3], &number.to_string()).await.sequence);
+    }
+    fail_over(&mut server, &behind);
+    // All at once: each commit waits until the others have written again what they had, and is later.
+    let [a, b, c] = &stores;
+    tokio::join!(publish(a, "a"), publish(b, "b"), publish(c, "c"));
+    let log = LogName::new("messages").unwrap();
+    let page = a.read_log(&bus(), &log, None, 1000, START).await.unwrap();
+    let found: Vec<_> = page.entries.iter().map(|entry| entry.sequence).collect();
+    assert_eq!((&found[1..31], found.len()), (&places[..], 34), "in their old places");
+    assert_eq!(page.entries[1].body, "0");
+}
+
+#[tokio::test]
 async fn of_rows_that_two_processes_write_again_the_later_one_stays() {
     let mut server = RedisServer::start(&[]);
     let (here, there) = (lazy(&server).await, lazy(&server).await);
@@ -196,6 +219,21 @@ async fn a_process_that_knows_nothing_begins_an_epoch_after_a_run_that_may_have_
         let page = store.read_log(&bus(), &log, Some(before), 10, START).await.unwrap();
         assert_eq!(page.gap, is_told);
     }
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_ahead_removes_nothing_that_is_live() {
+    let server = RedisServer::start(&[]);
+    let store = lazy(&server).await;
+    let now = SystemClock.now();
+    let later = |hours: u64| now.saturating_add(Duration::from_secs(3600 * hours));
+    let expires = Some(later(1));
+    let put = Operation::Put { key: key("row"), value: Bytes::from("1"), expires };
+    let batch = Batch::new(bus()).then(put);
+    store.commit(batch, Ack::Safe, now).await.unwrap();
+    let swept = store.sweep(later(2), 1000).await.unwrap();
+    assert_eq!((swept.removed, swept.more), (0, false));
+    assert!(store.get(&bus(), &key("row"), now).await.unwrap().is_some());
 }
 
 /// A way to a server on which answers can be held back.

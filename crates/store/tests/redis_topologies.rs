@@ -9,8 +9,6 @@
 )]
 
 use std::{
-    fs,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +22,7 @@ use buswire_store::{
     conformance::{self, Engine, Instance, START},
     redis::{RedisAddress, RedisConfig, RedisOpenError, RedisStore},
 };
-use buswire_testkit::RedisServer;
+use buswire_testkit::{RedisSentinel, RedisServer};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
@@ -140,37 +138,6 @@ async fn a_layout_for_another_kind_of_server_is_refused() {
     assert!(matches!(error, RedisOpenError::Layout { found: 64, needed: 1, .. }), "{error}");
 }
 
-/// A sentinel, killed when it is dropped.
-struct Sentinel {
-    process: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
-
-impl Sentinel {
-    fn watch(master: &RedisServer) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("sentinel.conf");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 1000\n",
-            master.port()
-        );
-        fs::write(&file, text).unwrap();
-        let mut command = Command::new("redis-server");
-        command.arg(&file).arg("--sentinel").stdout(Stdio::null());
-        Self { process: command.spawn().unwrap(), port, _directory: directory }
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
 #[tokio::test]
 async fn another_master_takes_over_and_what_it_lacks_is_written_again() {
     let mut master = RedisServer::start(&[]);
@@ -178,15 +145,11 @@ async fn another_master_takes_over_and_what_it_lacks_is_written_again() {
     let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &port]);
     let in_step = || replica.cli(&["info", "replication"]).contains("master_link_status:up");
     replica.until("the replica is in step", in_step);
-    let sentinel = Sentinel::watch(&master);
-    let known = || {
-        let asked = Command::new("redis-cli")
-            .args(["-p", &sentinel.port.to_string(), "sentinel", "replicas", "main"])
-            .output();
-        String::from_utf8_lossy(&asked.unwrap().stdout).contains(&replica.port().to_string())
-    };
+    let sentinel = RedisSentinel::watch("127.0.0.1", &master, 1, Duration::from_millis(300));
+    let known =
+        || sentinel.cli(&["sentinel", "replicas", "main"]).contains(&replica.port().to_string());
     master.until("the sentinel knows the replica", known);
-    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port());
     let config = RedisConfig {
         check_interval: Duration::from_millis(100),
         ..RedisConfig::new(RedisAddress::parse(&url).unwrap())
@@ -217,4 +180,25 @@ async fn another_master_takes_over_and_what_it_lacks_is_written_again() {
     let kept = row.unwrap().unwrap().value.as_bytes().unwrap().clone();
     assert_eq!((lost.is_ok(), &kept[..]), (true, &b"lost"[..]), "it was written again");
     assert!(store.status().epoch > epoch, "what was lost is told of");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_is_left_when_the_sentinels_name_another_although_it_answers() {
+    let [before, after] = [0; 2].map(|_: i32| RedisServer::start(&[]));
+    let sentinel = RedisSentinel::watch("127.0.0.1", &before, 1, PATIENCE);
+    before.until("the sentinel answers", || sentinel.cli(&["ping"]) == "PONG");
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let config = RedisConfig {
+        check_interval: Duration::from_millis(50),
+        ..RedisConfig::new(RedisAddress::parse(&url).unwrap())
+    };
+    let store = RedisStore::open(config).await.unwrap();
+    store.commit(put("a", "1"), Ack::Safe, START).await.unwrap();
+    assert_eq!(sentinel.cli(&["sentinel", "remove", "main"]), "OK");
+    let port = after.port().to_string();
+    assert_eq!(sentinel.cli(&["sentinel", "monitor", "main", "127.0.0.1", &port, "1"]), "OK");
+    // What the other one lacks is written there, without anybody asking for anything.
+    after.until("it is at the other master", || after.cli(&["dbsize"]) != "0");
+    let row = store.get(&Partition::new("a").unwrap(), &Key::new("k").unwrap(), START).await;
+    assert_eq!(row.unwrap().unwrap().value.as_bytes().unwrap(), "1");
 }

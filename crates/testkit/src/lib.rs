@@ -11,7 +11,7 @@ mod redis_server;
 pub use clock::VirtualClock;
 pub use entropy::{SeededEntropy, SplitMix64};
 pub use faulty_store::{Fault, Faults, FaultyStore, Gate, HintFault};
-pub use redis_server::RedisServer;
+pub use redis_server::{RedisSentinel, RedisServer};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

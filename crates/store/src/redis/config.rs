@@ -38,6 +38,10 @@ pub struct RedisConfig {
     pub concurrency: usize,
     /// How often the server is looked at when nothing else is heard of it. Default 1 s.
     pub check_interval: Duration,
+    /// After another run of a server that may have lost something was met: how long nothing happens but
+    /// that those who live on write it again. Whoever comes later finds its places perhaps taken. The
+    /// first who meets the run decides. Default 1.5 s: who lost its connection tries again every 500 ms.
+    pub settling: Duration,
 }
 
 impl RedisConfig {
@@ -52,6 +56,7 @@ impl RedisConfig {
             patience: Duration::from_secs(10),
             concurrency: 1024,
             check_interval: Duration::from_secs(1),
+            settling: Duration::from_millis(1500),
         }
     }
 

@@ -212,6 +212,14 @@ async fn cluster(config: &RedisConfig, ear: &Ear) -> Result<Connection, RedisErr
     Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
 }
 
+/// The server that the sentinels call master at present; nothing where there are no sentinels.
+pub(super) async fn master(config: &RedisConfig) -> Result<Option<(String, u16)>, RedisError> {
+    match &config.address.topology {
+        Topology::Sentinel(master) => ask_sentinels(config, master).await.map(Some),
+        Topology::Single | Topology::Cluster => Ok(None),
+    }
+}
+
 /// Asks one sentinel after the other which server is the master. They are asked with the same user
 /// and password, but without a database.
 async fn ask_sentinels(config: &RedisConfig, master: &str) -> Result<(String, u16), RedisError> {

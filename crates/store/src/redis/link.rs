@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     address::Topology,
     config::{RedisConfig, RedisOpenError},
-    connection::{Connection, Ear, publish_command},
+    connection::{Connection, Ear, master, publish_command},
     fault::{Fault, Unconnected, describe},
     journal::{Journal, Written},
     keys::{CLUSTER_SHARDS, Layout, Shard},
@@ -45,7 +45,7 @@ const FORMAT: u64 = 1;
 
 /// The first pause before a request is sent again; each is twice as long, up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+const PAUSE_LONGEST: Duration = Duration::from_millis(500);
 
 /// What is asked of the server.
 #[derive(Clone)]
@@ -68,6 +68,8 @@ pub(super) enum Repeat {
 /// A connection that may be used.
 struct Live {
     connection: Connection,
+    /// The server, as sentinels named it.
+    master: Option<(String, u16)>,
     /// The connection that hints come over, and where they go.
     hints: Connection,
     ear: Ear,
@@ -284,11 +286,13 @@ impl Link {
         let ear = Ear::new(&self.hinter);
         let limit = self.config.connect_timeout + self.config.response_timeout;
         let both = async {
+            let master = master(&self.config).await?;
             let connection = Connection::open(&self.config, &ear).await?;
-            Ok::<_, RedisError>((connection, Connection::open(&self.config, &ear).await?))
+            let hints = Connection::open(&self.config, &ear).await?;
+            Ok::<_, RedisError>((master, connection, hints))
         };
         let opened = timeout(limit, both).await;
-        let (mut connection, mut hints) =
+        let (master, mut connection, mut hints) =
             opened.map_err(|_| Unconnected::Failed(format!("{address} does not answer")))??;
         let mut scripts: Vec<String> = Vec::new();
         let mut runs: Vec<String> = Vec::new();
@@ -296,6 +300,7 @@ impl Link {
         for shard in self.layout.shards() {
             let server = self.look(&mut connection, shard).await?;
             server.check(&address)?;
+            server.compare_clocks(&address, SystemClock.now());
             if !runs.contains(&server.run) {
                 let settings = settings(&mut connection, shard).await;
                 settings.check(&address, self.config.durability)?;
@@ -313,7 +318,7 @@ impl Link {
             runs.push(server.run);
         }
         hints.listen(&self.layout).await?;
-        Ok(Live { connection, hints, ear, scripts: scripts.into(), runs: runs.into() })
+        Ok(Live { connection, master, hints, ear, scripts: scripts.into(), runs: runs.into() })
     }
 
     async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
@@ -348,7 +353,8 @@ impl Link {
             .arg(known.run.unwrap_or_default())
             .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
             .arg(&known.sequence.to_be_bytes())
-            .arg(u8::from(self.keeps_runs(keeps_all)));
+            .arg(u8::from(self.keeps_runs(keeps_all)))
+            .arg(self.config.settling.as_millis().to_string());
         let mut reply = Reply::new(connection.run(&command).await?)?;
         let prefix = || self.config.prefix.to_string();
         let damaged = |error: StoreError| RedisOpenError::Damaged {
@@ -437,6 +443,12 @@ impl Link {
     async fn check(&self, live: &Live) -> Result<(), String> {
         if live.ear.is_deaf() {
             return Err("the connection for hints is lost".to_owned());
+        }
+        // A master that is cut off from its replicas does not know that another one was made.
+        if let Ok(named) = master(&self.config).await
+            && named != live.master
+        {
+            return Err("the sentinels name another master".to_owned());
         }
         live.hints.clone().run(&cmd("PING")).await.map_err(|error| describe(&error))?;
         let (mut connection, mut bytes) = (live.connection.clone(), BTreeMap::new());

@@ -3,7 +3,8 @@
 -- KEYS: meta, runs.
 -- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
 --       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence;
---       whether a server of this kind keeps all that it acknowledges when its run ends.
+--       whether a server of this kind keeps all that it acknowledges when its run ends, and for how many
+--       milliseconds it waits otherwise for all who lived on to write again what it lacks.
 -- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
 -- the last sequence given.
 --
@@ -40,6 +41,14 @@ local function is_lost()
     return true
 end
 
+-- Only who meets a run first may begin it: afterwards somebody may have written there.
+local function settle()
+    local time = redis.call('TIME')
+    local till = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[10])
+    redis.call('HSET', meta, 'settling', string.format('%.0f', till))
+end
+
+if state[3] ~= run and ARGV[9] ~= '1' then settle() end
 if not is_lost() then return { state[1], state[2], state[4], 0, state[5] } end
 -- Where the epoch is later than the caller's, readers are told of the gap without one more.
 local epoch = state[4]
@@ -48,4 +57,5 @@ if known == '' or tonumber(epoch) <= tonumber(known_epoch) then
 end
 local last = less(state[5], seen) and seen or state[5]
 redis.call('HSET', meta, 'epoch', epoch, 'last', last)
+if state[3] ~= run then settle() end
 return { state[1], state[2], epoch, 1, last }

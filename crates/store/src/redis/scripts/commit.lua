@@ -6,6 +6,7 @@
 --       if they are applied again, the expectations, the operations.
 -- Gives the epoch, the last sequence given, the index of the expectation that does not hold or -1,
 -- and for each operation a letter with the number that goes with it.
+if settling and ARGV[9] == '' then return wait() end
 local due, rows, names = KEYS[2], KEYS[3], KEYS[4]
 local now, first, step, partition = ARGV[2], sequence(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
 local state = redis.call('HMGET', meta, 'epoch', 'last')
@@ -73,6 +74,21 @@ local function write(key, old, kind, content, expiry, score)
     return 'w' .. revision
 end
 
+-- Appends an entry at its old place. Before a later one only as long as nobody reads: afterwards
+-- readers may be beyond it. Returns whether it is there.
+local function put_back(stream, fields)
+    local id = stream_id(sequence(number))
+    if type(redis.pcall('XADD', stream, id, unpack(fields))) == 'string' then return true end
+    if not settling then return false end
+    local later = redis.call('XRANGE', stream, id, '+')
+    if later[1] and later[1][1] == id then return false end
+    for _, entry in ipairs(later) do redis.call('XDEL', stream, entry[1]) end
+    redis.call('XSETID', stream, stream_id(sequence(number) - 1))
+    redis.call('XADD', stream, id, unpack(fields))
+    for _, entry in ipairs(later) do redis.call('XADD', stream, entry[1], unpack(entry[2])) end
+    return true
+end
+
 local apply = {}
 
 function apply.a()
@@ -90,8 +106,7 @@ function apply.a()
     end
     local fields = { 'e', expiry, 'd', id, 'b', body }
     local place = number
-    -- At its old place, unless a later entry is there: readers may be beyond it.
-    if not number or type(redis.pcall('XADD', stream, stream_id(sequence(number)), unpack(fields))) ~= 'string' then
+    if not number or not put_back(stream, fields) then
         place = following()
         redis.call('XADD', stream, stream_id(last), unpack(fields))
     end
