@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::address::RedisAddress;
+use super::address::{RedisAddress, Topology};
 
 /// What is done when a server would lose what it acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,13 +40,18 @@ pub struct RedisConfig {
     pub check_interval: Duration,
     /// After another run of a server that may have lost something was met: how long nothing happens but
     /// that those who live on write it again. Whoever comes later finds its places perhaps taken. The
-    /// first who meets the run decides. Default 1.5 s: who lost its connection tries again every 500 ms.
+    /// first who meets the run decides. Default 1.5 s: who lost its connection tries again every 500 ms;
+    /// with sentinels 3 s, since a master that is cut off is noticed at the next look at them.
     pub settling: Duration,
 }
 
 impl RedisConfig {
     /// The defaults for the server at `address`.
     pub fn new(address: RedisAddress) -> Self {
+        let settling = match address.topology {
+            Topology::Sentinel(_) => Duration::from_secs(3),
+            Topology::Single | Topology::Cluster => Duration::from_millis(1500),
+        };
         Self {
             address,
             prefix: "buswire".into(),
@@ -56,7 +61,7 @@ impl RedisConfig {
             patience: Duration::from_secs(10),
             concurrency: 1024,
             check_interval: Duration::from_secs(1),
-            settling: Duration::from_millis(1500),
+            settling,
         }
     }
 

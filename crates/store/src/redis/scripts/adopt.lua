@@ -15,7 +15,15 @@ local meta, runs = KEYS[1], KEYS[2]
 local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
 local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
 local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
+-- Only who meets a run first may begin it: afterwards somebody may have written there.
+local function settle()
+    local time = redis.call('TIME')
+    local till = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[10])
+    redis.call('HSET', meta, 'settling', string.format('%.0f', till))
+end
+
 if not state[1] then
+    if known ~= '' then settle() end
     local last = less(first, seen) and seen or first
     redis.call('HSET', meta, 'format', ARGV[1], 'shards', ARGV[2], 'run', run, 'epoch', fresh,
         'last', last)
@@ -39,13 +47,6 @@ local function is_lost()
         if name == known then return false end
     end
     return true
-end
-
--- Only who meets a run first may begin it: afterwards somebody may have written there.
-local function settle()
-    local time = redis.call('TIME')
-    local till = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[10])
-    redis.call('HSET', meta, 'settling', string.format('%.0f', till))
 end
 
 if state[3] ~= run and ARGV[9] ~= '1' then settle() end
