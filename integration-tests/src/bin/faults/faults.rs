@@ -168,10 +168,10 @@ impl Fault {
     /// Injects it and heals it.
     pub(crate) fn inject(self, world: &mut World, load: &Load, plan: Plan) {
         match self {
-            Self::GatewayKilled => kill(world, load, &[0], &[], plan),
-            Self::GatewaysKilled => kill(world, load, &[0, 1], &[], plan),
-            Self::EverythingKilled => kill(world, load, &[0, 1], &[0], plan),
-            Self::RedisKilled | Self::RedisKilledEverysec => kill(world, load, &[], &[0], plan),
+            Self::GatewayKilled => kill(world, &[0], &[], plan),
+            Self::GatewaysKilled => kill(world, &[0, 1], &[], plan),
+            Self::EverythingKilled => kill(world, &[0, 1], &[0], plan),
+            Self::RedisKilled | Self::RedisKilledEverysec => kill(world, &[], &[0], plan),
             Self::GatewayPaused => pause(world.gateways[0].pid(), plan.pause),
             Self::RedisPaused => pause(world.servers[0].pid(), plan.pause),
             Self::GatewayCut => cut(Way::Both, plan.cut),
@@ -183,8 +183,8 @@ impl Fault {
                 slow.delay(Duration::ZERO);
             }
             Self::RedisFull => fill_memory(world, plan.cut),
-            Self::PowerLost => lose_power(world, load, &[]),
-            Self::PowerLostEverywhere => lose_power(world, load, &[0, 1]),
+            Self::PowerLost => lose_power(world, &[]),
+            Self::PowerLostEverywhere => lose_power(world, &[0, 1]),
             Self::RedisEmptied => {
                 world.servers[0].kill();
                 world.servers[0].empty();
@@ -194,14 +194,14 @@ impl Fault {
             Self::Failover => fail_over(world, plan.cut / 3),
             Self::FailoverBehind => fail_over_behind(world, plan.cut / 3),
             Self::SecondFailover => fail_over_twice(world, load, plan.cut / 3),
-            Self::ClockAhead => move_clock(world, load, "+1h", plan.cut),
-            Self::ClockBehind => move_clock(world, load, "-1h", plan.cut),
+            Self::ClockAhead => move_clock(world, "+1h", plan.cut),
+            Self::ClockBehind => move_clock(world, "-1h", plan.cut),
             Self::DiskFull => fill_disk(world, plan.cut / 3),
         }
     }
 }
 
-fn kill(world: &mut World, load: &Load, gateways: &[usize], servers: &[usize], plan: Plan) {
+fn kill(world: &mut World, gateways: &[usize], servers: &[usize], plan: Plan) {
     for server in servers {
         world.servers[*server].kill();
     }
@@ -215,7 +215,7 @@ fn kill(world: &mut World, load: &Load, gateways: &[usize], servers: &[usize], p
     for gateway in gateways {
         world.gateways[*gateway].start();
     }
-    world.tell(load);
+    world.tell();
 }
 
 fn pause(pid: u32, time: Duration) {
@@ -239,7 +239,7 @@ fn fill_memory(world: &World, time: Duration) {
     server.cli(&["config", "set", "maxmemory", "0"]);
 }
 
-fn lose_power(world: &mut World, load: &Load, gateways: &[usize]) {
+fn lose_power(world: &mut World, gateways: &[usize]) {
     let kept = world.servers[0].log_bytes();
     thread::sleep(BEHIND);
     world.servers[0].kill();
@@ -251,7 +251,7 @@ fn lose_power(world: &mut World, load: &Load, gateways: &[usize]) {
     for gateway in gateways {
         world.gateways[*gateway].start();
     }
-    world.tell(load);
+    world.tell();
 }
 
 fn start_without_aof(world: &mut World, time: Duration) {
@@ -328,7 +328,7 @@ fn fail_over_twice(world: &mut World, load: &Load, time: Duration) {
     }
 }
 
-fn move_clock(world: &mut World, load: &Load, by: &str, time: Duration) {
+fn move_clock(world: &mut World, by: &str, time: Duration) {
     let folders = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
     let library = folders.map(|folder| format!("/usr/lib/{folder}/faketime/libfaketime.so.1"));
     let library = library.iter().find(|path| fs::exists(path).unwrap());
@@ -341,13 +341,13 @@ fn move_clock(world: &mut World, load: &Load, by: &str, time: Duration) {
         gateway.set_environment(name, value);
     }
     gateway.start();
-    world.tell(load);
+    world.tell();
     thread::sleep(time);
     let gateway = &mut world.gateways[1];
     gateway.kill();
     gateway.set_environment("LD_PRELOAD", "");
     gateway.start();
-    world.tell(load);
+    world.tell();
 }
 
 fn fill_disk(world: &World, time: Duration) {

@@ -141,7 +141,7 @@ fn one(fault: Fault, plan: Plan, seed: u64) -> Row {
     thread::sleep(Duration::from_millis(at));
     let begun = std::time::Instant::now();
     fault.inject(&mut world, &load, plan);
-    world.tell(&load);
+    world.tell();
     load.until("posts are accepted at every gateway again", Duration::from_secs(90), || {
         load.is_accepted_everywhere_since(std::time::Instant::now() - Duration::from_secs(3))
     });

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use buswire_integration_tests::{Gateway, HttpSink, Site, Visit};
 use buswire_testkit::{RedisSentinel, RedisServer};
 use serde_json::{Value, json};
 
-use crate::{load::Load, slow::SlowWay};
+use crate::slow::SlowWay;
 
 /// What seals the targets of capabilities: gateways that share a store share it.
 const KEYS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -81,38 +82,8 @@ pub(crate) struct Stored {
 
 impl World {
     pub(crate) fn start(kind: Kind) -> Self {
-        let mut disk = None;
         let (servers, sentinel, slow, urls) = stores(kind);
-        let settings = |url: &str, name: &str| {
-            let builder = Gateway::builder()
-                .set("store.url", url)
-                .set("belay.keys", KEYS)
-                .set("belay.egress.allow_http", "true")
-                .set("belay.egress.allow", r#"["127.0.0.1"]"#)
-                .set("gateway_name", name);
-            builder
-        };
-        let gateways: Vec<_> = if kind == Kind::Embedded {
-            let folder = tempfile::tempdir().unwrap();
-            mount(&folder);
-            let data_dir = folder.path().join("data").display().to_string();
-            disk = Some(folder);
-            vec![settings("embedded:", "g0").set("data_dir", &data_dir).start()]
-        } else {
-            let named = urls.iter().enumerate();
-            named.map(|(index, url)| settings(url, &format!("g{index}")).start()).collect()
-        };
-        let token = |gateway: &Gateway| match &disk {
-            Some(disk) => disk.path().join("data/admin.token"),
-            None => gateway.path("data/admin.token"),
-        };
-        for gateway in &gateways {
-            // Commands look for the token in the folder of the gateway.
-            if disk.is_some() {
-                std::fs::create_dir_all(gateway.path("data")).unwrap();
-                std::fs::copy(token(gateway), gateway.path("data/admin.token")).unwrap();
-            }
-        }
+        let (gateways, disk) = gateways(kind, &urls);
         let first = &gateways[0];
         let limits = ["--max-messages", "100000", "--retention", "3h"];
         let site = Site::create(first, BUS, &limits);
@@ -120,10 +91,8 @@ impl World {
         let visits = (0..POSTERS).map(|_| site.visit(first)).collect();
         let http = HttpSink::start();
         for (index, name) in BUS_ROUTES.iter().chain(&HTTP_ROUTES).enumerate() {
-            let sink = match BUS_ROUTES.contains(name) {
-                true => format!("bus:{COPY}/{name}"),
-                false => http.uri(name),
-            };
+            let is_bus = BUS_ROUTES.contains(name);
+            let sink = if is_bus { format!("bus:{COPY}/{name}") } else { http.uri(name) };
             let at = &gateways[index % gateways.len()];
             at.admin(&["route", "create", name, "--scope", &format!("bus:{BUS}"), "--sink", &sink]);
         }
@@ -154,7 +123,7 @@ impl World {
     }
 
     /// Tells the clients where gateways are that were started again.
-    pub(crate) fn tell(&self, _: &Load) {
+    pub(crate) fn tell(&self) {
         *self.places.write().unwrap() = self.gateways.iter().map(|g| g.url("")).collect();
     }
 
@@ -196,6 +165,32 @@ impl World {
     pub(crate) fn logs(&self) -> String {
         self.gateways.iter().map(Gateway::log).collect()
     }
+}
+
+/// Starts the gateways; the disk of the one that is alone.
+fn gateways(kind: Kind, urls: &[String]) -> (Vec<Gateway>, Option<tempfile::TempDir>) {
+    let settings = |url: &str, name: &str| {
+        Gateway::builder()
+            .set("store.url", url)
+            .set("belay.keys", KEYS)
+            .set("belay.egress.allow_http", "true")
+            .set("belay.egress.allow", r#"["127.0.0.1"]"#)
+            .set("gateway_name", name)
+    };
+    if kind != Kind::Embedded {
+        let named = urls.iter().enumerate();
+        let started = named.map(|(index, url)| settings(url, &format!("g{index}")).start());
+        return (started.collect(), None);
+    }
+    let disk = tempfile::tempdir().unwrap();
+    mount(&disk);
+    let data_dir = disk.path().join("data");
+    let gateway =
+        settings("embedded:", "g0").set("data_dir", &data_dir.display().to_string()).start();
+    // Commands look for the token in the folder of the gateway.
+    fs::create_dir_all(gateway.path("data")).unwrap();
+    fs::copy(data_dir.join("admin.token"), gateway.path("data/admin.token")).unwrap();
+    (vec![gateway], Some(disk))
 }
 
 fn grant(gateway: &Gateway, channel: &str, limits: &Value) -> String {
