@@ -98,6 +98,7 @@ pub(super) struct Link {
     left: Notify,
     places: Semaphore,
     closed: AtomicBool,
+    made: Timestamp,
     /// Why there is no connection, or why the last commit was refused.
     trouble: Mutex<Option<String>>,
     disk_bytes: AtomicU64,
@@ -119,6 +120,7 @@ impl Link {
             left: Notify::new(),
             places: Semaphore::new(config.concurrency.max(1)),
             closed: AtomicBool::new(false),
+            made: SystemClock.now(),
             trouble: Mutex::new(None),
             disk_bytes: AtomicU64::new(0),
             config,
@@ -338,7 +340,11 @@ impl Link {
         keeps_all: bool,
     ) -> Result<Adopted, Unconnected> {
         let known = self.known.of(shard);
-        let fresh = SystemClock.now().as_secs().max(known.epoch.map_or(0, |epoch| epoch.0 + 1));
+        // All shards of a new store begin the same epoch.
+        let fresh = match known.epoch {
+            Some(epoch) => SystemClock.now().as_secs().max(epoch.0 + 1),
+            None => self.made.as_secs(),
+        };
         let mut command = cmd("EVALSHA");
         command
             .arg(Script::Adopt.name(scripts))
