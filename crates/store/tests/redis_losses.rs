@@ -183,6 +183,32 @@ async fn what_several_processes_write_again_is_in_its_old_order_before_anybody_r
 }
 
 #[tokio::test]
+async fn nobody_reads_or_adds_while_somebody_still_writes_again() {
+    let mut server = RedisServer::start(&[]);
+    let address = RedisAddress::parse(&server.url()).unwrap();
+    // What is written again takes far longer than the others would wait.
+    let settling = Duration::from_millis(100);
+    let config =
+        RedisConfig { check_interval: 2 * PATIENCE, settling, ..RedisConfig::new(address) };
+    let many = RedisStore::open(config.clone()).await.unwrap();
+    let few = RedisStore::open(config).await.unwrap();
+    publish(&many, "kept").await;
+    let behind = server.snapshot();
+    for number in 0..1000 {
+        publish(&many, &number.to_string()).await;
+    }
+    let last = publish(&few, "last").await;
+    fail_over(&mut server, &behind);
+    let (next, after) = tokio::join!(publish(&many, "next"), publish(&few, "after"));
+    assert!(next.sequence > last.sequence && after.sequence > last.sequence);
+    let log = LogName::new("messages").unwrap();
+    let page = few.read_log(&bus(), &log, None, 4000, START).await.unwrap();
+    let bodies: Vec<_> = page.entries.iter().map(|entry| entry.body.clone()).collect();
+    assert_eq!((bodies.len(), &bodies[1001][..]), (1004, &b"last"[..]));
+    assert_eq!(page.entries[1001].sequence, last.sequence, "in its old place");
+}
+
+#[tokio::test]
 async fn of_rows_that_two_processes_write_again_the_later_one_stays() {
     let mut server = RedisServer::start(&[]);
     let (here, there) = (lazy(&server).await, lazy(&server).await);

@@ -7,6 +7,10 @@
 -- Gives the epoch, the last sequence given, the index of the expectation that does not hold or -1,
 -- and for each operation a letter with the number that goes with it.
 if settling and ARGV[9] == '' then return wait() end
+-- As long as somebody writes again, everybody else waits: others may still be about to begin.
+if settling and settling + 1000 > tonumber(found[2]) then
+    redis.call('HSET', meta, 'settling', string.format('%.0f', settling + 1000))
+end
 local due, rows, names = KEYS[2], KEYS[3], KEYS[4]
 local now, first, step, partition = ARGV[2], sequence(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
 local state = redis.call('HMGET', meta, 'epoch', 'last')

@@ -12,7 +12,8 @@ end
 local settling = false
 if found[2] then
     local time = redis.call('TIME')
-    settling = tonumber(time[1]) * 1000 + math.floor(time[2] / 1000) < tonumber(found[2])
+    local now = tonumber(time[1]) * 1000 + math.floor(time[2] / 1000)
+    settling = now < tonumber(found[2]) and now
     if not settling then redis.call('HDEL', meta, 'settling') end
 end
 local function wait() return redis.error_reply('BUSWIREWAIT what was lost is written again') end
