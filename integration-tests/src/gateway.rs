@@ -39,6 +39,7 @@ pub struct Bound {
 #[derive(Debug, Default)]
 pub struct GatewayBuilder {
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     file: String,
 }
 
@@ -47,6 +48,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -61,7 +69,8 @@ impl GatewayBuilder {
     pub fn start(self) -> Gateway {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("buswire.toml"), &self.file).expect("the file is written");
-        let mut gateway = Gateway { folder, settings: self.settings, child: None, bound: None };
+        let (settings, environment) = (self.settings, self.environment);
+        let mut gateway = Gateway { folder, settings, environment, child: None, bound: None };
         gateway.start();
         gateway
     }
@@ -72,6 +81,7 @@ impl GatewayBuilder {
 pub struct Gateway {
     folder: TempDir,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
     bound: Option<Bound>,
 }
@@ -85,6 +95,14 @@ impl Gateway {
     /// A gateway with settings.
     pub fn builder() -> GatewayBuilder {
         GatewayBuilder::default()
+    }
+
+    /// Sets a variable of its environment from its next start on; an empty value takes it away.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            self.environment.push((name.into(), value.into()));
+        }
     }
 
     /// Starts it again, with its data, on free ports.
@@ -110,6 +128,7 @@ impl Gateway {
         for (key, value) in &self.settings {
             command.args(["--set", &format!("{key}={value}")]);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let stderr = log.try_clone().expect("the log is shared");
         let child = command.stdin(Stdio::null()).stdout(log).stderr(stderr).spawn();
         let mut child = child.expect("the gateway starts");

@@ -9,18 +9,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
     process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use buswire_integration_tests::{Gateway, Reply, Site, binary, curl, python, signal, until};
+use buswire_integration_tests::{
+    Gateway, HttpSink, Reply, Site, binary, curl, python, signal, until,
+};
 use buswire_testkit::RedisServer;
 use serde_json::{Value, json};
 
@@ -256,58 +253,6 @@ fn post(site: &Site, channel: &str, url: &str, number: u64) -> bool {
     output.stdout == b"201"
 }
 
-/// An HTTP server that remembers what is posted to it, as the path and the payload of the message.
-struct HttpSink {
-    port: u16,
-    taken: Arc<Mutex<Vec<(String, u64)>>>,
-}
-
-impl HttpSink {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let taken = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&taken);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let noted = Arc::clone(&noted);
-                thread::spawn(move || while take_request(&stream, &noted).is_some() {});
-            }
-        });
-        Self { port, taken }
-    }
-
-    fn taken(&self) -> Vec<(String, u64)> {
-        self.taken.lock().unwrap().clone()
-    }
-}
-
-/// Reads one request, notes it and answers it; `None` when the connection ends.
-fn take_request(stream: &TcpStream, noted: &Mutex<Vec<(String, u64)>>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut request = String::new();
-    reader.read_line(&mut request).ok().filter(|bytes| *bytes > 0)?;
-    let path = request.split(' ').nth(1)?.to_owned();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let line = line.trim().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        length =
-            line.strip_prefix("content-length:").map_or(Some(length), |n| n.trim().parse().ok())?;
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let body: Value = serde_json::from_slice(&body).ok()?;
-    noted.lock().unwrap().push((path, body["value"]["payload"].as_u64()?));
-    let mut writer = stream;
-    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"value\":1}";
-    writer.write_all(answer.as_bytes()).ok()
-}
-
 /// Two gateways, ten routes from one bus, and programs that post to it.
 struct Fleet {
     here: Gateway,
@@ -345,7 +290,7 @@ impl Fleet {
             let sink = if number < ROUTES[0] {
                 format!("bus:copy.example/{name}")
             } else {
-                format!("cap:http://127.0.0.1:{}/cap/{name}-{}", http.port, "x".repeat(40))
+                http.uri(&name)
             };
             at.admin(&["route", "create", &name, "--scope", "bus:shop.example", "--sink", &sink]);
         }
@@ -423,11 +368,9 @@ impl Fleet {
         }
         let mut repeats = 0;
         for number in ROUTES[0]..ROUTES[0] + ROUTES[1] {
-            let path = format!("/cap/r{number}-");
             let came = until("everything that was accepted came", || {
-                let taken = self.http.taken();
-                let came: Vec<_> =
-                    taken.iter().filter(|(to, _)| to.starts_with(&path)).map(|it| it.1).collect();
+                let taken = self.http.taken_by(&format!("r{number}"));
+                let came: Vec<_> = taken.iter().map(|taken| taken.payload).collect();
                 BTreeSet::from_iter(&came).is_superset(&BTreeSet::from_iter(&sent)).then_some(came)
             });
             repeats += check_order(&came, usize::MAX);

@@ -108,13 +108,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             self.link.usable()?;
             batch.check()?;
-            let link = &self.link;
-            let call = link.commit(&batch, &[], now);
-            let shard = call.shard;
-            let (outcome, seen) = wire::outcome(link.call(call, Repeat::No).await?)?;
-            link.acknowledge(shard, batch, &outcome, seen, now);
-            link.clear();
-            Ok(outcome)
+            self.link.commit(batch, now).await
         })
     }
 

@@ -10,14 +10,17 @@
 
 mod servers;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use buswire_message::Timestamp;
 use buswire_store::{
-    Ack, Batch, BoxFuture, Hint, HintFilter, Key, Operation, Store,
+    Ack, Batch, BoxFuture, Hint, HintFilter, Key, Operation, Partition, Store,
     conformance::{Engine, Instance, START},
     redis::{RedisAddress, RedisConfig, RedisStore},
 };
@@ -180,4 +183,24 @@ async fn nothing_acknowledged_is_lost_when_the_master_dies_under_load() {
     assert_eq!(found, written, "each is there, and once");
     let missed = async { while hints.next().await != Some(Hint::Missed) {} };
     timeout(PATIENCE, missed).await.expect("whoever listens is told that hints were missed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_is_left_when_the_sentinels_name_another_although_it_answers() {
+    let [before, after] = [0; 2].map(|_: i32| RedisServer::start(&[]));
+    let sentinel = RedisSentinel::of(before.port(), "");
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let config = RedisConfig {
+        check_interval: Duration::from_millis(50),
+        ..RedisConfig::new(RedisAddress::parse(&url).unwrap())
+    };
+    let store = RedisStore::open(config).await.unwrap();
+    store.commit(put("a", "1"), Ack::Safe, START).await.unwrap();
+    assert_eq!(sentinel.cli(&["sentinel", "remove", "main"]), "OK");
+    let port = after.port().to_string();
+    assert_eq!(sentinel.cli(&["sentinel", "monitor", "main", "127.0.0.1", &port, "1"]), "OK");
+    // What the other one lacks is written there, without anybody asking for anything.
+    after.until("it is at the other master", || after.cli(&["dbsize"]) != "0");
+    let row = store.get(&Partition::new("a").unwrap(), &Key::new("k").unwrap(), START).await;
+    assert_eq!(row.unwrap().unwrap().value.as_bytes().unwrap(), "1");
 }

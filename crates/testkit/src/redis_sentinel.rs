@@ -7,6 +7,7 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -36,14 +37,28 @@ impl RedisSentinel {
 
     /// The same for the master at a port of 127.0.0.1. Waits until it answers.
     pub fn of(master: u16, lines: &str) -> Self {
+        Self::start(&format!(
+            "bind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 1000\n{lines}"
+        ))
+    }
+
+    /// Watches the server at `host`, which others reach there too. It is sure by itself when the master is
+    /// down, after `down_after`, and speaks to others from 127.0.3.1. Waits until it answers.
+    pub fn apart(host: &str, master: &RedisServer, down_after: Duration) -> Self {
+        let (master, down_after) = (master.port(), down_after.as_millis());
+        Self::start(&format!(
+            "bind 127.0.0.1 127.0.3.1\nbind-source-addr 127.0.3.1\n\
+             sentinel monitor main {host} {master} 1\n\
+             sentinel down-after-milliseconds main {down_after}\nsentinel failover-timeout main 3000\n"
+        ))
+    }
+
+    fn start(lines: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary folder");
         let file = directory.path().join("sentinel.conf");
         let port = free_port();
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master} 1\n\
-             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 1000\n{lines}"
-        );
-        fs::write(&file, text).expect("a file can be written");
+        fs::write(&file, format!("port {port}\n{lines}")).expect("a file can be written");
         let mut command = Command::new("redis-server");
         command.arg(&file).arg("--sentinel").stdout(Stdio::null());
         let process = command.spawn().expect("redis-server is installed: apt-get install redis");
@@ -61,7 +76,8 @@ impl RedisSentinel {
         self.cli(&["sentinel", "replicas", "main"]).contains(&replica.port().to_string())
     }
 
-    fn cli(&self, arguments: &[&str]) -> String {
+    /// Sends one command and gives what `redis-cli` prints.
+    pub fn cli(&self, arguments: &[&str]) -> String {
         cli(self.port, arguments)
     }
 }

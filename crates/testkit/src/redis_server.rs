@@ -7,6 +7,7 @@
 use std::{
     fs,
     net::TcpListener,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -103,6 +104,72 @@ impl RedisServer {
         self.until("the cluster serves", || {
             self.cli(&["cluster", "info"]).contains("cluster_state:ok")
         });
+    }
+
+    /// Makes what sentinels name `main` and what may take its place: a master on 127.0.2.1 and replicas
+    /// on 127.0.2.2 and so on, each of which speaks to the others from its own address. More options
+    /// are given to all.
+    pub fn replicated(count: u8, options: &[&str]) -> Vec<Self> {
+        let start = |number: u8, more: &[&str]| {
+            let own = format!("127.0.2.{number}");
+            let place = ["--bind", "127.0.0.1", &own, "--bind-source-addr", &own];
+            Self::start(&[&place[..], options, more].concat())
+        };
+        let master = start(1, &[]);
+        let port = master.port.to_string();
+        let mut servers = vec![master];
+        for number in 2..=count {
+            let replica = start(number, &["--replicaof", "127.0.2.1", &port]);
+            replica.until("the replica is in step", || replica.is_in_step());
+            servers.push(replica);
+        }
+        servers
+    }
+
+    /// Whether it is a replica whose master it hears.
+    pub fn is_in_step(&self) -> bool {
+        self.cli(&["info", "replication"]).contains("master_link_status:up")
+    }
+
+    /// Whether it takes writes.
+    pub fn is_master(&self) -> bool {
+        self.cli(&["info", "replication"]).contains("role:master")
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Options for its next start, in place of those that it was started with.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+    }
+
+    /// Bytes of the newest of its append-only files.
+    pub fn log_bytes(&self) -> u64 {
+        fs::metadata(self.log_file()).expect("the file is there").len()
+    }
+
+    /// Cuts the end off the newest of its append-only files, as a loss of power does; while it is killed.
+    pub fn cut_log(&self, bytes: u64) {
+        let file = fs::File::options().write(true).open(self.log_file());
+        file.and_then(|file| file.set_len(bytes)).expect("the file can be cut");
+    }
+
+    fn log_file(&self) -> PathBuf {
+        let files =
+            fs::read_dir(self.directory.path().join("appendonlydir")).expect("it has files");
+        let paths = files.map(|file| file.expect("its files can be listed").path());
+        let mut logs: Vec<_> =
+            paths.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).collect();
+        logs.sort();
+        logs.pop().expect("it has an append-only file")
+    }
+
+    /// Removes everything that it kept, while it is killed.
+    pub fn empty(&self) {
+        fs::remove_dir_all(self.directory.path().join("appendonlydir")).expect("its files go");
     }
 
     /// Kills it as `kill -9` does.
@@ -203,7 +270,8 @@ pub fn free_port() -> u16 {
 fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "yes", "--dir"])
+        // Others speak to it from addresses of their own, all of this machine.
+        .args(["--protected-mode", "no", "--appendonly", "yes", "--dir"])
         .arg(directory.path())
         .args(options)
         .stdout(Stdio::null())

@@ -30,6 +30,9 @@ cargo xtask COMMAND
                   push (beside nginx with nchan too, if it is installed), posts, poll,
                   mdp (beside NATS too, if nats-server is installed), scale (one and three gateways on
                   Redis, and what it comes to for millions), growth (ten times as much of everything)
+  faults [--rounds N] [--seed S] [--only NAME] [--quick]
+                  gateways under load, one fault at a time, and what became of every message; needs
+                  user name spaces, nft, and libfaketime for clocks
   containers      build the image, start each profile of docker-compose.yml and break it; needs root,
                   Docker, debootstrap and half an hour: not a part of `test`
   setup           install the system packages that the build and the tests need
@@ -55,6 +58,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["tidy"] => tidy::check(&root),
         ["conformance"] => conformance::write(&root),
         ["bench", rest @ ..] => test::bench(&root, rest),
+        ["faults", rest @ ..] => test::faults(&root, rest),
         ["containers"] => run::run(&root, "integration-tests/containers/run.sh", &[]),
         ["setup"] => system::install(system::For::Tests),
         [] | ["help" | "--help" | "-h"] => {

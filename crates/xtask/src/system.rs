@@ -23,7 +23,7 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 16] = [
+const TESTS: [(&str, &str); 19] = [
     ("curl", "drives Backplane"),
     ("jq", "reads JSON in the stories of the documentation"),
     ("mandoc", "reads the manual pages"),
@@ -31,6 +31,9 @@ const TESTS: [(&str, &str); 16] = [
     ("redis-server", "the store that gateways share"),
     ("haproxy", "the proxy in front of them"),
     ("pebble", "the ACME server that certificates are ordered of"),
+    ("iproute2", "networks of the fault tests"),
+    ("nftables", "drops packets in them"),
+    ("libfaketime", "moves the clocks of gateways"),
     ("prometheus", "fires the alerts, with promtool"),
     ("python3", "runs the Python clients"),
     ("python3-venv", "keeps them in target/python"),
@@ -56,7 +59,7 @@ pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
         println!(
-            "for the tests also curl, jq, redis-server, haproxy, pebble, promtool, python3, node, npm, chromium and chromedriver."
+            "for the tests also curl, jq, redis-server, haproxy, pebble, nft, libfaketime, promtool, python3, node, npm, chromium and chromedriver."
         );
         return Ok(());
     }

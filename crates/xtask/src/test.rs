@@ -1,4 +1,4 @@
-//! The commands of the README: `test` and `demo`, and `bench`.
+//! The commands of the README: `test` and `demo`, and `bench` and `faults`.
 
 use std::path::Path;
 
@@ -69,4 +69,12 @@ pub(crate) fn bench(root: &Path, arguments: &[&str]) -> Result<()> {
             run(root, "cargo", &load)
         }
     }
+}
+
+/// Runs the fault tool on a release build.
+pub(crate) fn faults(root: &Path, arguments: &[&str]) -> Result<()> {
+    system::install(system::For::Tests)?;
+    run(root, "cargo", &["build", "--release", "--locked", "--package", "buswire"])?;
+    let faults = ["run", "--release", "--locked", "--package", "buswire-integration-tests"];
+    run(root, "cargo", &[&faults[..], &["--bin", "faults", "--"], arguments].concat())
 }

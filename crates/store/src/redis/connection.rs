@@ -238,6 +238,17 @@ async fn cluster(
     Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
 }
 
+/// The server that the sentinels call master at present; nothing where there are no sentinels.
+pub(super) async fn master(
+    config: &RedisConfig,
+    tls: Option<&TlsCertificates>,
+) -> Result<Option<(String, u16)>, RedisError> {
+    match &config.address.topology {
+        Topology::Sentinel(master) => ask_sentinels(config, master, tls).await.map(Some),
+        Topology::Single | Topology::Cluster => Ok(None),
+    }
+}
+
 /// Asks one sentinel after the other which server is the master. They are asked with the same user
 /// and password, but without a database; one that knows no such user is asked without.
 async fn ask_sentinels(

@@ -50,7 +50,7 @@ impl Fault {
     fn of_code(code: &str, text: String) -> Self {
         match code {
             "BUSWIRERUN" => Self::Elsewhere(text),
-            "BUSY" | "NOREPLICAS" => Self::NotYet(text),
+            "BUSY" | "NOREPLICAS" | "BUSWIREWAIT" => Self::NotYet(text),
             // A full memory or disk: nothing was written.
             "OOM" | "MISCONF" | "NOAUTH" | "WRONGPASS" => {
                 Self::Refused(StoreError::Unavailable(text))

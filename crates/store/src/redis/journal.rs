@@ -32,7 +32,7 @@ const OVERHEAD_BYTES: usize = 256;
 pub(super) struct Written {
     pub(super) shard: Shard,
     pub(super) now: Timestamp,
-    /// The operations that had an effect, without expectations.
+    /// The operations that were not in vain, without expectations.
     pub(super) batch: Batch,
     /// For each of them the sequence or revision that it was given.
     pub(super) numbers: Vec<u64>,
@@ -51,14 +51,36 @@ impl Written {
         let mut numbers = Vec::with_capacity(applied.len());
         for (operation, applied) in batch.operations.into_iter().zip(applied) {
             numbers.push(match applied {
-                Applied::Appended(position) => position.sequence.as_u64(),
+                // Who appended it first may be gone, or was never told so.
+                Applied::Appended(position) | Applied::Repeated(position) => {
+                    position.sequence.as_u64()
+                }
                 Applied::Row(revision) => revision.0,
                 Applied::Deleted => last,
-                Applied::Repeated(_) | Applied::Buried => continue,
+                Applied::Buried => continue,
             });
             effect.operations.push(operation);
         }
         Self { shard, now, batch: effect, numbers }
+    }
+
+    /// What it came to when it was applied again. All of it is kept, since yet another server may lack
+    /// what this one had; and with the numbers of its own writes, since a row may be another's by now.
+    pub(super) fn again(self, applied: &[Applied]) -> Self {
+        let mut effect = Batch::new(self.batch.partition);
+        let mut numbers = Vec::with_capacity(applied.len());
+        let operations = self.batch.operations.into_iter().zip(self.numbers);
+        for ((operation, number), applied) in operations.zip(applied) {
+            numbers.push(match applied {
+                Applied::Appended(position) | Applied::Repeated(position) => {
+                    position.sequence.as_u64()
+                }
+                Applied::Row(_) | Applied::Deleted => number,
+                Applied::Buried => continue,
+            });
+            effect.operations.push(operation);
+        }
+        Self { batch: effect, numbers, ..self }
     }
 
     fn bytes(&self) -> usize {

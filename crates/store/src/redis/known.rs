@@ -59,6 +59,17 @@ impl Known {
         }
     }
 
+    /// Writes were lost, and this epoch began.
+    pub(super) fn lose(&self, shard: Shard, seen: Seen) {
+        let epoch = seen.epoch.0;
+        tracing::warn!(
+            shard = shard.0,
+            epoch,
+            "the server may have lost writes; a new epoch begins"
+        );
+        self.see(shard, seen);
+    }
+
     /// The shard was found in this run.
     pub(super) fn adopt(&self, shard: Shard, run: &str, seen: Seen) {
         let epoch = seen.epoch;
@@ -68,7 +79,7 @@ impl Known {
                 tracing::warn!(
                     shard = shard.0,
                     epoch = epoch.0,
-                    "the server may have lost writes; a new epoch begins"
+                    "another gateway found that writes may be lost; a new epoch began"
                 );
             }
             known.run = Some(run.to_owned());

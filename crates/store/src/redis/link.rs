@@ -25,7 +25,7 @@ use tokio::{
 use super::{
     address::Topology,
     config::{RedisConfig, RedisOpenError},
-    connection::{Connection, Ear, publish_command},
+    connection::{Connection, Ear, master, publish_command},
     fault::{Fault, Unconnected, describe},
     journal::{Journal, Written},
     keys::{CLUSTER_SHARDS, Layout, Shard},
@@ -47,7 +47,7 @@ const FORMAT: u64 = 1;
 
 /// The first pause before a request is sent again; each is twice as long, up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+const PAUSE_LONGEST: Duration = Duration::from_millis(500);
 
 /// What is asked of the server.
 #[derive(Clone)]
@@ -70,6 +70,10 @@ pub(super) enum Repeat {
 /// A connection that may be used.
 struct Live {
     connection: Connection,
+    /// The files that TLS needed.
+    tls: Option<TlsCertificates>,
+    /// The server, as sentinels named it.
+    master: Option<(String, u16)>,
     /// The connection that hints come over, and where they go.
     hints: Connection,
     ear: Ear,
@@ -99,6 +103,7 @@ pub(super) struct Link {
     room: Room,
     places: Semaphore,
     closed: AtomicBool,
+    made: Timestamp,
     /// Why there is no connection, or why the last commit was refused.
     trouble: Mutex<Option<String>>,
     disk_bytes: AtomicU64,
@@ -121,6 +126,7 @@ impl Link {
             room: Room::new(config.waiting_max, config.waiting_bytes_max),
             places: Semaphore::new(config.concurrency.max(1)),
             closed: AtomicBool::new(false),
+            made: SystemClock.now(),
             trouble: Mutex::new(None),
             disk_bytes: AtomicU64::new(0),
             config,
@@ -146,8 +152,33 @@ impl Link {
         Reply::new(self.ask(Request::Call(call, repeat)).await?)
     }
 
+    /// Commits `batch`.
+    pub(super) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, StoreError> {
+        let call = self.commit_call(&batch, &[], now);
+        let shard = call.shard;
+        let (value, live) = self.answer(Request::Call(call, Repeat::No)).await?;
+        let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
+        self.acknowledge(shard, batch, &outcome, seen, now);
+        // Looked at after it was noted: whoever let go of the connection before has perhaps written
+        // again what the next server lacks, and this was not among it.
+        if !self.is_kept(&live) {
+            return Err(StoreError::Unavailable("the connection was lost meanwhile".to_owned()));
+        }
+        self.clear();
+        Ok(outcome)
+    }
+
+    fn is_kept(&self, used: &Arc<Live>) -> bool {
+        self.live.borrow().as_ref().is_some_and(|live| Arc::ptr_eq(live, used))
+    }
+
     /// Sends a request until it is answered or patience ends.
     pub(super) async fn ask(&self, request: Request) -> Result<Value, StoreError> {
+        self.answer(request).await.map(|(value, _)| value)
+    }
+
+    /// The same, with the connection that the answer came over.
+    async fn answer(&self, request: Request) -> Result<(Value, Arc<Live>), StoreError> {
         self.usable()?;
         let Some(_room) = self.room.enter(request.bytes()) else {
             return Err(StoreError::Unavailable("too much waits for the server".to_owned()));
@@ -165,12 +196,12 @@ impl Link {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Value, StoreError> {
+    async fn attempt(&self, request: &Request) -> Result<(Value, Arc<Live>), StoreError> {
         let mut pause = PAUSE_FIRST;
         loop {
             let live = self.live().await?;
             let fault = match request.run(&live).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => return Ok((value, live)),
                 Err(error) => Fault::of(&error),
             };
             match fault {
@@ -271,23 +302,31 @@ impl Link {
         let tls = read.map_err(|_| Unconnected::Failed("the runtime ends".to_owned()))??;
         let limit = self.config.connect_timeout + self.config.response_timeout;
         let both = async {
+            let master = master(&self.config, tls.as_ref()).await?;
             let connection = Connection::open(&self.config, tls.clone(), &ear).await?;
-            Ok::<_, RedisError>((connection, Connection::open(&self.config, tls, &ear).await?))
+            let hints = Connection::open(&self.config, tls.clone(), &ear).await?;
+            Ok::<_, RedisError>((master, connection, hints))
         };
         let opened = timeout(limit, both).await;
-        let (mut connection, mut hints) =
+        let (master, mut connection, mut hints) =
             opened.map_err(|_| Unconnected::Failed(format!("{address} does not answer")))??;
         let mut scripts: Vec<String> = Vec::new();
         let mut runs: Vec<String> = Vec::new();
+        let mut keeps_all = false;
         for shard in self.layout.shards() {
             let server = self.look(&mut connection, shard).await?;
             server.check(&address)?;
+            server.compare_clocks(&address, SystemClock.now());
             if !runs.contains(&server.run) {
-                settings(&mut connection, shard).await.check(&address, self.config.durability)?;
+                let settings = settings(&mut connection, shard).await;
+                settings.check(&address, self.config.durability)?;
+                keeps_all = settings.keeps_all();
                 scripts = load(&mut connection, shard).await?;
             }
-            let adopted = self.adopt(&mut connection, shard, &server.run, &scripts).await?;
+            let run = &server.run;
+            let adopted = self.adopt(&mut connection, shard, run, &scripts, keeps_all).await?;
             if adopted.is_lossy {
+                self.known.lose(shard, adopted.seen);
                 self.replay(&mut connection, shard, &server.run, &scripts).await?;
             }
             // Not before: what was not written again is tried at the next connection.
@@ -295,7 +334,8 @@ impl Link {
             runs.push(server.run);
         }
         hints.listen(&self.layout).await?;
-        Ok(Live { connection, hints, ear, scripts: scripts.into(), runs: runs.into() })
+        let (scripts, runs) = (scripts.into(), runs.into());
+        Ok(Live { connection, tls, master, hints, ear, scripts, runs })
     }
 
     async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
@@ -312,9 +352,14 @@ impl Link {
         shard: Shard,
         run: &str,
         scripts: &[String],
+        keeps_all: bool,
     ) -> Result<Adopted, Unconnected> {
         let known = self.known.of(shard);
-        let fresh = SystemClock.now().as_secs().max(known.epoch.map_or(0, |epoch| epoch.0 + 1));
+        // All shards of a new store begin the same epoch.
+        let fresh = match known.epoch {
+            Some(epoch) => SystemClock.now().as_secs().max(epoch.0 + 1),
+            None => self.made.as_secs(),
+        };
         let mut command = cmd("EVALSHA");
         command
             .arg(Script::Adopt.name(scripts))
@@ -332,7 +377,9 @@ impl Link {
             .arg(&self.layout.least(shard, self.known.greatest()).to_be_bytes())
             .arg(publish_command(&self.config.address.topology))
             .arg(self.layout.hints(shard))
-            .arg(self.layout.base(shard));
+            .arg(self.layout.base(shard))
+            .arg(u8::from(self.keeps_runs(keeps_all)))
+            .arg(self.config.settling.as_millis().to_string());
         let mut reply = Reply::new(connection.run(&command).await?)?;
         let prefix = || self.config.prefix.to_string();
         let damaged = |error: StoreError| RedisOpenError::Damaged {
@@ -357,6 +404,17 @@ impl Link {
         Ok(Adopted { seen: Seen { epoch, sequence }, is_lossy })
     }
 
+    /// Whether all that was acknowledged in a run of the server is there in the next one, if the server
+    /// itself keeps all. Another master may lack the last moments. In a cluster another run may be but
+    /// another node.
+    fn keeps_runs(&self, keeps_all: bool) -> bool {
+        match self.config.address.topology {
+            Topology::Single => keeps_all,
+            Topology::Sentinel(_) => false,
+            Topology::Cluster => true,
+        }
+    }
+
     /// Writes again what this process was told is written and what the server lost.
     async fn replay(
         &self,
@@ -368,11 +426,14 @@ impl Link {
         let mut journal = self.journal.take(shard);
         let count = journal.len();
         while let Some(written) = journal.pop_front() {
-            let call = self.commit(&written.batch, &written.numbers, written.now);
+            let call = self.commit_call(&written.batch, &written.numbers, written.now);
             match connection.run(&call.command(scripts, run)).await {
                 Ok(value) => {
                     let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
-                    self.acknowledge(shard, written.batch, &outcome, seen, written.now);
+                    self.known.see(shard, seen);
+                    if let Outcome::Committed(applied) = outcome {
+                        self.journal.note(written.again(&applied));
+                    }
                 }
                 Err(error) => {
                     journal.push_front(written);
@@ -388,13 +449,13 @@ impl Link {
     }
 
     /// The call that commits `batch`, or applies again what was given `numbers`.
-    pub(super) fn commit(&self, batch: &Batch, numbers: &[u64], now: Timestamp) -> Call {
+    fn commit_call(&self, batch: &Batch, numbers: &[u64], now: Timestamp) -> Call {
         let publish = publish_command(&self.config.address.topology);
         wire::commit(&self.layout, batch, numbers, now, self.known.greatest(), publish)
     }
 
     /// Remembers what a commit came to.
-    pub(super) fn acknowledge(
+    fn acknowledge(
         &self,
         shard: Shard,
         batch: Batch,
@@ -412,6 +473,12 @@ impl Link {
         if live.ear.is_deaf() {
             return Err("the connection for hints is lost".to_owned());
         }
+        // A master that is cut off from its replicas does not know that another one was made.
+        if let Ok(named) = master(&self.config, live.tls.as_ref()).await
+            && named != live.master
+        {
+            return Err("the sentinels name another master".to_owned());
+        }
         live.hints.clone().run(&cmd("PING")).await.map_err(|error| describe(&error))?;
         let (mut connection, mut bytes) = (live.connection.clone(), BTreeMap::new());
         for (shard, run) in self.layout.shards().zip(live.runs.iter()) {
@@ -427,7 +494,7 @@ impl Link {
     }
 
     /// Says that a commit was taken.
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Never here: connecting.
 
+use buswire_message::Timestamp;
+
 use super::config::{Durability, RedisOpenError};
 
 /// The oldest version that has all that the scripts use.
@@ -16,7 +18,12 @@ pub(super) struct Server {
     is_master: bool,
     /// Bytes of its append-only file.
     pub(super) disk_bytes: u64,
+    /// What its clock says, if it tells.
+    time: Option<Timestamp>,
 }
+
+/// Clocks that differ by more are worth a word: what expires is live at one gateway and not at another.
+const CLOCKS_DIFFER: u64 = 10_000;
 
 impl Server {
     /// Reads the answer to `INFO`; `None` if it is not one.
@@ -30,7 +37,20 @@ impl Server {
             run: format!("{}/{}", field("run_id")?, field("master_replid")?),
             is_master: field("role")? == "master",
             disk_bytes: field("aof_current_size").and_then(|n| n.parse().ok()).unwrap_or(0),
+            time: field("server_time_usec")
+                .and_then(|micros| micros.parse::<u64>().ok())
+                .map(|micros| Timestamp::from_millis(micros / 1000)),
         })
+    }
+
+    /// Says so if its clock and this machine's differ.
+    pub(super) fn compare_clocks(&self, address: &str, now: Timestamp) {
+        let Some(time) = self.time else { return };
+        let apart = time.as_millis().abs_diff(now.as_millis());
+        if apart > CLOCKS_DIFFER {
+            let seconds = apart / 1000;
+            tracing::warn!(address, seconds, "the clocks of this machine and of the server differ");
+        }
     }
 
     /// Whether it can be written to at all.
@@ -61,6 +81,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Whether it keeps all that it acknowledges when it ends, however it ends.
+    pub(super) fn keeps_all(&self) -> bool {
+        let is = |setting: &Option<String>, value| setting.as_deref() == Some(value);
+        is(&self.appendonly, "yes") && is(&self.appendfsync, "always")
+    }
+
     /// Says what is lost, or refuses it.
     ///
     /// # Errors
@@ -75,7 +101,7 @@ impl Settings {
             tracing::warn!(
                 address,
                 "appendfsync is not always: a loss of power may take the last second of \
-                 acknowledged writes, a crash of the server takes none"
+                 acknowledged writes"
             );
         }
         let problems: Vec<String> = [

@@ -4,12 +4,15 @@
 -- ARGV: format, number of shards, this run, an epoch later than any before, the first sequence of the
 --       shard; of the caller: the run and the epoch that it knew or nothing, and the last sequence; the
 --       least that the last sequence becomes, since the caller passed it in another shard; the command and
---       channel of hints; what the keys of the shard begin with.
+--       channel of hints; what the keys of the shard begin with; whether a server of this kind keeps all
+--       that it acknowledges when its run ends, and for how many milliseconds it waits otherwise for all
+--       who lived on to write again what it lacks.
 -- Gives the format, the number of shards, the epoch, whether writes were lost that the caller knew of, and
 -- the last sequence given.
 --
 -- `runs` has a line for each run that ended: its name and the last sequence that outlived it. A caller
--- who knows of a later one knows of writes that were lost.
+-- who knows of a later one knows of writes that were lost. Who knows nothing, as after a start, can't
+-- say that nothing was lost between two runs of a server that may lose some.
 local meta, runs = KEYS[1], KEYS[2]
 local run, fresh, first = ARGV[3], ARGV[4], ARGV[5]
 local known, known_epoch, seen = ARGV[6], ARGV[7], ARGV[8]
@@ -29,7 +32,15 @@ if #lacking > 0 then
 end
 
 local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
+-- Only who meets a run first may begin it: afterwards somebody may have written there.
+local function settle()
+    local time = redis.call('TIME')
+    local till = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[14])
+    redis.call('HSET', meta, 'settling', string.format('%.0f', till))
+end
+
 if not state[1] then
+    if known ~= '' then settle() end
     local last = less(first, seen) and seen or first
     last = less(last, ARGV[9]) and ARGV[9] or last
     redis.call('HSET', meta, 'format', ARGV[1], 'shards', ARGV[2], 'run', run, 'epoch', fresh,
@@ -44,7 +55,7 @@ if state[3] ~= run then
 end
 
 local function is_lost()
-    if known == '' then return false end
+    if known == '' then return state[3] ~= run and ARGV[13] ~= '1' end
     if less(state[5], seen) then return true end
     if known == run then return false end
     local ended = redis.call('LRANGE', runs, 0, -1)
@@ -56,15 +67,17 @@ local function is_lost()
     return true
 end
 
+if state[3] ~= run and ARGV[13] ~= '1' then settle() end
 -- Nothing is lost with what only kept a sequence from being given, so that comes after.
 local lost = is_lost()
 if less(state[5], ARGV[9]) then redis.call('HSET', meta, 'last', ARGV[9]) end
 if not lost then return { state[1], state[2], state[4], 0, state[5] } end
 -- Where the epoch is later than the caller's, readers are told of the gap without one more.
 local epoch = state[4]
-if tonumber(epoch) <= tonumber(known_epoch) then
+if known == '' or tonumber(epoch) <= tonumber(known_epoch) then
     epoch = string.format('%.0f', math.max(tonumber(epoch) + 1, tonumber(fresh)))
 end
 local last = less(state[5], seen) and seen or state[5]
 redis.call('HSET', meta, 'epoch', epoch, 'last', less(last, ARGV[9]) and ARGV[9] or last)
+if state[3] ~= run then settle() end
 return { state[1], state[2], epoch, 1, last }

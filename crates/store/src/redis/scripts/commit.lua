@@ -6,6 +6,11 @@
 --       if they are applied again, the expectations, the operations.
 -- Gives the epoch, the last sequence given, the index of the expectation that does not hold or -1,
 -- and for each operation a letter with the number that goes with it.
+if settling and ARGV[9] == '' then return wait() end
+-- As long as somebody writes again, everybody else waits: others may still be about to begin.
+if settling and settling + 1000 > tonumber(found[2]) then
+    redis.call('HSET', meta, 'settling', string.format('%.0f', settling + 1000))
+end
 local due, rows, names = KEYS[2], KEYS[3], KEYS[4]
 local now, first, step, partition = ARGV[2], sequence(ARGV[3]), tonumber(ARGV[4]), ARGV[7]
 local state = redis.call('HMGET', meta, 'epoch', 'last')
@@ -55,9 +60,12 @@ local function is_there(key, old)
     return number and old and not written[key] and not less(revision_of(old), number)
 end
 
--- `score` is the expiry as decimal text, or empty.
+-- What is applied again keeps its number, so that of two processes that write the same row again the
+-- one that was later stays, whoever comes first. `score` is the expiry as decimal text, or empty.
 local function write(key, old, kind, content, expiry, score)
-    local revision = following()
+    local revision = number
+    if not number or (old and not less(revision_of(old), number)) then revision = following() end
+    changed = true
     written[key] = true
     redis.call('HSET', rows, key, kind .. revision .. expiry .. content)
     if not old then redis.call('ZADD', names, 0, key) end
@@ -68,6 +76,21 @@ local function write(key, old, kind, content, expiry, score)
         redis.call('ZREM', due, member)
     end
     return 'w' .. revision
+end
+
+-- Appends an entry at its old place. Before a later one only as long as nobody reads: afterwards
+-- readers may be beyond it. Returns whether it is there.
+local function put_back(stream, fields)
+    local id = stream_id(sequence(number))
+    if type(redis.pcall('XADD', stream, id, unpack(fields))) == 'string' then return true end
+    if not settling then return false end
+    local later = redis.call('XRANGE', stream, id, '+')
+    if later[1] and later[1][1] == id then return false end
+    for _, entry in ipairs(later) do redis.call('XDEL', stream, entry[1]) end
+    redis.call('XSETID', stream, stream_id(sequence(number) - 1))
+    redis.call('XADD', stream, id, unpack(fields))
+    for _, entry in ipairs(later) do redis.call('XADD', stream, entry[1], unpack(entry[2])) end
+    return true
 end
 
 local apply = {}
@@ -85,8 +108,13 @@ function apply.a()
         local entry = redis.call('XRANGE', stream, place, place)[1]
         if entry and entry[2][4] == id and entry[2][6] == body then return 'r' .. number end
     end
-    local place = following()
-    redis.call('XADD', stream, stream_id(last), 'e', expiry, 'd', id, 'b', body)
+    local fields = { 'e', expiry, 'd', id, 'b', body }
+    local place = number
+    if not number or not put_back(stream, fields) then
+        place = following()
+        redis.call('XADD', stream, stream_id(last), unpack(fields))
+    end
+    changed = true
     if id ~= '' then redis.call('HSET', dedupe, id, place .. expiry) end
     if score ~= '' then redis.call('ZADD', due, score, 'e' .. place .. path) end
     return 'a' .. place
@@ -104,10 +132,16 @@ function apply.v()
     local key, version, expiry, score = take(), take(), take(), take()
     local old = redis.call('HGET', rows, key)
     if is_buried(old) then return 'b' end
-    if is_there(key, old) then return 'w' .. revision_of(old) end
-    if is_live(old) and string.sub(old, 1, 1) == 'v' and less(version, string.sub(old, 18)) then
-        version = string.sub(old, 18)
+    local kept = is_live(old) and string.sub(old, 1, 1) == 'v' and string.sub(old, 18)
+    if is_there(key, old) then
+        -- A later raise was applied again before this one, and did not know this version.
+        if kept and less(kept, version) then
+            redis.call('HSET', rows, key, string.sub(old, 1, 17) .. version)
+            changed = true
+        end
+        return 'w' .. revision_of(old)
     end
+    if kept and less(version, kept) then version = kept end
     return write(key, old, 'v', version, expiry, score)
 end
 

@@ -4,6 +4,7 @@
 -- ARGV: run, the least that the last sequence becomes, what names the entries in `due` or nothing for
 --       rows, what names the rows in `due`; then for each row its key, its record, its expiry as decimal
 --       text or nothing, or for each entry its sequence, expiry, expiry as text, dedupe id, body.
+if settling then return wait() end
 local due, first, second = KEYS[2], KEYS[3], KEYS[4]
 local path, row_name = ARGV[3], ARGV[4]
 if less(redis.call('HGET', meta, 'last'), ARGV[2]) then redis.call('HSET', meta, 'last', ARGV[2]) end

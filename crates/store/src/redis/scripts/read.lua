@@ -5,6 +5,7 @@
 --       entries, the bytes after which the page ends.
 -- Gives the epoch, whether there is more, whether there is a gap, then for each entry its stream id,
 -- its expiry, its body.
+if settling then return wait() end
 local stream, epoch = KEYS[2], redis.call('HGET', meta, 'epoch')
 local now, limit, room = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
 local gap = ARGV[3] ~= '' and ARGV[3] ~= epoch

@@ -4,6 +4,7 @@
 -- ARGV: run, time, least key as a bound, greatest key as a bound, whether to begin at the greatest,
 --       most rows, the bytes after which the page ends.
 -- Gives whether there is more, then for each row its key and its record.
+if settling then return wait() end
 local rows, names = KEYS[2], KEYS[3]
 local now, least, greatest = ARGV[2], ARGV[3], ARGV[4]
 local descending, limit, room = ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7])

@@ -3,8 +3,13 @@
 -- KEYS: meta, due.
 -- ARGV: run, what the keys of the shard begin with, time as decimal text, most to remove.
 -- Gives how many were removed and whether more are due.
+if settling then return wait() end
 local due, base, budget = KEYS[2], ARGV[2], tonumber(ARGV[4])
-local members = redis.call('ZRANGEBYSCORE', due, '-inf', ARGV[3], 'LIMIT', 0, budget + 1)
+-- Whoever has a clock that is ahead must not remove what is live for the others.
+local time = redis.call('TIME')
+local now = math.min(tonumber(ARGV[3]), tonumber(time[1]) * 1000 + math.floor(time[2] / 1000))
+local till = string.format('%.0f', now)
+local members = redis.call('ZRANGEBYSCORE', due, '-inf', till, 'LIMIT', 0, budget + 1)
 local removed = 0
 
 local function remove_entry(place, path)
