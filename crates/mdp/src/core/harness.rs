@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::tables::{Origin, Place};
 use super::{
     AdminError, BrokerCore, CallId, CoreConfig, Dismissal, Input, LocalId, Output, SendFailure,
     ServicePolicy,
@@ -432,6 +433,7 @@ impl World {
                     let answered = self.here.insert(id, true);
                     assert_eq!(answered, Some(false), "one answer for {id:?}");
                 }
+                Output::Link(_) => panic!("it has no links"),
                 Output::Call { call, service: name, body, .. } => {
                     assert_eq!(name, service(OWN));
                     self.calls.push((call, body));
@@ -554,7 +556,9 @@ impl BrokerCore {
             // Beyond the bound there are only requests that workers once had and lost.
             let most = service.policy.queue_max + self.config.workers_max;
             assert!(service.queued <= most);
-            assert!(service.is_stuck() || service.queued == 0, "work and a worker wait");
+            let stuck =
+                service.paused || service.waiting.is_empty() && !self.has_room_elsewhere(key);
+            assert!(stuck || service.queued == 0, "work and a worker wait");
             let in_queues: usize = service.queues.values().map(VecDeque::len).sum();
             assert_eq!(in_queues, service.queued);
             assert_eq!(service.queues.len(), service.turn.len());
@@ -564,7 +568,9 @@ impl BrokerCore {
             }
             for request in service.queues.values().flatten() {
                 let request = self.requests.get(*request).unwrap();
-                assert!(request.worker.is_none() && request.timer_at.is_some());
+                assert!(request.place == Place::Queue && request.timer_at.is_some());
+                let of_another = matches!(request.from, Origin::Broker(..));
+                assert!(!of_another || service.offered, "it waits where no worker is");
                 assert!(request.deadline >= self.now || request.timer_at.is_some());
             }
             let unused = service.unused_since.is_some();
@@ -577,7 +583,7 @@ impl BrokerCore {
         assert_eq!(held, self.requests.len());
         let assigned: usize =
             self.workers.iter().filter(|(_, worker)| worker.assignment.is_some()).count();
-        assert_eq!(assigned + queued, held);
+        assert_eq!(assigned + queued + self.check_links(), held);
         let bytes: usize = self.requests.iter().map(|(_, request)| request.cost).sum();
         assert_eq!(bytes, self.held_bytes);
         assert!(bytes <= self.config.held_bytes_max);
@@ -586,7 +592,8 @@ impl BrokerCore {
         assert_eq!(self.clients.len(), self.routes.len());
         assert!(self.services.len() <= self.config.services_max);
         let timers = self.workers.iter().filter(|(_, worker)| worker.timer_at.is_some()).count()
-            + self.requests.iter().filter(|(_, request)| request.timer_at.is_some()).count();
+            + self.requests.iter().filter(|(_, request)| request.timer_at.is_some()).count()
+            + self.link_timers();
         assert_eq!(timers, self.timers.len());
     }
 }
