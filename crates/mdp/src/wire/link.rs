@@ -369,7 +369,6 @@ mod tests {
         all
     }
 
-    use crate::ClosedSet as _;
 
     #[test]
     fn every_message_comes_back_as_it_was_sent() {

@@ -32,6 +32,8 @@ pub(crate) struct Link {
     starved: Services,
     /// Losses since it was up last.
     losses: u32,
+    /// Whether the other is among the brokers. One that is not any more is asked as long as it answers.
+    is_listed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +70,26 @@ impl BrokerCore {
         let mut wanted: BTreeMap<BrokerId, BrokerAddress> =
             brokers.into_iter().map(|it| (it.id, it)).collect();
         wanted.remove(&config.id);
-        let gone: Vec<_> = self.links.by_id.iter().map(|(id, key)| (*id, *key)).collect();
-        for (id, key) in gone {
-            let known = self.links.links.get(key).map(|link| &link.address);
-            if known == wanted.get(&id) {
+        let known: Vec<_> = self.links.by_id.iter().map(|(id, key)| (*id, *key)).collect();
+        for (id, key) in known {
+            let Some(link) = self.links.ways.get_mut(key) else { continue };
+            let stays = wanted.get(&id) == Some(&link.address);
+            if stays {
                 wanted.remove(&id);
-            } else {
+            }
+            link.is_listed = stays;
+            // A list may lack a broker for a while; what it has in hand need not be lost for that.
+            if !stays && !link.is_up() {
                 self.remove_link(key);
             }
         }
+        // One that is known under another address stays until it is lost.
+        wanted.retain(|id, _| !self.links.by_id.contains_key(id));
         for (id, address) in wanted {
-            if self.links.links.len() >= config.brokers_max {
+            if self.links.ways.len() >= config.brokers_max {
                 return self.note(LinkNote::TooMany(config.brokers_max));
             }
-            let key = self.links.links.insert(Link {
+            let key = self.links.ways.insert(Link {
                 address,
                 state: State::Dialing,
                 dial: 0,
@@ -90,6 +98,7 @@ impl BrokerCore {
                 in_flight: BTreeMap::new(),
                 starved: Services::new(),
                 losses: 0,
+                is_listed: true,
             });
             self.links.by_id.insert(id, key);
             self.dial(key);
@@ -100,14 +109,14 @@ impl BrokerCore {
     pub(super) fn remove_link(&mut self, key: Key<Link>) {
         self.lose_link(key, LinkLoss::Gone);
         self.set_link_timer(key, None);
-        if let Some(link) = self.links.links.remove(key) {
+        if let Some(link) = self.links.ways.remove(key) {
             self.links.by_id.remove(&link.address.id);
         }
     }
 
     fn dial(&mut self, key: Key<Link>) {
         let now = self.now;
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         link.dial = link.dial.wrapping_add(1);
         link.state = State::Dialing;
         let timer_at = link.session.timer_at;
@@ -119,7 +128,7 @@ impl BrokerCore {
 
     /// Finds the link of a connection, if that is the one it has now.
     pub(super) fn current(&self, id: LinkId) -> Option<&Link> {
-        let link = self.links.links.get(id.link).filter(|link| link.dial == id.dial);
+        let link = self.links.ways.get(id.link).filter(|link| link.dial == id.dial);
         link.filter(|link| !matches!(link.state, State::Resting(_)))
     }
 
@@ -129,7 +138,7 @@ impl BrokerCore {
             return;
         }
         let now = self.now;
-        if let Some(link) = self.links.links.get_mut(id.link) {
+        if let Some(link) = self.links.ways.get_mut(id.link) {
             link.state = State::Greeting;
             link.session.last_rx = now;
         }
@@ -139,7 +148,7 @@ impl BrokerCore {
 
     fn tell_link(&mut self, key: Key<Link>, message: LinkMessage) {
         let now = self.now;
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         let (order, id) = (link.session.next(now), LinkId { link: key, dial: link.dial });
         self.say(Tag::Link(key), LinkEnd::Link(id), order, message);
     }
@@ -154,7 +163,7 @@ impl BrokerCore {
             self.counters.links.late += 1;
             return;
         }
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         let (order, message) = match message {
             Ok(message) => message,
             Err(BadLinkMessage::Version(version)) => {
@@ -175,7 +184,7 @@ impl BrokerCore {
                 self.on_far_partial(key, number, body);
             }
             (State::Up, LinkMessage::Final { number, body }) => {
-                self.on_far_final(key, number, body)
+                self.on_far_final(key, number, body);
             }
             (State::Up, LinkMessage::Returned { number, reason }) => {
                 self.on_returned(key, number, reason);
@@ -185,7 +194,7 @@ impl BrokerCore {
     }
 
     fn on_welcome(&mut self, key: Key<Link>, id: BrokerId) {
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         // Another process may have got the port of one that died.
         if link.address.id != id {
             return self.lose_link(key, LinkLoss::Another);
@@ -200,7 +209,7 @@ impl BrokerCore {
             // Beyond the bound on services a name is not remembered, wherever its workers are.
             let Ok(service) = self.intern(name.as_bytes()) else { continue };
             let Some(record) = self.services.get_mut(service) else { continue };
-            let Some(link) = self.links.links.get_mut(key) else { return };
+            let Some(link) = self.links.ways.get_mut(key) else { return };
             if link.services.insert(service) {
                 // It may have served before, and still have some of that in hand.
                 let in_flight = link.in_flight.values().filter(|(_, it)| *it == service).count();
@@ -221,7 +230,7 @@ impl BrokerCore {
 
     /// The other broker has no workers for the service any more. It finishes what they had.
     fn not_elsewhere(&mut self, service: Key<Service>, key: Key<Link>) {
-        if let Some(link) = self.links.links.get_mut(key) {
+        if let Some(link) = self.links.ways.get_mut(key) {
             link.services.remove(&service);
             link.starved.remove(&service);
         }
@@ -239,7 +248,7 @@ impl BrokerCore {
         let has_room = |it: &&Elsewhere| it.in_flight < config.service_in_flight_max;
         let mut best: Option<&Elsewhere> = None;
         for it in record.elsewhere.iter().filter(has_room) {
-            let Some(link) = self.links.links.get_mut(it.link) else { continue };
+            let Some(link) = self.links.ways.get_mut(it.link) else { continue };
             if link.in_flight.len() >= config.in_flight_max {
                 link.starved.insert(service);
             } else if best
@@ -275,7 +284,7 @@ impl BrokerCore {
             it.chosen = number;
         }
         let service_name = record.name.clone();
-        if let Some(link) = self.links.links.get_mut(link) {
+        if let Some(link) = self.links.ways.get_mut(link) {
             link.in_flight.insert(number, (key, service));
         }
         if waits_for_worker {
@@ -287,7 +296,7 @@ impl BrokerCore {
 
     /// Takes a request off the books of a link; `None` if the other has no such in hand.
     fn take_back(&mut self, key: Key<Link>, number: u64) -> Option<(Key<Request>, Key<Service>)> {
-        let (request, service) = self.links.links.get_mut(key)?.in_flight.remove(&number)?;
+        let (request, service) = self.links.ways.get_mut(key)?.in_flight.remove(&number)?;
         let record = self.services.get_mut(service);
         let elsewhere = record.and_then(|it| it.elsewhere.iter_mut().find(|it| it.link == key));
         if let Some(it) = elsewhere {
@@ -297,7 +306,7 @@ impl BrokerCore {
     }
 
     fn on_far_partial(&mut self, key: Key<Link>, number: u64, body: Frames) {
-        let link = self.links.links.get(key);
+        let link = self.links.ways.get(key);
         match link.and_then(|link| link.in_flight.get(&number)) {
             Some((request, _)) => self.pass_part(*request, body),
             None => self.counters.links.late += 1,
@@ -357,7 +366,7 @@ impl BrokerCore {
     fn on_room(&mut self, key: Key<Link>, service: Key<Service>) {
         self.dispatch(service);
         let most = self.links.config.as_ref().map_or(0, |config| config.in_flight_max);
-        while let Some(link) = self.links.links.get_mut(key)
+        while let Some(link) = self.links.ways.get_mut(key)
             && link.in_flight.len() < most
             && let Some(starved) = link.starved.pop_first()
         {
@@ -368,7 +377,7 @@ impl BrokerCore {
     /// Gives a link up. What the other broker had in hand is treated as what a lost worker had.
     pub(in crate::core) fn lose_link(&mut self, key: Key<Link>, why: LinkLoss) {
         let now = self.now;
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         if matches!(link.state, State::Resting(_)) {
             return;
         }
@@ -397,14 +406,15 @@ impl BrokerCore {
     }
 
     pub(in crate::core) fn on_link_timer(&mut self, key: Key<Link>) {
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         link.session.timer_at = None;
         match link.state {
+            State::Resting(_) if !link.is_listed => self.remove_link(key),
             State::Resting(until) if until <= self.now => self.dial(key),
             State::Resting(until) => self.set_link_timer(key, Some(until)),
             State::Dialing => {}
             State::Greeting | State::Up => {
-                let Some(link) = self.links.links.get(key) else { return };
+                let Some(link) = self.links.ways.get(key) else { return };
                 let (silence, beat) = self.session_due(&link.session);
                 if silence <= self.now {
                     return self.lose_link(key, LinkLoss::Silent);
@@ -418,7 +428,7 @@ impl BrokerCore {
     }
 
     fn arm_link(&mut self, key: Key<Link>) {
-        let Some(link) = self.links.links.get(key) else { return };
+        let Some(link) = self.links.ways.get(key) else { return };
         let (silence, beat) = self.session_due(&link.session);
         // Before WELCOME there is nothing to be said, so only silence counts.
         let due = if link.is_up() { silence.min(beat) } else { silence };
@@ -428,7 +438,7 @@ impl BrokerCore {
     }
 
     fn set_link_timer(&mut self, key: Key<Link>, at: Option<Duration>) {
-        let Some(link) = self.links.links.get_mut(key) else { return };
+        let Some(link) = self.links.ways.get_mut(key) else { return };
         if let Some(old) = std::mem::replace(&mut link.session.timer_at, at) {
             self.timers.remove(&(old, Timer::Link(key)));
         }

@@ -17,7 +17,7 @@ impl BrokerCore {
         let service = self.services.get(key).unwrap();
         service.workers == 0
             && service.elsewhere.iter().any(|it| {
-                let all = self.links.links.get(it.link).unwrap().in_flight.len();
+                let all = self.links.ways.get(it.link).unwrap().in_flight.len();
                 it.in_flight < config.service_in_flight_max && all < config.in_flight_max
             })
     }
@@ -25,7 +25,7 @@ impl BrokerCore {
     /// Returns how many requests other brokers have in hand.
     pub(in crate::core) fn check_links(&self) -> usize {
         let mut in_flight = 0;
-        for (key, link) in self.links.links.iter() {
+        for (key, link) in self.links.ways.iter() {
             assert_eq!(self.links.by_id.get(&link.address.id), Some(&key));
             assert!(link.is_up() || link.services.is_empty() && link.in_flight.is_empty());
             for service in &link.services {
@@ -43,7 +43,7 @@ impl BrokerCore {
         }
         for (key, service) in self.services.iter() {
             for it in &service.elsewhere {
-                let link = self.links.links.get(it.link).unwrap();
+                let link = self.links.ways.get(it.link).unwrap();
                 assert!(link.services.contains(&key));
                 let of_it = link.in_flight.values().filter(|(_, service)| *service == key).count();
                 assert_eq!(of_it, it.in_flight);
@@ -61,10 +61,10 @@ impl BrokerCore {
         let of_others = |request: &crate::core::Request| matches!(request.from, Origin::Broker(..));
         assert_eq!(asking, self.requests.iter().filter(|(_, it)| of_others(it)).count());
         if let Some(config) = &self.links.config {
-            assert!(self.links.links.len() <= config.brokers_max);
+            assert!(self.links.ways.len() <= config.brokers_max);
             assert!(self.links.askers.len() <= config.brokers_max);
             assert!(
-                self.links.links.iter().all(|(_, it)| it.in_flight.len() <= config.in_flight_max)
+                self.links.ways.iter().all(|(_, it)| it.in_flight.len() <= config.in_flight_max)
             );
         }
         in_flight
@@ -72,7 +72,7 @@ impl BrokerCore {
 
     /// Returns how many timers of links run.
     pub(in crate::core) fn link_timers(&self) -> usize {
-        self.links.links.iter().filter(|(_, it)| it.session.timer_at.is_some()).count()
+        self.links.ways.iter().filter(|(_, it)| it.session.timer_at.is_some()).count()
             + self.links.askers.iter().filter(|(_, it)| it.session.timer_at.is_some()).count()
     }
 }

@@ -190,7 +190,7 @@ pub struct BrokerInfo {
 #[derive(Default)]
 pub(super) struct Links {
     config: Option<LinkConfig>,
-    links: Arena<Link>,
+    ways: Arena<Link>,
     by_id: BTreeMap<BrokerId, Key<Link>>,
     askers: Arena<Asker>,
     routes: HashMap<Hop, Key<Asker>>,
@@ -203,7 +203,7 @@ impl Links {
 
     /// Returns how many other brokers can be asked, and how many requests they have in hand.
     pub(super) fn totals(&self) -> (usize, usize, usize) {
-        let links = self.links.iter().map(|(_, link)| link);
+        let links = self.ways.iter().map(|(_, link)| link);
         let (up, asked) = links.fold((0, 0), |(up, asked), link| {
             (up + usize::from(link.is_up()), asked + link.in_flight.len())
         });
@@ -245,7 +245,7 @@ impl BrokerCore {
 
     /// Returns every other broker, by name.
     pub fn brokers(&self) -> Vec<BrokerInfo> {
-        let infos = self.links.links.iter().map(|(_, link)| {
+        let infos = self.links.ways.iter().map(|(_, link)| {
             let id = link.address.id;
             let askers = self.links.askers.iter().filter(|(_, asker)| asker.id == id);
             BrokerInfo {
@@ -263,7 +263,7 @@ impl BrokerCore {
 
     /// Returns what the brokers are called that have workers for a service.
     pub(super) fn names_elsewhere(&self, service: &Service) -> Vec<Arc<str>> {
-        let links = service.elsewhere.iter().filter_map(|it| self.links.links.get(it.link));
+        let links = service.elsewhere.iter().filter_map(|it| self.links.ways.get(it.link));
         let mut names: Vec<_> = links.map(|link| Arc::clone(&link.address.name)).collect();
         names.sort_unstable();
         names
@@ -318,7 +318,7 @@ impl BrokerCore {
             self.tell_asker(asker, LinkMessage::Refused(Refusal::Stopped));
             self.forget_asker(asker);
         }
-        let links: Vec<_> = self.links.links.iter().map(|(key, _)| key).collect();
+        let links: Vec<_> = self.links.ways.iter().map(|(key, _)| key).collect();
         for link in links {
             self.remove_link(link);
         }
