@@ -43,7 +43,7 @@ pub use self::{
     },
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect,
-        EgressSettings, Endpoint, MdpConfig, TitanicConfig,
+        EgressSettings, Endpoint, MdpConfig, PeersConfig, PeersListen, TitanicConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreConfig,
@@ -186,7 +186,7 @@ fn read(reader: &mut Reader<'_>, raw: &RawConfig) -> Option<Config> {
     let backplane = doors::backplane(reader);
     let is_shared = matches!(store, Some(StoreConfig::Redis(_)));
     let simplepush = simplepush::simplepush(reader, is_shared);
-    let mdp = doors::mdp(reader);
+    let mdp = doors::mdp(reader, is_shared);
     let belay = doors::belay(reader);
     let relay = relay::relay(reader);
     let bridge = doors::bridge(reader);

@@ -202,7 +202,7 @@ async fn a_service_is_paused_shown_and_resumed() {
         serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
         serde_json::json!({
             "name": "echo", "workers": 3, "idle": 1, "busy": 2, "queued": 7,
-            "oldest_wait": "1s500ms", "paused": true, "local": false, "accepted": 9,
+            "oldest_wait": "1s500ms", "paused": true, "gateways": ["b"], "local": false, "accepted": 9,
             "completed": 2, "expired": 0, "requeued": 0, "lost": 0, "cancelled": 0,
             "orphaned": 0, "undelivered": 0, "partials_full": 0, "dropped": [],
         })

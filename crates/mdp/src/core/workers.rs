@@ -316,6 +316,8 @@ impl BrokerCore {
             service.workers -= 1;
             service.waiting.retain(|other| *other != key);
         }
+        // Before anything is handed out: what other brokers asked must not go on from here.
+        self.update_offer(worker.service);
         if let Some(assignment) = worker.assignment {
             self.requeue(assignment.request);
             // A worker that broke the protocol is not believed later either.
@@ -324,6 +326,8 @@ impl BrokerCore {
                 self.expect_late(peer, assignment);
             }
         }
+        // With the last worker what waits may go to other brokers.
+        self.dispatch(worker.service);
         self.note_use(worker.service);
     }
 

@@ -369,7 +369,6 @@ mod tests {
         all
     }
 
-
     #[test]
     fn every_message_comes_back_as_it_was_sent() {
         for (order, message) in (0..).zip(every_kind()) {

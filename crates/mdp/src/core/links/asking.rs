@@ -263,10 +263,12 @@ impl BrokerCore {
     /// Gives a request of a client of this broker to another one. It counts as an attempt: whether a
     /// worker gets it is known only if it comes back.
     pub(in crate::core) fn forward(&mut self, link: Key<Link>, key: Key<Request>) {
-        self.assignments += 1;
-        let number = self.assignments;
+        self.links.numbered += 1;
+        let number = self.links.numbered;
         let Some(request) = self.requests.get_mut(key) else { return };
-        let Some(body) = request.from.forwarded_body(&request.body) else { return };
+        let Some(body) = request.from.forwarded_body(&request.body) else {
+            return self.finish(key, Err(RequestError::Stopped));
+        };
         request.attempts += 1;
         request.place = Place::Elsewhere(link, number);
         if let Some(peer) = request.lost_by.take() {

@@ -194,6 +194,8 @@ pub(super) struct Links {
     by_id: BTreeMap<BrokerId, Key<Link>>,
     askers: Arena<Asker>,
     routes: HashMap<Hop, Key<Asker>>,
+    /// Requests given to other brokers so far.
+    numbered: u64,
 }
 
 impl Links {
