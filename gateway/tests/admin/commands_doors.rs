@@ -177,9 +177,9 @@ async fn services_are_listed_and_called() {
     let server = Server::start().await;
     assert_eq!(
         run(&server, &["service", "list"]).await.unwrap(),
-        "NAME       WORKERS  IDLE  BUSY  QUEUED  OLDEST WAIT  COMPLETED  PAUSED\n\
-         a service  0        0     0     7       1s500ms      2          false\n\
-         echo       3        1     2     7       1s500ms      2          false\n"
+        "NAME       WORKERS  IDLE  BUSY  QUEUED  OLDEST WAIT  COMPLETED  PAUSED  GATEWAYS\n\
+         a service  0        0     0     7       1s500ms      2          false   b\n\
+         echo       3        1     2     7       1s500ms      2          false   b\n"
     );
     let url = server.url();
     let options = ["--admin", &url, "--token", crate::support::TOKEN];
