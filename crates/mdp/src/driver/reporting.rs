@@ -2,8 +2,8 @@
 //! is no flood of lines. Never in here: a body, a key, a peer's own words.
 
 use crate::ClosedSet;
-use crate::core::{Counters, Dropped, Farewell, LinkNote, Tally};
-use crate::wire::{Invalid, LINK_VERSION};
+use crate::core::{Counters, Dropped, Farewell, LinkLoss, LinkNote, Tally};
+use crate::wire::{Invalid, LINK_VERSION, Refusal};
 
 /// What was reported already.
 #[derive(Default)]
@@ -40,6 +40,9 @@ impl Reporter {
 pub(super) fn tell(note: &LinkNote) {
     match note {
         LinkNote::Up(gateway) => tracing::info!(%gateway, "a gateway's services can be reached"),
+        LinkNote::Down(gateway, LinkLoss::Gone | LinkLoss::Refused(Refusal::Stopped), 0) => {
+            tracing::info!(%gateway, "a gateway stopped");
+        }
         LinkNote::Down(gateway, why, in_hand) => {
             tracing::warn!(%gateway, ?why, in_hand, "a gateway's services can't be reached");
         }
