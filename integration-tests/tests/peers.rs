@@ -81,7 +81,7 @@ fn a_request_at_any_gateway_reaches_the_worker_at_another_and_follows_it() {
     until_served(&c, "echo", "b");
     assert_eq!(ask(&c, "echo", &["x", "", "y"]), json!(["MDPC01", "echo", "x", "", "y"]));
     assert_eq!(ask(&a, "mmi.service", &["echo"]), json!(["MDPC01", "mmi.service", "200"]));
-    assert_eq!(a.admin(&["service", "call", "echo", "--", "hi"]), "hi");
+    assert_eq!(a.admin(&["service", "call", "echo", "--timeout", "9s"]), "");
     let list = a.admin(&["service", "list", "--output", "json"]);
     let list: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let all = list.iter().flat_map(|it| it.as_array().cloned().unwrap_or(vec![it.clone()]));

@@ -315,17 +315,6 @@ pub(crate) const MDP: Group = Group {
             "[]",
             "Endpoints for workers. If there are any, workers are refused at `mdp.listen` and clients here.",
         ),
-        Setting::new(
-            "mdp.peers.listen",
-            Kind::Text,
-            "\"auto\"",
-            "Where gateways on the same store ask for services of this one: an endpoint as `tcp://10.0.0.1:5556`, or `off`. `auto` is the address from which this gateway reaches the store, on a free port, and `off` with a store that is not shared. Only gateways with the same `belay.keys` get in.",
-        ),
-        Setting::unset(
-            "mdp.peers.advertise",
-            Kind::Text,
-            "Where the others are told to ask, if that is not where this gateway listens: `tcp://HOST:PORT`.",
-        ),
         Setting::unset(
             "mdp.curve.secret_key_file",
             Kind::Path,

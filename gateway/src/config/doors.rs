@@ -11,6 +11,7 @@ use buswire_message::{Retention, Secret};
 
 use super::{
     declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
+    peers::{self, PeersConfig},
     reader::Reader,
     value::is_loopback,
 };
@@ -219,39 +220,6 @@ pub struct MdpConfig {
     pub peers: PeersConfig,
 }
 
-/// How gateways on one store reach each other's services.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeersConfig {
-    /// Where they ask.
-    pub listen: PeersListen,
-    /// Where they are told to ask; `None` is where this gateway listens.
-    pub advertise: Option<Endpoint>,
-}
-
-/// Where other gateways ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeersListen {
-    /// At the address from which the store is reached, on a free port.
-    Auto,
-    /// Nowhere.
-    Off,
-    /// There.
-    At(Endpoint),
-}
-
-impl FromStr for PeersListen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            endpoint if endpoint.starts_with("tcp://") => endpoint.parse().map(Self::At),
-            _ => Err(format!("{text:?} is not auto, off or an endpoint as tcp://10.0.0.1:5556")),
-        }
-    }
-}
-
 /// Titanic (§17 of the MDP reference).
 #[derive(Clone, Debug)]
 pub struct TitanicConfig {
@@ -429,31 +397,8 @@ pub(super) fn mdp(reader: &mut Reader<'_>, is_shared: bool) -> MdpConfig {
         metrics_services: metrics_services(reader),
         trace_services: reader.list("mdp.trace_services"),
         titanic: titanic(reader),
-        peers: peers(reader, is_shared),
+        peers: peers::peers(reader, is_shared),
     }
-}
-
-fn peers(reader: &mut Reader<'_>, is_shared: bool) -> PeersConfig {
-    let listen = reader.parsed("mdp.peers.listen").unwrap_or(PeersListen::Auto);
-    let advertise = reader.checked("mdp.peers.advertise", |text| {
-        let endpoint: Endpoint = text.parse()?;
-        let is_somewhere = is_reachable(&endpoint);
-        is_somewhere
-            .then_some(endpoint)
-            .ok_or_else(|| format!("{text:?} is no place to connect to"))
-    });
-    if matches!(listen, PeersListen::At(_)) && !is_shared {
-        reader.problem("mdp.peers.listen", "needs a store that gateways share: set store.url");
-    }
-    PeersConfig { listen, advertise }
-}
-
-/// Whether others can connect to an endpoint.
-fn is_reachable(endpoint: &Endpoint) -> bool {
-    let address = endpoint.as_str().strip_prefix("tcp://");
-    address.and_then(|address| address.rsplit_once(':')).is_some_and(|(host, port)| {
-        !["*", "0.0.0.0", "[::]"].contains(&host) && port.parse().is_ok_and(|port: u16| port > 0)
-    })
 }
 
 /// Notes users whom nobody can be.

@@ -17,6 +17,7 @@ mod door_settings;
 mod doors;
 mod gateway;
 mod layers;
+mod peers;
 mod print;
 mod problem;
 mod reader;
@@ -43,13 +44,14 @@ pub use self::{
     },
     doors::{
         BackplaneConfig, BelayConfig, BridgeConfig, CurveConfig, CurvePublicKey, Dialect,
-        EgressSettings, Endpoint, MdpConfig, PeersConfig, PeersListen, TitanicConfig,
+        EgressSettings, Endpoint, MdpConfig, TitanicConfig,
     },
     gateway::{
         AdminConfig, ConnectionLimits, HttpConfig, LogConfig, LogFormat, OpsConfig, StoreConfig,
         TlsFiles,
     },
     layers::Inputs,
+    peers::{PeersConfig, PeersListen},
     print::{ShownSetting, ShownValue},
     problem::{ConfigError, Problem, Source},
     reference::reference,

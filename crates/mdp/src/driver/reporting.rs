@@ -40,7 +40,7 @@ impl Reporter {
 pub(super) fn tell(note: &LinkNote) {
     match note {
         LinkNote::Up(gateway) => tracing::info!(%gateway, "a gateway's services can be reached"),
-        LinkNote::Down(gateway, LinkLoss::Gone | LinkLoss::Refused(Refusal::Stopped), 0) => {
+        LinkNote::Down(gateway, LinkLoss::Refused(Refusal::Stopped), 0) => {
             tracing::info!(%gateway, "a gateway stopped");
         }
         LinkNote::Down(gateway, why, in_hand) => {

@@ -393,7 +393,7 @@ impl BrokerCore {
         let (id, name) = (LinkId { link: key, dial: link.dial }, link.address.name.clone());
         self.outputs.push_back(Output::Link(LinkOutput::HangUp(id)));
         // A broker that can't be reached is told of once, not with every further try.
-        if was_up || (first && why != LinkLoss::Gone) {
+        if why != LinkLoss::Gone && (was_up || first) {
             self.note(LinkNote::Down(name, why, in_flight.len()));
         }
         self.counters.links.lost += u64::from(was_up);
