@@ -61,10 +61,11 @@ impl Platform {
     }
 
     /// Every address that the gateway listens on.
-    fn listeners(&self, mdp: &[String]) -> Vec<ListenerView> {
+    fn listeners(&self, mdp: &[String], peers: Option<String>) -> Vec<ListenerView> {
         let own = self.bound.iter().map(|(name, address)| (*name, address.to_string()));
         let mdp = mdp.iter().map(|endpoint| ("mdp", endpoint.clone()));
-        own.chain(mdp).map(|(name, address)| ListenerView { name, address }).collect()
+        let peers = peers.map(|endpoint| ("mdp.peers", endpoint));
+        own.chain(mdp).chain(peers).map(|(name, address)| ListenerView { name, address }).collect()
     }
 }
 
@@ -148,6 +149,7 @@ pub struct App {
     doors: Vec<Door>,
     admin: Option<Router>,
     mdp_endpoints: Vec<String>,
+    mdp_peers: Option<String>,
     reload: Reload,
 }
 
@@ -204,6 +206,11 @@ impl App {
     /// Where the MDP broker is bound.
     pub fn mdp_endpoints(&self) -> &[String] {
         &self.mdp_endpoints
+    }
+
+    /// Where other gateways ask the MDP broker, if they may.
+    pub fn mdp_peers(&self) -> Option<&str> {
+        self.mdp_peers.as_deref()
     }
 
     /// How what changed in a configuration is taken over.

@@ -18,6 +18,7 @@
 //! | [`cli`] | the command line |
 //! | `push` | what is kept of subscriptions and inbound endpoints of SimplePush |
 //! | `sinks`, `sources`, `operations`, `services`, `administration` | what joins two doors: short adapters |
+//! | `peers` | how the brokers of gateways on one store find and trust each other |
 //! | `requests` | requests of the gateway itself to Majordomo services |
 //! | `service_metrics` | metrics of the broker's services that the operator lists |
 //! | `titanic` | durable Majordomo requests on the store |
@@ -39,6 +40,7 @@ pub mod demo;
 pub mod listen;
 mod operations;
 pub mod ops;
+mod peers;
 mod push;
 mod requests;
 pub mod serve;

@@ -4,9 +4,9 @@
 //! gets the `traceparent` as a frame behind the body; nobody else sees any of it. Never here: what is
 //! asked.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName};
+use buswire_mdp::{BrokerHandle, Frames, RequestError, ServiceName, core::ServiceInfo};
 use buswire_message::{TraceParent, Tracer, Work};
 
 /// Asks services. Cheap to clone.
@@ -23,10 +23,10 @@ impl Requests {
         Self { broker, tracer, told: told.into() }
     }
 
-    /// The services that have a worker at this gateway, or are its own.
-    pub(crate) async fn served(&self) -> HashSet<ServiceName> {
-        let services = self.broker.services().await;
-        services.into_iter().filter(|it| it.workers > 0).map(|it| it.name).collect()
+    /// The services that somebody serves, and whether this gateway does, by workers or by itself.
+    pub(crate) async fn served(&self) -> HashMap<ServiceName, bool> {
+        let services = self.broker.services().await.into_iter();
+        services.filter(ServiceInfo::is_served).map(|it| (it.name, it.workers > 0)).collect()
     }
 
     /// Asks `service` on behalf of the work that `parent` names, and waits for its answer.

@@ -13,7 +13,10 @@
 //! | [`CmdService`] | a worker that runs a command for each request |
 //! | [`titanic`] | requests that are stored, and answered when their service is there |
 //!
-//! What is deliberately absent: an engine for durable state, broker-to-broker traffic, any other
+//! Brokers that have links ask each other for services that they have no worker for
+//! ([`LinkSettings`], [`BrokerHandle::set_brokers`]).
+//!
+//! What is deliberately absent: an engine for durable state, how brokers find each other, any other
 //! front door.
 
 pub mod core;
@@ -43,7 +46,7 @@ pub use closed_set::ClosedSet;
 pub use cmd_service::{Arguments, CmdOptions, CmdService};
 pub use driver::{
     AllowedKeys, BoxFuture, Broker, BrokerConfig, BrokerHandle, CurveConfig, CurveSecret,
-    LocalRequest, LocalService, RegisterError, RequestError, StartError,
+    LinkSettings, LocalRequest, LocalService, RegisterError, RequestError, StartError,
 };
 pub use frames::Frames;
 pub use reply_text::{ReplyFormat, render_reply};

@@ -11,7 +11,7 @@ use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteDescription, RouteError, Routes};
 use buswire_bus::{Buses, Created};
 use buswire_mdp::{Broker, BrokerHandle};
-use buswire_message::SourceUrl;
+use buswire_message::{Secret, SourceUrl};
 use buswire_simplepush::SimplePush;
 
 use super::{App, BuildError, Door, Platform, Reload, keys, settings, simplepush};
@@ -30,6 +30,7 @@ use crate::{
     config::{Config, RouteDeclaration, RouteStart},
     console,
     operations::Operations,
+    peers::Peers,
     push::{
         inbound::Inbounds,
         subscriptions::{SubscriptionLimits, Subscriptions},
@@ -118,6 +119,7 @@ pub(super) async fn compose(
         doors: Vec::new(),
         admin: Some(admin),
         mdp_endpoints: settings::reachable_endpoints(&doors.broker),
+        mdp_peers: doors.broker.link_endpoint(),
         reload,
     };
     add_doors(&mut app, config, doors, routes);
@@ -195,7 +197,7 @@ async fn doors(
     tasks.spawn("belay", async move { runner.watch(stop).await });
     let relay = relay(config, platform, tasks)?;
 
-    let broker = broker(config, tasks)?;
+    let broker = broker(config, platform, keys.first(), tasks).await?;
     let requests = Requests::new(broker.clone(), tracer.clone(), &config.mdp.trace_services);
     let limits = SubscriptionLimits::default();
     let subscriptions = Subscriptions::new(Arc::clone(store), Arc::clone(clock), limits)
@@ -238,11 +240,25 @@ fn backplane(
     Ok(backplane)
 }
 
-fn broker(config: &Config, tasks: &Tasks) -> Result<BrokerHandle, BuildError> {
+async fn broker(
+    config: &Config,
+    platform: &Platform,
+    key: Option<&Secret<[u8; 32]>>,
+    tasks: &Tasks,
+) -> Result<BrokerHandle, BuildError> {
+    let Platform { store, clock, entropy, .. } = platform;
     let mut broker = settings::mdp(&config.mdp).map_err(failed("the settings of mdp"))?;
     // So that our own services say themselves what took too long.
     broker.local_call_timeout = services::call_time_max(config.belay.block_max) * 2;
+    let peers = Peers::prepare(config, platform.name(config), key, &**entropy, &mut broker)
+        .await
+        .map_err(failed("mdp.peers.listen"))?;
     let broker = Broker::start(broker).map_err(failed("mdp.listen"))?;
+    if let Some(peers) = peers {
+        let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+        let follow = peers.follow(broker.clone(), store, clock, tasks.stop());
+        tasks.spawn("peers", follow.map_err(failed("the other gateways"))?);
+    }
     if !config.mdp.metrics_services.is_empty() {
         let listed = config.mdp.metrics_services.clone();
         let run = service_metrics::publish(broker.clone(), listed, tasks.draining());
@@ -380,7 +396,8 @@ async fn administration(
         relay: doors.relay.clone(),
         routes: routes.clone(),
         started_at: platform.clock.now(),
-        listeners: platform.listeners(&settings::reachable_endpoints(&doors.broker)),
+        listeners: platform
+            .listeners(&settings::reachable_endpoints(&doors.broker), doors.broker.link_endpoint()),
         health: platform.health.clone(),
         shown: live.shown,
         backups: Backups::new(Arc::clone(&platform.store), &settings::store_directory(config)),

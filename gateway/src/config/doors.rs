@@ -11,6 +11,7 @@ use buswire_message::{Retention, Secret};
 
 use super::{
     declared::{self, AccessDeclaration, KeyRights, ServiceDeclaration},
+    peers::{self, PeersConfig},
     reader::Reader,
     value::is_loopback,
 };
@@ -215,6 +216,8 @@ pub struct MdpConfig {
     pub trace_services: Vec<ServiceName>,
     /// Titanic; `None` is off.
     pub titanic: Option<TitanicConfig>,
+    /// How other gateways on the same store reach the services of this one.
+    pub peers: PeersConfig,
 }
 
 /// Titanic (§17 of the MDP reference).
@@ -330,7 +333,8 @@ pub(super) fn backplane(reader: &mut Reader<'_>) -> Option<BackplaneConfig> {
     Some(BackplaneConfig { retention, ..config })
 }
 
-pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
+/// `is_shared` is whether other gateways can use the store.
+pub(super) fn mdp(reader: &mut Reader<'_>, is_shared: bool) -> MdpConfig {
     let listen: Vec<Endpoint> = reader.list("mdp.listen");
     let worker_listen: Vec<Endpoint> = reader.list("mdp.worker_listen");
     let allowed_keys: Vec<CurvePublicKey> = reader.list("mdp.curve.allowed_keys");
@@ -393,6 +397,7 @@ pub(super) fn mdp(reader: &mut Reader<'_>) -> MdpConfig {
         metrics_services: metrics_services(reader),
         trace_services: reader.list("mdp.trace_services"),
         titanic: titanic(reader),
+        peers: peers::peers(reader, is_shared),
     }
 }
 

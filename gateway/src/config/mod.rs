@@ -18,6 +18,7 @@ mod door_settings;
 mod doors;
 mod gateway;
 mod layers;
+mod peers;
 mod print;
 mod problem;
 mod reader;
@@ -52,6 +53,7 @@ pub use self::{
         OpsConfig, StoreConfig, TlsFiles,
     },
     layers::Inputs,
+    peers::{PeersConfig, PeersListen},
     print::{ShownSetting, ShownValue},
     problem::{ConfigError, Problem, Source},
     reference::reference,
@@ -188,7 +190,7 @@ fn read(reader: &mut Reader<'_>, raw: &RawConfig) -> Option<Config> {
     let backplane = doors::backplane(reader);
     let is_shared = matches!(store, Some(StoreConfig::Redis(_)));
     let simplepush = simplepush::simplepush(reader, is_shared);
-    let mdp = doors::mdp(reader);
+    let mdp = doors::mdp(reader, is_shared);
     let belay = doors::belay(reader);
     let relay = relay::relay(reader);
     let bridge = doors::bridge(reader);

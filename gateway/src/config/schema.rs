@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{acme, door_settings, relay, settings, telemetry};
+use super::{acme, door_settings, peers, relay, settings, telemetry};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +147,7 @@ pub(crate) const GROUPS: &[Group] = &[
     door_settings::BACKPLANE,
     door_settings::SIMPLEPUSH,
     door_settings::MDP,
+    peers::PEERS,
     door_settings::TITANIC,
     door_settings::BELAY,
     relay::RELAY,

@@ -182,6 +182,7 @@ impl Gateway {
             http: http.address,
             admin: app.admin().is_some().then_some(admin.address),
             mdp: app.mdp_endpoints().to_vec(),
+            mdp_peers: app.mdp_peers().map(str::to_owned),
             ops: ops.address,
         };
         let mut gateway = Self {

@@ -17,6 +17,9 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// The endpoints of the MDP broker.
     pub mdp: Vec<String>,
+    /// Where other gateways ask the MDP broker, if they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mdp_peers: Option<String>,
     /// The operations listener.
     pub ops: SocketAddr,
 }
@@ -64,6 +67,7 @@ mod tests {
             http: "127.0.0.1:41211".parse().unwrap(),
             admin: None,
             mdp: vec!["tcp://127.0.0.1:5555".to_owned()],
+            mdp_peers: None,
             ops: "[::1]:9090".parse().unwrap(),
         };
         announce(&path, &addresses).unwrap();

@@ -10,7 +10,7 @@ mod push;
 mod subscribers;
 mod window;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use buswire_belay::{Bcap, CapServer, Egress, Relay, Serialisation};
 use buswire_bridge::{OpenSink, Reach, RouteError, RouteProblem, Sink, SinkUri};
@@ -57,14 +57,20 @@ impl Sinks {
 }
 
 impl Sinks {
-    /// From where a sink can be reached, if these services are served here.
-    fn reach_of(&self, uri: &SinkUri, served: &HashSet<ServiceName>) -> Reach {
+    /// From where a sink can be reached, if these services are served, here or by other gateways.
+    fn reach_of(&self, uri: &SinkUri, served: &HashMap<ServiceName, bool>) -> Reach {
         let is_here = match uri {
             SinkUri::Bus { .. } | SinkUri::PushEndpoint(_) | SinkUri::PushSubscribers => {
                 return Reach::Anywhere;
             }
             SinkUri::Mdp { service } => {
-                service.parse::<ServiceName>().is_ok_and(|it| served.contains(&it))
+                let service = service.parse::<ServiceName>().ok();
+                match service.and_then(|service| served.get(&service)) {
+                    // Whoever has workers may always take it, since they need no other gateway.
+                    Some(is_here) if *is_here => true,
+                    Some(_) => return Reach::Anywhere,
+                    None => false,
+                }
             }
             SinkUri::Cap(url) => {
                 let cap = Bcap::restore(url.expose());
@@ -104,7 +110,7 @@ impl OpenSink for Sinks {
     fn reach<'a>(&'a self, uris: &'a [SinkUri]) -> BoxFuture<'a, Vec<Reach>> {
         Box::pin(async move {
             let asks = uris.iter().any(|uri| matches!(uri, SinkUri::Mdp { .. }));
-            let served = if asks { self.requests.served().await } else { HashSet::new() };
+            let served = if asks { self.requests.served().await } else { HashMap::new() };
             uris.iter().map(|uri| self.reach_of(uri, &served)).collect()
         })
     }

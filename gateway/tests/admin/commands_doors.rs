@@ -177,9 +177,9 @@ async fn services_are_listed_and_called() {
     let server = Server::start().await;
     assert_eq!(
         run(&server, &["service", "list"]).await.unwrap(),
-        "NAME       WORKERS  IDLE  BUSY  QUEUED  OLDEST WAIT  COMPLETED  PAUSED\n\
-         a service  0        0     0     7       1s500ms      2          false\n\
-         echo       3        1     2     7       1s500ms      2          false\n"
+        "NAME       WORKERS  IDLE  BUSY  QUEUED  OLDEST WAIT  COMPLETED  PAUSED  GATEWAYS\n\
+         a service  0        0     0     7       1s500ms      2          false   b\n\
+         echo       3        1     2     7       1s500ms      2          false   b\n"
     );
     let url = server.url();
     let options = ["--admin", &url, "--token", crate::support::TOKEN];
@@ -202,7 +202,7 @@ async fn a_service_is_paused_shown_and_resumed() {
         serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
         serde_json::json!({
             "name": "echo", "workers": 3, "idle": 1, "busy": 2, "queued": 7,
-            "oldest_wait": "1s500ms", "paused": true, "local": false, "accepted": 9,
+            "oldest_wait": "1s500ms", "paused": true, "gateways": ["b"], "local": false, "accepted": 9,
             "completed": 2, "expired": 0, "requeued": 0, "lost": 0, "cancelled": 0,
             "orphaned": 0, "undelivered": 0, "partials_full": 0, "dropped": [],
         })

@@ -75,6 +75,7 @@ fn service(name: &str, workers: usize) -> ServiceInfo {
         queued: 7,
         oldest_wait: Duration::from_millis(1500),
         counters: RequestCounters { accepted: 9, completed: 2, ..RequestCounters::default() },
+        elsewhere: vec!["b".into()],
     }
 }
 

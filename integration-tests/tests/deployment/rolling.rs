@@ -22,6 +22,7 @@ fn address(number: u32) -> Ipv4Addr {
 const HTTP: u16 = 18080;
 const ADMIN: u16 = 18051;
 const OPS: u16 = 18090;
+const MDP: u16 = 18055;
 
 /// HAProxy with the shipped configuration, in which only the addresses are others.
 struct Proxy {
@@ -33,7 +34,7 @@ impl Proxy {
     fn start() -> Self {
         let mut text =
             file("deploy/haproxy.cfg").replace("check port 9090", &format!("check port {OPS}"));
-        for (shipped, port) in [("8080", HTTP), ("50051", ADMIN)] {
+        for (shipped, port) in [("8080", HTTP), ("50051", ADMIN), ("5555", MDP)] {
             text =
                 text.replace(&format!("bind :{shipped}"), &format!("bind {}:{port}", address(0)));
             for number in 1..=3 {
@@ -84,6 +85,7 @@ fn gateway(server: &RedisServer, number: u32) -> Gateway {
         .set("http.listen", &listen(HTTP))
         .set("admin.listen", &listen(ADMIN))
         .set("ops.listen", &listen(OPS))
+        .set("mdp.listen", &format!("[\"tcp://{}\"]", listen(MDP)))
         // Longer than the proxy takes to notice, at most half a second and a check.
         .set("shutdown_delay", "2s")
         .start()

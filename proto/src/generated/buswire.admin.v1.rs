@@ -2794,6 +2794,10 @@ pub struct Service {
     /// What became of its requests since the broker began to remember it.
     #[prost(message, optional, tag = "9")]
     pub counts: ::core::option::Option<RequestCounts>,
+    /// The other gateways on the same store that have workers for it, by name. They are asked as long as
+    /// there is none here.
+    #[prost(string, repeated, tag = "10")]
+    pub gateways: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What became of requests.
 #[derive(Clone, PartialEq, ::prost::Message)]

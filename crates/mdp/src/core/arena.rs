@@ -67,6 +67,12 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The table. Its size is bounded by its owner's limits.
 pub(crate) struct Arena<T> {
     slots: Vec<Slot<T>>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
+use super::links::LinkConfig;
 use crate::wire::WireLimits;
 use crate::{Frames, ServiceName};
 
@@ -106,6 +107,8 @@ pub struct CoreConfig {
     /// Whether `mmi.services`, `mmi.workers` and `mmi.stats` are answered (mdp.md §13.3); default
     /// no, which answers 501.
     pub mmi_extensions: bool,
+    /// Links to other brokers; default none.
+    pub links: Option<LinkConfig>,
     /// Bounds of one message.
     pub wire: WireLimits,
 }
@@ -130,6 +133,7 @@ impl Default for CoreConfig {
             services: BTreeMap::new(),
             access: None,
             mmi_extensions: false,
+            links: None,
             wire: WireLimits::default(),
         }
     }

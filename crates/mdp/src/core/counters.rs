@@ -151,6 +151,21 @@ pub struct RequestCounters {
     pub dropped: Tally<Dropped>,
 }
 
+/// What went over links to other brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Requests given to another broker; counted each time.
+    pub forwarded: u64,
+    /// Requests taken from another broker.
+    pub accepted: u64,
+    /// Requests given back to another broker without an answer.
+    pub returned: u64,
+    /// Answers and parts of other brokers that nobody waited for any more.
+    pub late: u64,
+    /// Links lost that had been up.
+    pub lost: u64,
+}
+
 /// Monotonic counts since the start of the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -172,6 +187,8 @@ pub struct Counters {
     pub unreachable: u64,
     /// Sends to a peer whose queue is full (EAGAIN).
     pub peer_full: u64,
+    /// What went over links to other brokers.
+    pub links: LinkCounters,
     /// Time from arrival to hand-out.
     pub queue_wait: Histogram,
     /// Time from arrival to reply.

@@ -14,9 +14,12 @@
     reason = "a violated invariant is a failed test"
 )]
 
+mod far;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::tables::{Origin, Place};
 use super::{
     AdminError, BrokerCore, CallId, CoreConfig, Dismissal, Input, LocalId, Output, SendFailure,
     ServicePolicy,
@@ -25,6 +28,7 @@ use crate::wire::{
     Dialects, Outgoing, Peer, ToPeer, Version, WireLimits, decode, decode_from_broker, decode_reply,
 };
 use crate::{Frames, ServiceName};
+pub(super) use far::FarOp;
 
 const INCARNATION: [u8; 8] = [0x9F, 0x3C, 0x0A, 0x55, 0x77, 0xE1, 0xD2, 0x44];
 
@@ -61,6 +65,8 @@ pub(super) enum Op {
     Pause { service: u8, paused: bool },
     /// An administrator sends away a registered worker, counted round.
     Dismiss { worker: u8, now: bool },
+    /// Another broker does something.
+    Far(FarOp),
     /// Frames that mean nothing.
     Garbage { frames: Vec<Vec<u8>> },
 }
@@ -89,7 +95,7 @@ impl Bytes<'_> {
     }
 
     fn op(&mut self) -> Option<Op> {
-        Some(match self.below(18)? {
+        Some(match self.below(22)? {
             0 => Op::Ask { client: self.below(4)?, service: self.below(3)? },
             1 => Op::Ready { worker: self.below(5)?, service: self.below(2)? },
             2 => Op::Answer { worker: self.below(5)? },
@@ -105,6 +111,7 @@ impl Bytes<'_> {
             12..=14 => Op::Pass { ms: self.u16()? % 3000 },
             15 => Op::Pause { service: self.below(3)?, paused: self.below(2)? == 1 },
             16 => Op::Dismiss { worker: self.below(5)?, now: self.below(2)? == 1 },
+            17..=20 => Op::Far(FarOp::of(self.below(12)?, self.below(4)?)),
             _ => {
                 let count = self.below(7)?;
                 Op::Garbage { frames: self.frames(count) }
@@ -167,6 +174,7 @@ pub(super) fn patient() -> CoreConfig {
     CoreConfig {
         request_ttl: Duration::from_secs(24 * 3600),
         default_policy: policy,
+        links: Some(far::links()),
         ..CoreConfig::default()
     }
 }
@@ -189,6 +197,7 @@ pub(super) fn tight() -> CoreConfig {
         partial_bytes_max: 60,
         refusals_max: 2,
         default_policy: policy,
+        links: Some(far::links()),
         ..CoreConfig::default()
     }
 }
@@ -219,6 +228,7 @@ pub(super) struct World {
     here: BTreeMap<LocalId, bool>,
     calls: Vec<(CallId, Frames)>,
     dead: BTreeSet<Vec<u8>>,
+    far: far::Far,
 }
 
 /// The third service is this process's own.
@@ -236,7 +246,9 @@ impl World {
             here: BTreeMap::new(),
             calls: Vec::new(),
             dead: BTreeSet::new(),
+            far: far::Far::default(),
         };
+        world.find_far();
         world.input(Input::Offer { service: service(OWN), slots: 2 });
         world
     }
@@ -282,6 +294,7 @@ impl World {
             Op::Pause { service: which, paused } => self.set_paused(*which, *paused),
             Op::Dismiss { worker, now } => self.dismiss(usize::from(*worker), *now),
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
+            Op::Far(op) => self.far(*op),
             Op::Garbage { frames } => {
                 self.receive(&[vec![vec![9; 5]], frames.clone()].concat());
             }
@@ -432,6 +445,7 @@ impl World {
                     let answered = self.here.insert(id, true);
                     assert_eq!(answered, Some(false), "one answer for {id:?}");
                 }
+                Output::Link(output) => self.far_hears(output),
                 Output::Call { call, service: name, body, .. } => {
                     assert_eq!(name, service(OWN));
                     self.calls.push((call, body));
@@ -495,6 +509,7 @@ impl World {
         for worker in 0..5 {
             self.crash(worker);
         }
+        self.far_down();
         for which in 0..3 {
             self.set_paused(which, false);
         }
@@ -514,6 +529,7 @@ impl World {
             assert_ne!(before, after, "a request is held that nobody works on");
         }
         self.core.check();
+        assert!(!self.far_waits(), "the other broker waits for ever");
         for (id, answered) in &self.here {
             assert!(answered, "{id:?} waits for ever");
         }
@@ -551,10 +567,13 @@ impl BrokerCore {
         for (key, service) in self.services.iter() {
             assert_eq!(self.names.get(&service.name), Some(&key));
             assert!(self.late.len() <= self.requests.len());
-            // Beyond the bound there are only requests that workers once had and lost.
-            let most = service.policy.queue_max + self.config.workers_max;
+            // Beyond the bound there are only requests that workers or other brokers once had and lost.
+            let far = self.config.links.as_ref().map_or(0, |links| links.in_flight_max);
+            let most = service.policy.queue_max + self.config.workers_max + far;
             assert!(service.queued <= most);
-            assert!(service.is_stuck() || service.queued == 0, "work and a worker wait");
+            let stuck =
+                service.paused || service.waiting.is_empty() && !self.has_room_elsewhere(key);
+            assert!(stuck || service.queued == 0, "work and a worker wait");
             let in_queues: usize = service.queues.values().map(VecDeque::len).sum();
             assert_eq!(in_queues, service.queued);
             assert_eq!(service.queues.len(), service.turn.len());
@@ -564,7 +583,9 @@ impl BrokerCore {
             }
             for request in service.queues.values().flatten() {
                 let request = self.requests.get(*request).unwrap();
-                assert!(request.worker.is_none() && request.timer_at.is_some());
+                assert!(request.place == Place::Queue && request.timer_at.is_some());
+                let of_another = matches!(request.from, Origin::Broker(..));
+                assert!(!of_another || service.offered, "it waits where no worker is");
                 assert!(request.deadline >= self.now || request.timer_at.is_some());
             }
             let unused = service.unused_since.is_some();
@@ -577,7 +598,7 @@ impl BrokerCore {
         assert_eq!(held, self.requests.len());
         let assigned: usize =
             self.workers.iter().filter(|(_, worker)| worker.assignment.is_some()).count();
-        assert_eq!(assigned + queued, held);
+        assert_eq!(assigned + queued + self.check_links(), held);
         let bytes: usize = self.requests.iter().map(|(_, request)| request.cost).sum();
         assert_eq!(bytes, self.held_bytes);
         assert!(bytes <= self.config.held_bytes_max);
@@ -586,7 +607,8 @@ impl BrokerCore {
         assert_eq!(self.clients.len(), self.routes.len());
         assert!(self.services.len() <= self.config.services_max);
         let timers = self.workers.iter().filter(|(_, worker)| worker.timer_at.is_some()).count()
-            + self.requests.iter().filter(|(_, request)| request.timer_at.is_some()).count();
+            + self.requests.iter().filter(|(_, request)| request.timer_at.is_some()).count()
+            + self.link_timers();
         assert_eq!(timers, self.timers.len());
     }
 }

@@ -32,6 +32,15 @@ pub struct ServiceInfo {
     pub oldest_wait: Duration,
     /// What became of its requests since the broker began to remember it.
     pub counters: RequestCounters,
+    /// The other brokers that have workers for it, by what they are called.
+    pub elsewhere: Vec<Arc<str>>,
+}
+
+impl ServiceInfo {
+    /// Says whether somebody has workers for it, here or at another broker.
+    pub fn is_served(&self) -> bool {
+        self.workers > 0 || !self.elsewhere.is_empty()
+    }
 }
 
 /// What the broker holds over all services.
@@ -49,6 +58,12 @@ pub struct Totals {
     pub held_bytes: usize,
     /// How long the request that waits longest has waited.
     pub oldest_wait: Duration,
+    /// Other brokers that can be asked.
+    pub links: usize,
+    /// Requests that other brokers have in hand for this one.
+    pub asked: usize,
+    /// Requests that this one has in hand for other brokers.
+    pub asking: usize,
 }
 
 /// Who answers for a service.
@@ -109,9 +124,13 @@ pub struct WorkerInfo {
 impl BrokerCore {
     /// Returns the sums over all services.
     pub fn totals(&self, now: Duration) -> Totals {
+        let (links, asked, asking) = self.links.totals();
         let mut totals = Totals {
             services: self.services.len(),
             held_bytes: self.held_bytes,
+            links,
+            asked,
+            asking,
             ..Totals::default()
         };
         for (_, service) in self.services.iter() {
@@ -142,6 +161,7 @@ impl BrokerCore {
             queued: service.queued,
             oldest_wait: self.oldest_wait(service, now),
             counters: service.counters,
+            elsewhere: self.names_elsewhere(service),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::arena::Key;
-use super::tables::{Assignment, Request};
+use super::tables::{Assignment, Place, Request};
 use super::{AddressMode, BrokerCore};
 use crate::Frames;
 use crate::wire::{Hop, PeerKey};
@@ -44,8 +44,8 @@ impl BrokerCore {
         if self.config.address_mode != AddressMode::Token || parts {
             return;
         }
-        let Some(request) = self.requests.get_mut(key).filter(|request| request.worker.is_none())
-        else {
+        let request = self.requests.get_mut(key);
+        let Some(request) = request.filter(|request| request.place == Place::Queue) else {
             return;
         };
         request.lost_by = Some(peer.clone());

@@ -119,5 +119,6 @@ impl BrokerCore {
         for request in left {
             self.finish(request, Err(RequestError::Stopped));
         }
+        self.close_links();
     }
 }

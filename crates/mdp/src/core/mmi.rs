@@ -45,17 +45,18 @@ impl BrokerCore {
         }
     }
 
-    /// Finds the service the first frame names, if a worker is registered for it (§13.2).
+    /// Finds the service the first frame names, if a worker is registered for it (§13.2), here or at
+    /// another broker.
     fn served(&self, body: &Frames) -> Option<&Service> {
         let key = self.names.get(body.get(0)?.as_ref())?;
-        self.services.get(*key).filter(|service| service.workers > 0)
+        self.services.get(*key).filter(|service| service.is_served())
     }
 
     /// `200` and the names of all services that have a worker and that the user may call, in order.
     fn mmi_services(&self, user: Option<&str>) -> Frames {
         let services = self.services.iter().map(|(_, service)| service);
         let mut names: Vec<&ServiceName> = services
-            .filter(|service| service.workers > 0)
+            .filter(|service| service.is_served())
             .map(|service| &service.name)
             .filter(|name| self.may_call(user, name.as_bytes()))
             .collect();
@@ -64,7 +65,7 @@ impl BrokerCore {
         std::iter::once(OK).chain(names).collect()
     }
 
-    /// `200` and how many workers are idle and busy, or `404`.
+    /// `200` and how many workers are idle and busy here, or `404`.
     fn mmi_workers(&self, body: &Frames) -> Frames {
         let Some(service) = self.served(body) else {
             return Frames::from([NOT_FOUND]);

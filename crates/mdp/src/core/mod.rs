@@ -16,6 +16,7 @@ mod counters;
 pub mod harness;
 mod info;
 mod late;
+mod links;
 mod local;
 mod mmi;
 mod queue;
@@ -34,13 +35,18 @@ use std::time::Duration;
 pub use access::{Access, Grant, NamePattern};
 pub use admin::{AdminError, Dismissal};
 pub use config::{AddressMode, CoreConfig, DuplicateReady, PartialPolicy, ServicePolicy};
-pub use counters::{Counters, Dropped, Farewell, Histogram, RequestCounters, Tally};
+pub use counters::{Counters, Dropped, Farewell, Histogram, LinkCounters, RequestCounters, Tally};
 pub use info::{ServiceInfo, ServiceKind, Totals, WorkerId, WorkerInfo, WorkerState};
+pub use links::{
+    BrokerAddress, BrokerInfo, LinkConfig, LinkEnd, LinkId, LinkInput, LinkLoss, LinkNote,
+    LinkOutput,
+};
 
 use crate::wire::{Hop, Incoming, Invalid, Outgoing, Peer};
 use crate::{Frames, ServiceName};
 use arena::{Arena, Key};
 use late::LateResults;
+use links::{Asker, Link, Links};
 use refusals::Refusals;
 use tables::{Client, Request, Service, Worker};
 
@@ -69,6 +75,10 @@ enum Tag {
     Partial(Key<Request>),
     /// A final reply, the last of a request of this service.
     Final(Key<Service>),
+    /// Anything to a broker that is asked.
+    Link(Key<Link>),
+    /// Anything to a broker that asks.
+    Asker(Key<Asker>),
     /// Nothing depends on it.
     Nothing,
 }
@@ -142,6 +152,8 @@ pub enum Input {
     CallDone(CallId, Frames),
     /// A call failed; its request is treated as lost.
     CallFailed(CallId),
+    /// Something happened to links with other brokers.
+    Link(LinkInput),
     /// Take no new requests.
     Drain,
     /// Send all workers away and fail what is in hand.
@@ -168,6 +180,8 @@ pub enum Output {
         /// What the caller may do; `None` is everything, as for a caller in this process.
         access: Option<Arc<Access>>,
     },
+    /// Do something about links with other brokers.
+    Link(LinkOutput),
 }
 
 /// What a timer is for.
@@ -177,6 +191,10 @@ enum Timer {
     Worker(Key<Worker>),
     /// A request waited long enough.
     Request(Key<Request>),
+    /// Sign of life due, silence, or rest of a link.
+    Link(Key<Link>),
+    /// Sign of life due or silence of a broker that asks.
+    Asker(Key<Asker>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +227,7 @@ pub struct BrokerCore {
     timers: BTreeSet<(Duration, Timer)>,
     refusals: Refusals,
     late: LateResults,
+    links: Links,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -232,6 +251,7 @@ impl BrokerCore {
     pub fn new(config: CoreConfig, incarnation: [u8; 8]) -> Self {
         let config = config.bounded();
         let refusals = Refusals::new(config.refusals_max);
+        let links = Links::new(config.links.clone());
         Self {
             config,
             incarnation,
@@ -252,6 +272,7 @@ impl BrokerCore {
             timers: BTreeSet::new(),
             refusals,
             late: LateResults::default(),
+            links,
             outputs: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -272,7 +293,11 @@ impl BrokerCore {
             Input::Access(access) => self.config.access = access.map(Arc::new),
             Input::CallDone(call, body) => self.on_call_done(call, body),
             Input::CallFailed(call) => self.on_call_failed(call),
-            Input::Drain => self.phase = self.phase.max_with(Phase::Draining),
+            Input::Link(input) => self.on_link(input),
+            Input::Drain => {
+                self.phase = self.phase.max_with(Phase::Draining);
+                self.withdraw_offers();
+            }
             Input::Stop => self.on_stop(),
         }
     }
@@ -351,6 +376,12 @@ impl BrokerCore {
                 self.orphan(request);
             }
             Tag::Final(service) => self.count(Some(service), |counters| counters.undelivered += 1),
+            // Who does not take what is sent is as good as gone.
+            Tag::Link(link) => match failure {
+                SendFailure::Unreachable => self.lose_link(link, LinkLoss::Closed),
+                SendFailure::Full => self.lose_link(link, LinkLoss::Full),
+            },
+            Tag::Asker(asker) => self.forget_asker(asker),
             Tag::Nothing => {}
         }
     }

@@ -7,11 +7,13 @@ use super::arena::Key;
 use super::config::TIME_MAX;
 use super::counters::Dropped;
 use super::services::NoService;
-use super::tables::{Assignment, Origin, Partials, Request, Service, Worker, WorkerParty};
+use super::tables::{
+    Assignment, Origin, Partials, Place, Request, Service, Taker, Worker, WorkerParty,
+};
 use super::{AddressMode, BrokerCore, CallId, Output, Phase, RequestError, Tag};
 use crate::Frames;
 use crate::service_name::is_mmi;
-use crate::wire::{ClientMessage, Envelope, Hop, Outgoing, ToPeer};
+use crate::wire::{ClientMessage, Envelope, Hop, LinkMessage, Outgoing, ToPeer};
 
 /// What a request costs beyond its body, so that empty ones are bounded too.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
@@ -87,8 +89,10 @@ impl BrokerCore {
         let cost = arrival.body.byte_len() + REQUEST_OVERHEAD_BYTES;
         if let Some(reason) = self.reason_to_drop(service, &arrival.route, cost) {
             self.count(Some(service), |counters| counters.dropped.add(reason));
-            if let Origin::Remote(to) = arrival.from {
-                self.report_failure(service, to);
+            match arrival.from {
+                Origin::Remote(to) => self.report_failure(service, to),
+                Origin::Broker(asker, number) => self.refuse_far(asker, number, reason),
+                Origin::Local(_) | Origin::Gone => {}
             }
             return Err(match reason {
                 Dropped::Draining => RequestError::Stopped,
@@ -111,7 +115,7 @@ impl BrokerCore {
             arrived: self.now,
             deadline: self.now + arrival.patience.min(TIME_MAX),
             attempts: 0,
-            worker: None,
+            place: Place::Queue,
             lost_by: None,
             partials: Partials::Kept(Frames::new(), 0),
             timer_at: None,
@@ -121,12 +125,17 @@ impl BrokerCore {
     }
 
     /// Returns the first bound that a request of this size would break (mdp.md §8.8, §11.7).
-    fn reason_to_drop(&self, service: Key<Service>, route: &Hop, cost: usize) -> Option<Dropped> {
+    fn reason_to_drop(
+        &mut self,
+        service: Key<Service>,
+        route: &Hop,
+        cost: usize,
+    ) -> Option<Dropped> {
         if self.phase != Phase::Open {
             return Some(Dropped::Draining);
         }
-        let service = self.services.get(service)?;
-        if service.is_stuck() && service.queued >= service.policy.queue_max {
+        let record = self.services.get(service)?;
+        if record.queued >= record.policy.queue_max && self.next_taker(service).is_none() {
             return Some(Dropped::QueueFull);
         }
         if self.held_bytes + cost > self.config.held_bytes_max {
@@ -164,16 +173,15 @@ impl BrokerCore {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        request.worker = None;
+        request.place = Place::Queue;
         let (client, deadline, service_key) = (request.client, request.deadline, request.service);
+        let is_first = self.services.get(service_key).is_some_and(|service| service.queued == 0);
+        if is_first && let Some(taker) = self.next_taker(service_key) {
+            return self.hand_out(service_key, key, taker);
+        }
         let Some(service) = self.services.get_mut(service_key) else {
             return;
         };
-        if service.queued == 0
-            && let Some(worker) = service.next_worker()
-        {
-            return self.assign(worker, key);
-        }
         match end {
             End::Back => service.push_back(client, key),
             End::Front => service.push_front(client, key),
@@ -182,26 +190,45 @@ impl BrokerCore {
         let Some(request) = self.requests.get(key) else {
             return;
         };
-        if request.worker.is_none() && request.timer_at.is_none() {
+        if request.place == Place::Queue && request.timer_at.is_none() {
             self.set_request_timer(key, Some(deadline));
         }
     }
 
-    /// Hands out requests while there is both a request and a worker (mdp.md §8.7: on every event
-    /// that could allow it).
+    /// Hands out requests while there is both a request and somebody to take it (mdp.md §8.7: on every
+    /// event that could allow it).
     pub(super) fn dispatch(&mut self, service: Key<Service>) {
-        loop {
-            let Some(record) = self.services.get_mut(service) else {
-                return;
-            };
-            if record.is_stuck() {
-                return;
+        while self.services.get(service).is_some_and(|record| record.queued > 0)
+            && let Some(taker) = self.next_taker(service)
+            && let Some(request) = self.services.get_mut(service).and_then(Service::pop)
+        {
+            self.hand_out(service, request, taker);
+        }
+    }
+
+    /// Finds who is to get the next request of a service: the worker that is idle for longest, or, if
+    /// there are none here at all, another broker.
+    pub(super) fn next_taker(&mut self, key: Key<Service>) -> Option<Taker> {
+        let service = self.services.get(key)?;
+        if service.paused || self.phase == Phase::Stopped {
+            return None;
+        }
+        match service.waiting.front() {
+            Some(worker) => Some(Taker::Worker(*worker)),
+            None if service.workers > 0 || service.elsewhere.is_empty() => None,
+            None => self.choose_link(key).map(Taker::Link),
+        }
+    }
+
+    fn hand_out(&mut self, service: Key<Service>, request: Key<Request>, taker: Taker) {
+        match taker {
+            Taker::Worker(worker) => {
+                if let Some(record) = self.services.get_mut(service) {
+                    record.waiting.pop_front();
+                }
+                self.assign(worker, request);
             }
-            let Some(request) = record.pop() else { return };
-            let Some(worker) = record.next_worker() else {
-                return;
-            };
-            self.assign(worker, request);
+            Taker::Link(link) => self.forward(link, request),
         }
     }
 
@@ -212,11 +239,12 @@ impl BrokerCore {
             return;
         };
         request.attempts += 1;
-        request.worker = Some(worker_key);
+        request.place = Place::Worker(worker_key);
         if let Some(peer) = request.lost_by.take() {
             self.late.forget(&peer, request_key);
         }
-        let waiting_timer = matches!(request.from, Origin::Remote(_)) && request.timer_at.is_some();
+        let waiting_timer = matches!(request.from, Origin::Remote(_) | Origin::Broker(..))
+            && request.timer_at.is_some();
         self.counters.queue_wait.record(self.now.saturating_sub(request.arrived));
         let address = match (&request.from, self.config.address_mode) {
             (Origin::Remote(envelope), AddressMode::Identity) => envelope.route.clone(),
@@ -225,7 +253,7 @@ impl BrokerCore {
         let (body, user, service) = (request.body.clone(), request.user.clone(), request.service);
         let access = match request.from {
             Origin::Local(_) => None,
-            Origin::Remote(_) | Origin::Gone => self.config.access.clone(),
+            Origin::Remote(_) | Origin::Broker(..) | Origin::Gone => self.config.access.clone(),
         };
         let Some(worker) = self.workers.get_mut(worker_key) else {
             return;
@@ -265,7 +293,10 @@ impl BrokerCore {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        request.worker = None;
+        request.place = Place::Queue;
+        if let Origin::Broker(..) = request.from {
+            return self.requeue_far(key);
+        }
         let service = Some(request.service);
         let attempts_max =
             self.services.get(request.service).map_or(0, |service| service.policy.attempts_max);
@@ -285,6 +316,22 @@ impl BrokerCore {
         }
     }
 
+    /// A request of another broker has one attempt here, and that was it, unless the worker never got
+    /// it and there is another one.
+    fn requeue_far(&mut self, key: Key<Request>) {
+        let Some(request) = self.requests.get(key) else { return };
+        let serves = self.services.get(request.service).is_some_and(|service| service.workers > 0);
+        if request.attempts > 0 {
+            self.finish(key, Err(RequestError::Lost));
+        } else if request.deadline <= self.now {
+            self.finish(key, Err(RequestError::Timeout));
+        } else if !serves || self.phase == Phase::Stopped {
+            self.finish(key, Err(RequestError::Stopped));
+        } else {
+            self.enqueue(key, End::Front);
+        }
+    }
+
     /// Ends a request: forgets it and answers whoever waits in the way there is.
     pub(super) fn finish(&mut self, key: Key<Request>, result: Result<Frames, RequestError>) {
         self.set_request_timer(key, None);
@@ -300,7 +347,7 @@ impl BrokerCore {
             return;
         };
         service.held -= 1;
-        if request.worker.is_none() {
+        if request.place == Place::Queue {
             service.take(request.client, key);
         }
         let name = service.name.clone();
@@ -321,8 +368,17 @@ impl BrokerCore {
             (Origin::Gone, Ok(_)) => {
                 self.count(Some(request.service), |counters| counters.orphaned += 1);
             }
+            (Origin::Broker(asker, number), Ok(body)) => {
+                self.answer_asker(asker, LinkMessage::Final { number, body });
+            }
             (Origin::Remote(to), Err(_)) => self.report_failure(request.service, to),
+            (Origin::Broker(asker, number), Err(failure)) => {
+                self.return_request(asker, number, request.attempts > 0, failure);
+            }
             (Origin::Gone, Err(_)) => {}
+        }
+        if let Place::Elsewhere(link, number) = request.place {
+            self.recall(link, number);
         }
     }
 
@@ -331,9 +387,9 @@ impl BrokerCore {
             return;
         };
         request.timer_at = None;
-        let workers = self.services.get(request.service).map_or(0, |service| service.workers);
-        let failure = if workers == 0 { RequestError::NoWorker } else { RequestError::Timeout };
-        let (service, waits) = (request.service, request.worker.is_none());
+        let served = self.services.get(request.service).is_some_and(Service::is_served);
+        let failure = if served { RequestError::Timeout } else { RequestError::NoWorker };
+        let (service, waits) = (request.service, request.place == Place::Queue);
         if waits {
             self.finish(key, Err(failure));
         } else {
@@ -348,10 +404,10 @@ impl BrokerCore {
             return;
         };
         request.from = Origin::Gone;
-        if request.worker.is_none() {
-            self.finish(key, Err(RequestError::Stopped));
-        } else {
-            self.set_request_timer(key, None);
+        match request.place {
+            // Another broker is told that nobody waits, and sees to its worker.
+            Place::Queue | Place::Elsewhere(..) => self.finish(key, Err(RequestError::Stopped)),
+            Place::Worker(_) => self.set_request_timer(key, None),
         }
     }
 
@@ -361,13 +417,17 @@ impl BrokerCore {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
-        let service = request.service;
+        if let Place::Elsewhere(..) = request.place {
+            return self.finish(key, Err(failure));
+        }
+        let (service, had) = (request.service, request.attempts > 0);
         match std::mem::replace(&mut request.from, Origin::Gone) {
             Origin::Local(id) => {
                 self.locals.remove(&id);
                 self.outputs.push_back(Output::Answer(id, Err(failure)));
             }
             Origin::Remote(to) => self.report_failure(service, to),
+            Origin::Broker(asker, number) => self.return_request(asker, number, had, failure),
             Origin::Gone => {}
         }
     }

@@ -54,6 +54,7 @@ impl BrokerCore {
             }
             (true, Some(_)) | (false, None) => {}
         }
+        self.update_offer(key);
     }
 
     /// Forgets the services that were unused for long enough.

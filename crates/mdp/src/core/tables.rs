@@ -4,11 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::LocalId;
 use super::arena::Key;
 use super::config::ServicePolicy;
 use super::counters::RequestCounters;
 use super::info::ServiceKind;
+use super::links::{Asker, Link};
 use crate::wire::{Envelope, Hop, PeerKey};
 use crate::{Frames, ServiceName};
 
@@ -71,6 +74,20 @@ pub(crate) struct Service {
     pub(super) held: usize,
     /// Set while unused: since when.
     pub(super) unused_since: Option<Duration>,
+    /// Whether other brokers were told that its workers are here.
+    pub(super) offered: bool,
+    /// Other brokers that have workers for it.
+    pub(super) elsewhere: SmallVec<[Elsewhere; 2]>,
+}
+
+/// Another broker that has workers for a service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elsewhere {
+    pub(super) link: Key<Link>,
+    /// Requests for the service that it has in hand for this broker.
+    pub(super) in_flight: usize,
+    /// When it was chosen last, by the number of that request.
+    pub(super) chosen: u64,
 }
 
 impl Service {
@@ -88,22 +105,25 @@ impl Service {
             queued: 0,
             held: 0,
             unused_since: None,
+            offered: false,
+            elsewhere: SmallVec::new(),
         }
     }
 
     pub(super) fn is_unused(&self) -> bool {
         let needed = self.workers > 0 || self.held > 0 || self.paused;
-        !needed && self.kind == ServiceKind::Remote
+        !needed && self.elsewhere.is_empty() && self.kind == ServiceKind::Remote
     }
 
-    /// Takes the worker that is to work next, unless the service is paused.
-    pub(super) fn next_worker(&mut self) -> Option<Key<Worker>> {
-        if self.paused { None } else { self.waiting.pop_front() }
+    /// Says whether somebody has workers for it.
+    pub(super) fn is_served(&self) -> bool {
+        self.workers > 0 || !self.elsewhere.is_empty()
     }
 
-    /// Says whether a request that comes in now would have to wait.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.paused || self.waiting.is_empty()
+    /// Says whether the workers here are to answer for other brokers too. What is paused waits here only,
+    /// so that others may ask elsewhere; services of this process are at each of them.
+    pub(super) fn is_for_others(&self) -> bool {
+        self.workers > 0 && !self.paused && self.kind == ServiceKind::Remote
     }
 
     pub(super) fn push_back(&mut self, client: Key<Client>, request: Key<Request>) {
@@ -173,7 +193,7 @@ pub(crate) struct Request {
     /// After this it is handed to no worker.
     pub(super) deadline: Duration,
     pub(super) attempts: u32,
-    pub(super) worker: Option<Key<Worker>>,
+    pub(super) place: Place,
     /// The peer whose answer is still of use while the request waits again.
     pub(super) lost_by: Option<PeerKey>,
     pub(super) partials: Partials,
@@ -198,8 +218,28 @@ impl Request {
 pub(super) enum Origin {
     Remote(Envelope),
     Local(LocalId),
+    /// Another broker, which calls it by this number.
+    Broker(Key<Asker>, u64),
     /// Nobody any more; a worker still works on it.
     Gone,
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It waits in the queue of its service.
+    Queue,
+    /// A worker has it in hand.
+    Worker(Key<Worker>),
+    /// Another broker has it under this number.
+    Elsewhere(Key<Link>, u64),
+}
+
+/// Whom a request is given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taker {
+    Worker(Key<Worker>),
+    Link(Key<Link>),
 }
 
 /// What came of a streamed answer so far.

@@ -1,8 +1,8 @@
 //! The one deadline structure, ordered by time.
 //!
 //! A worker has one timer that rings at least every heartbeat interval while it is registered and
-//! then looks what is due, so that a message costs no timer work. A request has a timer only
-//! while it waits.
+//! then looks what is due, so that a message costs no timer work; so do both ends of a link. A request
+//! has a timer only while it waits.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ impl BrokerCore {
             match timer {
                 Timer::Worker(worker) => self.on_worker_timer(worker),
                 Timer::Request(request) => self.on_request_timer(request),
+                Timer::Link(link) => self.on_link_timer(link),
+                Timer::Asker(asker) => self.on_asker_timer(asker),
             }
         }
         self.forget_unused();

@@ -10,7 +10,7 @@ use super::tables::{Origin, Partials, Request, Service, Worker, WorkerParty};
 use super::{BrokerCore, CallId, DuplicateReady, PartialPolicy, Phase, RequestError, Tag};
 use crate::Frames;
 use crate::service_name::is_mmi;
-use crate::wire::{Envelope, Hop, Outgoing, PeerKey, ToPeer, Version, WorkerMessage};
+use crate::wire::{Envelope, Hop, LinkMessage, Outgoing, PeerKey, ToPeer, Version, WorkerMessage};
 
 impl BrokerCore {
     pub(super) fn on_worker(
@@ -187,16 +187,21 @@ impl BrokerCore {
         };
         worker.last_rx = self.now;
         worker.answered += 1;
-        let body = match self.requests.get_mut(request) {
+        let body = self.behind_its_parts(request, body);
+        self.finish(request, Ok(body));
+        self.release(key);
+    }
+
+    /// Puts the parts that were kept in front of the last one.
+    pub(super) fn behind_its_parts(&mut self, request: Key<Request>, body: Frames) -> Frames {
+        match self.requests.get_mut(request) {
             Some(Request { partials: Partials::Kept(kept, _), .. }) if !kept.is_empty() => {
                 let mut whole = std::mem::take(kept);
                 whole.extend(body);
                 whole
             }
             _ => body,
-        };
-        self.finish(request, Ok(body));
-        self.release(key);
+        }
     }
 
     /// Makes a worker available at the tail of the waiting list (mdp.md §8.7).
@@ -226,6 +231,11 @@ impl BrokerCore {
         if let Some(assignment) = assignment {
             assignment.parts = true;
         }
+        self.pass_part(request_key, body);
+    }
+
+    /// Passes a part of an answer on, or keeps it.
+    pub(super) fn pass_part(&mut self, request_key: Key<Request>, body: Frames) {
         let Some(request) = self.requests.get_mut(request_key) else {
             return;
         };
@@ -238,6 +248,11 @@ impl BrokerCore {
                 };
                 let message = ToPeer::Partial { service: service.name.clone(), body };
                 self.send(Tag::Partial(request_key), Outgoing { to, message });
+            }
+            Origin::Broker(asker, number) => {
+                let (asker, number) = (*asker, *number);
+                request.partials = Partials::Forwarded;
+                self.answer_asker(asker, LinkMessage::Partial { number, body });
             }
             Origin::Remote(_) | Origin::Local(_) => self.keep_partial(request_key, body),
             Origin::Gone => {}
@@ -301,6 +316,8 @@ impl BrokerCore {
             service.workers -= 1;
             service.waiting.retain(|other| *other != key);
         }
+        // Before anything is handed out: what other brokers asked must not go on from here.
+        self.update_offer(worker.service);
         if let Some(assignment) = worker.assignment {
             self.requeue(assignment.request);
             // A worker that broke the protocol is not believed later either.
@@ -309,6 +326,8 @@ impl BrokerCore {
                 self.expect_late(peer, assignment);
             }
         }
+        // With the last worker what waits may go to other brokers.
+        self.dispatch(worker.service);
         self.note_use(worker.service);
     }
 

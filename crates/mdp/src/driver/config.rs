@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::curve::{self, CurveConfig};
+use super::links::{LinkSettings, LinkSockets};
 use crate::core::CoreConfig;
 use crate::io::set_common_options;
 use crate::wire::Side;
@@ -22,6 +23,8 @@ pub struct BrokerConfig {
     pub core: CoreConfig,
     /// Keys of the broker and of its peers; default none. Needs a libzmq with CURVE.
     pub curve: Option<CurveConfig>,
+    /// Links to other brokers; default none. Needs a libzmq with CURVE, and `core.links`.
+    pub links: Option<LinkSettings>,
     /// Whether listening on other than loopback addresses without CURVE is wanted; default no.
     pub insecure_public: bool,
     /// Messages queued per connection and direction; default 10 000. A worker beyond it counts as
@@ -54,6 +57,7 @@ impl Default for BrokerConfig {
             worker_endpoints: Vec::new(),
             core: CoreConfig::default(),
             curve: None,
+            links: None,
             insecure_public: false,
             queue_per_peer: 10_000,
             frame_bytes_max: 64 << 20,
@@ -114,6 +118,8 @@ pub(super) struct Sockets {
     pub(super) clients: Lane,
     /// The socket of workers, if they have their own.
     pub(super) workers: Option<Lane>,
+    /// Those of links with other brokers, if there may be any.
+    pub(super) links: Option<LinkSockets>,
     /// Answers libzmq's question who may connect.
     pub(super) zap: Option<zmq::Socket>,
     _context: zmq::Context,
@@ -124,14 +130,17 @@ impl Sockets {
         let context = zmq::Context::new();
         context.set_io_threads(i32::from(config.io_threads.max(1))).map_err(StartError::Socket)?;
         // Before any ROUTER is bound: nobody shall connect unasked.
-        let zap = config.curve.as_ref().map(|_| curve::bind_zap(&context)).transpose()?;
+        let asks = config.curve.is_some() || config.links.is_some();
+        let zap = asks.then(|| curve::bind_zap(&context)).transpose()?;
         let separate = !config.worker_endpoints.is_empty();
         let side = if separate { Side::Clients } else { Side::Both };
         let clients = Lane::open(&context, config, side, &config.endpoints)?;
         let workers = separate
             .then(|| Lane::open(&context, config, Side::Workers, &config.worker_endpoints))
             .transpose()?;
-        Ok(Self { clients, workers, zap, _context: context })
+        let links = config.links.as_ref();
+        let links = links.map(|links| LinkSockets::open(&context, config, links)).transpose()?;
+        Ok(Self { clients, workers, links, zap, _context: context })
     }
 
     /// Returns the sockets that receive messages.
@@ -158,7 +167,7 @@ impl Lane {
         let router = context.socket(zmq::ROUTER).map_err(StartError::Socket)?;
         set_router_options(&router, config, endpoints).map_err(StartError::Socket)?;
         if let Some(curve) = &config.curve {
-            curve::secure(&router, curve).map_err(StartError::Socket)?;
+            curve::secure_lane(&router, curve).map_err(StartError::Socket)?;
         }
         let mut bound = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
@@ -173,7 +182,7 @@ impl Lane {
 }
 
 /// Sets every option of mdp.md §15.2.
-fn set_router_options(
+pub(super) fn set_router_options(
     router: &zmq::Socket,
     config: &BrokerConfig,
     endpoints: &[String],
@@ -191,7 +200,7 @@ fn set_router_options(
     router.set_linger(i32::try_from(config.linger.as_millis()).unwrap_or(i32::MAX))
 }
 
-fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
+pub(super) fn bind(router: &zmq::Socket, endpoint: &str) -> Result<String, StartError> {
     // libzmq would replace the socket file of another broker without a word (mdp.md §15.1).
     if endpoint.strip_prefix("ipc://").is_some_and(|path| UnixStream::connect(path).is_ok()) {
         return Err(StartError::InUse(endpoint.to_owned()));

@@ -12,6 +12,12 @@ const KEY_BYTES: usize = 32;
 /// The address at which libzmq asks who may connect.
 const ZAP_ENDPOINT: &str = "inproc://zeromq.zap.01";
 
+/// The domain of the broker's own clients and workers.
+const DOMAIN: &str = "buswire";
+
+/// The domain of other brokers.
+pub(super) const LINK_DOMAIN: &str = "buswire-links";
+
 /// Most frames of a ZAP request; a CURVE one has seven.
 const ZAP_FRAMES_MAX: usize = 16;
 
@@ -25,6 +31,11 @@ impl CurveSecret {
     /// Returns `None` when the text is no key.
     pub fn from_z85(text: &str) -> Option<Self> {
         key_from_z85(text).map(Self)
+    }
+
+    /// Takes the bytes of a key.
+    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -91,21 +102,49 @@ pub(super) fn bind_zap(context: &zmq::Context) -> Result<zmq::Socket, StartError
     bind().map_err(StartError::Socket)
 }
 
-/// Turns CURVE on.
-pub(super) fn secure(router: &zmq::Socket, config: &CurveConfig) -> Result<(), zmq::Error> {
-    router.set_zap_domain("buswire")?;
+/// Turns CURVE on. Who may connect is asked of the handler under `domain`.
+pub(super) fn secure(
+    router: &zmq::Socket,
+    secret: &CurveSecret,
+    domain: &str,
+) -> Result<(), zmq::Error> {
+    router.set_zap_domain(domain)?;
     router.set_curve_server(true)?;
-    router.set_curve_secretkey(&config.secret.0)
+    router.set_curve_secretkey(&secret.0)
+}
+
+/// Turns CURVE on for clients and workers.
+pub(super) fn secure_lane(router: &zmq::Socket, config: &CurveConfig) -> Result<(), zmq::Error> {
+    secure(router, &config.secret, DOMAIN)
+}
+
+/// Who may connect where.
+#[derive(Clone, Copy)]
+pub(super) struct Admission<'a> {
+    /// Clients and workers.
+    pub(super) peers: Option<&'a AllowedKeys>,
+    /// The key of other brokers.
+    pub(super) brokers: Option<&'a [u8; KEY_BYTES]>,
+}
+
+impl Admission<'_> {
+    fn admits(self, domain: &[u8], key: &[u8]) -> bool {
+        if domain == LINK_DOMAIN.as_bytes() {
+            self.brokers.is_some_and(|broker| broker == key)
+        } else {
+            self.peers.is_some_and(|allowed| allowed.admits(key))
+        }
+    }
 }
 
 /// Answers every waiting question of libzmq.
-pub(super) fn answer_zap(zap: &zmq::Socket, allowed: &AllowedKeys, inbox: &mut Inbox) {
+pub(super) fn answer_zap(zap: &zmq::Socket, admission: Admission<'_>, inbox: &mut Inbox) {
     while let Ok(received) = inbox.receive(zap, ZAP_FRAMES_MAX) {
         match received {
             Received::Nothing => return,
             Received::TooManyFrames => {}
             Received::Message => {
-                if let Some(reply) = zap_reply(inbox.frames(), allowed)
+                if let Some(reply) = zap_reply(inbox.frames(), admission)
                     && let Err(error) = zap.send_multipart(reply, zmq::DONTWAIT)
                 {
                     tracing::warn!(%error, "a ZAP answer was not taken");
@@ -115,8 +154,8 @@ pub(super) fn answer_zap(zap: &zmq::Socket, allowed: &AllowedKeys, inbox: &mut I
     }
 }
 
-fn zap_reply(frames: &[zmq::Message], allowed: &AllowedKeys) -> Option<Vec<Vec<u8>>> {
-    let [route, empty, version, id, _domain, _address, _identity, mechanism, credentials @ ..] =
+fn zap_reply(frames: &[zmq::Message], admission: Admission<'_>) -> Option<Vec<Vec<u8>>> {
+    let [route, empty, version, id, domain, _address, _identity, mechanism, credentials @ ..] =
         frames
     else {
         return None;
@@ -125,7 +164,9 @@ fn zap_reply(frames: &[zmq::Message], allowed: &AllowedKeys) -> Option<Vec<Vec<u
         return None;
     }
     let key = match credentials {
-        [key] if **mechanism == *b"CURVE" && allowed.admits(key) => zmq::z85_encode(key).ok(),
+        [key] if **mechanism == *b"CURVE" && admission.admits(domain, key) => {
+            zmq::z85_encode(key).ok()
+        }
         _ => None,
     };
     let (status, text) = if key.is_some() { ("200", "OK") } else { ("400", "No access") };

@@ -10,8 +10,8 @@ use tokio::sync::{oneshot, watch};
 use super::curve::AllowedKeys;
 use super::local::LocalService;
 use crate::core::{
-    Access, AdminError, CallId, Counters, Dismissal, LocalId, RequestError, ServiceInfo, WorkerId,
-    WorkerInfo,
+    Access, AdminError, BrokerAddress, BrokerInfo, CallId, Counters, Dismissal, LocalId,
+    RequestError, ServiceInfo, WorkerId, WorkerInfo,
 };
 use crate::io::WakeOnDrop;
 use crate::service_name::is_mmi;
@@ -35,6 +35,8 @@ pub(super) enum Command {
     CallEnded(CallId, Option<Frames>),
     Services(oneshot::Sender<Vec<ServiceInfo>>),
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    SetBrokers(Vec<BrokerAddress>),
+    Brokers(oneshot::Sender<Vec<BrokerInfo>>),
     Counters(oneshot::Sender<Box<Counters>>),
     SetPaused {
         service: ServiceName,
@@ -74,6 +76,7 @@ pub enum RegisterError {
 pub(super) struct Endpoints {
     pub(super) clients: Vec<String>,
     pub(super) workers: Vec<String>,
+    pub(super) links: Option<String>,
 }
 
 /// What all clones of a handle share. The sender drops before the wake-up, so that the thread sees
@@ -134,6 +137,38 @@ impl BrokerHandle {
     /// Returns the bound endpoints for workers: [`Self::endpoints`], unless they have their own.
     pub fn worker_endpoints(&self) -> Vec<String> {
         self.shared.endpoints.workers.clone()
+    }
+
+    /// Returns where other brokers ask this one, if they may.
+    pub fn link_endpoint(&self) -> Option<String> {
+        self.shared.endpoints.links.clone()
+    }
+
+    /// Makes links to these brokers, and to no others. Requests that a broker has in hand which is no
+    /// longer among them are treated as those of a lost worker. Nothing happens if the broker was
+    /// started without links.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; the list may be taken over or not.
+    pub async fn set_brokers(&self, brokers: Vec<BrokerAddress>) {
+        match self.shared.put(Command::SetBrokers(brokers)).await {
+            // A broker that stopped asks nobody.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Returns the other brokers, by name; none when the broker stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop.
+    pub async fn brokers(&self) -> Vec<BrokerInfo> {
+        let (sender, infos) = oneshot::channel();
+        match self.shared.put(Command::Brokers(sender)).await {
+            Ok(()) => infos.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Sends a request to a service and waits for its answer, at most `timeout`.
@@ -290,7 +325,8 @@ impl BrokerHandle {
         result.await.unwrap_or(Err(AdminError::Stopped))
     }
 
-    /// Returns the number of READYs, local registrations, pauses and resumptions so far, to be told when
+    /// Returns the number of READYs, local registrations, pauses, resumptions and services of other
+    /// brokers so far, to be told when
     /// it grows: that is when a service may have got a worker. It ends when the broker stops.
     pub fn registrations(&self) -> watch::Receiver<u64> {
         self.shared.registrations.clone()

@@ -7,14 +7,15 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::{Lane, Sockets};
-use super::curve::{self, CurveConfig};
+use super::curve::{self, Admission, CurveConfig};
 use super::handle::Command;
+use super::links::LinkSockets;
 use super::local::{Callers, LocalRequest};
 use super::metering;
-use super::reporting::Reporter;
-use crate::core::{BrokerCore, Input, Output, SendFailure};
+use super::reporting::{self, Reporter};
+use crate::core::{BrokerCore, Input, LinkInput, LinkOutput, Output, SendFailure};
 use crate::io::{Clock, Inbox, Received, WakeSource, poll, send_parts};
-use crate::wire::{Incoming, Invalid, Part, Peer, WireLimits, WorkerMessage, decode};
+use crate::wire::{Incoming, Invalid, LinkMessage, Part, Peer, WireLimits, WorkerMessage, decode};
 
 /// How often metrics are published, and the longest wait.
 const METERING_INTERVAL: Duration = Duration::from_secs(1);
@@ -131,13 +132,19 @@ impl IoThread {
         let mut items = smallvec::SmallVec::<[zmq::PollItem<'_>; 4]>::new();
         items.push(zmq::PollItem::from_fd(self.wakes.fd(), zmq::POLLIN));
         items.extend(self.sockets.lanes().map(|lane| lane.router.as_poll_item(zmq::POLLIN)));
+        let links = self.sockets.links.iter().flat_map(LinkSockets::readable);
+        items.extend(links.map(|socket| socket.as_poll_item(zmq::POLLIN)));
         items.extend(self.sockets.zap.iter().map(|zap| zap.as_poll_item(zmq::POLLIN)));
         poll(&mut items, timeout.min(METERING_INTERVAL))?;
         let woken = items.first().is_some_and(zmq::PollItem::is_readable);
-        if let (Some(zap), Some(config)) = (&self.sockets.zap, &self.curve)
+        if let Some(zap) = &self.sockets.zap
             && items.last().is_some_and(zmq::PollItem::is_readable)
         {
-            curve::answer_zap(zap, &config.allowed, &mut turn.inbox);
+            let admission = Admission {
+                peers: self.curve.as_ref().map(|config| &config.allowed),
+                brokers: self.sockets.links.as_ref().map(LinkSockets::public),
+            };
+            curve::answer_zap(zap, admission, &mut turn.inbox);
         }
         Ok(woken)
     }
@@ -185,6 +192,10 @@ impl IoThread {
             Command::Dismiss { worker, when, done } => {
                 acknowledge(done, self.core.dismiss(now, worker, when));
             }
+            Command::SetBrokers(brokers) => {
+                self.core.handle(now, Input::Link(LinkInput::Brokers(brokers)));
+            }
+            Command::Brokers(reply) => acknowledge(reply, self.core.brokers()),
             Command::Counters(reply) => acknowledge(reply, Box::new(*self.core.counters())),
             Command::Allow(keys) => {
                 if let Some(curve) = &mut self.curve {
@@ -222,7 +233,21 @@ impl IoThread {
             }
             all_emptied &= emptied;
         }
-        Ok(all_emptied)
+        Ok(all_emptied & self.receive_links(turn)?)
+    }
+
+    /// Receives a batch of each link; says whether all were emptied.
+    fn receive_links(&mut self, turn: &mut Turn) -> Result<bool, zmq::Error> {
+        let Self { core, sockets, registrations, .. } = self;
+        let Some(links) = &sockets.links else { return Ok(true) };
+        let now = turn.now;
+        links.receive(self.batch_max, &mut turn.inbox, |input| {
+            let serves = is_serves(&input);
+            core.handle(now, Input::Link(input));
+            if serves {
+                registrations.send_modify(|count| *count += 1);
+            }
+        })
     }
 
     /// Does what the core wants until it wants nothing more.
@@ -241,6 +266,7 @@ impl IoThread {
                     };
                     self.core.handle(turn.now, Input::Undeliverable(tag, failure));
                 }
+                Output::Link(output) => self.link(turn, output),
                 Output::Answer(id, result) => self.callers.answer(id, result),
                 Output::Call { call, service, body, user, access } => {
                     let request = LocalRequest { service, frames: body, user, access };
@@ -248,6 +274,31 @@ impl IoThread {
                         self.core.handle(turn.now, Input::CallFailed(call));
                     }
                 }
+            }
+        }
+    }
+}
+
+impl IoThread {
+    /// Does what the core wants of links.
+    fn link(&mut self, turn: &mut Turn, output: LinkOutput) {
+        let Some(links) = &mut self.sockets.links else { return };
+        match output {
+            LinkOutput::Dial { link, endpoint } => {
+                if let Err(error) = links.dial(link, &endpoint) {
+                    tracing::warn!(%error, %endpoint, "cannot connect to another gateway's broker");
+                    self.core.handle(turn.now, Input::Link(LinkInput::Closed(link)));
+                }
+            }
+            LinkOutput::HangUp(link) => links.hang_up(link),
+            LinkOutput::Note(note) => reporting::tell(&note),
+            LinkOutput::Send { tag, to, order, message } => {
+                let failure = match links.send(to, order, message, &mut turn.parts) {
+                    Ok(()) => return,
+                    Err(zmq::Error::EAGAIN) => SendFailure::Full,
+                    Err(_) => SendFailure::Unreachable,
+                };
+                self.core.handle(turn.now, Input::Undeliverable(tag, failure));
             }
         }
     }
@@ -272,6 +323,10 @@ fn receive_input(
         }
         Err(reason) => Input::Invalid(reason),
     }))
+}
+
+fn is_serves(input: &LinkInput) -> bool {
+    matches!(input, LinkInput::Received { message: Ok((_, LinkMessage::Serves(_))), .. })
 }
 
 fn is_ready(input: &Input) -> bool {

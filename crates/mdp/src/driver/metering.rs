@@ -30,6 +30,11 @@ pub(super) fn publish(counters: &Counters, totals: &Totals) {
         ("buswire_mdp_mmi_total", counters.mmi),
         ("buswire_mdp_unreachable_total", counters.unreachable),
         ("buswire_mdp_peer_full_total", counters.peer_full),
+        ("buswire_mdp_links_forwarded_total", counters.links.forwarded),
+        ("buswire_mdp_links_accepted_total", counters.links.accepted),
+        ("buswire_mdp_links_returned_total", counters.links.returned),
+        ("buswire_mdp_links_late_total", counters.links.late),
+        ("buswire_mdp_links_lost_total", counters.links.lost),
     ];
     for (name, total) in counts {
         metrics::counter!(name).absolute(total);
@@ -40,6 +45,9 @@ pub(super) fn publish(counters: &Counters, totals: &Totals) {
         ("buswire_mdp_workers_busy", totals.busy),
         ("buswire_mdp_requests_queued", totals.queued),
         ("buswire_mdp_requests_bytes", totals.held_bytes),
+        ("buswire_mdp_links", totals.links),
+        ("buswire_mdp_links_asked", totals.asked),
+        ("buswire_mdp_links_asking", totals.asking),
     ];
     for (name, value) in gauges {
         metrics::gauge!(name).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));

@@ -7,6 +7,7 @@ mod config;
 mod curve;
 mod handle;
 mod io;
+mod links;
 mod local;
 mod metering;
 mod reporting;
@@ -15,6 +16,7 @@ pub use config::{BrokerConfig, StartError};
 pub(crate) use curve::key_from_z85;
 pub use curve::{AllowedKeys, CurveConfig, CurveSecret};
 pub use handle::{BrokerHandle, RegisterError};
+pub use links::LinkSettings;
 pub use local::{BoxFuture, LocalRequest, LocalService};
 
 pub use crate::core::RequestError;
@@ -44,6 +46,7 @@ impl Broker {
         let endpoints = Endpoints {
             clients: sockets.clients.endpoints.clone(),
             workers: sockets.for_workers().endpoints.clone(),
+            links: sockets.links.as_ref().map(|links| links.endpoint.clone()),
         };
         let (waker, wake_source) = wake_pair().map_err(StartError::Thread)?;
         let waker = Arc::new(waker);
@@ -67,7 +70,9 @@ impl Broker {
         let (clients, workers) = (&endpoints.clients, &endpoints.workers);
         // One socket serves both where workers have no endpoints of their own.
         let workers = Some(workers).filter(|workers| *workers != clients);
-        tracing::info!(?clients, workers = workers.map(tracing::field::debug), "broker started");
+        let links = endpoints.links.as_deref();
+        let workers = workers.map(tracing::field::debug);
+        tracing::info!(?clients, workers, links, "broker started");
         let shared = Shared::new(sender, endpoints, registered, WakeOnDrop(waker));
         Ok(BrokerHandle::new(shared))
     }

@@ -2,8 +2,8 @@
 //! is no flood of lines. Never in here: a body, a key, a peer's own words.
 
 use crate::ClosedSet;
-use crate::core::{Counters, Dropped, Farewell, Tally};
-use crate::wire::Invalid;
+use crate::core::{Counters, Dropped, Farewell, LinkLoss, LinkNote, Tally};
+use crate::wire::{Invalid, LINK_VERSION, Refusal};
 
 /// What was reported already.
 #[derive(Default)]
@@ -33,6 +33,25 @@ impl Reporter {
             (self.expired, self.lost) = (requests.expired, requests.lost);
             tracing::warn!(expired, lost, "requests were given up");
         }
+    }
+}
+
+/// Says what happened to links with other brokers.
+pub(super) fn tell(note: &LinkNote) {
+    match note {
+        LinkNote::Up(gateway) => tracing::info!(%gateway, "a gateway's services can be reached"),
+        LinkNote::Down(gateway, LinkLoss::Refused(Refusal::Stopped), 0) => {
+            tracing::info!(%gateway, "a gateway stopped");
+        }
+        LinkNote::Down(gateway, why, in_hand) => {
+            tracing::warn!(%gateway, ?why, in_hand, "a gateway's services can't be reached");
+        }
+        LinkNote::Version(theirs) => {
+            let ours = LINK_VERSION;
+            tracing::warn!(theirs, ours, "a gateway speaks another version of links");
+        }
+        LinkNote::Refused(why) => tracing::warn!(why = why.name(), "a gateway was not let in"),
+        LinkNote::TooMany(most) => tracing::warn!(most, "there are more gateways than links"),
     }
 }
 

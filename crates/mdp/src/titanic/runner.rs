@@ -130,8 +130,8 @@ impl Titanic {
         }
         let services = self.broker.services().await.into_iter();
         let available: Vec<_> = services
-            .filter(|service| service.workers > 0 && !service.paused)
-            .map(|service| (service.name, service.workers))
+            .filter(|service| service.is_served() && !service.paused)
+            .map(|service| (service.name, service.workers.max(service.elsewhere.len())))
             .collect();
         for attempt in self.shared.with(|ledger, now| ledger.start(now, &available)) {
             self.begin(attempts, attempt);

@@ -1,4 +1,5 @@
-//! Frames to messages and back: MDP/0.1 and MDP/0.2, bare and delimited, and two dialects.
+//! Frames to messages and back: MDP/0.1 and MDP/0.2, bare and delimited, two dialects, and what
+//! brokers say to each other.
 //!
 //! Nothing here keeps state, reads a socket or knows a service.
 
@@ -9,6 +10,7 @@ mod envelope;
 #[cfg(test)]
 mod examples;
 mod kind;
+mod link;
 #[cfg(test)]
 pub(crate) mod notation;
 mod zproto;
@@ -24,6 +26,7 @@ pub use encode::{Outgoing, Part, ToPeer};
 pub(crate) use envelope::PeerKey;
 pub use envelope::{Envelope, Hop, Shape, Version};
 pub use kind::MessageKind;
+pub use link::{BadLinkMessage, BrokerId, LINK_VERSION, LinkMessage, Refusal, Returned};
 
 /// Header of a client message of MDP/0.1.
 pub const CLIENT_01: &[u8] = b"MDPC01";

@@ -111,6 +111,13 @@ impl RedisAddress {
     }
 }
 
+impl RedisAddress {
+    /// The hosts and ports that the URL names; those of sentinels, if it names them. At least one.
+    pub fn servers(&self) -> &[(String, u16)] {
+        &self.hosts
+    }
+}
+
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RedisAddress").field(&self.to_string()).finish()

@@ -22,6 +22,7 @@ pub(crate) fn service_to_wire(service: &ServiceInfo) -> v1::Service {
         local: service.kind == ServiceKind::Local,
         oldest_wait: Some(to_wire_duration(service.oldest_wait)),
         counts: Some(counts_to_wire(&service.counters)),
+        gateways: service.elsewhere.iter().map(ToString::to_string).collect(),
     }
 }
 

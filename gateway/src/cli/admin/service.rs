@@ -14,9 +14,9 @@ use super::{
 };
 
 /// What a listing shows; one service shows all.
-const COLUMNS: [&str; 8] =
-    ["name", "workers", "idle", "busy", "queued", "oldest_wait", "completed", "paused"];
-const COLUMNS_ALL: [&str; 18] = [
+const COLUMNS: [&str; 9] =
+    ["name", "workers", "idle", "busy", "queued", "oldest_wait", "completed", "paused", "gateways"];
+const COLUMNS_ALL: [&str; 19] = [
     "name",
     "workers",
     "idle",
@@ -25,6 +25,7 @@ const COLUMNS_ALL: [&str; 18] = [
     "oldest_wait",
     "completed",
     "paused",
+    "gateways",
     "local",
     "accepted",
     "expired",
@@ -89,6 +90,7 @@ fn values(service: &v1::Service) -> Vec<Value> {
         json!(duration::print_wire(service.oldest_wait)),
         json!(completed),
         json!(service.paused),
+        json!(service.gateways),
     ]
 }
 

@@ -7,6 +7,8 @@ mod corpus;
 mod dispatch;
 mod examples;
 mod failures;
+mod fleet;
+mod links;
 mod liveness;
 mod mmi;
 mod model;

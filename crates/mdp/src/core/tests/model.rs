@@ -2,7 +2,22 @@
 
 use proptest::prelude::*;
 
-use super::super::harness::{Op, World, patient, tight};
+use super::super::harness::{FarOp, Op, World, patient, tight};
+
+fn far() -> impl Strategy<Value = FarOp> {
+    prop_oneof![
+        3 => Just(FarOp::Up),
+        1 => Just(FarOp::Down),
+        1 => (0..2u8, any::<bool>()).prop_map(|(service, serves)| FarOp::Serve { service, serves }),
+        4 => Just(FarOp::Answer),
+        2 => Just(FarOp::Part),
+        2 => (0..3u8).prop_map(|reason| FarOp::Return { reason }),
+        1 => Just(FarOp::Lie),
+        4 => (0..3u8).prop_map(|service| FarOp::Ask { service }),
+        1 => Just(FarOp::Cancel),
+        1 => Just(FarOp::Anew),
+    ]
+}
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let frame = prop_oneof![
@@ -33,6 +48,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..3000u16).prop_map(|ms| Op::Pass { ms }),
         1 => (0..3u8, any::<bool>()).prop_map(|(service, paused)| Op::Pause { service, paused }),
         1 => (0..5u8, any::<bool>()).prop_map(|(worker, now)| Op::Dismiss { worker, now }),
+        4 => far().prop_map(Op::Far),
         1 => proptest::collection::vec(frame, 1..7).prop_map(|frames| Op::Garbage { frames }),
     ];
     proptest::collection::vec(op, 0..120)

@@ -31,8 +31,9 @@ export async function services(content, context) {
       heading("Services", { actions: [find.input] }),
       card("What is offered", table("Services", [
         { name: "Service", cell: ({ name }) => el("b", {}, name) },
-        { name: "State", cell: ({ paused, local, workers: count }) =>
-          (paused ? badge("paused") : local ? badge("this gateway") : badge(count ? "ready" : "no worker", count ? "good" : "warn")) },
+        { name: "State", cell: ({ paused, local, workers: count, gateways = [] }) =>
+          (paused ? badge("paused") : local ? badge("this gateway") : count ? badge("ready", "good")
+            : gateways.length ? badge(`at ${gateways.join(", ")}`, "good") : badge("no worker", "warn")) },
         { name: "Workers", number: true, cell: ({ local, workers: count }) => (local ? "–" : number(count)) },
         { name: "Busy", number: true, cell: ({ busy }) => number(busy) },
         { name: "Queued", number: true, cell: ({ queued }) => number(queued) },
