@@ -54,9 +54,10 @@ mod tests {
         let (small, large) = (room.enter(10).unwrap(), room.enter(90).unwrap());
         assert!(room.enter(1).is_none(), "no bytes are left");
         let empty = room.enter(0).unwrap();
-        drop(large);
-        assert!(room.enter(1).is_none(), "no place is left");
+        assert!(room.enter(0).is_none(), "no place is left");
         assert_eq!(room.taken(), 3);
+        drop(large);
+        assert!(room.enter(90).is_some());
         drop((small, empty));
         assert!(room.enter(101).is_none(), "more than there are");
         assert!(room.enter(100).is_some());
