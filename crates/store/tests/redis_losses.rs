@@ -333,7 +333,8 @@ async fn an_answer_that_comes_over_a_connection_that_was_given_up_acknowledges_n
     publish(&store, "1").await;
     let mut hints = store.hints(HintFilter::All);
     way.held.send_replace(true);
-    let committing = tokio::spawn({
+    let mut committing = JoinSet::new();
+    committing.spawn({
         let store = Arc::clone(&store);
         async move { store.commit(Batch::new(bus()).then(append("2")), Ack::Safe, START).await }
     });
@@ -347,7 +348,7 @@ async fn an_answer_that_comes_over_a_connection_that_was_given_up_acknowledges_n
     let connected = async { while hints.next().await != Some(Hint::Missed) {} };
     timeout(PATIENCE, connected).await.expect("it connects again");
     way.held.send_replace(false);
-    let answer = timeout(PATIENCE, committing).await.unwrap().unwrap();
+    let answer = timeout(PATIENCE, committing.join_next()).await.unwrap().unwrap().unwrap();
     // The next server would have been given what was acknowledged before, and not this.
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }
