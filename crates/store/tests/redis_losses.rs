@@ -43,6 +43,12 @@ async fn lazy(server: &RedisServer) -> RedisStore {
     open(server.port(), 2 * PATIENCE).await
 }
 
+/// A server whose files have all that it acknowledged: with `everysec` a write may wait for the disk for
+/// up to two seconds while the server goes on.
+fn safe() -> RedisServer {
+    RedisServer::start(&["--appendfsync", "always"])
+}
+
 fn bus() -> Partition {
     Partition::new("bus/v2/example.com").unwrap()
 }
@@ -109,7 +115,7 @@ fn fail_over(server: &mut RedisServer, state: &tempfile::TempDir) {
 
 #[tokio::test]
 async fn what_the_first_failover_kept_and_the_second_lost_is_written_again() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let store = lazy(&server).await;
     publish(&store, "kept").await;
     let behind = server.snapshot();
@@ -127,7 +133,7 @@ async fn what_the_first_failover_kept_and_the_second_lost_is_written_again() {
 
 #[tokio::test]
 async fn a_repeat_that_was_acknowledged_is_written_again_without_whoever_was_first() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let store = lazy(&server).await;
     publish(&store, "kept").await;
     let behind = server.snapshot();
@@ -142,7 +148,7 @@ async fn a_repeat_that_was_acknowledged_is_written_again_without_whoever_was_fir
 
 #[tokio::test]
 async fn what_is_written_again_keeps_its_place_if_nothing_later_is_there() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let (here, there) = (lazy(&server).await, lazy(&server).await);
     publish(&here, "kept").await;
     let behind = server.snapshot();
@@ -163,7 +169,7 @@ async fn what_is_written_again_keeps_its_place_if_nothing_later_is_there() {
 
 #[tokio::test]
 async fn what_several_processes_write_again_is_in_its_old_order_before_anybody_reads() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let stores = [lazy(&server).await, lazy(&server).await, lazy(&server).await];
     publish(&stores[0], "kept").await;
     let behind = server.snapshot();
@@ -184,7 +190,7 @@ async fn what_several_processes_write_again_is_in_its_old_order_before_anybody_r
 
 #[tokio::test]
 async fn nobody_reads_or_adds_while_somebody_still_writes_again() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let address = RedisAddress::parse(&server.url()).unwrap();
     // What is written again takes far longer than the others would wait.
     let settling = Duration::from_millis(100);
@@ -199,7 +205,15 @@ async fn nobody_reads_or_adds_while_somebody_still_writes_again() {
     }
     let last = publish(&few, "last").await;
     fail_over(&mut server, &behind);
-    let (next, after) = tokio::join!(publish(&many, "next"), publish(&few, "after"));
+    let late = async {
+        // The one that has much to write began, so that nothing ends before it has.
+        let log = "buswire:{00}:l:messages:bus/v2/example.com";
+        while server.cli(&["xlen", log]).parse::<u32>().is_ok_and(|count| count < 2) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        publish(&few, "after").await
+    };
+    let (next, after) = tokio::join!(publish(&many, "next"), late);
     assert!(next.sequence > last.sequence && after.sequence > last.sequence);
     let log = LogName::new("messages").unwrap();
     let page = few.read_log(&bus(), &log, None, 4000, START).await.unwrap();
@@ -210,7 +224,7 @@ async fn nobody_reads_or_adds_while_somebody_still_writes_again() {
 
 #[tokio::test]
 async fn of_rows_that_two_processes_write_again_the_later_one_stays() {
-    let mut server = RedisServer::start(&[]);
+    let mut server = safe();
     let (here, there) = (lazy(&server).await, lazy(&server).await);
     publish(&here, "kept").await;
     let behind = server.snapshot();
@@ -249,7 +263,7 @@ async fn a_process_that_knows_nothing_begins_an_epoch_after_a_run_that_may_have_
 
 #[tokio::test]
 async fn a_process_whose_clock_is_ahead_removes_nothing_that_is_live() {
-    let server = RedisServer::start(&[]);
+    let server = safe();
     let store = lazy(&server).await;
     let now = SystemClock.now();
     let later = |hours: u64| now.saturating_add(Duration::from_secs(3600 * hours));
@@ -326,14 +340,15 @@ async fn carry(
 
 #[tokio::test]
 async fn an_answer_that_comes_over_a_connection_that_was_given_up_acknowledges_nothing() {
-    let server = RedisServer::start(&[]);
+    let server = safe();
     let way = Way::to(server.port()).await;
     let store = Arc::new(open(way.port, Duration::from_secs(2)).await);
     let direct = lazy(&server).await;
     publish(&store, "1").await;
     let mut hints = store.hints(HintFilter::All);
     way.held.send_replace(true);
-    let committing = tokio::spawn({
+    let mut committing = JoinSet::new();
+    committing.spawn({
         let store = Arc::clone(&store);
         async move { store.commit(Batch::new(bus()).then(append("2")), Ack::Safe, START).await }
     });
@@ -347,7 +362,7 @@ async fn an_answer_that_comes_over_a_connection_that_was_given_up_acknowledges_n
     let connected = async { while hints.next().await != Some(Hint::Missed) {} };
     timeout(PATIENCE, connected).await.expect("it connects again");
     way.held.send_replace(false);
-    let answer = timeout(PATIENCE, committing).await.unwrap().unwrap();
+    let answer = timeout(PATIENCE, committing.join_next()).await.unwrap().unwrap().unwrap();
     // The next server would have been given what was acknowledged before, and not this.
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }

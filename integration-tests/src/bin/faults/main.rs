@@ -12,7 +12,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    clippy::cast_precision_loss,
+    clippy::string_slice,
     reason = "a tool for developers: it stops where something is wrong, and measures real time"
 )]
 
