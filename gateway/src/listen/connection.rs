@@ -16,8 +16,13 @@ use axum::{
     body::Body,
     extract::ConnectInfo,
     http::{Request, Response, StatusCode, Version, header},
+    routing::future::RouteFuture,
 };
-use hyper::{body::Incoming, service::service_fn};
+use futures::future::{Either, Ready, ready};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -25,7 +30,7 @@ use hyper_util::{
 use tokio::{net::TcpStream, pin, select, sync::Notify, time};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
+use tower::Service as _;
 
 use super::{
     body::BoundedBody,
@@ -42,9 +47,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a connection without a request stays open when the listener drains: its first one may be
 /// on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-
-/// Header fields per request head; hyper answers more with 431.
-const HEADERS_MAX: usize = 100;
 
 /// Spawns what HTTP/2 does beside its requests into the tracker of the listener.
 #[derive(Clone, Debug)]
@@ -75,7 +77,9 @@ pub(super) struct Shared {
     pub http: auto::Builder<TrackedExecutor>,
 }
 
-/// The settings of hyper. Each timeout needs its timer, or hyper panics.
+/// The settings of hyper. Each timeout needs its timer, or hyper panics. Of header fields it takes at
+/// most 100 in a request head, and answers more with 431; were the same number set, it would fill a
+/// list of them for every request.
 pub(super) fn http(
     limits: &ConnectionLimits,
     tracker: TaskTracker,
@@ -84,7 +88,6 @@ pub(super) fn http(
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
-        .max_headers(HEADERS_MAX)
         .max_buf_size(limits.head_max);
     http.http2()
         .timer(TokioTimer::new())
@@ -94,6 +97,9 @@ pub(super) fn http(
         .max_header_list_size(u32::try_from(limits.head_max).unwrap_or(u32::MAX));
     http
 }
+
+/// An answer that is made, or that a router makes.
+type Answer = Either<Ready<Result<Response<Body>, Infallible>>, RouteFuture<Infallible>>;
 
 /// Why a connection ended without the peer or us wanting it.
 #[derive(Clone, Copy)]
@@ -147,7 +153,7 @@ async fn run(
         if let Some(names) = &names {
             request.extensions_mut().insert(names.clone());
         }
-        answer(service_shared.clone(), peer, request)
+        answer(&service_shared, peer, request)
     });
     let stream = TokioIo::new(Stream { transport, _place: place });
     let connection = shared.http.serve_connection_with_upgrades(stream, service);
@@ -207,11 +213,9 @@ async fn handshake(
     }
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    peer: Peer,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+/// Not an `async fn`: the future of one would keep a place for the whole request as long as it is
+/// answered, on every connection.
+fn answer(shared: &Shared, peer: Peer, request: Request<Incoming>) -> Answer {
     let limits = &shared.limits;
     let announced = request
         .headers()
@@ -220,12 +224,15 @@ async fn answer(
     if announced.is_some_and(|length| length > limits.body_max as u64) {
         let mut response = Response::new(Body::from("the request body is too large\n"));
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return Ok(response);
+        return Either::Left(ready(Ok(response)));
     }
     let mut request = request.map(|incoming| {
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
         Body::new(BoundedBody::new(incoming, limits.body_max, limits.body_timeout))
     });
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(ConnectInfo(peer.address));
-    shared.router.clone().oneshot(request).await
+    Either::Right(shared.router.clone().call(request))
 }

@@ -14,6 +14,7 @@
 //! | `certificate` | the names and the end of a certificate |
 //! | `body` | a request body with a bound in bytes and in time |
 //! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
+//! | `step` | what a request passes on its way to its door |
 //! | `access` | the access log and its metrics |
 //!
 //! Never here: a protocol of a door.
@@ -24,6 +25,7 @@ mod body;
 mod certificate;
 mod connection;
 mod server;
+mod step;
 mod stream;
 mod tls;
 mod transport;
@@ -34,11 +36,12 @@ mod tests;
 
 pub(crate) use self::transport::refusal;
 pub use self::{
-    access::log_requests,
+    access::{LogRequests, Seen},
     bind::{BindError, Bound, bind},
     certificate::ClientNames,
     server::{Connections, Server},
+    step::{Answering, Step, Stepped, Through},
     tls::{Certificates, TlsError},
-    transport::{Channel, Peer, TransportPolicy, check_transport},
+    transport::{Channel, CheckTransport, Peer, TransportPolicy},
     watch::watch_certificates,
 };
