@@ -4,13 +4,14 @@
 //! record. Never here: an id, a URL, a body, a target; handles and statuses only.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use buswire_message::Timestamp;
+use metrics::{Counter, counter};
 use tokio::sync::watch;
 
 use crate::{
@@ -143,8 +144,28 @@ pub struct AuditPage {
 /// The last events.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
-    kept: Mutex<VecDeque<Arc<AuditEvent>>>,
+    kept: Mutex<Kept>,
     latest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<AuditEvent>>,
+    /// Each is looked up once. Kinds are what the program registered, so there are few.
+    invocations: HashMap<(Kind, u16), Counter>,
+}
+
+impl Kept {
+    fn count(&mut self, kind: &Kind, status: u16) {
+        let look_up = || {
+            counter!(
+                "buswire_belay_invocations_total",
+                "kind" => kind.to_string(),
+                "status" => status.to_string()
+            )
+        };
+        self.invocations.entry((kind.clone(), status)).or_insert_with(look_up).increment(1);
+    }
 }
 
 impl Default for AuditLog {
@@ -156,26 +177,37 @@ impl Default for AuditLog {
 impl AuditLog {
     pub(crate) fn record(&self, at: Timestamp, grant: &Grant, action: AuditAction) {
         emit(grant, &action);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = kept.back().map_or(0, |last| last.sequence) + 1;
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(Arc::new(AuditEvent {
-            sequence,
+        let mut event = AuditEvent {
+            sequence: 0,
             at,
             handle: grant.handle.clone(),
             kind: grant.kind.clone(),
             above: grant.ancestors.iter().map(|above| above.handle.clone()).collect(),
             action,
-        }));
+        };
+        let mut kept = self.kept();
+        if let AuditAction::Invoked(invoked) = &event.action {
+            kept.count(&event.kind, invoked.status);
+        }
+        event.sequence = kept.events.back().map_or(0, |last| last.sequence) + 1;
+        let sequence = event.sequence;
+        let gone = if kept.events.len() == KEPT { kept.events.pop_front() } else { None };
+        kept.events.push_back(Arc::new(event));
         self.latest.send_replace(sequence);
+        drop(kept);
+        // Not while others wait.
+        drop(gone);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept of the events after one.
     pub(crate) fn after(&self, sequence: u64) -> AuditPage {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let events: Vec<_> = kept.iter().filter(|it| it.sequence > sequence).cloned().collect();
+        let kept = self.kept();
+        let events: Vec<_> =
+            kept.events.iter().filter(|it| it.sequence > sequence).cloned().collect();
         let missed = events.first().map_or(0, |first| first.sequence - sequence - 1);
         AuditPage { events, missed }
     }
@@ -232,13 +264,6 @@ fn emit_invoked(grant: &Grant, invoked: &Invoked) {
             "invoked"
         );
     }
-    // Kinds are what the program registered, so the label is bounded.
-    metrics::counter!(
-        "buswire_belay_invocations_total",
-        "kind" => grant.kind.to_string(),
-        "status" => status.to_string()
-    )
-    .increment(1);
 }
 
 pub(crate) fn not_found() {

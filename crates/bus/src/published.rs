@@ -2,9 +2,13 @@
 //!
 //! Never here: which messages.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use buswire_message::{Door, NewMessage};
+use metrics::{Counter, counter};
 
 /// One more than there are doors: the first is for messages that routes made.
 const PLACES: usize = Door::ALL.len() + 1;
@@ -33,10 +37,14 @@ pub(crate) fn tally(messages: &[NewMessage]) -> Tally {
 /// Publishes the metric of messages that are published, on whichever bus.
 pub(crate) fn meter(tally: &Tally) {
     let doors = std::iter::once("route").chain(Door::ALL.iter().map(|door| door.as_str()));
-    for (door, count) in doors.zip(tally).filter(|(_, count)| **count > 0) {
-        metrics::counter!("buswire_messages_published_total", "door" => door).increment(*count);
+    for ((door, count), meter) in doors.zip(tally).zip(&METERS).filter(|((_, n), _)| **n > 0) {
+        let look_up = || counter!("buswire_messages_published_total", "door" => door);
+        meter.get_or_init(look_up).increment(*count);
     }
 }
+
+// Each is looked up once, when it is first needed and the recorder of the process is there.
+static METERS: [OnceLock<Counter>; PLACES] = [const { OnceLock::new() }; PLACES];
 
 fn place(door: Option<Door>) -> usize {
     let of = |door| Door::ALL.iter().position(|known| *known == door);

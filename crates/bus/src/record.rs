@@ -177,7 +177,7 @@ fn put_short(out: &mut BytesMut, text: &str) {
     let bytes = text.as_bytes();
     let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     out.put_u8(length);
-    out.extend(bytes.iter().take(usize::from(length)));
+    out.extend_from_slice(bytes.get(..usize::from(length)).unwrap_or_default());
 }
 
 fn put_text(out: &mut BytesMut, text: &str) {

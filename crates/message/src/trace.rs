@@ -93,13 +93,25 @@ impl TraceParent {
 
     /// The text, without what other systems keep, and without allocating.
     pub fn to_text(&self) -> [u8; Self::LENGTH] {
-        let mut text = *b"00-................................-................-..";
-        let ids = self.trace_id.to_be_bytes().into_iter().chain(self.span_id.to_be_bytes());
-        let digits = ids.chain([self.flags]).flat_map(|byte| [byte >> 4, byte & 0xf]);
-        let places = text.iter_mut().filter(|place| **place == b'.');
-        for (place, digit) in places.zip(digits) {
-            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        }
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; Self::LENGTH];
+        let mut places = text.iter_mut();
+        let mut put = |bytes: &[u8]| {
+            for byte in bytes {
+                for digit in [byte >> 4, byte & 0xf] {
+                    let digit = DIGITS.get(usize::from(digit)).copied().unwrap_or_default();
+                    if let Some(place) = places.next() {
+                        *place = digit;
+                    }
+                }
+            }
+            // The dash that follows.
+            places.next();
+        };
+        put(&[0]);
+        put(&self.trace_id.to_be_bytes());
+        put(&self.span_id.to_be_bytes());
+        put(&[self.flags]);
         text
     }
 }

@@ -4,39 +4,71 @@
 //! tokens and names. It is logged at `debug`, so that by default nothing is formatted per request;
 //! the filter `info,buswire::access=debug` turns it on.
 
-use std::{net::SocketAddr, sync::LazyLock, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use axum::{
     extract::{ConnectInfo, MatchedPath, Request},
     http::Method,
-    middleware::Next,
     response::Response,
 };
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
-/// Logs a request when its answer begins. A middleware for `axum::middleware::from_fn`, on a router
-/// that is complete.
-pub async fn log_requests(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = label(request.method());
-    let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let took = started.elapsed();
-    let status = response.status().as_u16();
-    let route = route.as_ref().map_or("-", MatchedPath::as_str);
-    tracing::debug!(
-        target: "buswire::access",
-        method,
-        route,
-        status,
-        client = client.map(tracing::field::display),
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        "request"
-    );
-    MEASURES.record(method, status, took);
-    response
+use super::step::Step;
+
+/// Logs a request when its answer begins, and counts it. For a router that is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRequests;
+
+/// What is logged of a request.
+#[derive(Debug)]
+pub struct Seen {
+    started: Instant,
+    method: &'static str,
+    // Only if it is logged: most gateways never do.
+    origin: Option<Box<Origin>>,
+}
+
+#[derive(Debug)]
+struct Origin {
+    client: Option<IpAddr>,
+    route: Option<MatchedPath>,
+}
+
+impl Step for LogRequests {
+    type Kept = Seen;
+
+    fn before(&self, request: &mut Request) -> Result<Seen, Box<Response>> {
+        let is_logged = tracing::enabled!(target: "buswire::access", tracing::Level::DEBUG);
+        let origin = is_logged.then(|| {
+            let extensions = request.extensions();
+            let client = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+            Box::new(Origin { client, route: extensions.get::<MatchedPath>().cloned() })
+        });
+        Ok(Seen { started: Instant::now(), method: label(request.method()), origin })
+    }
+
+    fn after(Seen { started, method, origin }: Seen, response: &mut Response) {
+        let took = started.elapsed();
+        let status = response.status().as_u16();
+        if let Some(origin) = origin {
+            let route = origin.route.as_ref().map_or("-", MatchedPath::as_str);
+            tracing::debug!(
+                target: "buswire::access",
+                method,
+                route,
+                status,
+                client = origin.client.map(tracing::field::display),
+                took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                "request"
+            );
+        }
+        MEASURES.record(method, status, took);
+    }
 }
 
 /// The methods that are told apart; whatever else a client invents is the last one.

@@ -12,7 +12,8 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderValue, Request, Response, StatusCode, Version, header},
+    http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header},
+    routing::future::RouteFuture,
 };
 use hyper::{
     body::{Body as _, Incoming},
@@ -25,11 +26,11 @@ use hyper_util::{
 use tokio::{net::TcpStream, pin, select, sync::Notify, time};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
+use tower::Service as _;
 
 use super::{
     activity::Activity,
-    bodies::Bodies,
+    bodies::{Bodies, Held},
     body::BoundedBody,
     certificate::ClientNames,
     ordered,
@@ -53,9 +54,6 @@ const WINDOW: u32 = 128 * 1024;
 /// How many bytes of an answer wait in one HTTP/2 stream for a client that does not read. Answers that are
 /// in memory anyway are shared, not copied.
 const SEND_BUFFER: usize = 64 * 1024;
-
-/// Header fields per request head; hyper answers more with 431.
-const HEADERS_MAX: usize = 100;
 
 /// Spawns what HTTP/2 does beside its requests into the tracker of the listener.
 #[derive(Clone, Debug)]
@@ -87,7 +85,9 @@ pub(super) struct Shared {
     pub http: auto::Builder<TrackedExecutor>,
 }
 
-/// The settings of hyper. Each timeout needs its timer, or hyper panics.
+/// The settings of hyper. Each timeout needs its timer, or hyper panics. Of header fields it takes at
+/// most 100 in a request head, and answers more with 431; were the same number set, it would fill a
+/// list of them for every request.
 pub(super) fn http(
     limits: &ConnectionLimits,
     tracker: TaskTracker,
@@ -96,7 +96,6 @@ pub(super) fn http(
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
-        .max_headers(HEADERS_MAX)
         .max_buf_size(limits.head_max);
     http.http2()
         .timer(TokioTimer::new())
@@ -108,6 +107,33 @@ pub(super) fn http(
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_max).unwrap_or(u32::MAX));
     http
+}
+
+/// What becomes of a request.
+enum Answer {
+    /// It is refused as it is.
+    Refused(Response<Body>),
+    /// A door answers; beside it what its body holds, if it has one.
+    Comes(RouteFuture<Infallible>, Option<Box<HeldBody>>),
+}
+
+/// The body of a request, and what was asked for.
+struct HeldBody {
+    held: Arc<Held>,
+    uri: Uri,
+}
+
+impl Answer {
+    async fn finish(self, listener: &'static str) -> Result<Response<Body>, Infallible> {
+        let (answer, body) = match self {
+            Self::Refused(response) => return Ok(response),
+            Self::Comes(answer, body) => (answer.await, body),
+        };
+        match body {
+            Some(body) if body.held.is_refused() => Ok(no_room(listener, body.uri.path())),
+            _ => answer,
+        }
+    }
 }
 
 /// Why a connection ended without the peer or us wanting it.
@@ -161,7 +187,7 @@ async fn run(
         if let Some(names) = &names {
             request.extensions_mut().insert(names.clone());
         }
-        let answer = answer(service_shared.clone(), peer, request);
+        let answer = answer(&service_shared, peer, request).finish(service_shared.name);
         async move {
             let answer = answer.await;
             drop(under_way);
@@ -251,11 +277,9 @@ async fn handshake(
     }
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    peer: Peer,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+/// Not an `async fn`: the future of one would keep a place for the whole request as long as it is
+/// answered, on every connection.
+fn answer(shared: &Shared, peer: Peer, request: Request<Incoming>) -> Answer {
     let limits = &shared.limits;
     let announced = request
         .headers()
@@ -264,25 +288,21 @@ async fn answer(
     if announced.is_some_and(|length| length > limits.body_max as u64) {
         let mut response = Response::new(Body::from("the request body is too large\n"));
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return Ok(response);
+        return Answer::Refused(response);
     }
     // Most requests have no body, so most pay nothing for the bounds of one.
-    let bounded =
-        (!request.body().is_end_stream()).then(|| (shared.bodies.request(), request.uri().clone()));
-    let mut request = request.map(|incoming| match &bounded {
+    let body = (!request.body().is_end_stream())
+        .then(|| Box::new(HeldBody { held: shared.bodies.request(), uri: request.uri().clone() }));
+    let mut request = request.map(|incoming| match &body {
         None => Body::empty(),
-        Some((held, _)) => {
+        Some(body) => {
             let (max, timeout) = (limits.body_max, limits.body_timeout);
-            Body::new(BoundedBody::new(incoming, max, held.clone(), timeout))
+            Body::new(BoundedBody::new(incoming, max, Arc::clone(&body.held), timeout))
         }
     });
     request.extensions_mut().insert(peer);
     request.extensions_mut().insert(ConnectInfo(peer.address));
-    let answer = shared.router.clone().oneshot(request).await;
-    match bounded {
-        Some((held, uri)) if held.is_refused() => Ok(no_room(shared.name, uri.path())),
-        _ => answer,
-    }
+    Answer::Comes(shared.router.clone().call(request), body)
 }
 
 /// There was no room for the body of a request.

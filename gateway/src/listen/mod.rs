@@ -19,6 +19,7 @@
 //! | `bodies` | a bound of all request bodies together |
 //! | `addresses` | how many connections come from one address |
 //! | `transport` | who the client is, and whether the request is secure (Backplane §3.2) |
+//! | `step` | what a request passes on its way to its door |
 //! | `access` | the access log and its metrics |
 //!
 //! Never here: a protocol of a door.
@@ -34,6 +35,7 @@ mod connection;
 mod inherited;
 mod ordered;
 mod server;
+mod step;
 mod stream;
 mod tls;
 mod transport;
@@ -44,13 +46,14 @@ mod tests;
 
 pub(crate) use self::transport::refusal;
 pub use self::{
-    access::log_requests,
+    access::{LogRequests, Seen},
     bind::{BindError, Bound, bind},
     certificate::ClientNames,
     inherited::{InheritedError, inherit},
     ordered::{ACME_TLS_ALPN, ChallengeAnswers},
     server::{Connections, Server},
+    step::{Answering, Step, Stepped, Through},
     tls::{Certificates, TlsError},
-    transport::{Channel, Peer, TransportPolicy, check_transport},
+    transport::{Channel, CheckTransport, Peer, TransportPolicy},
     watch::watch_certificates,
 };

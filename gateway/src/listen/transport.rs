@@ -9,12 +9,12 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::Response,
 };
 
+use super::step::Step;
 use crate::config::Network;
 
 /// What the bytes of a connection went through.
@@ -84,28 +84,46 @@ impl TransportPolicy {
 }
 
 /// Refuses a request that must be secure and is not, and tells the door the address of the client
-/// (as `ConnectInfo<SocketAddr>`). A middleware for `axum::middleware::from_fn_with_state`.
-pub async fn check_transport(
-    State(policy): State<Arc<TransportPolicy>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(peer) = request.extensions().get::<Peer>().copied() else {
-        // Only our own accept loop calls this, and it always says who the peer is.
-        return insecure("");
-    };
-    let secure = policy.is_secure(peer, request.headers());
-    if policy.require_tls && !secure && !may_be_plain(request.method(), request.uri().path()) {
-        metrics::counter!("buswire_insecure_requests_total").increment(1);
-        return insecure(request.uri().path());
+/// (as `ConnectInfo<SocketAddr>`).
+#[derive(Clone, Debug)]
+pub struct CheckTransport(Arc<TransportPolicy>);
+
+impl CheckTransport {
+    /// Checks by `policy`.
+    pub fn new(policy: TransportPolicy) -> Self {
+        Self(Arc::new(policy))
     }
-    let client = policy.client(peer, request.headers());
-    request.extensions_mut().insert(ConnectInfo(client));
-    let mut response = next.run(request).await;
-    if let Some(hsts) = policy.hsts.as_ref().filter(|_| secure) {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+}
+
+impl Step for CheckTransport {
+    /// The header of the answer, if there is one.
+    type Kept = Option<HeaderValue>;
+
+    fn before(&self, request: &mut Request) -> Result<Self::Kept, Box<Response>> {
+        let policy = &*self.0;
+        let Some(peer) = request.extensions().get::<Peer>().copied() else {
+            // Only our own accept loop calls this, and it always says who the peer is.
+            return Err(Box::new(insecure("")));
+        };
+        let secure = policy.is_secure(peer, request.headers());
+        let path = request.uri().path();
+        if policy.require_tls && !secure && !may_be_plain(request.method(), path) {
+            metrics::counter!("buswire_insecure_requests_total").increment(1);
+            return Err(Box::new(insecure(path)));
+        }
+        let client = policy.client(peer, request.headers());
+        // The accept loop has told the address of the peer.
+        if client != peer.address {
+            request.extensions_mut().insert(ConnectInfo(client));
+        }
+        Ok(policy.hsts.as_ref().filter(|_| secure).cloned())
     }
-    response
+
+    fn after(hsts: Self::Kept, response: &mut Response) {
+        if let Some(hsts) = hsts {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+        }
+    }
 }
 
 fn insecure(path: &str) -> Response {

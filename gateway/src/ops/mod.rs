@@ -18,7 +18,7 @@ use axum::{
 pub use self::{
     clock_jump::watch_clock,
     health::{Health, Phase},
-    leave::leave,
+    leave::Leave,
     metrics::{Metrics, MetricsError},
 };
 

@@ -30,10 +30,10 @@ use crate::{
         TlsFiles, reachable,
     },
     listen::{
-        BindError, Bound, Certificates, ClientNames, Connections, Server, TlsError,
-        TransportPolicy, bind, check_transport, log_requests, watch_certificates,
+        BindError, Bound, Certificates, CheckTransport, ClientNames, Connections, LogRequests,
+        Server, Through, TlsError, TransportPolicy, bind, watch_certificates,
     },
-    ops::{self, Health, Metrics, Phase},
+    ops::{self, Health, Leave, Metrics, Phase},
     tasks::Tasks,
     telemetry::{TracesError, tracer},
 };
@@ -260,11 +260,13 @@ impl Gateway {
             trusted_proxies: config.http.trusted_proxies.clone(),
             hsts: hsts(config.http.hsts),
         };
-        let router = app
-            .public()
-            .layer(middleware::from_fn_with_state(self.health.clone(), ops::leave))
-            .layer(middleware::from_fn(log_requests))
-            .layer(middleware::from_fn_with_state(Arc::new(policy), check_transport));
+        // One layer of three steps, the first one outermost: every layer of a router costs two boxes
+        // for each request.
+        let router = app.public().layer((
+            Through(CheckTransport::new(policy)),
+            Through(LogRequests),
+            Through(Leave::new(self.health.clone())),
+        ));
         let limits = config.http.limits.clone();
         let server =
             Server::new("http", bound, certificates, limits, router, self.connections.clone());
@@ -279,7 +281,7 @@ impl Gateway {
         certificates: Option<Arc<Certificates>>,
     ) {
         let router = router
-            .layer(middleware::from_fn(log_requests))
+            .layer(Through(LogRequests))
             .layer(middleware::map_request(recognise_certificate));
         let limits = ConnectionLimits {
             connections_max: config.admin.connections_max,

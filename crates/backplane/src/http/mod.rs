@@ -20,7 +20,7 @@ mod v2_token;
 use std::{
     future::{Future, ready},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
@@ -30,6 +30,7 @@ use axum::{
     routing::any,
 };
 use http::{Method, StatusCode, request::Parts};
+use metrics::{Counter, counter};
 
 pub(crate) use self::scripts::welcome;
 use self::{v1::V1Error, v2_error::V2Error};
@@ -38,7 +39,7 @@ use crate::{
     browser::Script,
     config::{Generations, SecureTransport, TlsPolicy},
     state::State,
-    wire::path::{Endpoint, Family},
+    wire::path::{Endpoint, Family, LABELS},
 };
 
 /// What a request asks of a resource: GET, or GET without the body.
@@ -103,15 +104,24 @@ fn serve(
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
+/// The classes of statuses.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+type Row = [OnceLock<Counter>; CLASSES.len()];
+
+// Each is looked up once, when it is first needed and the recorder of the process is there.
+static COUNTERS: [Row; LABELS.len()] =
+    [const { [const { OnceLock::new() }; CLASSES.len()] }; LABELS.len()];
+
 fn count(label: &'static str, status: StatusCode) {
-    let class = match status.as_u16() {
-        ..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        500.. => "5xx",
+    let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+    let row = LABELS.iter().position(|known| *known == label).and_then(|at| COUNTERS.get(at));
+    let (Some(cell), Some(class)) = (row.and_then(|row| row.get(class)), CLASSES.get(class)) else {
+        return;
     };
-    metrics::counter!("buswire_backplane_requests_total", "endpoint" => label, "class" => class)
-        .increment(1);
+    let look_up =
+        || counter!("buswire_backplane_requests_total", "endpoint" => label, "class" => *class);
+    cell.get_or_init(look_up).increment(1);
 }
 
 fn reading(method: &Method) -> Option<Reading> {

@@ -35,6 +35,23 @@ pub(crate) enum Family {
     Other,
 }
 
+/// Every [`label`](Endpoint::label).
+pub(crate) const LABELS: [&str; 13] = [
+    "v2_messages",
+    "v2_post",
+    "v1_channel",
+    "v1_bus",
+    "v1_new_channel",
+    "v2_token",
+    "v2_message",
+    "v2_authorize",
+    "v2_authenticate",
+    "host_meta",
+    "provision",
+    "script",
+    "unknown",
+];
+
 /// The endpoint that a path names. Names in it are decoded but not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
@@ -272,6 +289,7 @@ mod tests {
             ),
         ];
         for (path, endpoint) in cases {
+            assert!(LABELS.contains(&endpoint.label()), "{path}");
             assert_eq!(Endpoint::parse(path), endpoint, "{path}");
         }
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use buswire_message::{Clock, Timestamp};
-use redis::{Cmd, RedisError, Value, cmd};
+use redis::{Cmd, RedisError, TlsCertificates, Value, cmd};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::spawn_blocking,
