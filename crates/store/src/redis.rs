@@ -42,10 +42,7 @@ pub use self::{
     config::{Durability, RedisConfig, RedisOpenError},
     tls::{RedisIdentity, RedisTls},
 };
-use self::{
-    keys::Shard,
-    link::{Link, Repeat, Request},
-};
+use self::link::{Link, Repeat, Request};
 use crate::{
     batch::{Ack, Batch, Outcome},
     error::StoreError,
@@ -169,7 +166,7 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
         Box::pin(async move {
             let layout = &self.link.layout;
-            let mut shards: BTreeMap<Shard, Vec<(usize, &(Partition, Position))>> = BTreeMap::new();
+            let mut shards = BTreeMap::<_, Vec<_>>::new();
             for place in places.iter().enumerate() {
                 shards.entry(layout.shard_of(&place.1.0)).or_default().push(place);
             }
