@@ -231,8 +231,12 @@ impl Fleet {
             Event::Crash(at) if self.bad() => self.crash(at),
             Event::Break(wire) if self.bad() => self.break_off(wire),
             // What an earlier life had in mind, or would disturb the calm.
-            Event::ToBroker(..) | Event::Beat(..) | Event::Work(..) => {}
-            Event::Move(_) | Event::Crash(_) | Event::Break(_) => {}
+            Event::ToBroker(..)
+            | Event::Beat(..)
+            | Event::Work(..)
+            | Event::Move(_)
+            | Event::Crash(_)
+            | Event::Break(_) => {}
         }
     }
 
