@@ -224,7 +224,7 @@ impl Reader {
         let through = if is_single { Sequence::MAX } else { greatest_end(&buses) };
         let is_complete = |bus: &Arc<Bus>| {
             let core = bus.lock();
-            if shared.is_shared { core.complete_to() >= through } else { core.is_idle() }
+            if shared.has_others { core.complete_to() >= through } else { core.is_idle() }
         };
         if !is_single && !buses.iter().all(is_complete) {
             return Ok(None);
@@ -354,7 +354,7 @@ fn greatest_end(buses: &[Arc<Bus>]) -> Sequence {
 /// and from then on gives none; those are read on.
 async fn complete_through(shared: &Shared, buses: &[Arc<Bus>]) -> Result<Sequence, BusError> {
     let through = greatest_end(buses);
-    if shared.is_shared {
+    if shared.has_others {
         complete_shared(shared, buses, through).await?;
         return Ok(through);
     }

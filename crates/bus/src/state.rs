@@ -73,7 +73,7 @@ pub(crate) struct Shared {
     pub(crate) limits: BusLimits,
     pub(crate) message_url_prefix: Arc<str>,
     /// Whether other processes publish on the same buses.
-    pub(crate) is_shared: bool,
+    pub(crate) has_others: bool,
     pub(crate) room: Arc<WaitingRoom>,
     pub(crate) settings: Partition,
     log: LogName,
@@ -100,7 +100,7 @@ impl Shared {
         let BusConfig { message_url_prefix, limits, tracer } = config;
         let limits = limits.clamped();
         Ok(Self {
-            is_shared: store.status().is_shared,
+            has_others: store.status().is_shared,
             store,
             clock,
             room: Arc::new(WaitingRoom::new(limits.waiters_max)),

@@ -37,12 +37,12 @@ use futures::future::try_join_all;
 use redis::Value;
 use tokio::task::JoinSet;
 
+use self::link::{Link, Repeat, Request};
 pub use self::{
     address::{AddressError, RedisAddress},
     config::{Durability, RedisConfig, RedisOpenError},
     tls::{RedisIdentity, RedisTls},
 };
-use self::link::{Link, Repeat, Request};
 use crate::{
     batch::{Ack, Batch, Outcome},
     error::StoreError,

@@ -150,6 +150,7 @@ async fn nothing_acknowledged_is_lost_when_the_master_dies_under_load() {
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let (store, stop, count) = (Arc::clone(&store), Arc::clone(&stop), Arc::clone(&count));
+            #[expect(clippy::disallowed_methods, reason = "the test waits for each")]
             tokio::spawn(async move {
                 let mut written = Vec::new();
                 while !stop.load(Ordering::SeqCst) {

@@ -123,6 +123,7 @@ impl Load {
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let write = |writer: usize| {
             let (store, stop, count) = (Arc::clone(store), Arc::clone(&stop), Arc::clone(&count));
+            #[expect(clippy::disallowed_methods, reason = "the test waits for each")]
             tokio::spawn(async move {
                 let mut written = Vec::new();
                 while !stop.load(Ordering::SeqCst) {

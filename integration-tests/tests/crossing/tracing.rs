@@ -49,7 +49,7 @@ fn post(cap: &str, traceparent: &str) {
     let states = ["tracestate: rojo=00f0", "tracestate: congo=t61rcWkgMzE"];
     let request = curl(cap).method("POST").header(&header);
     let reply =
-        states.into_iter().fold(request, |request, it| request.header(it)).json(BODY).send();
+        states.iter().fold(request, |request, state| request.header(state)).json(BODY).send();
     assert_eq!(reply.status, 200, "{}", reply.body);
 }
 

@@ -51,27 +51,27 @@ impl RedisTls {
     }
 }
 
-fn unusable(path: &Path, why: impl ToString) -> RedisOpenError {
+fn unusable(path: &Path, why: &impl ToString) -> RedisOpenError {
     RedisOpenError::TlsFile { path: path.to_owned(), detail: why.to_string() }
 }
 
 /// A file with at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<u8>, RedisOpenError> {
-    let text = std::fs::read(path).map_err(|error| unusable(path, error))?;
+    let text = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&text) {
-        certificate.map_err(|error| unusable(path, error))?;
+        certificate.map_err(|error| unusable(path, &error))?;
         count += 1;
     }
-    if count == 0 { Err(unusable(path, "there is no certificate in it")) } else { Ok(text) }
+    if count == 0 { Err(unusable(path, &"there is no certificate in it")) } else { Ok(text) }
 }
 
 /// A file with a private key. What is wrong with it is said without a word of it.
 fn private_key(path: &Path) -> Result<Vec<u8>, RedisOpenError> {
-    let text = std::fs::read(path).map_err(|error| unusable(path, error))?;
+    let text = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(_) => Ok(text),
-        Err(_) => Err(unusable(path, "there is no private key in it")),
+        Err(_) => Err(unusable(path, &"there is no private key in it")),
     }
 }
 

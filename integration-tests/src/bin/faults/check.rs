@@ -81,7 +81,7 @@ fn sent(row: &mut Row, record: &Record, stored: &[Stored], begun: Instant) {
                 row.lost += usize::from(ids.is_none());
                 let is_at =
                     |ids: &Vec<&str>| id.as_ref().is_none_or(|id| ids.contains(&id.as_str()));
-                row.moved += usize::from(ids.is_some_and(|ids| !is_at(ids)));
+                row.moved += usize::from(ids.is_some_and(|it| !is_at(it)));
             }
             Told::Refused(status) => {
                 row.refused += 1;
@@ -94,9 +94,9 @@ fn sent(row: &mut Row, record: &Record, stored: &[Stored], begun: Instant) {
             }
         }
         if sent.number >= ONCE * SPAN {
-            let uses = used.entry(sent.number / 10).or_default();
-            uses[0] += usize::from(matches!(sent.told, Told::Accepted(_)));
-            uses[1] += usize::from(ids.is_some());
+            let count = used.entry(sent.number / 10).or_default();
+            count[0] += usize::from(matches!(sent.told, Told::Accepted(_)));
+            count[1] += usize::from(ids.is_some());
         }
     }
     row.used_twice = used.values().filter(|uses| uses[0] > 1 || uses[1] > 1).count();

@@ -145,7 +145,7 @@ impl Load {
             gateways: world.gateways.len(),
             runtime,
         };
-        load.until("all agents are registered", Duration::from_secs(30), || {
+        Load::until("all agents are registered", Duration::from_secs(30), || {
             shared.agents.iter().all(|agent| agent.endpoint().is_some())
         });
         world.route_to(&load.endpoint_of_route(&shared.place(0)));
@@ -189,9 +189,9 @@ impl Load {
     }
 
     /// Whether every gateway accepted posts of every program since `then`.
-    pub(crate) fn is_accepted_everywhere_since(&self, then: Instant) -> bool {
+    pub(crate) fn is_accepted_everywhere_within(&self, span: Duration) -> bool {
         let sent = self.shared.sent.lock().unwrap();
-        let recent = sent.iter().rev().take_while(|sent| sent.at > then);
+        let recent = sent.iter().rev().take_while(|sent| sent.at.elapsed() < span);
         let accepted = recent.filter(|sent| matches!(sent.told, Told::Accepted(_)));
         let at: std::collections::BTreeSet<_> =
             accepted.map(|sent| sent.gateway % self.gateways).collect();
@@ -199,7 +199,7 @@ impl Load {
     }
 
     /// Waits until `holds`, at most so long.
-    pub(crate) fn until(&self, what: &str, patience: Duration, holds: impl Fn() -> bool) {
+    pub(crate) fn until(what: &str, patience: Duration, holds: impl Fn() -> bool) {
         let start = Instant::now();
         while !holds() {
             assert!(start.elapsed() < patience, "waited {patience:?} in vain: {what}");
@@ -322,7 +322,7 @@ async fn read(shared: Arc<Shared>, poster: usize, first: usize, token: String) {
         };
         let next = page["nextURL"].as_str().unwrap_or_default();
         let next = next.split("since=").nth(1).unwrap_or_default();
-        since = next.split('&').next().unwrap_or_default().to_owned();
+        next.split('&').next().unwrap_or_default().clone_into(&mut since);
         let urls = page["messages"].as_array().into_iter().flatten();
         let urls = urls.filter_map(|message| message["messageURL"].as_str());
         let ids = urls.filter_map(|url| url.rsplit('/').next()).map(str::to_owned);

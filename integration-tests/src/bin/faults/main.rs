@@ -109,18 +109,15 @@ fn run(arguments: &Arguments) -> ExitCode {
         let mut rows = Vec::new();
         for round in 0..arguments.rounds {
             let seed = arguments.seed.wrapping_mul(1000).wrapping_add(round);
-            match catch_unwind(AssertUnwindSafe(|| one(fault, plan, seed))) {
-                Ok(row) => {
-                    for wrong in &row.wrong {
-                        eprintln!("{} (seed {seed}): {wrong}", fault.name());
-                    }
-                    is_right &= row.wrong.is_empty();
-                    rows.push(row);
+            if let Ok(row) = catch_unwind(AssertUnwindSafe(|| one(fault, plan, seed))) {
+                for wrong in &row.wrong {
+                    eprintln!("{} (seed {seed}): {wrong}", fault.name());
                 }
-                Err(_) => {
-                    eprintln!("{} (seed {seed}): the round broke off", fault.name());
-                    is_right = false;
-                }
+                is_right &= row.wrong.is_empty();
+                rows.push(row);
+            } else {
+                eprintln!("{} (seed {seed}): the round broke off", fault.name());
+                is_right = false;
             }
             network::heal();
         }
@@ -133,7 +130,7 @@ fn run(arguments: &Arguments) -> ExitCode {
 fn one(fault: Fault, plan: Plan, seed: u64) -> Row {
     let mut world = World::start(fault.store());
     let load = Load::start(&world);
-    load.until("the load runs", Duration::from_secs(60), || {
+    Load::until("the load runs", Duration::from_secs(60), || {
         load.accepted() >= 60 && world.routes_ran_since(load.began())
     });
     // A part of a second that differs from round to round.
@@ -142,11 +139,11 @@ fn one(fault: Fault, plan: Plan, seed: u64) -> Row {
     let begun = std::time::Instant::now();
     fault.inject(&mut world, &load, plan);
     world.tell();
-    load.until("posts are accepted at every gateway again", Duration::from_secs(90), || {
-        load.is_accepted_everywhere_since(std::time::Instant::now() - Duration::from_secs(3))
+    Load::until("posts are accepted at every gateway again", Duration::from_secs(90), || {
+        load.is_accepted_everywhere_within(Duration::from_secs(3))
     });
     let healed = std::time::Instant::now();
-    load.until("routes run again", Duration::from_secs(60), || world.routes_ran_since(healed));
+    Load::until("routes run again", Duration::from_secs(60), || world.routes_ran_since(healed));
     let record = load.stop();
     check::check(fault, &world, &record, begun)
 }

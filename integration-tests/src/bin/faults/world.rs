@@ -238,7 +238,7 @@ fn stores(kind: Kind) -> Stores {
                 ["--repl-diskless-sync-delay", "0"],
             ];
             let servers = RedisServer::replicated(replicas + 1, options.as_flattened());
-            let down_after = Duration::from_millis(1000);
+            let down_after = Duration::from_secs(1);
             let sentinel = RedisSentinel::apart("127.0.2.1", &servers[0], down_after);
             let known = || {
                 let known = sentinel.cli(&["sentinel", "replicas", "main"]);
