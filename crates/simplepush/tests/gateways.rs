@@ -14,7 +14,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use buswire_message::Timestamp;
-use buswire_simplepush::{Config, Gateways, UserAgentId};
+use buswire_simplepush::{Config, Gateways, UserAgentId, UserAgentPresence};
 use buswire_store::{
     Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Outcome, Page,
     Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept, memory::MemoryStore,
@@ -61,6 +61,31 @@ async fn a_put_at_one_gateway_reaches_a_client_of_another() {
     assert_eq!(device.notified(A).await, 4);
     assert_eq!(one.put(&endpoint, "version=5").await.status, 200);
     assert_eq!(device.notified(A).await, 5);
+}
+
+#[tokio::test]
+async fn administrators_of_any_gateway_see_that_a_client_is_connected() {
+    // Rule: simplepush R-NODE-2 — where a client is connected makes no difference
+    let (one, two) = two().await;
+    let mut device = one.device().await;
+    device.hello("", "").await;
+    device.register(A).await;
+    for server in [&one, &two] {
+        let listed = server.push.user_agents(None, 10).await.unwrap().user_agents;
+        assert_eq!((listed.len(), listed[0].presence), (1, UserAgentPresence::Connected));
+        let shown = server.push.user_agent(listed[0].id).await.unwrap().unwrap();
+        assert_eq!(shown, listed[0]);
+    }
+    device.close().await;
+    one.wait_for_connections(0).await;
+    let away = async {
+        while two.push.user_agents(None, 10).await.unwrap().user_agents[0].presence
+            != UserAgentPresence::Away
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::DEADLINE, away).await.expect("the other gateway sees it too");
 }
 
 #[tokio::test]

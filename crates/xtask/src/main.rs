@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod matrix;
 mod pages;
 mod run;
 mod system;
@@ -29,6 +30,8 @@ cargo xtask COMMAND
   bench [NAME]    run the benches of message, store and buses, or the load tool: bridge, bus, cap and
                   push (beside nginx with nchan too, if it is installed), posts, poll,
                   mdp (beside NATS too, if nats-server is installed)
+  matrix [--fleet 1,2,3] [--seed N] [--threads N] [FILE…]
+                  the integration tests with so many gateways on one Redis server, each request to any
   containers      build the image, start each profile of docker-compose.yml and break it; needs root,
                   Docker, debootstrap and half an hour: not a part of `test`
   setup           install the system packages that the build and the tests need
@@ -54,6 +57,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["tidy"] => tidy::check(&root),
         ["conformance"] => conformance::write(&root),
         ["bench", rest @ ..] => test::bench(&root, rest),
+        ["matrix", rest @ ..] => matrix::matrix(&root, rest),
         ["containers"] => run::run(&root, "integration-tests/containers/run.sh", &[]),
         ["setup"] => system::install(system::For::Tests),
         [] | ["help" | "--help" | "-h"] => {

@@ -9,7 +9,7 @@
 
 mod tracing;
 
-use buswire_integration_tests::{Gateway, Site, curl, python, until};
+use buswire_integration_tests::{Gateway, Site, again, curl, python, until};
 use serde_json::{Value, json};
 
 /// The messages that a capability reads, or its status if it answers otherwise.
@@ -79,7 +79,7 @@ fn a_message_crosses_backplane_majordomo_simplepush_and_belay() {
 
 #[test]
 fn capabilities_publish_and_call() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::with_workers().start();
     gateway.admin(&["bus", "create", "shop.example"]);
     let worker = python("mdp_worker", &[&gateway.bound().mdp, "orders", "json"]);
     assert_eq!(worker.json()["event"], "ready");
@@ -138,7 +138,7 @@ fn a_route_goes_on_after_a_kill_and_repeats_nothing_on_a_bus() {
 
 #[test]
 fn a_route_whose_service_is_missing_waits_for_it() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::with_workers().start();
     gateway.admin(&["bus", "create", "shop.example"]);
     let scope = "bus:shop.example type:order/new";
     let create = ["route", "create", "work", "--scope", scope, "--sink", "mdp:orders"];
@@ -156,4 +156,15 @@ fn a_route_whose_service_is_missing_waits_for_it() {
     let tail = ["message", "tail", "--scope", scope, "--since", "beginning", "--count", "1"];
     let answer: Value = serde_json::from_str(&gateway.admin(&tail)).unwrap();
     assert_eq!(answer["payload"], json!({"seen": 1}));
+}
+
+#[test]
+fn messages_cross_when_each_request_goes_to_any_gateway() {
+    again(
+        3,
+        &[
+            "a_message_crosses_backplane_majordomo_simplepush_and_belay",
+            "a_route_goes_on_after_a_kill_and_repeats_nothing_on_a_bus",
+        ],
+    );
 }
