@@ -71,21 +71,25 @@ async fn administrators_of_any_gateway_see_that_a_client_is_connected() {
     device.hello("", "").await;
     device.register(A).await;
     for server in [&one, &two] {
+        becomes(server, UserAgentPresence::Connected).await;
         let listed = server.push.user_agents(None, 10).await.unwrap().user_agents;
-        assert_eq!((listed.len(), listed[0].presence), (1, UserAgentPresence::Connected));
         let shown = server.push.user_agent(listed[0].id).await.unwrap().unwrap();
-        assert_eq!(shown, listed[0]);
+        assert_eq!((listed.len(), &shown), (1, &listed[0]));
     }
     device.close().await;
-    one.wait_for_connections(0).await;
-    let away = async {
-        while two.push.user_agents(None, 10).await.unwrap().user_agents[0].presence
-            != UserAgentPresence::Away
-        {
+    for server in [&one, &two] {
+        becomes(server, UserAgentPresence::Away).await;
+    }
+}
+
+/// Waits until the only user agent is so for the administrators of a gateway.
+async fn becomes(server: &Server, presence: UserAgentPresence) {
+    let wait = async {
+        while server.push.user_agents(None, 10).await.unwrap().user_agents[0].presence != presence {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(support::DEADLINE, away).await.expect("the other gateway sees it too");
+    tokio::time::timeout(support::DEADLINE, wait).await.unwrap_or_else(|_| panic!("{presence:?}"));
 }
 
 #[tokio::test]
