@@ -51,7 +51,9 @@ pub(crate) fn matrix(root: &Path, arguments: &[&str]) -> Result<()> {
     system::install(system::For::Tests)?;
     let python = std::env::var("BUSWIRE_PYTHON").or_else(|_| system::python(root))?;
     system::node(root)?;
-    run(root, "cargo", &["build", "--locked", "--package", "buswire"])?;
+    // The guides run examples too.
+    let all = ["build", "--workspace", "--all-features", "--locked", "--bins", "--examples"];
+    run(root, "cargo", &all)?;
     let files = built(root)?;
     let is_wanted = |name: &str| {
         plan.filters.is_empty() || plan.filters.iter().any(|filter| name.contains(filter.as_str()))
