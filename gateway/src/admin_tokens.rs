@@ -263,6 +263,8 @@ mod tests {
         };
         let told = async {
             tokio::select! {
+                // It follows before anything changes.
+                biased;
                 () = follow => {}
                 () = changes => {}
             }

@@ -157,7 +157,8 @@ fn layer_problem(name: &str, layer: Option<usize>, dependency: &str) -> Option<S
     if name == "buswire-mdp" && matches!(dependency, "buswire-store" | "buswire-bus") {
         return problem("mdp needs neither store nor bus");
     }
-    if dependency == "buswire-testkit" {
+    // The integration tests are tests through and through: their library starts what tests need.
+    if dependency == "buswire-testkit" && name != "buswire-integration-tests" {
         return problem("testkit is for tests alone");
     }
     let runtimes = ["tokio", "axum", "tonic", "zmq", "hyper"];
