@@ -1,8 +1,8 @@
 //! Tokens of administrators that were made by name, with a role.
 //!
 //! A token is a row `token/NAME` of the partition `admin`: the hash, the role, when it was made. All are
-//! held in memory, since every call asks for one; another gateway on the same store learns of a change
-//! within [`REREAD_EVERY`]. Never here: the token of the first start, what a role may do.
+//! held in memory, since every call asks for one; another gateway on the same store learns of a change by
+//! the store's hints, and within [`REREAD_EVERY`] if one is lost. Never here: the token of the first start, what a role may do.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use std::{
 
 use buswire_message::{Clock, Entropy, Secret, SecretHash, Timestamp, mint_base64url};
 use buswire_store::{
-    Ack, Applied, Batch, Direction, Expectation, Key, KeyRange, Operation, Outcome, Partition,
-    Store, StoreError,
+    Ack, Applied, Batch, Direction, Expectation, HintFilter, Key, KeyRange, Operation, Outcome,
+    Partition, Store, StoreError,
 };
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::admin::{
 
 /// The most tokens; more are refused.
 const TOKENS_MAX: usize = 1000;
-/// How often what other gateways changed is read.
+/// How often what other gateways changed is read without a hint.
 const REREAD_EVERY: Duration = Duration::from_secs(5);
 const PREFIX: &str = "token/";
 /// What the audit log calls the holder of the admin token, and the configuration.
@@ -78,8 +78,19 @@ impl Tokens {
 
     /// Takes over what other gateways change, until `stop`.
     pub(crate) async fn follow(self, stop: CancellationToken) {
-        let pause = || tokio::time::sleep(REREAD_EVERY);
-        while stop.run_until_cancelled(pause()).await.is_some() {
+        let mut hints = self.0.store.hints(HintFilter::Only(self.0.partition.clone()));
+        loop {
+            // A stream that has ended says nothing more.
+            let hinted = async {
+                if hints.next().await.is_none() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = hinted => {}
+                () = tokio::time::sleep(REREAD_EVERY) => {}
+            }
             if let Err(error) = self.reread().await {
                 // A token that is revoked elsewhere passes here until the store is back, as every
                 // token does; what it may ask for needs the store.
@@ -231,6 +242,35 @@ mod tests {
     async fn tokens(store: &Arc<MemoryStore>) -> Tokens {
         let store: Arc<dyn Store> = store.clone();
         Tokens::open(store, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_another_gateway_made_or_revoked_is_known_before_anything_is_read_again_by_the_clock()
+     {
+        let store = Arc::new(MemoryStore::new());
+        let (here, elsewhere) = (tokens(&store).await, tokens(&store).await);
+        let follow = elsewhere.clone().follow(CancellationToken::new());
+        let changes = async {
+            let token = here.create("grafana", Role::Viewer).await.unwrap();
+            let hash = SecretHash::of(token.expose());
+            while elsewhere.holder(&hash).is_none() {
+                tokio::task::yield_now().await;
+            }
+            assert!(here.revoke("grafana", None).await.unwrap());
+            while elsewhere.holder(&hash).is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = async {
+            tokio::select! {
+                // It follows before anything changes.
+                biased;
+                () = follow => {}
+                () = changes => {}
+            }
+        };
+        let in_time = tokio::time::timeout(REREAD_EVERY / 2, told).await;
+        assert!(in_time.is_ok(), "it waits for the next read");
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use std::{
 
 use crate::{
     broker::root,
-    gateway::{Gateway, binary},
+    gateway::{Gateway, GatewayBuilder, binary},
 };
 
 /// How long a session may take.
@@ -103,8 +103,17 @@ impl Guide {
     ///
     /// If something fails, prints something else than the page shows, or takes too long.
     pub fn follow(&self) {
+        self.follow_with(Gateway::builder());
+    }
+
+    /// The same, with a gateway that is still to be started.
+    ///
+    /// # Panics
+    ///
+    /// As [`Guide::follow`].
+    pub fn follow_with(&self, gateway: GatewayBuilder) {
         let settings: String = self.of("toml").map(|block| block.text).collect();
-        self.follow_beside(&Gateway::builder().file(&settings).start());
+        self.follow_beside(&gateway.file(&settings).start());
     }
 
     /// The same, beside a gateway that is there.

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod again;
 mod backplane;
 pub mod belay;
 mod broker;
@@ -24,13 +25,14 @@ mod relay;
 mod wait;
 mod website;
 
+pub use again::again;
 pub use backplane::{Site, Visit};
 pub use belay::{Shop, WirePages, eval, leave, named, outpost, tab};
 pub use broker::{Broker, node_client, python_client, root};
 pub use chromium::{Running, chromium, start};
 pub use client::{Curl, Peer, Reply, curl, python, raw};
 pub use drag::drag;
-pub use gateway::{Bound, Gateway, GatewayBuilder, binary, signal};
+pub use gateway::{Balance, Bound, Gateway, GatewayBuilder, Single, binary, fleet_size, signal};
 pub use guide::{Block, Guide};
 pub use http_sink::{HttpSink, Taken};
 pub use relay::Relay;

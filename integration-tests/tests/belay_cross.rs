@@ -11,7 +11,8 @@
 use std::process::Command;
 
 use buswire_integration_tests::{
-    Gateway, Peer, Running, Shop, binary, chromium, eval, python, text_when, value_when,
+    Gateway, GatewayBuilder, Peer, Running, Shop, binary, chromium, eval, python, text_when,
+    value_when,
 };
 use serde_json::{Value, json};
 use thirtyfour::WebDriver;
@@ -25,8 +26,8 @@ struct World {
 
 impl World {
     /// A gateway with a bus, and a browser that shows a page of a shop.
-    async fn start() -> Self {
-        let gateway = Gateway::spawn();
+    async fn start(gateway: GatewayBuilder) -> Self {
+        let gateway = gateway.start();
         gateway.admin(&["bus", "create", "shop"]);
         let shop = Shop::start(&gateway).await;
         let (driver, page) = chromium().await;
@@ -80,7 +81,7 @@ fn worker(gateway: &Gateway, name: &str, command: &[&str]) -> Peer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_uses_every_transport_with_one_capability_each() {
-    let world = World::start().await;
+    let world = World::start(Gateway::builder()).await;
     let target = json!({"bus": "shop", "channel": "orders"});
     // Rule: belay 20.2 — bus.publish and bus.read, from a page by the library
     let publish = world.grant("bus.publish", &target);
@@ -116,7 +117,7 @@ async fn a_page_uses_every_transport_with_one_capability_each() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_transports_use_capabilities_of_a_window() {
-    let world = World::start().await;
+    let world = World::start(Gateway::builder()).await;
     // What a route brings is a message, as `bus.publish` takes it.
     let take = "({ payload: { item } }) => { (window.items = window.items || []).push(item); return { taken: item }; }";
     let window = world.granted_by_page(take).await;

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{Gateway, Reply, curl, python, until};
+use buswire_integration_tests::{Gateway, Reply, again, curl, python, until};
 use serde_json::{Value, json};
 
 const BUSES: [&str; 2] = ["b1", "b2"];
@@ -117,7 +117,7 @@ fn the_worked_grant_attenuation_and_revocation() {
     for dead in [of, &courier["cap"]["@"], &shop["control"]["@"]] {
         assert_eq!(call("POST", dead, order).body, NOT_FOUND);
     }
-    let audit = gateway.admin(&["cap", "audit"]);
+    let audit = gateway.admin_each(&["cap", "audit"]);
     let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let actions: Vec<_> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
     let count = |of: &str| actions.iter().filter(|action| **action == of).count();
@@ -269,12 +269,12 @@ fn nobody_makes_the_gateway_ask_for_him() {
     // Rule: belay 23.2 — a foreign capability is not invoked or wrapped with the gateway's authority
     // Rule: belay 23.6 — url items and cap: sinks to places that are not public are refused
     let gateway = gateway();
+    let ops = format!("http://{}/metrics", gateway.bound().ops);
     let foreign =
         json!({"value": {"of": {"@": "https://other.example/cap/AAAAAAAAAAAAAAAAAAAAAAAA"}}});
     let wrap = json!(gateway.url("/belay/wrap"));
     assert_eq!(call("POST", &wrap, &foreign.to_string()).status, 400);
     let grantor = granted(&gateway, &["grant", "grantor"]);
-    let ops = format!("http://{}/metrics", gateway.bound().ops);
     for url in
         [ops.as_str(), "https://127.0.0.1/x", "https://169.254.169.254/latest/", "https://[::1]/"]
     {
@@ -337,4 +337,17 @@ fn a_body_over_the_bound_is_refused() {
     assert_eq!(status(&format!("{}1{}", "[".repeat(60), "]".repeat(60))), 200);
     let caps = vec![r#"{"@":"https://x.example/cap/1"}"#; 257].join(",");
     assert_eq!(status(&format!("[{caps}]")), 400);
+}
+
+#[test]
+fn capabilities_are_the_same_at_every_gateway() {
+    again(
+        3,
+        &[
+            "the_worked_exchanges_of_the_original_style",
+            "the_worked_grant_attenuation_and_revocation",
+            "the_operator_wraps_suspends_labels_and_shows",
+            "a_bus_that_was_made_again_is_not_addressed_by_old_grants",
+        ],
+    );
 }

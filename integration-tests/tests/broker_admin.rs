@@ -9,7 +9,7 @@
 
 use std::process::Command;
 
-use buswire_integration_tests::{Gateway, Peer, binary, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, Single, binary, python, until};
 use serde_json::{Value, json};
 
 fn worker(gateway: &Gateway, mode: &str) -> Peer {
@@ -65,7 +65,7 @@ fn called(gateway: &Gateway, service: &str, frames: &[&str]) -> String {
 #[test]
 fn a_worker_drained_while_busy_answers_and_is_disconnected() {
     // Rule: mdp §8.10 — a worker drained by an administrator finishes its request, then gets DISCONNECT
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::Broker).start();
     let mut held = worker(&gateway, "held");
     let first = client(&gateway, "first");
     assert_eq!(event(&held), json!({"event": "request", "body": ["first"]}));
@@ -90,7 +90,7 @@ fn a_worker_drained_while_busy_answers_and_is_disconnected() {
 #[test]
 fn a_disconnected_worker_loses_its_request_to_another() {
     // Rule: mdp §8.9 — the request of a worker that an administrator disconnects goes to another
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::Broker).start();
     let silent = worker(&gateway, "silent");
     let client = client(&gateway, "x");
     assert_eq!(event(&silent)["event"], "request");
@@ -108,7 +108,7 @@ fn a_disconnected_worker_loses_its_request_to_another() {
 
 #[test]
 fn a_paused_service_keeps_requests_until_it_is_resumed() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::Broker).start();
     assert_eq!(gateway.admin(&["service", "pause", "work"]), "service work paused");
     let echo = worker(&gateway, "echo");
     let client = client(&gateway, "later");
@@ -126,7 +126,8 @@ fn a_paused_service_keeps_requests_until_it_is_resumed() {
 #[test]
 fn what_the_broker_counts_is_scraped() {
     // Rule: mdp §12.5 — counters by type, version and reason, queue lengths, ages and histograms are exposed
-    let gateway = Gateway::builder().set("mdp.metrics_services", "[\"listed\"]").start();
+    let gateway =
+        Gateway::single(Single::Broker).set("mdp.metrics_services", "[\"listed\"]").start();
     let _worker = worker(&gateway, "echo");
     let _listed = python("mdp_worker", &[&gateway.bound().mdp, "listed", "echo"]);
     assert_eq!(client(&gateway, "x").json(), json!(["MDPC01", "work", "x"]));
@@ -150,7 +151,7 @@ fn what_the_broker_counts_is_scraped() {
         r#"buswire_mdp_service_workers{service="listed",state="idle"} 1"#,
         r#"buswire_mdp_service_oldest_wait_seconds{service="listed"} 0"#,
     ];
-    let scrape = || curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let scrape = || gateway.metrics();
     // They are published about once a second.
     until("everything is scraped", || {
         let body = scrape();

@@ -189,6 +189,7 @@ fn a_python_client_is_generated_and_does_what_the_readme_says() {
     let tls = root().join("gateway/tests/tls_files");
     let file = |name: &str| tls.join(name).display().to_string();
     let gateway = Gateway::builder()
+        .by_connection()
         .set("admin.tls.cert", &file("first.pem"))
         .set("admin.tls.key", &file("first.key"))
         .start();

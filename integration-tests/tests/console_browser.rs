@@ -9,12 +9,12 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     process::{Child, Command, Stdio},
 };
 
 use buswire_integration_tests::{
-    Gateway, Running, binary, chromium, curl, look, press, screenshot, text_when, until, value_when,
+    Gateway, Running, Single, binary, chromium, curl, look, press, screenshot, text_when, until,
+    value_when,
 };
 use serde_json::{Value, json};
 use thirtyfour::{TypingData, components::SelectElement, prelude::*};
@@ -33,6 +33,11 @@ struct Console {
 impl Console {
     async fn open() -> Self {
         Self::of(Gateway::spawn()).await
+    }
+
+    /// One whose pages show what one process has counted lately.
+    async fn of_one_process() -> Self {
+        Self::of(Gateway::single(Single::Counts).start()).await
     }
 
     async fn of(gateway: Gateway) -> Self {
@@ -144,7 +149,7 @@ fn fail_as_in_the_tour(gateway: &Gateway) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_failed_is_found_understood_and_replayed() {
-    let console = Console::open().await;
+    let console = Console::of_one_process().await;
     fail_as_in_the_tour(&console.gateway);
     console.sign_in(&console.gateway.admin_token()).await;
 
@@ -233,7 +238,7 @@ fn fill(gateway: &Gateway) -> Vec<Ending> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_is_there_for_everybody() {
-    let console = Console::open().await;
+    let console = Console::of_one_process().await;
     let _programs = fill(&console.gateway);
     console.inspect("sign-in").await;
     console.sign_in(&console.gateway.admin_token()).await;
@@ -370,9 +375,7 @@ async fn a_dead_letter_and_its_trace_are_there_for_everybody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_come_in_live_and_can_be_filtered_and_held() {
-    // Back on its port when it is started again.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let mut console = Console::of(Gateway::builder().set("admin.listen", &port).start()).await;
+    let mut console = Console::of(Gateway::builder().steady_admin().start()).await;
     console.gateway.admin(&["bus", "create", "shop.example"]);
     publish(&console.gateway, r#"{"old":1}"#);
     console.sign_in(&console.gateway.admin_token()).await;
@@ -552,7 +555,7 @@ fn only_so_many_streams(url: &str, headers: &[&str]) {
 
 #[test]
 fn nothing_but_the_page_is_given_without_a_token() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::Counts).start();
     let page = curl(&address(&gateway, "/console/")).send();
     assert_eq!(page.status, 200);
     let policy = page.header("content-security-policy").unwrap();

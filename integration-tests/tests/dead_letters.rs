@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use buswire_integration_tests::{Gateway, until};
+use buswire_integration_tests::{Gateway, again, until};
 use serde_json::{Value, json};
 
 fn json_of(gateway: &Gateway, arguments: &[&str]) -> Value {
@@ -141,4 +141,15 @@ fn a_trace_follows_a_message_through_every_hop() {
 
     let unknown = gateway.command(&["trace", "2020-01-01T00:00:00.000Z-0000000000"]);
     assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[test]
+fn dead_letters_and_traces_are_the_same_at_every_gateway() {
+    again(
+        2,
+        &[
+            "dead_letters_are_listed_shown_replayed_and_dropped",
+            "a_trace_follows_a_message_through_every_hop",
+        ],
+    );
 }

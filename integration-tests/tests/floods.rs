@@ -15,9 +15,7 @@ use serde_json::json;
 
 /// Resident memory in MiB.
 fn resident(gateway: &Gateway) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    gateway.resident_kib() / 1024
 }
 
 fn assert_well(gateway: &Gateway) {
@@ -28,8 +26,10 @@ fn assert_well(gateway: &Gateway) {
 
 #[test]
 fn slow_requests_are_cut_off() {
-    let gateway =
-        Gateway::builder().set("http.header_timeout", "300ms").set("http.body_timeout", "300ms");
+    let gateway = Gateway::builder()
+        .by_connection()
+        .set("http.header_timeout", "300ms")
+        .set("http.body_timeout", "300ms");
     let gateway = gateway.start();
     let http = &gateway.bound().http;
     assert_eq!(raw(http, b"GET / HTTP/1.1\r\nHos"), b"", "half a head");
@@ -45,7 +45,7 @@ fn slow_requests_are_cut_off() {
 
 #[test]
 fn a_thousand_idle_connections_hinder_nobody_and_are_closed() {
-    let gateway = Gateway::builder().set("http.header_timeout", "1s").start();
+    let gateway = Gateway::builder().by_connection().set("http.header_timeout", "1s").start();
     let idle: Vec<_> =
         (0..1000).map(|_| TcpStream::connect(&gateway.bound().http).unwrap()).collect();
     assert_eq!(curl(&gateway.url("/v2/message/x")).send().status, 403, "others are served");
@@ -59,7 +59,7 @@ fn a_thousand_idle_connections_hinder_nobody_and_are_closed() {
 
 #[test]
 fn header_floods_and_depth_bombs_are_refused() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::builder().by_connection().start();
     let site = Site::create(&gateway, "shop.example", &[]);
     let visit = site.visit(&gateway);
     for flood in ["a: b\r\n".repeat(10_000), format!("a: {}\r\n", "b".repeat(100_000))] {
@@ -92,7 +92,8 @@ fn header_floods_and_depth_bombs_are_refused() {
 
 #[test]
 fn websocket_garbage_and_floods_end_the_connection() {
-    let gateway = Gateway::builder().set("simplepush.hello_timeout", "500ms").start();
+    let gateway =
+        Gateway::builder().by_connection().set("simplepush.hello_timeout", "500ms").start();
     let upgrade: &[u8] = b"GET /push HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -120,6 +121,7 @@ fn websocket_garbage_and_floods_end_the_connection() {
 #[test]
 fn majordomo_drops_what_is_too_much_and_serves_others() {
     let gateway = Gateway::builder()
+        .by_connection()
         .set("mdp.max_services", "50")
         .set("mdp.queue_bytes", "1MiB")
         .set("mdp.max_frame_size", "1MiB")

@@ -188,8 +188,7 @@ fn a_key_that_the_configuration_names_needs_no_capability() {
     assert_eq!(call_with(BROKER, "bus.publish", &[&write, other_channel])[0], "200");
     let (without_rights, _) = file.split_once("[[mdp.key_rights]]").unwrap();
     fs::write(gateway.path("buswire.toml"), without_rights).unwrap();
-    let hang_up = Command::new("kill").args(["-HUP", &gateway.pid().to_string()]).status();
-    assert!(hang_up.unwrap().success());
+    gateway.signal("HUP");
     until("the right is taken away on SIGHUP", || {
         (call_with(CLIENT, "bus.read", &["bus:b"]) == ["403", "forbidden"]).then_some(())
     });

@@ -10,7 +10,7 @@
 
 use axum::{Router, response::Html, routing::get};
 use buswire_integration_tests::{
-    Gateway, Guide, Running, Site, Website, chromium, curl, text_when, value_when,
+    Gateway, Guide, Running, Single, Site, Website, chromium, curl, text_when, value_when,
 };
 use serde_json::Value;
 use thirtyfour::WebDriver;
@@ -122,7 +122,11 @@ fn tell(first: usize) {
     assert_eq!(stories.len(), 12);
     for story in stories.iter().skip(first).step_by(2) {
         if story.of("html").next().is_none() {
-            story.follow();
+            story.follow_with(match story.title() {
+                "7. More workers, and one less" => Gateway::single(Single::Broker),
+                "12. Who used which link" => Gateway::single(Single::Counts),
+                _ => Gateway::builder(),
+            });
         }
     }
 }
@@ -161,7 +165,7 @@ fn an_operator_backs_up_restores_upgrades_and_checks() {
     };
     section("Upgrade").follow();
     section("Security checklist").follow();
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::OwnStore).start();
     gateway.admin(&["bus", "create", "shop.example"]);
     let publish = ["message", "publish", "--bus", "shop.example", "--channel", "orders"];
     gateway.admin(&[&publish[..], &["--type", "t", "--payload", r#"{"n":1}"#]].concat());
@@ -171,7 +175,7 @@ fn an_operator_backs_up_restores_upgrades_and_checks() {
 #[test]
 fn what_is_measured_is_in_the_operators_list() {
     let gateway = Gateway::spawn();
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     let page = Guide::page("docs/operating.md");
     let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let missing: Vec<&str> = names

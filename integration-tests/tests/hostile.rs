@@ -45,7 +45,7 @@ fn backplane_refuses_with_the_reference_s_statuses() {
 
 #[test]
 fn floods_and_garbage_cost_their_sender() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::builder().by_connection().start();
     let http = &gateway.bound().http;
     let garbage = [
         &b"\0\x01\x02\x03\r\n\r\n"[..],

@@ -8,7 +8,6 @@
 )]
 
 use std::fs;
-use std::process::Command;
 
 use buswire_integration_tests::{Gateway, until};
 
@@ -68,8 +67,7 @@ fn who_may_register_is_read_again_on_sighup() {
     assert_eq!(refused, [&b""[..], b"MDPW01", b"\x05"]);
     let file = gateway.path("buswire.toml");
     fs::write(&file, format!("{SETTINGS}register = [\"strict\"]\n")).unwrap();
-    let kill = Command::new("kill").args(["-HUP", &gateway.pid().to_string()]).status();
-    assert!(kill.unwrap().success());
+    gateway.signal("HUP");
     let client = dealer(&gateway);
     until("the worker may register", || {
         let worker = dealer(&gateway);

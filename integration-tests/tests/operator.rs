@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-use buswire_integration_tests::{Gateway, Site, binary, curl, python, start, until};
+use buswire_integration_tests::{Gateway, Single, Site, binary, curl, python, start, until};
 use serde_json::Value;
 
 /// Starts a gateway that must end by itself.
@@ -67,7 +67,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
 
 #[test]
 fn a_data_directory_has_one_gateway() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::single(Single::OwnStore).start();
     let output = serve(&[&format!("data_dir={}", gateway.path("data").display())]);
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("in use by another process"), "{}", complaint(&output));
@@ -86,7 +86,7 @@ fn post_until_it_fails(
             let accepted = &accepted;
             scope.spawn(move || {
                 for n in 0.. {
-                    let payload = format!("{thread}-{n}-{}", gateway.pid());
+                    let payload = format!("{thread}-{n}");
                     let status = Command::new("curl")
                         .args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"])
                         .args(["--header", &format!("Authorization: Bearer {}", site.token)])
@@ -105,8 +105,7 @@ fn post_until_it_fails(
             });
         }
         until("enough was accepted", || enough.load(Ordering::Relaxed).then_some(()));
-        let pid = gateway.pid().to_string();
-        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        gateway.signal("KILL");
     });
     accepted.into_inner().unwrap()
 }
@@ -144,7 +143,11 @@ fn what_was_accepted_under_load_survives_kill_9_and_its_route_goes_on() {
 
 #[test]
 fn sigterm_ends_what_is_open_and_exits_0() {
-    let mut gateway = Gateway::builder().set("shutdown_grace", "5s").set("mdp.drain", "1s").start();
+    let mut gateway = Gateway::builder()
+        .by_connection()
+        .set("shutdown_grace", "5s")
+        .set("mdp.drain", "1s")
+        .start();
     let site = Site::create(&gateway, "shop.example", &[]);
     let visit = site.visit(&gateway);
     let mut agent = python("push_client", &[&format!("ws://{}/push", gateway.bound().http)]);

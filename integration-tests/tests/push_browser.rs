@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use buswire_integration_tests::{DEADLINE, Gateway, Relay, Reply, chromium, curl};
 use serde_json::{Value, json};
@@ -113,9 +113,8 @@ impl World {
     /// Waits until so many WebSockets are open.
     async fn connections(&self, count: usize) {
         let line = format!("simplepush_connections {count}\n");
-        let url = format!("http://{}/metrics", self.gateway.bound().ops);
         let look = async {
-            while !curl(&url).send().body.contains(&line) {
+            while !self.gateway.metrics().contains(&line) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -148,6 +147,7 @@ async fn a_page_is_told_over_losses_and_restarts() {
 
     // It comes back by itself when the gateway does.
     assert!(world.gateway.terminate().success());
+    world.relay.cut();
     world.gateway.start();
     assert_eq!(world.put(&endpoint, 3), 202);
     world.relay.connect(&world.gateway.bound().http);
@@ -156,7 +156,8 @@ async fn a_page_is_told_over_losses_and_restarts() {
     assert_eq!(registrations, json!([{ "pushEndpoint": endpoint, "version": 3 }]));
 
     world.gateway.kill();
-    fs::remove_dir_all(world.gateway.path("data")).unwrap();
+    world.relay.cut();
+    world.gateway.lose_data();
     world.gateway.start();
     world.relay.connect(&world.gateway.bound().http);
     world.online().await;

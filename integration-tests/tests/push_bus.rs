@@ -14,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use buswire_integration_tests::{Gateway, Peer, Reply, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, Reply, again, curl, python, until};
 use serde_json::{Value, json};
 
 const CHANNELS: [&str; 3] = [
@@ -372,8 +372,12 @@ fn administrators_see_and_drop_user_agents() {
     assert!(channels[0]["pending_since"].is_string());
     let agent_shown = shown(&gateway, &["push", "show", name]);
     assert_eq!(agent_shown["pending"], 1);
-    let status = shown(&gateway, &["push", "status"]);
-    assert_eq!((&status["connections"], &status["agents"]), (&json!(1), &json!(1)));
+    // Each gateway counts its own.
+    let status = gateway.admin_each(&["push", "status", "--output", "json"]);
+    let each = serde_json::Deserializer::from_str(&status).into_iter::<Value>();
+    let each: Vec<Value> = each.map(Result::unwrap).collect();
+    let sum = |name: &str| each.iter().map(|status| status[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((each.len(), sum("connections"), sum("agents")), (gateway.size(), 1, 1));
 
     gateway.admin(&["push", "drop", name]);
     // Rule: simplepush L8 — a client whose state was dropped is disconnected
@@ -444,7 +448,6 @@ fn metrics_count_what_happened() {
     let hello = json!({"messageType": "hello", "uaid": uaid, "channelIDs": [CHANNELS[1]]});
     stranger.say(&hello.to_string());
     assert_ne!(stranger.json()["uaid"], uaid);
-    let url = format!("http://{}/metrics", gateway.bound().ops);
     for line in [
         "simplepush_connections 1",
         "simplepush_connects_total 2",
@@ -460,6 +463,17 @@ fn metrics_count_what_happened() {
         "simplepush_put_seconds_count 1",
         "simplepush_connection_seconds_count 1",
     ] {
-        until(line, || curl(&url).send().body.lines().find(|seen| *seen == line).map(|_| ()));
+        until(line, || gateway.metrics().lines().find(|seen| *seen == line).map(|_| ()));
     }
+}
+
+#[test]
+fn notifications_come_whichever_gateway_is_told() {
+    again(
+        3,
+        &[
+            "subscribers_of_a_scope_are_woken_and_read_on_from_the_version",
+            "a_put_to_an_inbound_endpoint_is_a_message",
+        ],
+    );
 }

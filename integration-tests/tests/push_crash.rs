@@ -114,7 +114,12 @@ async fn come_back(gateway: &Gateway, device: &mut Device, acknowledges: bool) {
             let ack = json!({"messageType": "ack", "updates": updates});
             // The answer to the ping says that the acknowledgement was read.
             socket.send(Message::text(ack.to_string())).await.unwrap();
-            assert_eq!(exchange(&mut socket, json!({})).await, json!({}));
+            let mut answer = exchange(&mut socket, json!({})).await;
+            // Another gateway's last words about the version may have come before it was acknowledged.
+            while gateway.size() > 1 && answer == notification {
+                answer = receive(&mut socket).await;
+            }
+            assert_eq!(answer, json!({}));
             device.acked = version;
         }
     }

@@ -9,12 +9,11 @@
 )]
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
 };
 
-use buswire_integration_tests::{DEADLINE, Gateway, Peer, curl, python, until};
+use buswire_integration_tests::{DEADLINE, Gateway, Peer, Single, curl, python, until};
 use serde_json::json;
 
 const A: &str = "0d5be3f4-7c11-4f0e-8a57-2b9f6c1d3e90";
@@ -28,13 +27,6 @@ fn greeted(gateway: &Gateway) -> Peer {
     agent.say(r#"{"messageType":"hello","uaid":"","channelIDs":[]}"#);
     assert_eq!(agent.json()["status"], 200);
     agent
-}
-
-/// Resident memory in KiB.
-fn resident(gateway: &Gateway) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// A WebSocket of bare bytes.
@@ -65,7 +57,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bad_messages_get_the_answer_of_the_reference() {
-    let gateway = Gateway::spawn();
+    let gateway = Gateway::builder().by_connection().start();
     let deep = format!("{{\"messageType\":\"hello\",\"x\":{}{}}}", "[".repeat(40), "]".repeat(40));
     let cases = [
         // Rule: simplepush §6.1 — not JSON, no object, too deep: close 1008 without a reply
@@ -114,7 +106,8 @@ fn bad_messages_get_the_answer_of_the_reference() {
 
 #[test]
 fn bad_frames_close_with_their_code() {
-    let gateway = Gateway::builder().set("simplepush.message_timeout", "300ms").start();
+    let gateway =
+        Gateway::builder().by_connection().set("simplepush.message_timeout", "300ms").start();
     let huge = [&[0x81, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
     let endless = [frame(0x01, b"{"), frame(0x00, b"").repeat(2000)].concat();
     for (bytes, code) in [
@@ -143,12 +136,12 @@ fn bad_frames_close_with_their_code() {
 #[test]
 fn two_thousand_connections_without_hello_hinder_nobody() {
     // Rule: simplepush §19.4 — connections that never say hello are closed at its deadline
-    let gateway = Gateway::builder().set("simplepush.hello_timeout", "15s").start();
-    let before = resident(&gateway);
+    let gateway = Gateway::single(Single::Sockets).set("simplepush.hello_timeout", "15s").start();
+    let before = gateway.resident_kib();
     let silent = python("push_holders", &[&gateway.bound().http, "silent", "2000"]);
     assert_eq!(silent.line(), "open");
     // Rule: simplepush §19.5 — what they cost is bounded: no buffers while there are no bytes
-    let each = resident(&gateway).saturating_sub(before) * 1024 / 2000;
+    let each = gateway.resident_kib().saturating_sub(before) * 1024 / 2000;
     assert!(each < 16 * 1024, "{each} bytes for each");
     let mut agent = greeted(&gateway);
     agent.say(&json!({"messageType": "register", "channelID": A}).to_string());
@@ -160,12 +153,13 @@ fn two_thousand_connections_without_hello_hinder_nobody() {
 fn a_client_that_does_not_read_is_given_up() {
     // Rule: simplepush §19.4 — a client that does not read costs one entry a channel and is closed
     let gateway = Gateway::builder()
+        .by_connection()
         .set("simplepush.write_timeout", "1s")
         .set("simplepush.refused_puts_per_minute", "0")
         .start();
     let unread = python("push_holders", &[&gateway.bound().http, "unread", "1"]);
     let endpoint = unread.line();
-    let before = resident(&gateway);
+    let before = gateway.resident_kib();
     let data = "x".repeat(4000);
     // 202 says that the connection is gone; until then the versions coalesce.
     let mut status = 200;
@@ -177,7 +171,7 @@ fn a_client_that_does_not_read_is_given_up() {
         }
     }
     assert_eq!(status, 202, "it is closed");
-    let grown = resident(&gateway).saturating_sub(before);
+    let grown = gateway.resident_kib().saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB");
     greeted(&gateway);
 }
@@ -186,6 +180,7 @@ fn a_client_that_does_not_read_is_given_up() {
 fn half_open_connections_are_found_out() {
     // Rule: simplepush L7 — a dead connection is detected in bounded time, then PUTs answer 202
     let gateway = Gateway::builder()
+        .by_connection()
         .set("simplepush.probe_interval", "1s")
         .set("simplepush.probe_timeout", "1s")
         .start();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use buswire_integration_tests::{
-    Gateway, HttpSink, Reply, Site, binary, curl, python, signal, until,
+    Gateway, HttpSink, Reply, Single, Site, binary, curl, python, signal, until,
 };
 use buswire_testkit::RedisServer;
 use serde_json::{Value, json};
@@ -28,7 +28,10 @@ const KEYS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const CALLERS: usize = 64;
 
 fn on(server: &RedisServer) -> Gateway {
-    Gateway::builder().set("store.url", &server.url()).set("belay.keys", KEYS).start()
+    Gateway::single(Single::OwnFleet)
+        .set("store.url", &server.url())
+        .set("belay.keys", KEYS)
+        .start()
 }
 
 fn grant(gateway: &Gateway, kind: &str, target: &Value, limits: &Value) -> Value {
@@ -74,7 +77,7 @@ fn a_long_poll_at_one_gateway_ends_with_a_post_at_the_other() {
         let reply = thread::scope(|scope| {
             let polled = scope.spawn(|| poll(&since));
             until("somebody waits at the other gateway", || {
-                let metrics = curl(&format!("http://{}/metrics", there.bound().ops)).send().body;
+                let metrics = there.metrics();
                 metrics.contains("buswire_connections{listener=\"http\"} 1").then_some(())
             });
             let gateway = if number % 2 == 0 { &here } else { &there };
@@ -153,7 +156,7 @@ fn a_capability_that_is_revoked_at_one_gateway_is_gone_at_the_other() {
 #[test]
 fn an_embedded_store_is_copied_to_redis_and_the_gateway_goes_on_there() {
     let server = RedisServer::start(&[]);
-    let mut old = Gateway::builder().set("belay.keys", KEYS).start();
+    let mut old = Gateway::single(Single::OwnFleet).set("belay.keys", KEYS).start();
     let site = Site::create(&old, "shop.example", &[]);
     let visit = site.visit(&old);
     for number in 0..30 {
@@ -272,7 +275,7 @@ impl Fleet {
     fn start() -> Self {
         let server = RedisServer::start(&[]);
         let named = |name: &str| {
-            Gateway::builder()
+            Gateway::single(Single::OwnFleet)
                 .set("store.url", &server.url())
                 .set("belay.keys", KEYS)
                 .set("belay.egress.allow_http", "true")
@@ -403,7 +406,7 @@ fn now() -> Instant {
 
 /// How many routes a gateway says that it runs.
 fn owned(gateway: &Gateway) -> usize {
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix("buswire_bridge_routes_owned "));
     line.and_then(|count| count.parse().ok()).unwrap_or_default()
 }
@@ -470,7 +473,8 @@ fn routes_to_a_service_run_at_the_gateway_that_has_its_worker_if_gateways_do_not
     let server = RedisServer::start(&[]);
     let named = |name: &str| {
         let url = server.url();
-        let gateway = Gateway::builder().set("store.url", &url).set("belay.keys", KEYS);
+        let gateway =
+            Gateway::single(Single::OwnFleet).set("store.url", &url).set("belay.keys", KEYS);
         gateway.set("gateway_name", name).set("mdp.peers.listen", "off").start()
     };
     let (here, there) = (named("here"), named("there"));

@@ -9,10 +9,14 @@
 
 use std::process::{Command, Output};
 
-use buswire_integration_tests::{Gateway, binary, curl};
+use buswire_integration_tests::{Gateway, binary, curl, until};
 
 fn run(gateway: &Gateway, token: &str, arguments: &[&str]) -> Output {
-    let admin = format!("http://{}", gateway.bound().admin);
+    run_at(&gateway.bound().admin, token, arguments)
+}
+
+fn run_at(admin: &str, token: &str, arguments: &[&str]) -> Output {
+    let admin = format!("http://{admin}");
     let mut command = Command::new(binary());
     command.args(arguments).args(["--admin", &admin, "--token", token]).output().unwrap()
 }
@@ -98,6 +102,13 @@ fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
     assert_eq!(console(&operator, "RouteService/PauseRoute", &[]).status, 403);
 
     gateway.admin(&["admin-token", "revoke", "run"]);
+    // Other gateways are told by a hint; the one that revoked it refuses it at once.
+    for at in 0..gateway.size() {
+        until("every gateway refuses it", || {
+            let output = run_at(&gateway.bound_at(at).admin, &operator, &["bus", "list"]);
+            (!output.status.success()).then_some(())
+        });
+    }
     assert!(refusal(&gateway, &operator, &["bus", "list"]).contains("token"));
     assert_eq!(console(&operator, "RouteService/GetRoute", own).status, 401);
     let listed = gateway.admin(&["admin-token", "list"]);

@@ -113,7 +113,7 @@ fn nothing_that_is_printed_shows_a_secret() {
     let output =
         Command::new(binary()).args(["status", "--admin", &url, "--token", &wrong]).output();
     secrets.assert_absent("an error", &String::from_utf8(output.unwrap().stderr).unwrap());
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     secrets.assert_absent("/metrics", &metrics);
     let log = gateway.log();
     assert!(log.contains("DEBUG buswire") || log.contains("TRACE buswire"), "the filter works");

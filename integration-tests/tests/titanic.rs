@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use buswire_integration_tests::{Gateway, Peer, binary, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, binary, python, until};
 use serde_json::{Value, json};
 
 /// A pyzmq client that speaks one of the two versions.
@@ -52,7 +52,7 @@ fn echo(gateway: &Gateway) -> Peer {
 }
 
 fn metric(gateway: &Gateway, name: &str) -> Option<u64> {
-    let text = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let text = gateway.metrics();
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 

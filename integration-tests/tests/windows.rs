@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use buswire_integration_tests::{Gateway, Peer, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, Single, curl, python, until};
 use serde_json::{Value, json};
 
 const TEMPORARY: &str = "926c0c63-b02a-40a9-a19f-edb19190c143";
@@ -106,7 +106,7 @@ fn windows_of_two_libraries_invoke_each_other() {
     let status: Value = serde_json::from_str(&status).unwrap();
     let shown = status.to_string();
     assert!(shown.contains("belay.relay.connections"), "{shown}");
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     assert!(metrics.contains("buswire_belay_relay_connections 2"), "{metrics}");
     assert!(metrics.contains(r#"buswire_belay_relay_messages_total{direction="in"} "#));
     for secret in [PREIMAGE, CAP, HASHED, TEMPORARY, &token] {
@@ -158,7 +158,7 @@ fn nobody_takes_the_place_of_a_window_not_even_after_a_crash() {
 #[test]
 fn floods_and_giants_end_their_own_connection_alone() {
     // Rule: belay 22.4 — a flood is answered 429 and then closed; a message over the limit closes
-    let gateway = Gateway::builder()
+    let gateway = Gateway::single(Single::Sockets)
         .set("belay.relay.rate", "1")
         .set("belay.relay.message_max", "2KiB")
         .start();
@@ -186,7 +186,7 @@ fn floods_and_giants_end_their_own_connection_alone() {
 fn a_window_that_does_not_read_is_closed_and_its_callers_are_told() {
     // Rule: belay 23.11 — what waits for a slow window is bounded
     // Rule: belay 9 — when a connection ends, its pending calls fail 504
-    let gateway = Gateway::builder()
+    let gateway = Gateway::single(Single::Sockets)
         .set("belay.relay.rate", "100000")
         .set("belay.relay.pending_max", "1000")
         .start();
@@ -218,7 +218,7 @@ fn a_window_that_does_not_read_is_closed_and_its_callers_are_told() {
         let absent = json!({"status": 404, "message": "not found"});
         assert!(failure == lost || failure == absent, "{failure}");
     }
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     assert!(metrics.contains(r#"buswire_belay_relay_closed_total{reason="slow"} 1"#), "{metrics}");
 }
 

@@ -1,6 +1,6 @@
 //! Tokens, grants, clients, buses and channels against a model, under any sequence of operations.
 //!
-//! [`Op`] is the one vocabulary; [`exercise`] runs it against the door over a store in memory and
+//! [`Op`] is the one vocabulary; [`exercise`] runs it against the door, or two, over a store in memory and
 //! against [`Model`], which says from first principles which tokens are good. After every operation
 //! every token that was ever issued is checked.
 
@@ -47,6 +47,9 @@ enum Op {
     Advance { seconds: u64 },
 }
 
+/// The default of [`Limits::cached_for`](crate::Limits::cached_for), in seconds.
+const CACHED_FOR: u64 = 5;
+
 /// Which of `len` things is meant by `at`, counted back from the newest and around among the newest
 /// eight, so that operations meet; `None` if there is none.
 fn back(at: usize, len: usize) -> Option<usize> {
@@ -86,19 +89,25 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Runs operations against the door and the model and compares them after each.
-async fn exercise(seed: u64, ops: &[Op]) {
-    let (mut world, mut model) = (World::new(seed).await, Model::default());
+/// Runs operations against the door and the model and compares them after each. A door remembers what it
+/// has read for `cached_for`: what was done at another one counts after that.
+async fn exercise(seed: u64, doors: usize, ops: &[Op]) {
+    let (mut world, mut model) = (World::new(seed, doors).await, Model::default());
     for op in ops {
         let expected = model.apply(*op);
         world.apply(*op, expected).await;
+        if doors > 1 {
+            let settle = Op::Advance { seconds: CACHED_FOR };
+            let expected = model.apply(settle);
+            world.apply(settle, expected).await;
+        }
         world.check_against(&model).await;
     }
 }
 
-fn run(seed: u64, ops: &[Op]) {
+fn run(seed: u64, doors: usize, ops: &[Op]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(exercise(seed, ops));
+    runtime.block_on(exercise(seed, doors, ops));
 }
 
 proptest! {
@@ -110,7 +119,16 @@ proptest! {
         ops in proptest::collection::vec(any_op(), 1..80),
     ) {
         // Rule: backplane §8.4 — a token is good exactly while its client, grants, bus and chain are
-        run(seed, &[BEGINNING.as_slice(), &ops].concat());
+        run(seed, 1, &[BEGINNING.as_slice(), &ops].concat());
+    }
+
+    #[test]
+    fn tokens_are_good_at_every_gateway_whichever_did_what_they_depend_on(
+        seed: u64,
+        ops in proptest::collection::vec(any_op(), 1..60),
+    ) {
+        // Rule: backplane §8.4 — with several gateways on one store, a token is as good at each after 5 s
+        run(seed, 2, &[BEGINNING.as_slice(), &ops].concat());
     }
 }
 
@@ -118,6 +136,7 @@ proptest! {
 fn a_used_refresh_token_ends_the_chain_for_good() {
     let (client, bus) = (0, 0);
     run(
+        1,
         1,
         &[
             Op::PutBus { bus },

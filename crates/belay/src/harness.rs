@@ -2,14 +2,17 @@
 //!
 //! The model is a list of grants with a parent each; a grant is alive if it and all above it are, and
 //! an invocation goes through the limits of all of them, then through what it forwards to. The
-//! world is a server over the store in memory, thrown away and made anew at [`Op::Crash`]. Never here:
-//! HTTP.
+//! world is a server, or several of which any is asked, over the store in memory, thrown away and made anew
+//! at [`Op::Crash`]. Never here: HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use buswire_message::{Clock as _, Timestamp};
 use buswire_store::memory::MemoryStore;
-use buswire_testkit::{SeededEntropy, VirtualClock};
+use buswire_testkit::{FaultyStore, SeededEntropy, SplitMix64, VirtualClock};
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 
@@ -388,24 +391,43 @@ impl From<Granted> for Held {
 }
 
 struct World {
-    store: Arc<MemoryStore>,
+    store: Arc<FaultyStore>,
     clock: VirtualClock,
     entropy: Arc<SeededEntropy>,
-    server: CapServer,
+    servers: Vec<CapServer>,
+    /// Which of them is asked next.
+    choice: Mutex<SplitMix64>,
     held: Vec<Held>,
 }
 
 impl World {
-    fn new() -> Self {
-        let store = Arc::new(MemoryStore::new());
+    fn new(servers: usize, seed: u64) -> Self {
+        let store = FaultyStore::new(Arc::new(MemoryStore::new()), seed);
+        let store = Arc::new(if servers > 1 { store.shared() } else { store });
         let clock = VirtualClock::default();
         let entropy = Arc::new(SeededEntropy::new(11));
-        let server = Self::open(&store, &clock, &entropy);
-        Self { store, clock, entropy, server, held: Vec::new() }
+        let servers = (0..servers).map(|_| Self::open(&store, &clock, &entropy)).collect();
+        let choice = Mutex::new(SplitMix64::new(seed));
+        Self { store, clock, entropy, servers, choice, held: Vec::new() }
+    }
+
+    fn any(&self) -> usize {
+        let many = u64::try_from(self.servers.len()).unwrap();
+        usize::try_from(self.choice.lock().unwrap().below(many)).unwrap()
+    }
+
+    /// Any of the servers.
+    fn server(&self) -> &CapServer {
+        &self.servers[self.any()]
+    }
+
+    fn crash(&mut self) {
+        let at = self.any();
+        self.servers[at] = Self::open(&self.store, &self.clock, &self.entropy);
     }
 
     fn open(
-        store: &Arc<MemoryStore>,
+        store: &Arc<FaultyStore>,
         clock: &VirtualClock,
         entropy: &Arc<SeededEntropy>,
     ) -> CapServer {
@@ -423,26 +445,29 @@ impl World {
         method: Method,
         said: Option<&Said>,
     ) -> Result<Option<BcapValue>, BcapError> {
-        let id = self.server.local_id(cap).unwrap();
-        self.server.invoke(id.expose(), method, said.map(Said::value)).await
+        let id = self.server().local_id(cap).unwrap();
+        self.server().invoke(id.expose(), method, said.map(Said::value)).await
     }
 
     async fn grant(&mut self, kind: &str, target: BcapValue, limits: Limits) {
         let mut request = GrantRequest::parse(kind, "", "", "").unwrap();
         (request.target, request.limits) = (target, limits);
-        let granted = self.server.grant(request).await.unwrap();
+        let granted = self.server().grant(request).await.unwrap();
         self.held.push(granted.into());
     }
 }
 
-/// Does the operations to the world and to the model and compares every outcome.
-pub(crate) async fn exercise(ops: &[Op]) {
-    let mut world = World::new();
+/// Does the operations to the world and to the model and compares every outcome. Each goes to any of so
+/// many servers on one store.
+pub(crate) async fn exercise(ops: &[Op], servers: usize, seed: u64) {
+    let mut world = World::new(servers, seed);
     let mut model = Model { now: world.clock.now(), ..Model::default() };
     for op in ops {
         step(&mut world, &mut model, op).await;
     }
-    world.server.settle().await;
+    for server in &world.servers {
+        server.settle().await;
+    }
     check_listing(&world, &model).await;
 }
 
@@ -456,7 +481,8 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
         }
         Op::Named(asked) => {
             let limits = asked.limits(model.now);
-            let named = world.server.grant_named("test", vec![], limits.clone(), Label::default());
+            let named =
+                world.server().grant_named("test", vec![], limits.clone(), Label::default());
             world.held.push(named.await.unwrap().into());
             model.add(Item::Own, None, limits);
         }
@@ -464,7 +490,7 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
             world.clock.advance(Duration::from_millis(*millis));
             model.now = world.clock.now();
         }
-        Op::Crash => world.server = World::open(&world.store, &world.clock, &world.entropy),
+        Op::Crash => world.crash(),
         _ if world.held.is_empty() => {}
         Op::Forward(at, asked) => {
             let (at, limits) = (at % count, asked.limits(model.now));
@@ -496,7 +522,7 @@ async fn step(world: &mut World, model: &mut Model, op: &Op) {
         Op::Revoke(at) => {
             let at = at % count;
             let Some(handle) = &world.held[at].handle else { return };
-            let outcome = world.server.revoke(handle).await.unwrap();
+            let outcome = world.server().revoke(handle).await.unwrap();
             if model.grants[at].revoked {
                 assert_eq!(outcome, Revoked::Already);
             }
@@ -523,7 +549,7 @@ fn resolved(model: &Model, at: usize) -> Item {
 
 async fn suspend(world: &World, model: &mut Model, at: usize, suspended: bool) {
     let Some(handle) = &world.held[at].handle else { return };
-    let outcome = world.server.set_suspended(handle, suspended).await;
+    let outcome = world.server().set_suspended(handle, suspended).await;
     if model.is_revoked(at) {
         // What is below a revoked grant is buried some time later.
         assert!(matches!(outcome, Ok(()) | Err(AdminError::NotFound)), "{outcome:?}");
@@ -551,8 +577,8 @@ async fn read(world: &mut World, model: &mut Model, at: usize) {
 
 async fn wrap(world: &mut World, model: &mut Model, at: usize, asked: &Asked) {
     let limits = asked.limits(model.now);
-    let id = world.server.local_id(&world.held[at].cap).unwrap();
-    let outcome = world.server.wrap(id.expose(), limits.clone(), Label::default()).await;
+    let id = world.server().local_id(&world.held[at].cap).unwrap();
+    let outcome = world.server().wrap(id.expose(), limits.clone(), Label::default()).await;
     if model.state(at) != GrantState::Live {
         assert_eq!(outcome, Err(GrantError::NotFound));
         return;
@@ -570,7 +596,7 @@ async fn check_listing(world: &World, model: &Model) {
     let mut listed = Vec::new();
     let mut next = None;
     loop {
-        let page = world.server.list(next.as_deref(), 3).await.unwrap();
+        let page = world.server().list(next.as_deref(), 3).await.unwrap();
         assert!(page.grants.len() <= 3);
         listed.extend(page.grants);
         next = page.next;
@@ -598,6 +624,14 @@ proptest! {
         // Rule: belay 20.6 — a grant is valid iff it and every ancestor are live, also after a restart
         // Rule: belay 20.8 — every limit of every level holds, through forwarders and records too
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(exercise(&ops));
+        runtime.block_on(exercise(&ops, 1, 0));
+    }
+
+    #[test]
+    fn trees_of_grants_are_the_same_at_any_of_two_servers(ops in any_ops(), seed: u64) {
+        // Rule: belay 20.6 — with several gateways the row is the authority: each sees what all did
+        // Rule: belay 20.8 — counters are never cached: uses and rates hold over all gateways
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(exercise(&ops, 2, seed));
     }
 }

@@ -10,7 +10,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request};
-use buswire_belay::{Bcap, Method, Relay, RelayConfig, RelayError, RelayStatus};
+use buswire_belay::{Bcap, Method, Relay, RelayConfig, RelayError, RelayStatus, SealKeys};
 use buswire_store::{Store, memory::MemoryStore};
 use buswire_testkit::{Fault, FaultyStore, SeededEntropy, VirtualClock};
 use futures::{SinkExt as _, StreamExt as _};
@@ -49,6 +49,26 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let entropy = Arc::new(SeededEntropy::new(address.port().into()));
         let relay = Relay::new(store, Arc::new(clock.clone()), entropy, config);
+        Self::serve(relay, clock, listener)
+    }
+
+    /// Two gateways on one store.
+    async fn pair() -> [Self; 2] {
+        let (store, clock) = (Arc::new(MemoryStore::new()), VirtualClock::default());
+        let mut both = Vec::new();
+        for seed in [1, 2] {
+            let shared = FaultyStore::new(Arc::clone(&store) as Arc<dyn Store>, seed).shared();
+            let (time, chance) = (Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
+            let (config, keys) = (RelayConfig::default(), SealKeys::new(1, [9; 32]));
+            let relay = Relay::joined(Arc::new(shared), time, chance, config, keys);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            both.push(Self::serve(relay, clock.clone(), listener));
+        }
+        both.try_into().unwrap_or_else(|_| panic!("two"))
+    }
+
+    fn serve(relay: Relay, clock: VirtualClock, listener: TcpListener) -> Self {
+        let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         let app = relay.router().into_make_service_with_connect_info::<SocketAddr>();
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -162,6 +182,69 @@ async fn two_windows_invoke_each_other() {
     assert_eq!(two.next().await["txId"], 1000);
     two.send(json!({"op": "response", "txId": 1000, "type": "success", "data": "x"})).await;
     assert_eq!(one.next().await["data"], "x");
+}
+
+#[tokio::test]
+async fn windows_of_two_gateways_on_one_store_invoke_each_other() {
+    // Rule: belay 22.4 — gateways that share a store are one relay: windows of any invoke each other
+    let [here, there] = Gateway::pair().await;
+    let (mut one, mut two) = (here.open().await, there.open().await);
+    assert_eq!(one.register(HASHED, Some(PREIMAGE)).await["op"], "registered");
+    assert_eq!(two.register(TEMPORARY, None).await["op"], "registered");
+    let call = |id: &str| json!({"op": "invoke", "txId": 7, "ser": ser(id), "method": "POST", "data": "21"});
+    two.send(call(HASHED)).await;
+    let mut asked = call(HASHED);
+    asked["txId"] = 1000.into();
+    assert_eq!(one.next().await, asked);
+    let failure = json!({"status": 405, "message": "method not allowed"});
+    one.send(json!({"op": "response", "txId": 1000, "type": "failure", "data": failure})).await;
+    let answer = json!({"op": "response", "txId": 7, "type": "failure", "data": failure});
+    assert_eq!(two.next().await, answer);
+    one.send(call(TEMPORARY)).await;
+    assert_eq!(two.next().await["txId"], 1000);
+    two.send(json!({"op": "response", "txId": 1000, "type": "success", "data": "42"})).await;
+    let answer = json!({"op": "response", "txId": 7, "type": "success", "data": "42"});
+    assert_eq!(one.next().await, answer);
+    // The program of one gateway reaches a window of the other; what is nowhere is 404 at both.
+    let cap = Bcap::restore(ser(HASHED));
+    let invoked = there.relay.invoke(&cap, Method::Get, None);
+    let window = async {
+        assert_eq!(one.next().await["method"], "GET");
+        one.send(json!({"op": "response", "txId": 1001, "type": "success", "data": "x"})).await;
+    };
+    assert_eq!(tokio::join!(invoked, window).0, Ok(Some("x".to_owned())));
+    let nowhere = ser("0b9e3d3c-2a0f-4f7e-8a65-9c1d6f1f2e11");
+    let cap = Bcap::restore(nowhere);
+    for gateway in [&here, &there] {
+        let answer = gateway.relay.invoke(&cap, Method::Get, None).await;
+        assert_eq!(answer, Err(RelayError::NotRegistered));
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_comes_back_at_another_gateway_is_reached_there() {
+    // Rule: belay 22.4 — the resume token holds at every gateway that shares the store
+    let [here, there] = Gateway::pair().await;
+    let mut caller = here.open().await;
+    for (id, proof) in [(HASHED, Some(PREIMAGE)), (TEMPORARY, None)] {
+        let mut old = here.open().await;
+        let token = old.register(id, proof).await["resume"].as_str().unwrap().to_owned();
+        let mut stranger = there.open().await;
+        let conflict = refused(id, 409, "already routed");
+        assert_eq!(stranger.register(id, proof).await, conflict, "it is live at the other gateway");
+        let guess = "x".repeat(43);
+        let refusal = stranger.register(id, Some(&guess)).await;
+        assert_eq!(refusal["op"], "refused", "{refusal}");
+        // It may be that the old connection is dead and its gateway has not noticed.
+        let mut new = there.open().await;
+        assert_eq!(new.register(id, Some(&token)).await["op"], "registered");
+        assert_eq!(old.next().await, json!({"op": "unregistered", "id": id}));
+        caller.send(json!({"op": "invoke", "txId": 1, "ser": ser(id), "method": "GET"})).await;
+        let asked = new.next().await;
+        new.send(json!({"op": "response", "txId": asked["txId"], "type": "success"})).await;
+        assert_eq!(caller.next().await, json!({"op": "response", "txId": 1, "type": "success"}));
+        assert_eq!(caller.register(id, proof).await, conflict, "a stranger gets it at neither");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request};
 use buswire_belay::{ClientAddress, StartConfig, StartRecords};
-use buswire_testkit::{SeededEntropy, VirtualClock};
+use buswire_message::Clock as _;
+use buswire_store::{Direction, KeyRange, Partition, Store, memory::MemoryStore};
+use buswire_testkit::{FaultyStore, SeededEntropy, VirtualClock};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -61,6 +63,59 @@ fn request(path: &str, body: &str) -> Request {
 
 fn failure(status: u16, message: &str) -> (u16, Value) {
     (status, json!({"error": {"status": status, "message": message}}))
+}
+
+/// Two gateways on one store.
+fn pair() -> ([Start; 2], Arc<dyn Store>) {
+    let (store, clock) = (Arc::new(MemoryStore::new()), VirtualClock::default());
+    let one = |seed| {
+        let shared = FaultyStore::new(Arc::clone(&store) as Arc<dyn Store>, seed).shared();
+        let (time, chance) = (Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
+        let records = StartRecords::shared(Arc::new(shared), time, chance, StartConfig::default());
+        Start { records, clock: clock.clone() }
+    };
+    ([one(1), one(2)], store)
+}
+
+#[tokio::test]
+async fn a_record_that_is_left_at_one_gateway_is_taken_once_at_any() {
+    // Rule: belay 22.5 — with several gateways on one store a record is still taken once
+    let ([here, there], _) = pair();
+    let id = here.put(r#"{"value":{"record":{"a":"hush"},"origin":"https://a.example"}}"#).await;
+    let page = |origin: &str| json!({"startId": id, "origin": origin});
+    assert_eq!(there.take(page("https://b.example")).await, failure(403, "forbidden"));
+    let ours = page("https://a.example");
+    let (first, second) = tokio::join!(here.take(ours.clone()), there.take(ours.clone()));
+    let mut statuses = [first.0, second.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 404], "one gateway gives it out");
+    assert_eq!(there.take(ours).await, failure(404, "not found"));
+    let id = there.put(r#"{"value":{"record":"hush"}}"#).await;
+    here.clock.advance(Duration::from_secs(59));
+    let again = here.put(r#"{"value":{"record":"hush"}}"#).await;
+    here.clock.advance(Duration::from_secs(1));
+    assert_eq!(here.take(json!(id)).await, failure(404, "not found"), "after a minute");
+    assert_eq!(there.take(json!(again)).await.1["value"], "hush");
+}
+
+#[tokio::test]
+async fn who_has_the_store_reads_no_record_and_no_start_id() {
+    // Rule: belay 22.5 — a record is under the hash of its id, and readable with the id alone
+    let ([here, _], store) = pair();
+    let id = here.put(r#"{"value":{"record":{"a":"hush"}}}"#).await;
+    let mut rows = 0;
+    for first in 0..=u8::MAX {
+        let partition = Partition::new(&format!("start/{first:02x}")).unwrap();
+        let (all, now) = (KeyRange::prefix(b""), here.clock.now());
+        let page = store.scan(&partition, all, 10, Direction::Ascending, now).await.unwrap();
+        for (key, row) in &page.rows {
+            let text =
+                format!("{key:?} {}", String::from_utf8_lossy(row.value.as_bytes().unwrap()));
+            assert!(!text.contains("hush") && !text.contains(&id), "{text}");
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, 1);
 }
 
 #[tokio::test]

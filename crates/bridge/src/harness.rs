@@ -93,10 +93,10 @@ impl World {
             Op::Read(count) => self.read(usize::from(count)),
             Op::Deliver(index) => self.finish(index, &Attempted::Delivered),
             Op::Fail(index) => {
-                self.finish(index, &Attempted::Retry(Cause::new(Class::Unavailable, "busy")))
+                self.finish(index, &Attempted::Retry(Cause::new(Class::Unavailable, "busy")));
             }
             Op::Reject(index) => {
-                self.finish(index, &Attempted::Reject(Cause::new(Class::Refused, "no")))
+                self.finish(index, &Attempted::Reject(Cause::new(Class::Refused, "no")));
             }
             Op::Advance(millis) => {
                 self.now = self.now.saturating_add(Duration::from_millis(millis.into()));

@@ -3,6 +3,7 @@
 //! Never here: UAIDs and endpoints, which are credentials.
 
 use buswire_message::{Timestamp, Version};
+use futures::future::join_all;
 
 use crate::{
     error::CloseReason,
@@ -13,6 +14,9 @@ use crate::{
 
 /// The most entries of a page, whatever limit is asked for.
 const PAGE_MAX: usize = 1000;
+
+/// UserAgents of a page whose connection is looked for at once.
+const SUMMARIES_AT_ONCE: usize = 64;
 
 /// The store can't be used; detail is in the log. Trying again is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +40,7 @@ pub struct UserAgentSummary {
     pub created: Timestamp,
     /// When it was last known to be there; up to `touch_interval` late.
     pub last_seen: Timestamp,
-    /// Whether it is connected to this server.
+    /// Whether it is connected, to this server or to one that shares its store.
     pub presence: UserAgentPresence,
     /// How many channels it has.
     pub channels: usize,
@@ -111,8 +115,13 @@ impl SimplePush {
     ) -> Result<UserAgentPage, Unavailable> {
         let limit = limit.clamp(1, PAGE_MAX);
         let (found, next) = self.shared().registry.list(after, limit).await?;
-        let summary = |(id, stored): &(UserAgentId, Stored)| self.summary(*id, stored);
-        Ok(UserAgentPage { user_agents: found.iter().map(summary).collect(), next })
+        let mut user_agents = Vec::with_capacity(found.len());
+        for some in found.chunks(SUMMARIES_AT_ONCE) {
+            let summaries: Vec<_> =
+                some.iter().map(|(id, stored)| self.summary(*id, stored)).collect();
+            user_agents.extend(join_all(summaries).await);
+        }
+        Ok(UserAgentPage { user_agents, next })
     }
 
     /// One UserAgent; `None` if it has no channels.
@@ -125,7 +134,10 @@ impl SimplePush {
         id: UserAgentId,
     ) -> Result<Option<UserAgentSummary>, Unavailable> {
         let stored = self.shared().registry.stored(id).await?;
-        Ok(stored.map(|stored| self.summary(id, &stored)))
+        match stored {
+            Some(stored) => Ok(Some(self.summary(id, &stored).await)),
+            None => Ok(None),
+        }
     }
 
     /// At most `limit` (1 to 1000) channels of a UserAgent after `after`; `None` if it has none.
@@ -163,11 +175,11 @@ impl SimplePush {
         Ok(dropped)
     }
 
-    fn summary(&self, id: UserAgentId, stored: &Stored) -> UserAgentSummary {
+    async fn summary(&self, id: UserAgentId, stored: &Stored) -> UserAgentSummary {
         let waiting = stored.channels.iter().filter_map(|channel| channel.pending);
         let presence = match self.shared().table.find(id) {
             Some(_) => UserAgentPresence::Connected,
-            None => UserAgentPresence::Away,
+            None => self.presence_elsewhere(id).await,
         };
         UserAgentSummary {
             id,

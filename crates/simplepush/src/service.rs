@@ -503,7 +503,6 @@ impl SimplePush {
         let version = published.version;
         let presence = match shared.table.find(user_agent) {
             None => {
-                shared.metrics.puts_stored.increment(1);
                 let presence = self.presence_elsewhere(user_agent).await;
                 if presence == UserAgentPresence::Away {
                     self.wake(user_agent).await;
@@ -520,17 +519,21 @@ impl SimplePush {
                         shared.metrics.coalesced.increment(1);
                     }
                 }
-                shared.metrics.puts_delivered.increment(1);
                 UserAgentPresence::Connected
             }
         };
+        // What the answer says, wherever the connection is.
+        match presence {
+            UserAgentPresence::Connected => shared.metrics.puts_delivered.increment(1),
+            UserAgentPresence::Away => shared.metrics.puts_stored.increment(1),
+        }
         shared.metrics.put_seconds.record(shared.steady.now().saturating_since(started));
         Ok(Notified { version, user_agent: presence })
     }
 
     /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
     /// time and never fails the PUT (R-NODE-5).
-    async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
+    pub(crate) async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
         if !self.shares_store() {
             return UserAgentPresence::Away;
         }

@@ -14,7 +14,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use buswire_message::Timestamp;
-use buswire_simplepush::{Config, Gateways, UserAgentId};
+use buswire_simplepush::{Config, Gateways, UserAgentId, UserAgentPresence};
 use buswire_store::{BoxFuture, Key, Partition, Row, Store, StoreError, memory::MemoryStore};
 use buswire_testkit::{Faults, FaultyStore, HintFault, VirtualClock};
 use support::Server;
@@ -58,6 +58,35 @@ async fn a_put_at_one_gateway_reaches_a_client_of_another() {
     assert_eq!(device.notified(A).await, 4);
     assert_eq!(one.put(&endpoint, "version=5").await.status, 200);
     assert_eq!(device.notified(A).await, 5);
+}
+
+#[tokio::test]
+async fn administrators_of_any_gateway_see_that_a_client_is_connected() {
+    // Rule: simplepush R-NODE-2 — where a client is connected makes no difference
+    let (one, two) = two().await;
+    let mut device = one.device().await;
+    device.hello("", "").await;
+    device.register(A).await;
+    for server in [&one, &two] {
+        becomes(server, UserAgentPresence::Connected).await;
+        let listed = server.push.user_agents(None, 10).await.unwrap().user_agents;
+        let shown = server.push.user_agent(listed[0].id).await.unwrap().unwrap();
+        assert_eq!((listed.len(), &shown), (1, &listed[0]));
+    }
+    device.close().await;
+    for server in [&one, &two] {
+        becomes(server, UserAgentPresence::Away).await;
+    }
+}
+
+/// Waits until the only user agent is so for the administrators of a gateway.
+async fn becomes(server: &Server, presence: UserAgentPresence) {
+    let wait = async {
+        while server.push.user_agents(None, 10).await.unwrap().user_agents[0].presence != presence {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::DEADLINE, wait).await.unwrap_or_else(|_| panic!("{presence:?}"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+mod matrix;
 mod pages;
 mod run;
 mod system;
@@ -33,6 +34,8 @@ cargo xtask COMMAND
   faults [--rounds N] [--seed S] [--only NAME] [--quick]
                   gateways under load, one fault at a time, and what became of every message; needs
                   user name spaces, nft, and libfaketime for clocks
+  matrix [--fleet 1,2,3] [--seed N] [--threads N] [FILE…]
+                  the integration tests with so many gateways on one Redis server, each request to any
   containers      build the image, start each profile of docker-compose.yml and break it; needs root,
                   Docker, debootstrap and half an hour: not a part of `test`
   setup           install the system packages that the build and the tests need
@@ -59,6 +62,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["conformance"] => conformance::write(&root),
         ["bench", rest @ ..] => test::bench(&root, rest),
         ["faults", rest @ ..] => test::faults(&root, rest),
+        ["matrix", rest @ ..] => matrix::matrix(&root, rest),
         ["containers"] => run::run(&root, "integration-tests/containers/run.sh", &[]),
         ["setup"] => system::install(system::For::Tests),
         [] | ["help" | "--help" | "-h"] => {

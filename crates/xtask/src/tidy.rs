@@ -157,7 +157,7 @@ fn layer_problem(name: &str, layer: Option<usize>, dependency: &str) -> Option<S
     if name == "buswire-mdp" && matches!(dependency, "buswire-store" | "buswire-bus") {
         return problem("mdp needs neither store nor bus");
     }
-    // The tools of integration-tests are tests too.
+    // The integration tests are tests through and through: their library starts what tests need.
     if dependency == "buswire-testkit" && name != "buswire-integration-tests" {
         return problem("testkit is for tests alone");
     }

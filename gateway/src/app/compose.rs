@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::Request, routing::get};
 use buswire_backplane::Backplane;
-use buswire_belay::{CapServer, Egress, Relay, StartRecords, SystemResolver};
+use buswire_belay::{CapServer, Egress, Relay, SealKeys, StartRecords, SystemResolver};
 use buswire_bridge::{Route, RouteDescription, RouteError, Routes};
 use buswire_bus::{Buses, Created};
 use buswire_mdp::{Broker, BrokerHandle};
@@ -188,14 +188,20 @@ async fn doors(
     caps.frame.relay = config.relay.is_some();
     caps.tracer = Some(tracer.clone());
     let starts = settings::starts(&caps);
-    let starts = StartRecords::new(Arc::clone(clock), Arc::clone(entropy), starts);
+    let seal = caps.seal_keys.clone();
+    let (time, chance) = (Arc::clone(clock), Arc::clone(entropy));
+    let starts = if store.status().is_shared {
+        StartRecords::shared(Arc::clone(store), time, chance, starts)
+    } else {
+        StartRecords::new(time, chance, starts)
+    };
     let caps = CapServer::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), caps);
     let egress = settings::egress(&config.belay.egress).map_err(failed("belay.egress"))?;
     let egress = Egress::new(egress, Arc::new(SystemResolver))
         .map_err(failed("the client of other servers"))?;
     let (runner, stop) = (caps.clone(), tasks.stop());
     tasks.spawn("belay", async move { runner.watch(stop).await });
-    let relay = relay(config, platform, tasks)?;
+    let relay = relay(config, platform, tasks, seal)?;
 
     let broker = broker(config, platform, keys.first(), tasks).await?;
     let requests = Requests::new(broker.clone(), tracer.clone(), &config.mdp.trace_services);
@@ -267,13 +273,22 @@ async fn broker(
     Ok(broker)
 }
 
-fn relay(config: &Config, platform: &Platform, tasks: &Tasks) -> Result<Option<Relay>, BuildError> {
+fn relay(
+    config: &Config,
+    platform: &Platform,
+    tasks: &Tasks,
+    keys: Option<SealKeys>,
+) -> Result<Option<Relay>, BuildError> {
     let Some(settings) = config.relay.as_ref().filter(|_| config.belay.enabled) else {
         return Ok(None);
     };
     let Platform { store, clock, entropy, .. } = platform;
     let settings = settings::relay(settings).map_err(failed("the settings of the relay"))?;
-    let relay = Relay::new(Arc::clone(store), Arc::clone(clock), Arc::clone(entropy), settings);
+    let (time, chance) = (Arc::clone(clock), Arc::clone(entropy));
+    let relay = match keys.filter(|_| store.status().is_shared) {
+        Some(keys) => Relay::joined(Arc::clone(store), time, chance, settings, keys),
+        None => Relay::new(Arc::clone(store), time, chance, settings),
+    };
     let (runner, stop) = (relay.clone(), tasks.stop());
     tasks.spawn("relay", async move { runner.run(stop).await });
     Ok(Some(relay))

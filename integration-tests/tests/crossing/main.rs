@@ -9,7 +9,7 @@
 
 mod tracing;
 
-use buswire_integration_tests::{Gateway, Site, curl, python, until};
+use buswire_integration_tests::{Gateway, Site, again, curl, python, until};
 use serde_json::{Value, json};
 
 /// The messages that a capability reads, or its status if it answers otherwise.
@@ -156,4 +156,15 @@ fn a_route_whose_service_is_missing_waits_for_it() {
     let tail = ["message", "tail", "--scope", scope, "--since", "beginning", "--count", "1"];
     let answer: Value = serde_json::from_str(&gateway.admin(&tail)).unwrap();
     assert_eq!(answer["payload"], json!({"seen": 1}));
+}
+
+#[test]
+fn messages_cross_when_each_request_goes_to_any_gateway() {
+    again(
+        3,
+        &[
+            "a_message_crosses_backplane_majordomo_simplepush_and_belay",
+            "a_route_goes_on_after_a_kill_and_repeats_nothing_on_a_bus",
+        ],
+    );
 }

@@ -1,6 +1,6 @@
 //! One trace through every hop, seen by an OpenTelemetry collector that is not ours.
 
-use buswire_integration_tests::{Gateway, GatewayBuilder, Peer, Site, curl, python, until};
+use buswire_integration_tests::{Gateway, GatewayBuilder, Peer, Single, Site, curl, python, until};
 use serde_json::{Value, json};
 
 use super::grant;
@@ -185,6 +185,7 @@ fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
     let (hanging, gateway) = collector("hang");
     let absent = Gateway::builder().set("telemetry.otlp.endpoint", "http://127.0.0.1:1");
     for (gateway, reason) in [(gateway, "queue"), (absent, "export")] {
+        let gateway = gateway.single(Single::Counts);
         let mut gateway = gateway.set("telemetry.otlp.queue", "4").start();
         for bus in ["a", "b"] {
             gateway.admin(&["bus", "create", bus]);
@@ -211,7 +212,7 @@ fn a_collector_that_hangs_or_is_absent_holds_nothing_up() {
 
 /// How many spans were dropped for a reason, once there are any.
 fn dropped(gateway: &Gateway, reason: &str) -> Option<u64> {
-    let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    let metrics = gateway.metrics();
     let name = format!("buswire_telemetry_spans_dropped_total{{reason=\"{reason}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&name))?.parse().ok()
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use buswire_integration_tests::{Gateway, curl, root, signal, until};
+use buswire_integration_tests::{Gateway, Single, curl, root, until};
 use serde_json::{Value, json};
 
 use super::{file, yaml};
@@ -93,7 +93,7 @@ fn exposed() -> String {
         fs::copy(of, certificates.path().join(name)).unwrap();
     }
     let path = |name: &str| certificates.path().join(name).display().to_string();
-    let gateway = Gateway::builder()
+    let gateway = Gateway::single(Single::Counts)
         .set("bridge.max_attempts", "1")
         .set("bridge.attempt_timeout", "100ms")
         .set("http.tls.cert", &path("cert"))
@@ -115,8 +115,8 @@ fn exposed() -> String {
     assert_eq!(gone.status, 404, "{}", gone.body);
     ask(&format!("{base}/v2/token?bus=shop.example&callback=cb")).send();
     fs::write(path("cert"), "no certificate").unwrap();
-    signal(gateway.pid(), "HUP");
-    let scrape = || curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+    gateway.signal("HUP");
+    let scrape = || gateway.metrics();
     until("a dead letter, a reload that failed, and the broker's numbers", || {
         let metrics = scrape();
         let counted = |name: &str| metrics.lines().any(|line| line == format!("{name} 1"));

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use buswire_integration_tests::{Gateway, Peer, Site, curl, python, until};
+use buswire_integration_tests::{Gateway, Peer, Single, Site, curl, python, until};
 use buswire_testkit::RedisServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ impl Drop for Proxy {
 /// A gateway on an address that it keeps, since the proxy is not told of others.
 fn gateway(server: &RedisServer, number: u32) -> Gateway {
     let listen = |port: u16| format!("{}:{port}", address(number));
-    Gateway::builder()
+    Gateway::single(Single::OwnFleet)
         .set("store.url", &server.url())
         .set("belay.keys", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         .set("http.public_url", "http://gateways.example")
@@ -108,7 +108,7 @@ fn load(requests: &Value) -> Peer {
 /// Waits until the proxy gives posts to a gateway that has just started.
 fn is_used(gateway: &Gateway) {
     until("the proxy uses the gateway", || {
-        let metrics = curl(&format!("http://{}/metrics", gateway.bound().ops)).send().body;
+        let metrics = gateway.metrics();
         let posts = "buswire_http_requests_total{method=\"POST\",status=\"2xx\"} ";
         metrics.contains(posts).then_some(())
     });

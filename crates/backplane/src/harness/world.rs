@@ -1,11 +1,14 @@
-//! The door over a store in memory, driven by operations.
+//! The door over a store in memory, or several on one, driven by operations.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{BusName, ChannelName, Clock as _, Field, Retention, Scope, Secret};
 use buswire_store::{Store, memory::MemoryStore};
-use buswire_testkit::{SeededEntropy, VirtualClock};
+use buswire_testkit::{FaultyStore, SeededEntropy, SplitMix64, VirtualClock};
 
 use super::{
     BUSES, Op, back,
@@ -15,11 +18,16 @@ use crate::{
     AdminError, Backplane, ClientId, Config, GrantId, Lifetimes, NewClient, NewPassword, OwnedBus,
     PasswordCost, PublicUrl,
     rules::token::TokenText,
-    state::tokens::{Issued, TokenError},
+    state::{
+        State,
+        tokens::{Issued, TokenError},
+    },
 };
 
 pub(super) struct World {
-    door: Backplane,
+    doors: Vec<Backplane>,
+    /// Which of them is asked next.
+    choice: Mutex<SplitMix64>,
     clock: VirtualClock,
     tokens: Vec<Secret<String>>,
     grants: Vec<GrantId>,
@@ -35,31 +43,28 @@ fn client(at: usize) -> ClientId {
 }
 
 impl World {
-    pub(super) async fn new(seed: u64) -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    /// So many doors on one store, of which any is asked.
+    pub(super) async fn new(seed: u64, doors: usize) -> Self {
+        let store = FaultyStore::new(Arc::new(MemoryStore::new()), seed);
+        let store: Arc<dyn Store> = Arc::new(if doors > 1 { store.shared() } else { store });
         let clock = VirtualClock::default();
-        let public_url = PublicUrl::parse("https://bp.example.net").unwrap();
-        let bus_config = BusConfig {
-            message_url_prefix: public_url.message_url_prefix(),
-            limits: BusLimits::default(),
-            tracer: None,
-        };
-        let buses =
-            Buses::open(Arc::clone(&store), Arc::new(clock.clone()), bus_config).await.unwrap();
-        let config = Config {
-            lifetimes: Lifetimes {
-                anonymous_access: Duration::from_secs(ANONYMOUS_ACCESS),
-                privileged_access: Duration::from_secs(PRIVILEGED_ACCESS),
-                ..Lifetimes::default()
-            },
-            password_cost: PasswordCost { memory_kib: 8, iterations: 1 },
-            ..Config::new(public_url)
-        };
         let entropy = Arc::new(SeededEntropy::new(seed));
-        let door = Backplane::new(buses, store, Arc::new(clock.clone()), entropy, config);
+        let mut open = Vec::new();
+        for _ in 0..doors {
+            open.push(door(&store, &clock, &entropy).await);
+        }
         let password = NewPassword::Clear(Secret::new("x".to_owned()));
-        door.put_owner(&"owner".parse().unwrap(), password, None).await.unwrap();
-        Self { door, clock, tokens: Vec::new(), grants: Vec::new(), channels: Vec::new() }
+        open[0].put_owner(&"owner".parse().unwrap(), password, None).await.unwrap();
+        let choice = Mutex::new(SplitMix64::new(seed));
+        let (tokens, grants, channels) = (Vec::new(), Vec::new(), Vec::new());
+        Self { doors: open, choice, clock, tokens, grants, channels }
+    }
+
+    /// Any of the doors.
+    fn door(&self) -> &Backplane {
+        let many = u64::try_from(self.doors.len()).unwrap();
+        let at = self.choice.lock().unwrap().below(many);
+        &self.doors[usize::try_from(at).unwrap()]
     }
 
     /// Does `op`, which is expected to come to `expected`.
@@ -84,7 +89,7 @@ impl World {
             Op::Grant { client: at, bus: one, both } => {
                 let buses: Vec<_> =
                     if both { (0..BUSES).map(bus).collect() } else { vec![bus(one)] };
-                match self.door.grant(&client(at), &buses).await {
+                match self.door().grant(&client(at), &buses).await {
                     Ok(id) => {
                         self.grants.push(id);
                         true
@@ -94,30 +99,30 @@ impl World {
                 }
             }
             Op::RevokeGrant { grant } => match back(grant, self.grants.len()) {
-                Some(at) => self.door.revoke_grant(&self.grants[at], None).await.unwrap(),
+                Some(at) => self.door().revoke_grant(&self.grants[at], None).await.unwrap(),
                 None => false,
             },
             Op::RevokeBus { client: at, bus: one } => {
-                self.door.revoke_buses(&client(at), &[bus(one)]).await.unwrap()
+                self.door().revoke_buses(&client(at), &[bus(one)]).await.unwrap()
             }
             Op::PutBus { bus: at } => {
                 let (name, owner) = (bus(at), "owner".parse().unwrap());
                 let retention = Retention::default();
-                self.door.put_bus(OwnedBus { name, owner, retention }, None).await.unwrap();
+                self.door().put_bus(OwnedBus { name, owner, retention }, None).await.unwrap();
                 true
             }
             Op::DeleteBus { bus: at } => {
-                let deleted = self.door.delete_bus(&bus(at), None).await.unwrap();
+                let deleted = self.door().delete_bus(&bus(at), None).await.unwrap();
                 // Buses are told apart by the millisecond of their making.
                 self.clock.advance(Duration::from_millis(1));
                 deleted
             }
             Op::PutClient { client: at } => {
-                self.door.put_client(new_client(at)).await.unwrap();
+                self.door().put_client(new_client(at)).await.unwrap();
                 true
             }
             Op::DeleteClient { client: at } => {
-                self.door.delete_client(&client(at), None).await.unwrap()
+                self.door().delete_client(&client(at), None).await.unwrap()
             }
             other => panic!("{other:?} is not administration"),
         };
@@ -125,7 +130,7 @@ impl World {
     }
 
     async fn open_visit(&mut self, at: usize) -> Expected {
-        let state = &self.door.state;
+        let state = &self.door().state;
         let Some(facts) = state.bus_facts(&bus(at)).await.unwrap() else {
             return Expected::Refused;
         };
@@ -138,12 +143,12 @@ impl World {
     async fn refresh_visit(&mut self, token: usize) -> Expected {
         let Some(at) = back(token, self.tokens.len()) else { return Expected::Refused };
         let text = TokenText::parse(self.tokens[at].expose()).unwrap();
-        let issued = self.door.state.refresh_visit(text, &Scope::all()).await;
+        let issued = self.door().state.refresh_visit(text, &Scope::all()).await;
         self.keep(issued)
     }
 
     async fn issue(&mut self, at: usize) -> Expected {
-        let state = &self.door.state;
+        let state = &self.door().state;
         let Some(client) = state.client(&client(at)).await.unwrap() else {
             return Expected::Refused;
         };
@@ -152,7 +157,7 @@ impl World {
     }
 
     async fn refresh_client(&mut self, at: usize, token: usize) -> Expected {
-        let state = &self.door.state;
+        let state = &self.door().state;
         let Some(index) = back(token, self.tokens.len()) else { return Expected::Refused };
         let Some(client) = state.client(&client(at)).await.unwrap() else {
             return Expected::Refused;
@@ -176,7 +181,7 @@ impl World {
     async fn keep_channel(&mut self, channel: usize, seconds: u64) -> Expected {
         let Some(at) = back(channel, self.channels.len()) else { return Expected::Refused };
         let until = self.clock.now().saturating_add(Duration::from_secs(seconds));
-        let (state, (bus_at, name)) = (&self.door.state, &self.channels[at]);
+        let (state, (bus_at, name)) = (&self.door().state, &self.channels[at]);
         let Some(facts) = state.bus_facts(&bus(*bus_at)).await.unwrap() else {
             return Expected::Refused;
         };
@@ -187,7 +192,12 @@ impl World {
     /// Compares the standing of every token and channel with the model's.
     pub(super) async fn check_against(&self, model: &Model) {
         assert_eq!(self.tokens.len(), model.tokens());
-        let state = &self.door.state;
+        for door in &self.doors {
+            self.check_at(&door.state, model).await;
+        }
+    }
+
+    async fn check_at(&self, state: &State, model: &Model) {
         for (at, token) in self.tokens.iter().enumerate() {
             let text = TokenText::parse(token.expose()).unwrap();
             let standing = match state.verify_token(text).await {
@@ -206,6 +216,30 @@ impl World {
             assert_eq!(is_open, model.is_open(at), "channel {at}");
         }
     }
+}
+
+async fn door(
+    store: &Arc<dyn Store>,
+    clock: &VirtualClock,
+    entropy: &Arc<SeededEntropy>,
+) -> Backplane {
+    let public_url = PublicUrl::parse("https://bp.example.net").unwrap();
+    let bus_config = BusConfig {
+        message_url_prefix: public_url.message_url_prefix(),
+        limits: BusLimits::default(),
+        tracer: None,
+    };
+    let buses = Buses::open(Arc::clone(store), Arc::new(clock.clone()), bus_config).await.unwrap();
+    let config = Config {
+        lifetimes: Lifetimes {
+            anonymous_access: Duration::from_secs(ANONYMOUS_ACCESS),
+            privileged_access: Duration::from_secs(PRIVILEGED_ACCESS),
+            ..Lifetimes::default()
+        },
+        password_cost: PasswordCost { memory_kib: 8, iterations: 1 },
+        ..Config::new(public_url)
+    };
+    Backplane::new(buses, Arc::clone(store), Arc::new(clock.clone()), entropy.clone(), config)
 }
 
 fn new_client(at: usize) -> NewClient {

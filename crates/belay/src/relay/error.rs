@@ -13,7 +13,7 @@ pub enum RelayError {
     /// 400: not an `urn:x-cap` serialisation.
     #[error("Unparsable capability")]
     Unparsable,
-    /// 404: nobody has registered the instance at this gateway, at present.
+    /// 404: nobody has registered the instance at this gateway or one that shares its store, at present.
     #[error("not found")]
     NotRegistered,
     /// 429: too many calls wait, or the caller has no tokens left.

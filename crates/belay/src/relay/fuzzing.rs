@@ -22,7 +22,7 @@ use buswire_store::Revision;
 
 use super::{
     RelayConfig,
-    core::{CallId, Claimed, ConnectionId, Core, Input, Output},
+    core::{CallId, Claimed, ConnectionId, Core, Input, Output, Reach},
     wire::{Call, FromPeer, ToPeer},
 };
 
@@ -87,7 +87,7 @@ impl Stage {
                 self.calls.insert(CallId(at));
                 let ser = Secret::new(rest.to_owned());
                 let call = Call { ser, method: "GET".to_owned(), data: None };
-                self.apply(Input::Call(CallId(at), call));
+                self.apply(Input::Call(CallId(at), call, Reach::Anywhere));
             }
             't' => {
                 self.now = self.now.saturating_add(Duration::from_secs(10));
@@ -118,7 +118,10 @@ impl Stage {
                 Output::Close(id, _) => assert!(self.open.remove(&id), "closed twice"),
                 Output::Claim { by, id, .. } => self.claims.push_back((by, id)),
                 Output::Answer(call, _) => assert!(self.calls.remove(&call), "answered twice"),
-                Output::Renew { .. } | Output::Retire { .. } => {}
+                Output::Renew { .. }
+                | Output::Retire { .. }
+                | Output::Left(_)
+                | Output::Forward { .. } => {}
             }
         }
     }

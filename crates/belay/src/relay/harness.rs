@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::{
     RelayConfig, RelayError,
-    core::{CallId, Claimed, ConnectionId, Core, Input, Output},
+    core::{CallId, Claimed, ConnectionId, Core, Input, Output, Reach},
     wire::{Call, FromPeer, ToPeer},
 };
 use crate::instance::{Failure, WireResult};
@@ -339,7 +339,7 @@ impl World {
                     self.core.handle(model.now, Input::Taken { by: to, bytes });
                 }
                 Output::Close(id, reason) => panic!("{id:?} is closed: {reason:?}"),
-                Output::Claim { by, id, token } => {
+                Output::Claim { by, id, token, .. } => {
                     let outcome = self.claim(&id, token);
                     self.core.handle(model.now, Input::Claimed { by, id, outcome });
                 }
@@ -353,6 +353,7 @@ impl World {
                     let renewed = Input::Renewed { id, revision: Some(revision) };
                     self.core.handle(model.now, renewed);
                 }
+                Output::Forward { .. } | Output::Left(_) => panic!("there is no other gateway"),
                 Output::Answer(call, Ok(data)) => self.happened.push(Event::Answered(
                     Caller::Own(call),
                     0,
@@ -491,7 +492,7 @@ fn step(world: &mut World, model: &mut Model, op: &Op) {
         Op::Own(id) => {
             let own = CallId(world.next);
             model.invoke(Caller::Own(own), id, &label);
-            world.apply(model, Input::Call(own, call(id, &label)));
+            world.apply(model, Input::Call(own, call(id, &label), Reach::Anywhere));
         }
         Op::CancelOwn => {
             let own = model.calls.iter().position(|it| matches!(it.caller, Caller::Own(_)));

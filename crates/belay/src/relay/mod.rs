@@ -2,15 +2,16 @@
 //! each other's capabilities through one WebSocket each (Belay §22.4).
 //!
 //! `README.md` beside this file describes the messages. The relay keeps nothing but which temporary
-//! ids were claimed. It sees wire texts in clear and looks at none. Two gateways are not joined, not
-//! even by a common store: an instance is reached where it is registered. Never here: cookies, the
-//! `Origin` of a request; a program can claim any.
+//! ids were claimed. It sees wire texts in clear and looks at none. Gateways that share a store are
+//! joined by it: a window of one is reached from any. Never here: cookies, the `Origin` of a request; a
+//! program can claim any.
 //!
 //! | module | does |
 //! |---|---|
 //! | `core` | the state machine: ids, calls, bounds |
 //! | `wire` | messages as texts |
 //! | `claims` | temporary ids in the store |
+//! | `joint`, `others` | what gateways that share the store tell each other |
 //! | `socket` | one WebSocket |
 
 mod allowance;
@@ -22,7 +23,9 @@ mod error;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod harness;
+mod joint;
 mod metrics;
+mod others;
 mod proof;
 mod socket;
 mod wire;
@@ -49,13 +52,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     claims::Claims,
-    core::{CallId, Claimed, ConnectionId, Core, Input, Output},
+    core::{CallId, Claimed, ConnectionId, Core, GatewayId, Input, Output, Reach, Shown},
     error::CloseReason,
+    joint::{Joint, Note},
     metrics::Metrics,
     wire::{Call, ToPeer},
 };
 pub use self::{config::RelayConfig, error::RelayError};
-use crate::{Bcap, Method, Serialisation};
+use crate::{Bcap, Method, SealKeys, Serialisation};
 
 /// Work on stored claims that waits, at most. More is left undone: an id that is not retired is kept
 /// from others by its claim, until that ends.
@@ -90,6 +94,7 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     config: Arc<RelayConfig>,
     claims: Claims,
+    joint: Option<Joint>,
     claim_limit: Limiter<IpAddr>,
     all_claims_limit: Limiter<()>,
     clock: Steady,
@@ -106,7 +111,9 @@ struct Inner {
 struct Shared {
     core: Core,
     mailboxes: HashMap<ConnectionId, Mailbox>,
-    waiting: HashMap<CallId, oneshot::Sender<Answer>>,
+    waiting: HashMap<CallId, Waiter>,
+    /// Whom calls went to that wait for another gateway, by their number.
+    away: HashMap<u64, GatewayId>,
     /// At most [`CHORES_MAX`].
     chores: VecDeque<Chore>,
     by_source: HashMap<IpAddr, usize>,
@@ -124,12 +131,22 @@ struct Mailbox {
 /// What a connection's task does next.
 enum Post {
     Send(ToPeer),
-    Claim { id: String, token: SecretHash },
+    Claim { id: String, token: SecretHash, shown: Shown },
     Close(CloseReason),
+}
+
+/// Who waits for the answer of a call of the gateway.
+enum Waiter {
+    Own(oneshot::Sender<Answer>),
+    /// Another gateway, which gave it this number.
+    Gateway(GatewayId, u64),
 }
 
 /// Work on the store that nobody waits for.
 enum Chore {
+    Forward { tx: u64, call: Call },
+    Tell { to: GatewayId, note: Note },
+    Left { id: String },
     Renew { id: String, revision: Revision },
     Retire { id: String, revision: Revision },
 }
@@ -160,17 +177,44 @@ impl Relay {
         entropy: Arc<dyn Entropy>,
         config: RelayConfig,
     ) -> Self {
+        Self::make(store, clock, entropy, config, None)
+    }
+
+    /// The same where other gateways share `store`, and have the same `keys`: windows of one are reached
+    /// from all. What gateways tell each other is sealed with the keys.
+    pub fn joined(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: RelayConfig,
+        keys: SealKeys,
+    ) -> Self {
+        let joint = Joint::new(Arc::clone(&store), Arc::clone(&clock), &*entropy, keys);
+        Self::make(store, clock, entropy, config, Some(joint))
+    }
+
+    fn make(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: RelayConfig,
+        joint: Option<Joint>,
+    ) -> Self {
         let config = Arc::new(config);
         let start = clock.now();
+        let core = Core::new(Arc::clone(&config), entropy);
+        let core = if joint.is_some() { core.joined() } else { core };
         Self(Arc::new(Inner {
             claims: Claims::new(store, clock, config.retirement),
+            joint,
             claim_limit: Limiter::new(config.claims_per_minute, MINUTE),
             all_claims_limit: Limiter::new(config.all_claims_per_minute, MINUTE),
             clock: Steady { start, since: Instant::now() },
             shared: Mutex::new(Shared {
-                core: Core::new(Arc::clone(&config), entropy),
+                core,
                 mailboxes: HashMap::new(),
                 waiting: HashMap::new(),
+                away: HashMap::new(),
                 chores: VecDeque::new(),
                 by_source: HashMap::new(),
                 armed: None,
@@ -184,7 +228,8 @@ impl Relay {
         }))
     }
 
-    /// Invokes a capability of a window that is registered here. `data` is bcapJson; it is `None` for
+    /// Invokes a capability of a window that is registered here, or at a gateway that shares the store.
+    /// `data` is bcapJson; it is `None` for
     /// GET and DELETE, and where there is no data. The result is the window's bcapJson, not looked at.
     ///
     /// # Errors
@@ -198,10 +243,11 @@ impl Relay {
     pub async fn invoke(&self, cap: &Bcap, method: Method, data: Option<String>) -> Answer {
         let id = CallId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
         let (answered, answer) = oneshot::channel();
-        self.0.shared().waiting.insert(id, answered);
+        self.0.shared().waiting.insert(id, Waiter::Own(answered));
         let _waiting = Waiting { relay: self, id };
         let ser = Secret::new(cap.expose().to_owned());
-        self.0.apply(Input::Call(id, Call { ser, method: method.as_str().to_owned(), data }));
+        let call = Call { ser, method: method.as_str().to_owned(), data };
+        self.0.apply(Input::Call(id, call, Reach::Anywhere));
         let answer = answer.await.unwrap_or(Err(RelayError::Draining));
         self.0.metrics.called(answer.is_ok());
         answer
@@ -213,7 +259,7 @@ impl Relay {
         self.0.shared().core.owner(instance.as_str()).is_some()
     }
 
-    /// Minds timeouts and stored claims until `stop` is cancelled.
+    /// Minds timeouts, stored claims and other gateways until `stop` is cancelled.
     ///
     /// # Cancel safety
     ///
@@ -223,6 +269,7 @@ impl Relay {
             () = stop.cancelled() => {}
             () = self.0.mind_timers() => {}
             () = self.0.mind_claims() => {}
+            () = self.0.mind_others() => {}
         }
     }
 
@@ -235,6 +282,11 @@ impl Relay {
         self.0.apply(Input::Drain);
         self.0.tracker.close();
         self.0.tracker.wait().await;
+        if let Some(joint) = &self.0.joint
+            && let Err(error) = joint.leave().await
+        {
+            tracing::warn!(%error, "other gateways are not told that this one ends");
+        }
     }
 
     /// What the relay holds at present.
@@ -274,7 +326,13 @@ impl Inner {
         while let Some(output) = shared.core.poll_output() {
             match output {
                 Output::Send(to, message) => shared.post(to, Post::Send(message)),
-                Output::Claim { by, id, token } => shared.post(by, Post::Claim { id, token }),
+                Output::Claim { by, id, token, shown } => {
+                    shared.post(by, Post::Claim { id, token, shown });
+                }
+                // Without room others find out when they call.
+                Output::Left(id) => {
+                    self.chore(shared, Chore::Left { id });
+                }
                 Output::Close(id, reason) => {
                     Metrics::closed(reason);
                     if matches!(reason, CloseReason::Slow | CloseReason::Flood)
@@ -284,10 +342,21 @@ impl Inner {
                     }
                     shared.post(id, Post::Close(reason));
                 }
-                Output::Answer(call, answer) => {
-                    if let Some(waiting) = shared.waiting.remove(&call) {
+                Output::Answer(call, answer) => match shared.waiting.remove(&call) {
+                    Some(Waiter::Own(waiting)) => {
                         // Nobody waits any more: then nobody is told.
                         let _unwanted = waiting.send(answer);
+                    }
+                    // Without room it is as if the window were silent.
+                    Some(Waiter::Gateway(to, tx)) => {
+                        self.chore(shared, Chore::Tell { to, note: Note::Answer { tx, answer } });
+                    }
+                    None => {}
+                },
+                Output::Forward { tx, call } => {
+                    if !self.chore(shared, Chore::Forward { tx, call }) {
+                        let answer = Err(RelayError::TooMany);
+                        shared.core.handle(self.clock.now(), Input::Forwarded { tx, answer });
                     }
                 }
                 Output::Renew { id, revision } => {
@@ -357,6 +426,15 @@ impl Inner {
 
     async fn mind(&self, chore: Chore) {
         match chore {
+            Chore::Forward { tx, call } => self.forward(tx, call).await,
+            Chore::Left { id } => self.left(&id).await,
+            Chore::Tell { to, note } => {
+                if let Some(joint) = &self.joint
+                    && let Err(error) = joint.tell(to, &note).await
+                {
+                    tracing::warn!(%error, "another gateway could not be answered");
+                }
+            }
             Chore::Renew { id, revision } => {
                 let renewed = self.claims.renew(&id, revision).await.unwrap_or_else(|error| {
                     tracing::warn!(%error, "a claim of an instance id could not be renewed");
@@ -373,7 +451,16 @@ impl Inner {
         }
     }
 
-    async fn claim(&self, id: &str, token: &SecretHash, source: Option<IpAddr>) -> Claimed {
+    async fn claim(
+        &self,
+        id: &str,
+        token: &SecretHash,
+        shown: Shown,
+        source: Option<IpAddr>,
+    ) -> Claimed {
+        if shown != Shown::Temporary {
+            return self.admits(id, token, shown).await;
+        }
         let now = self.clock.now();
         // Who is not limited by address, this machine itself, is not limited at all.
         let too_often = source.is_some_and(|it| {

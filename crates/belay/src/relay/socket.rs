@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::any,
 };
-use buswire_message::source_of;
+use buswire_message::{SecretHash, source_of};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use tokio::time::{sleep, timeout};
 
@@ -118,13 +118,16 @@ impl Place {
             tokio::select! {
                 post = inner.next_post(self.id) => match post {
                     Post::Send(message) => {
+                        if let ToPeer::Registered { id, resume } = &message {
+                            inner.arrived(id, &SecretHash::of(resume.expose())).await;
+                        }
                         if !self.send(&mut socket, &message).await {
                             return;
                         }
                     }
                     // Nothing more is read until the store has answered.
-                    Post::Claim { id, token } => {
-                        let outcome = inner.claim(&id, &token, self.source).await;
+                    Post::Claim { id, token, shown } => {
+                        let outcome = inner.claim(&id, &token, shown, self.source).await;
                         inner.apply(Input::Claimed { by: self.id, id, outcome });
                     }
                     Post::Close(reason) => return close(socket, reason).await,

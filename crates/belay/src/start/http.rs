@@ -10,13 +10,10 @@ use axum::{
     response::Response,
     routing::post,
 };
-use buswire_message::{Secret, SecretHash, mint_base64url, source_of};
+use buswire_message::{Secret, mint_base64url, source_of};
 use http::HeaderMap;
 
-use super::{
-    StartRecords,
-    mailbox::{NotTaken, Record},
-};
+use super::{StartRecords, mailbox::Record};
 use crate::{
     BcapError, BcapValue, Members, decode, encode,
     http::{client_address, read, same_origin},
@@ -53,8 +50,7 @@ impl StartRecords {
         }
         let id = mint_base64url(&*inner.entropy, 32);
         let record = Record { text: Secret::new(text), origin };
-        let stored = inner.mailbox().put(&inner.config, now, SecretHash::of(id.expose()), record);
-        stored.map_err(|_| BcapError::unavailable())?;
+        inner.leave(&id, record).await?;
         Ok(format!(r#"{{"value":{{"startId":"{}"}}}}"#, id.expose()))
     }
 
@@ -69,13 +65,8 @@ impl StartRecords {
             }
             None => (value.as_str(), None),
         };
-        let id = SecretHash::of(id.ok_or(BcapError::BadRequest)?);
-        let taken = self.0.mailbox().take(self.0.clock.now(), id, origin.as_deref());
-        match taken {
-            Ok(text) => Ok(text.expose().clone()),
-            Err(NotTaken::Unknown) => Err(BcapError::NotFound),
-            Err(NotTaken::WrongOrigin) => Err(BcapError::Forbidden),
-        }
+        let id = Secret::new(id.ok_or(BcapError::BadRequest)?.to_owned());
+        Ok(self.0.take(&id, origin.as_deref()).await?.expose().clone())
     }
 
     async fn value(&self, request: Request) -> Result<BcapValue, BcapError> {

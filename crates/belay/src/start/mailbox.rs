@@ -30,10 +30,17 @@ pub(super) enum NotTaken {
     WrongOrigin,
 }
 
+/// A record that waits here, or one that waits elsewhere and is counted here.
+struct Waiting {
+    end: Timestamp,
+    bytes: usize,
+    record: Option<Record>,
+}
+
 /// Records by the hash of their start id.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    records: BTreeMap<SecretHash, (Timestamp, Record)>,
+    records: BTreeMap<SecretHash, Waiting>,
     by_end: BTreeSet<(Timestamp, SecretHash)>,
     bytes: usize,
 }
@@ -47,15 +54,37 @@ impl Mailbox {
         id: SecretHash,
         record: Record,
     ) -> Result<(), Full> {
-        self.expire(now);
         let bytes = record.text.expose().len();
+        self.add(config, now, id, bytes, Some(record))
+    }
+
+    /// Counts a record that waits elsewhere, as long as it may wait.
+    pub(super) fn count(
+        &mut self,
+        config: &StartConfig,
+        now: Timestamp,
+        id: SecretHash,
+        record: &Record,
+    ) -> Result<(), Full> {
+        self.add(config, now, id, record.text.expose().len(), None)
+    }
+
+    fn add(
+        &mut self,
+        config: &StartConfig,
+        now: Timestamp,
+        id: SecretHash,
+        bytes: usize,
+        record: Option<Record>,
+    ) -> Result<(), Full> {
+        self.expire(now);
         if self.records.len() >= config.records_max || self.bytes + bytes > config.bytes_max {
             return Err(Full);
         }
         let end = now.saturating_add(config.lifetime);
         self.bytes += bytes;
         self.by_end.insert((end, id));
-        self.records.insert(id, (end, record));
+        self.records.insert(id, Waiting { end, bytes, record });
         Ok(())
     }
 
@@ -67,8 +96,9 @@ impl Mailbox {
         origin: Option<&str>,
     ) -> Result<Secret<String>, NotTaken> {
         self.expire(now);
-        let (end, record) = self.records.get(&id).ok_or(NotTaken::Unknown)?;
-        let end = *end;
+        let waiting = self.records.get(&id).ok_or(NotTaken::Unknown)?;
+        let end = waiting.end;
+        let record = waiting.record.as_ref().ok_or(NotTaken::Unknown)?;
         if record.origin.is_some() && record.origin.as_deref() != origin {
             return Err(NotTaken::WrongOrigin);
         }
@@ -83,9 +113,9 @@ impl Mailbox {
 
     fn remove(&mut self, end: Timestamp, id: SecretHash) -> Option<Record> {
         self.by_end.remove(&(end, id));
-        let (_, record) = self.records.remove(&id)?;
-        self.bytes -= record.text.expose().len();
-        Some(record)
+        let waiting = self.records.remove(&id)?;
+        self.bytes -= waiting.bytes;
+        waiting.record
     }
 }
 

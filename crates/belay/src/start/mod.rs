@@ -1,10 +1,12 @@
 //! Start records: what one window leaves for another that is being opened (Belay §22.5).
 //!
 //! A record holds capabilities, so it is in memory only, by the hash of its start id, for a minute,
-//! and is given out once. Gateways do not share them. Never here: what a record says; a log of one.
+//! and is given out once. Gateways that share a store hand each other the records in it, sealed so that
+//! only the start id opens them. Never here: what a record says; a log of one.
 
 mod http;
 mod mailbox;
+mod stored;
 
 use std::{
     fmt,
@@ -13,10 +15,14 @@ use std::{
     time::Duration,
 };
 
-use buswire_message::{Clock, Entropy, Limiter};
+use buswire_message::{Clock, Entropy, Limiter, Secret, SecretHash};
+use buswire_store::Store;
 
-use self::mailbox::Mailbox;
-use crate::WireLimits;
+use self::{
+    mailbox::{Mailbox, NotTaken, Record},
+    stored::Stored,
+};
+use crate::{BcapError, WireLimits};
 
 /// What [`StartRecords`] are set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +64,9 @@ struct Inner {
     config: StartConfig,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    /// The records; where they are in a store, how many this gateway has left there.
     mailbox: Mutex<Mailbox>,
+    stored: Option<Stored>,
     limit: Limiter<IpAddr>,
 }
 
@@ -66,7 +74,21 @@ impl StartRecords {
     /// No records yet.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, config: StartConfig) -> Self {
         let limit = Limiter::new(config.per_minute, Duration::from_secs(60));
-        Self(Arc::new(Inner { config, clock, entropy, mailbox: Mutex::default(), limit }))
+        let mailbox = Mutex::default();
+        Self(Arc::new(Inner { config, clock, entropy, mailbox, stored: None, limit }))
+    }
+
+    /// The same where several gateways share `store`: a record that was left at one is taken at any,
+    /// once. Bounds are those of each gateway.
+    pub fn shared(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: StartConfig,
+    ) -> Self {
+        let limit = Limiter::new(config.per_minute, Duration::from_secs(60));
+        let (mailbox, stored) = (Mutex::default(), Some(Stored::new(store)));
+        Self(Arc::new(Inner { config, clock, entropy, mailbox, stored, limit }))
     }
 }
 
@@ -74,6 +96,44 @@ impl Inner {
     // Held for a few map operations. A panic in between leaves a record at most uncounted.
     fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a record under a new id.
+    async fn leave(&self, id: &Secret<String>, record: Record) -> Result<(), BcapError> {
+        let (now, hash) = (self.clock.now(), SecretHash::of(id.expose()));
+        let full = |_| BcapError::unavailable();
+        let Some(stored) = &self.stored else {
+            return self.mailbox().put(&self.config, now, hash, record).map_err(full);
+        };
+        self.mailbox().count(&self.config, now, hash, &record).map_err(full)?;
+        let put = stored.put(now, id, &record, self.config.lifetime).await;
+        put.map_err(|error| {
+            tracing::warn!(%error, "a start record could not be stored");
+            BcapError::unavailable()
+        })
+    }
+
+    /// Takes a record for a page of `origin`.
+    async fn take(
+        &self,
+        id: &Secret<String>,
+        origin: Option<&str>,
+    ) -> Result<Secret<String>, BcapError> {
+        let now = self.clock.now();
+        let taken = match &self.stored {
+            None => self.mailbox().take(now, SecretHash::of(id.expose()), origin),
+            Some(stored) => {
+                let taken = stored.take(now, id, origin, self.config.lifetime).await;
+                taken.map_err(|error| {
+                    tracing::warn!(%error, "a start record could not be taken");
+                    BcapError::unavailable()
+                })?
+            }
+        };
+        taken.map_err(|why| match why {
+            NotTaken::Unknown => BcapError::NotFound,
+            NotTaken::WrongOrigin => BcapError::Forbidden,
+        })
     }
 }
 

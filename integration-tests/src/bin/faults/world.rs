@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use buswire_integration_tests::{Gateway, HttpSink, Site, Visit};
+use buswire_integration_tests::{Gateway, HttpSink, Single, Site, Visit};
 use buswire_testkit::{RedisSentinel, RedisServer};
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ impl World {
 /// Starts the gateways; the disk of the one that is alone.
 fn gateways(kind: Kind, urls: &[String]) -> (Vec<Gateway>, Option<tempfile::TempDir>) {
     let settings = |url: &str, name: &str| {
-        Gateway::builder()
+        Gateway::single(Single::OwnFleet)
             .set("store.url", url)
             .set("belay.keys", KEYS)
             .set("belay.egress.allow_http", "true")

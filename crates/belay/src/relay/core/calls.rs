@@ -4,7 +4,7 @@
 
 use buswire_message::Timestamp;
 
-use super::{CallId, ConnectionId, Core, Output, Timer};
+use super::{AWAY, CallId, ConnectionId, Core, Output, Reach, Timer};
 use crate::{
     instance::Failure,
     relay::{
@@ -46,18 +46,24 @@ impl Core {
             let result = Err(Failure::of_status(400));
             self.send(from, ToPeer::Response { tx, result });
         } else {
-            self.invoke(now, Caller::Peer(from, tx), call);
+            self.invoke(now, Caller::Peer(from, tx), call, Reach::Anywhere);
         }
     }
 
     /// Passes a call on, or answers it at once.
-    pub(super) fn invoke(&mut self, now: Timestamp, caller: Caller, call: Call) {
-        if let Err(error) = self.try_invoke(now, caller, call) {
+    pub(super) fn invoke(&mut self, now: Timestamp, caller: Caller, call: Call, reach: Reach) {
+        if let Err(error) = self.try_invoke(now, caller, call, reach) {
             self.answer(caller, Err(error));
         }
     }
 
-    fn try_invoke(&mut self, now: Timestamp, caller: Caller, call: Call) -> Result<(), RelayError> {
+    fn try_invoke(
+        &mut self,
+        now: Timestamp,
+        caller: Caller,
+        call: Call,
+        reach: Reach,
+    ) -> Result<(), RelayError> {
         if self.draining {
             return Err(RelayError::Draining);
         }
@@ -68,14 +74,11 @@ impl Core {
         else {
             return Err(RelayError::Unparsable);
         };
-        let connection = self.owner(instance.as_str()).ok_or(RelayError::NotRegistered)?;
+        let elsewhere = (self.is_joined && reach == Reach::Anywhere).then_some(AWAY);
+        let connection = self.owner(instance.as_str()).or(elsewhere);
+        let connection = connection.ok_or(RelayError::NotRegistered)?;
         self.check_room(caller, connection)?;
-        let Some(to) = self.connections.get_mut(&connection) else {
-            return Err(RelayError::NotRegistered);
-        };
-        let target = Target { connection, tx: to.next_tx };
-        to.next_tx += 1;
-        to.incoming += 1;
+        let target = self.target(connection).ok_or(RelayError::NotRegistered)?;
         match caller {
             Caller::Peer(from, tx) => {
                 if let Some(from) = self.connections.get_mut(&from) {
@@ -90,8 +93,33 @@ impl Core {
         let instance = instance.as_str().to_owned();
         self.calls.insert(target, Pending { caller, instance, deadline });
         self.timers.insert((deadline, Timer::Call(target)));
-        self.send(connection, ToPeer::Invoke { tx: target.tx, call });
+        if connection == AWAY {
+            self.outputs.push_back(Output::Forward { tx: target.tx, call });
+        } else {
+            self.send(connection, ToPeer::Invoke { tx: target.tx, call });
+        }
         Ok(())
+    }
+
+    /// The next number of a call to this connection, or to the other gateways.
+    fn target(&mut self, connection: ConnectionId) -> Option<Target> {
+        let (next, waiting) = if connection == AWAY {
+            (&mut self.next_away, &mut self.away)
+        } else {
+            let to = self.connections.get_mut(&connection)?;
+            (&mut to.next_tx, &mut to.incoming)
+        };
+        let target = Target { connection, tx: *next };
+        *next += 1;
+        *waiting += 1;
+        Some(target)
+    }
+
+    /// Another gateway has answered, or nobody can.
+    pub(super) fn forwarded(&mut self, tx: u64, answer: Result<Option<String>, RelayError>) {
+        if let Some(pending) = self.take_call(Target { connection: AWAY, tx }) {
+            self.answer(pending.caller, answer);
+        }
     }
 
     /// Belay §9: so many calls wait in each direction, and no more. Of those for one connection a caller
@@ -106,10 +134,14 @@ impl Core {
             }
             Caller::Own(_) => self.own.len() >= config.own_pending_max,
         };
-        let incoming = connection(to).map_or(usize::MAX, |to| to.incoming);
-        let room = config.pending_max.saturating_sub(incoming);
+        let (waiting, max) = if to == AWAY {
+            (self.away, config.own_pending_max)
+        } else {
+            (connection(to).map_or(usize::MAX, |to| to.incoming), config.pending_max)
+        };
+        let room = max.saturating_sub(waiting);
         // Counted only where it can matter: a caller has no more calls there than there are.
-        let target_full = room == 0 || (incoming >= room && self.waiting(caller, to) >= room);
+        let target_full = room == 0 || (waiting >= room && self.waiting(caller, to) >= room);
         if caller_full || target_full || self.queued >= config.queued_bytes_all_max {
             return Err(RelayError::TooMany);
         }
@@ -132,7 +164,9 @@ impl Core {
     pub(super) fn take_call(&mut self, target: Target) -> Option<Pending> {
         let pending = self.calls.remove(&target)?;
         self.timers.remove(&(pending.deadline, Timer::Call(target)));
-        if let Some(to) = self.connections.get_mut(&target.connection) {
+        if target.connection == AWAY {
+            self.away = self.away.saturating_sub(1);
+        } else if let Some(to) = self.connections.get_mut(&target.connection) {
             to.incoming = to.incoming.saturating_sub(1);
         }
         match pending.caller {

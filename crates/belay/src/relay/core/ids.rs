@@ -6,7 +6,7 @@
 use buswire_message::{Secret, SecretHash, Timestamp, mint_base64url};
 use buswire_store::Revision;
 
-use super::{Claimed, ConnectionId, Core, Output, Timer};
+use super::{Claimed, ConnectionId, Core, Output, Shown, Timer};
 use crate::{
     relay::{
         claims::RENEW_INTERVAL,
@@ -88,13 +88,25 @@ impl Core {
             // Anybody can claim any origin; a page that signs a challenge is not provided for.
             InstanceId::Origin(_) => Err(Refusal::NoProof),
             InstanceId::Sha1(_) | InstanceId::Sha256(_) => {
-                if !proof.is_some_and(|proof| is_preimage(proof.expose(), &instance)) {
+                let proof = proof.ok_or(Refusal::NoProof)?;
+                let is_proven = is_preimage(proof.expose(), &instance);
+                let is_of_another = self.is_joined && is_token(proof.expose());
+                if !is_proven && !is_of_another {
                     return Err(Refusal::NoProof);
                 }
-                if self.owner(id).is_some() {
+                if self.ids.contains_key(id) && (self.owner(id).is_some() || !is_proven) {
+                    return Err(if is_proven { Refusal::Taken } else { Refusal::NoProof });
+                }
+                if matches!(self.ids.get(id), Some(Instance::Claiming { .. })) {
                     return Err(Refusal::Taken);
                 }
                 self.remove(id);
+                if self.is_joined {
+                    let shown = if is_proven { Shown::Preimage } else { Shown::Token };
+                    let token = if is_proven { self.mint_token() } else { proof };
+                    self.ask_store(by, id, token, shown);
+                    return Ok(None);
+                }
                 let token = self.mint_token();
                 self.hold(by, id, &token, Claim::None);
                 Ok(Some(token))
@@ -107,7 +119,7 @@ impl Core {
                     return Err(Refusal::NoProof);
                 }
                 let token = proof.unwrap_or_else(|| self.mint_token());
-                self.ask_store(by, id, token);
+                self.ask_store(by, id, token, Shown::Temporary);
                 Ok(None)
             }
         }
@@ -172,11 +184,11 @@ impl Core {
         self.note(by, id);
     }
 
-    fn ask_store(&mut self, by: ConnectionId, id: &str, token: Secret<String>) {
+    fn ask_store(&mut self, by: ConnectionId, id: &str, token: Secret<String>, shown: Shown) {
         let hash = SecretHash::of(token.expose());
         self.ids.insert(id.to_owned(), Instance::Claiming { by, token });
         self.note(by, id);
-        self.outputs.push_back(Output::Claim { by, id: id.to_owned(), token: hash });
+        self.outputs.push_back(Output::Claim { by, id: id.to_owned(), token: hash, shown });
     }
 
     pub(super) fn claimed(
@@ -201,6 +213,11 @@ impl Core {
                 self.hold(by, &id, &token, Claim::Stored { revision, renew_at });
                 return self.send(by, ToPeer::Registered { id, resume: token });
             }
+            Claimed::Free => {
+                self.hold(by, &id, &token, Claim::None);
+                return self.send(by, ToPeer::Registered { id, resume: token });
+            }
+            Claimed::Unproven => Refusal::NoProof,
             Claimed::Taken => Refusal::Taken,
             Claimed::Retired => Refusal::Retired,
             Claimed::TooMany => Refusal::TooMany,
@@ -218,6 +235,7 @@ impl Core {
             connection.ids.remove(&id);
         }
         self.remove(&id);
+        self.left(&id);
         self.send(by, ToPeer::Unregistered { id });
     }
 
@@ -227,7 +245,8 @@ impl Core {
             Some(Instance::Held(held)) => {
                 let until = now.saturating_add(self.config.grace);
                 held.owner = Owner::Lost(until);
-                self.timers.insert((until, Timer::Grace(id)));
+                self.timers.insert((until, Timer::Grace(id.clone())));
+                self.left(&id);
             }
             // Nobody learned the token. The claim stays in the store, so nobody else gets the id.
             Some(Instance::Claiming { .. }) => {
@@ -235,6 +254,35 @@ impl Core {
             }
             None => {}
         }
+    }
+
+    fn left(&mut self, id: &str) {
+        if self.is_joined {
+            self.outputs.push_back(Output::Left(id.to_owned()));
+        }
+    }
+
+    /// Lets go of an id that has registered at another gateway: it is not retired.
+    pub(super) fn moved(&mut self, id: &str) {
+        let owner = self.owner(id);
+        let Some(Instance::Held(held)) = self.ids.get_mut(id) else { return };
+        if let Claim::Stored { renew_at, .. } = held.claim {
+            self.timers.remove(&(renew_at, Timer::Renew(id.to_owned())));
+            held.claim = Claim::None;
+        }
+        self.remove(id);
+        if let Some(owner) = owner {
+            self.fail_all(owner, Some(id));
+            if let Some(connection) = self.connections.get_mut(&owner) {
+                connection.ids.remove(id);
+            }
+            self.send(owner, ToPeer::Unregistered { id: id.to_owned() });
+        }
+    }
+
+    /// The ids whose owners are connected.
+    pub(in crate::relay) fn live(&self) -> impl Iterator<Item = &str> {
+        self.ids.keys().map(String::as_str).filter(|id| self.owner(id).is_some())
     }
 
     /// Lets go of an id for good; a temporary one is retired.

@@ -16,6 +16,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     sync::Arc,
 };
 
@@ -44,11 +45,53 @@ pub(super) struct ConnectionId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct CallId(pub(super) u64);
 
+/// Names a gateway among those that share a store: random bytes of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GatewayId(pub(super) [u8; 16]);
+
+impl GatewayId {
+    /// Reads 32 hexadecimal digits.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32)?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Whom a call may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Windows of this gateway: another one asks, and nothing is passed on twice.
+    Here,
+    /// Windows of any gateway that shares the store.
+    Anywhere,
+}
+
+/// What a registration showed for an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// That it came first: a temporary id.
+    Temporary,
+    /// The pre-image of a hashed id.
+    Preimage,
+    /// Something like the resume token of a hashed id, which another gateway may have given.
+    Token,
+}
+
 /// What became of a claim in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claimed {
     /// The id is whose token it is.
     Yes(Revision),
+    /// A hashed id may be held here: at no other gateway somebody else has it.
+    Free,
+    /// A hashed id takes a proof that was not given.
+    Unproven,
     /// It is somebody else's.
     Taken,
     /// It was given up.
@@ -77,8 +120,12 @@ pub(super) enum Input {
     Claimed { by: ConnectionId, id: String, outcome: Claimed },
     /// The answer to [`Output::Renew`]: nothing if the claim is another gateway's.
     Renewed { id: String, revision: Option<Revision> },
-    /// The gateway itself invokes something.
-    Call(CallId, Call),
+    /// The gateway itself invokes something, or another gateway does.
+    Call(CallId, Call, Reach),
+    /// The answer to [`Output::Forward`].
+    Forwarded { tx: u64, answer: Result<Option<String>, RelayError> },
+    /// An id has registered at another gateway.
+    Moved(String),
     /// The gateway no longer wants the answer.
     Cancelled(CallId),
     /// The gateway shuts down.
@@ -91,12 +138,16 @@ pub(super) enum Output {
     Send(ConnectionId, ToPeer),
     /// Close a WebSocket once what is queued is written. The core has forgotten it.
     Close(ConnectionId, CloseReason),
-    /// Claim a temporary id in the store.
-    Claim { by: ConnectionId, id: String, token: SecretHash },
+    /// Claim a temporary id in the store, or see there whether a hashed one is free.
+    Claim { by: ConnectionId, id: String, token: SecretHash, shown: Shown },
     /// Make a claim last longer.
     Renew { id: String, revision: Revision },
     /// Bury a claim.
     Retire { id: String, revision: Revision },
+    /// The owner of an id is gone: other gateways are told unless it is back.
+    Left(String),
+    /// Ask the gateway that has the window, if one has.
+    Forward { tx: u64, call: Call },
     /// Answer a call of the gateway.
     Answer(CallId, Result<Option<String>, RelayError>),
 }
@@ -151,7 +202,15 @@ pub(super) struct Core {
     doomed: Vec<(ConnectionId, CloseReason)>,
     outputs: VecDeque<Output>,
     draining: bool,
+    /// Whether there may be other gateways.
+    is_joined: bool,
+    /// Calls that wait for another gateway, and the number of the next one.
+    away: usize,
+    next_away: u64,
 }
+
+/// Stands for the other gateways as the target of a call.
+const AWAY: ConnectionId = ConnectionId(u64::MAX);
 
 impl Core {
     pub(super) fn new(config: Arc<RelayConfig>, entropy: Arc<dyn Entropy>) -> Self {
@@ -168,7 +227,15 @@ impl Core {
             doomed: Vec::new(),
             outputs: VecDeque::new(),
             draining: false,
+            is_joined: false,
+            away: 0,
+            next_away: FIRST_TX,
         }
+    }
+
+    /// The same, where other gateways may have the windows that are not here.
+    pub(super) fn joined(self) -> Self {
+        Self { is_joined: true, ..self }
     }
 
     /// Takes what happened. `now` never goes back.
@@ -185,7 +252,9 @@ impl Core {
             Input::Closed(connection) => self.forget(now, connection),
             Input::Claimed { by, id, outcome } => self.claimed(now, by, id, outcome),
             Input::Renewed { id, revision } => self.renewed(now, id, revision),
-            Input::Call(own, call) => self.invoke(now, Caller::Own(own), call),
+            Input::Call(own, call, reach) => self.invoke(now, Caller::Own(own), call, reach),
+            Input::Forwarded { tx, answer } => self.forwarded(tx, answer),
+            Input::Moved(id) => self.moved(&id),
             Input::Cancelled(own) => self.cancel(own),
             Input::Drain => self.drain(),
         }
@@ -222,6 +291,11 @@ impl Core {
     /// Ids that somebody holds, and calls that wait.
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.ids.len(), self.calls.len())
+    }
+
+    /// Whether a call still waits for another gateway.
+    pub(super) fn is_away(&self, tx: u64) -> bool {
+        self.calls.contains_key(&Target { connection: AWAY, tx })
     }
 
     fn opened(&mut self, now: Timestamp, id: ConnectionId) {

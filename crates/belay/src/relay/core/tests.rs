@@ -44,7 +44,9 @@ impl Bench {
             Output::Close(id, reason) => format!("{} {reason:?}", id.0),
             Output::Claim { by, .. } => format!("{} claim", by.0),
             Output::Renew { .. } => "renew".to_owned(),
+            Output::Forward { tx, call } => format!("forward {tx} {}", call.method),
             Output::Retire { .. } => "retire".to_owned(),
+            Output::Left(_) => "left".to_owned(),
             Output::Answer(id, answer) => format!("own {} {answer:?}", id.0),
         };
         std::iter::from_fn(|| self.core.poll_output()).map(word).collect()
@@ -290,6 +292,51 @@ fn the_greatest_buffers_make_room_for_others() {
 }
 
 #[test]
+fn a_call_for_a_window_elsewhere_is_passed_on_once_and_bounded() {
+    // Rule: belay 22.4 — a call that came from another gateway is never passed on
+    let config = RelayConfig { own_pending_max: 2, ..RelayConfig::default() };
+    let mut bench = Bench::pair(config);
+    bench.core = std::mem::replace(
+        &mut bench.core,
+        Core::new(Arc::default(), Arc::new(SeededEntropy::new(1))),
+    )
+    .joined();
+    let elsewhere = format!("urn:x-cap:{TEMPORARY}:{CAP}");
+    let call =
+        || Call { ser: Secret::new(elsewhere.clone()), method: "GET".to_owned(), data: None };
+    let here = Input::Call(CallId(1), call(), Reach::Here);
+    assert_eq!(bench.apply(here), ["own 1 Err(NotRegistered)"]);
+    let text = format!(r#"{{"op":"invoke","txId":5,"ser":"{elsewhere}","method":"GET"}}"#);
+    assert_eq!(bench.message(TWO, &text), ["forward 1000 GET"]);
+    assert_eq!(bench.apply(Input::Call(CallId(2), call(), Reach::Anywhere)), ["forward 1001 GET"]);
+    let third = Input::Call(CallId(3), call(), Reach::Anywhere);
+    assert_eq!(bench.apply(third), ["own 3 Err(TooMany)"]);
+    let answer = |tx| Input::Forwarded { tx, answer: Ok(Some("x".to_owned())) };
+    let told = r#"2 {"op":"response","txId":5,"type":"success","data":"x"}"#;
+    assert_eq!(bench.apply(answer(1000)), [told]);
+    assert!(bench.apply(answer(1000)).is_empty(), "once");
+    assert!(bench.core.is_away(1001) && !bench.core.is_away(1000));
+    assert_eq!(bench.pass(30), ["own 2 Err(TimedOut)", r#"1 {"op":"ping"}"#, r#"2 {"op":"ping"}"#]);
+    assert!(bench.apply(answer(1001)).is_empty(), "too late");
+    assert_eq!(bench.core.away, 0);
+}
+
+#[test]
+fn an_id_that_went_elsewhere_is_let_go_of_and_not_retired() {
+    let mut bench = Bench::pair(RelayConfig::default());
+    assert_eq!(bench.register(ONE, TEMPORARY, None), ["1 claim"]);
+    bench.apply(claimed(ONE, Claimed::Yes(Revision(1))));
+    bench.invoke(TWO, 5, "x");
+    let gone = bench.apply(Input::Moved(HASHED.to_owned()));
+    assert!(gone[0].contains("504"), "{gone:?}");
+    assert_eq!(gone[1], format!(r#"1 {{"op":"unregistered","id":"{HASHED}"}}"#));
+    let gone = bench.apply(Input::Moved(TEMPORARY.to_owned()));
+    assert_eq!(gone, [format!(r#"1 {{"op":"unregistered","id":"{TEMPORARY}"}}"#)]);
+    assert!(bench.apply(Input::Moved(TEMPORARY.to_owned())).is_empty());
+    assert_eq!(bench.core.sizes(), (0, 0));
+}
+
+#[test]
 fn draining_ends_everything() {
     let mut bench = Bench::pair(RelayConfig::default());
     let call = Call {
@@ -297,7 +344,7 @@ fn draining_ends_everything() {
         method: "GET".to_owned(),
         data: None,
     };
-    bench.apply(Input::Call(CallId(9), call.clone()));
+    bench.apply(Input::Call(CallId(9), call.clone(), Reach::Anywhere));
     let end = bench.apply(Input::Drain);
     for expected in [
         "own 9 Err(Draining)",
@@ -308,7 +355,10 @@ fn draining_ends_everything() {
     ] {
         assert!(end.iter().any(|it| it == expected), "{expected}: {end:?}");
     }
-    assert_eq!(bench.apply(Input::Call(CallId(10), call)), ["own 10 Err(Draining)"]);
+    assert_eq!(
+        bench.apply(Input::Call(CallId(10), call, Reach::Anywhere)),
+        ["own 10 Err(Draining)"]
+    );
     assert_eq!(bench.apply(Input::Opened(ConnectionId(3))), ["3 Draining"]);
 }
 

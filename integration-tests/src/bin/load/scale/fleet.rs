@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use buswire_integration_tests::Gateway;
+use buswire_integration_tests::{Gateway, Single};
 
 use super::redis::{Counters, Fsync, Redis};
 use crate::stats::{cpu_of, resident_kib};
@@ -54,7 +54,7 @@ impl Fleet {
 
     /// Starts one more.
     pub(crate) fn add(&mut self, settings: &[(&str, &str)], file: &str) {
-        let mut builder = Gateway::builder()
+        let mut builder = Gateway::single(Single::OwnFleet)
             .file(file)
             .set("belay.keys", KEYS)
             .set("http.connections_max", CONNECTIONS)
