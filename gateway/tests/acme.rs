@@ -356,9 +356,9 @@ fn any_gateway_answers_the_server_and_one_order_is_for_all() {
     let shows = |gateway: &Gateway| {
         connect(gateway.address("http").port(), "gw.example", &root).ok().map(|(_, shown)| shown)
     };
-    let shown = wait_for("the certificate", || shows(&orders));
+    let certificate = wait_for("the certificate", || shows(&orders));
     let third = shared(&[elsewhere]);
-    assert_eq!(shows(&third), Some(shown), "it is there with the listener");
+    assert_eq!(shows(&third), Some(certificate), "it is there with the listener");
     assert_eq!(pebble.orders(), 1, "{}", pebble.log());
     let metrics = asked.get("ops", "/metrics");
     assert!(!metrics.contains("buswire_acme_orders_total{result=\"issued\"}"), "{metrics}");

@@ -33,6 +33,9 @@ fn allows(gateway: &Gateway, token: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {errors}");
 }
 
+const PUBLISH: [&str; 10] =
+    ["message", "publish", "--bus", "a.example", "--channel", "c", "--type", "t", "--payload", "1"];
+
 #[test]
 fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
     let mut gateway = Gateway::spawn();
@@ -50,18 +53,7 @@ fn a_viewer_looks_an_operator_runs_and_an_admin_does_everything() {
         &["bus", "create", "b.example"][..],
         &["route", "create", "r", "--scope", "bus:a.example", "--sink", "bus:b.example"],
         &["route", "pause", "r"],
-        &[
-            "message",
-            "publish",
-            "--bus",
-            "a.example",
-            "--channel",
-            "c",
-            "--type",
-            "t",
-            "--payload",
-            "1",
-        ],
+        &PUBLISH,
     ];
     let handing_out = [
         &["cap", "grant", "bus.read", "--target", r#"{"bus":"a.example"}"#][..],

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     hash::{BuildHasher as _, RandomState},
     path::{Path, PathBuf},
@@ -69,7 +70,10 @@ pub(crate) fn matrix(root: &Path, arguments: &[&str]) -> Result<()> {
     }
     println!("\n{}", table(&plan, &rows));
     let failed: usize = rows.iter().map(|(_, _, row)| row.failed.len()).sum();
-    if failed > 0 { bail!("{failed} tests failed") } else { Ok(()) }
+    if failed > 0 {
+        bail!("{failed} tests failed")
+    }
+    Ok(())
 }
 
 fn plan(arguments: &[&str]) -> Result<Plan> {
@@ -88,7 +92,7 @@ fn plan(arguments: &[&str]) -> Result<Plan> {
                 plan.fleets = sizes.collect::<Result<_, _>>().context("--fleet takes 1,2,3")?;
             }
             "--seed" => plan.seed = value()?.parse().context("--seed takes a number")?,
-            "--threads" => plan.threads = (*value()?).to_owned(),
+            "--threads" => (*value()?).clone_into(&mut plan.threads),
             filter => plan.filters.push(filter.to_owned()),
         }
     }
@@ -190,26 +194,24 @@ fn table(plan: &Plan, rows: &[(String, usize, Row)]) -> String {
     let names: BTreeSet<&str> = rows.iter().map(|(name, ..)| name.as_str()).collect();
     let mut text = String::from("| test file |");
     for fleet in &plan.fleets {
-        text += &format!(" {fleet} |");
+        write!(text, " {fleet} |").unwrap_or_default();
     }
     text += " not applicable, and why |\n|---|";
     text += &"---|".repeat(plan.fleets.len() + 1);
     text.push('\n');
     for name in names {
-        text += &format!("| `{name}` |");
+        write!(text, "| `{name}` |").unwrap_or_default();
         let of = || rows.iter().filter(|(row, ..)| row == name);
         for fleet in &plan.fleets {
             let row = of().find(|(_, size, _)| size == fleet).map(|(.., row)| row);
             text += &row.map_or_else(|| " – |".to_owned(), cell);
         }
         let why = of().next_back().map(|(.., row)| reasons(row)).unwrap_or_default();
-        text += &format!(" {why} |\n");
+        writeln!(text, " {why} |").unwrap_or_default();
     }
     for (name, why) in OF_ONE_PROCESS {
-        text += &format!(
-            "| `gateway/tests/{name}` |{} all: {why} |\n",
-            " – |".repeat(plan.fleets.len())
-        );
+        let cells = " – |".repeat(plan.fleets.len());
+        writeln!(text, "| `gateway/tests/{name}` |{cells} all: {why} |").unwrap_or_default();
     }
     text
 }

@@ -157,6 +157,7 @@ mod tests {
     use buswire_mdp::{Broker, BrokerConfig};
     use buswire_store::memory::MemoryStore;
     use buswire_testkit::VirtualClock;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(names(one.others().await.unwrap()), ["g3"]);
         clock.advance(BEAT * 2);
         three.announce().await.unwrap();
-        clock.advance(LEASE - BEAT);
+        clock.advance(LEASE.saturating_sub(BEAT));
         assert_eq!(names(two.others().await.unwrap()), ["g3"], "one died");
     }
 
@@ -216,7 +217,8 @@ mod tests {
         };
         let broker = Broker::start(config).unwrap();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(directory(&store, &clock, 1).follow(broker, stop.clone()));
+        let tasks = TaskTracker::new();
+        let running = tasks.spawn(directory(&store, &clock, 1).follow(broker, stop.clone()));
         let two = directory(&store, &clock, 2);
         let mut hints = store.hints(HintFilter::Only(two.partition.clone()));
         while two.others().await.unwrap().is_empty() {

@@ -123,7 +123,9 @@ impl Inner {
                     let of = shared.away.iter().filter(|(_, it)| **it == gateway);
                     of.map(|(tx, _)| *tx).collect()
                 };
-                lost.into_iter().for_each(|tx| self.forwarded(tx, Err(RelayError::Lost)));
+                for tx in lost {
+                    self.forwarded(tx, Err(RelayError::Lost));
+                }
             }
         }
         let mut shared = self.shared();

@@ -240,17 +240,17 @@ impl Core {
     }
 
     /// The owner's connection is gone.
-    pub(super) fn lose(&mut self, now: Timestamp, id: String) {
-        match self.ids.get_mut(&id) {
+    pub(super) fn lose(&mut self, now: Timestamp, id: &str) {
+        match self.ids.get_mut(id) {
             Some(Instance::Held(held)) => {
                 let until = now.saturating_add(self.config.grace);
                 held.owner = Owner::Lost(until);
-                self.timers.insert((until, Timer::Grace(id.clone())));
-                self.left(&id);
+                self.timers.insert((until, Timer::Grace(id.to_owned())));
+                self.left(id);
             }
             // Nobody learned the token. The claim stays in the store, so nobody else gets the id.
             Some(Instance::Claiming { .. }) => {
-                self.ids.remove(&id);
+                self.ids.remove(id);
             }
             None => {}
         }

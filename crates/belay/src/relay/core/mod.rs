@@ -466,7 +466,7 @@ impl Core {
         }
         self.fail_all(id, None);
         for instance in connection.ids {
-            self.lose(now, instance);
+            self.lose(now, &instance);
         }
     }
 }

@@ -50,7 +50,7 @@ impl Contestant {
 
 /// A running server.
 pub(super) enum Server {
-    Gateway(Gateway),
+    Gateway(Box<Gateway>),
     Floor {
         floor: Floor,
         /// Removed when the floor ends.
@@ -97,7 +97,8 @@ impl Server {
         match contestant {
             Contestant::Buswire => {
                 // As many connections as the machine has files for.
-                Self::Gateway(Gateway::builder().set("http.connections_max", "300000").start())
+                let gateway = Gateway::builder().set("http.connections_max", "300000").start();
+                Self::Gateway(Box::new(gateway))
             }
             Contestant::Durable | Contestant::Bare => {
                 Self::Floor { floor: Floor::start(&[floor]), _file: None }

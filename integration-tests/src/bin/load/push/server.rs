@@ -46,7 +46,7 @@ impl Contestant {
 
 /// What keeps a server running.
 enum Running {
-    Gateway(Gateway),
+    Gateway(Box<Gateway>),
     Floor {
         floor: Floor,
         /// Removed when the floor ends.
@@ -64,7 +64,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(contestant: Contestant) -> Self {
         let running = match contestant {
-            Contestant::Buswire => Running::Gateway(gateway()),
+            Contestant::Buswire => Running::Gateway(Box::new(gateway())),
             Contestant::Bare => Running::Floor { floor: Floor::start(&["push"]), _file: None },
             Contestant::Durable => {
                 // Where the gateway keeps its data too.
