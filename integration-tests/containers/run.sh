@@ -180,14 +180,15 @@ scale up --detach --no-build
 until_true "the proxy passes requests on after down and up" 90 curl --fail --silent http://localhost:8080/.well-known/host-meta
 gateway=$(container gateway3)
 is "messages after down and up" "$(buswire message read --scope bus:shop.example | wc -l)" "$before"
-# A worker at gateway1, and the gateways through which it is reached: add the others, and `proxy`'s port
-# on this machine, as soon as gateways forward requests to one another.
-majordomo=(gateway1)
+# A worker at gateway1, asked for through each gateway, and through the proxy from this machine.
 docker exec --detach "$(container gateway1)" buswire mdp cmd-service greet -- printf 'Hello, %s.'
-for name in "${majordomo[@]}"; do
+for name in gateway1 gateway2 gateway3; do
     is "answer of a service through $name" \
         "$(docker exec "$(container "$name")" buswire mdp request greet Ada --timeout 20000)" "Hello, Ada."
 done
+is "answer of a service through the proxy" \
+    "$(docker run --rm --network host --entrypoint buswire buswire:local \
+        mdp request greet Ada --port 5555 --timeout 20000)" "Hello, Ada."
 scale stop
 for name in gateway1 gateway2 gateway3 redis proxy; do
     is "exit code of $name" "$(exit_code "$(container $name)")" 0

@@ -1,8 +1,9 @@
 //! The rows by which gateways find each other's brokers: where each is asked, nothing else.
 //!
-//! A row is written every ten seconds and ends a minute after it was written last. It says where a
-//! gateway may be, not that it is there: whether it is shows when it is asked. So neither the clocks of
-//! gateways nor a store that is away for a while decide anything, and no request writes a row.
+//! A row is written every ten seconds and ends a minute after it was written last, by the clocks of the
+//! gateways. It says where a gateway may be, not that it is there: whether it is shows when it is asked.
+//! So a clock that is wrong, or a store that is away for a while, keeps a gateway from being found at
+//! most: a link that is up stays until it is lost. No request writes a row.
 //!
 //! Never here: which services there are.
 
@@ -154,12 +155,14 @@ fn told(result: Result<(), DirectoryError>, failed_before: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use buswire_mdp::{Broker, BrokerConfig};
+    use buswire_mdp::{Broker, BrokerConfig, LinkSettings, core::LinkConfig, has_curve};
+    use buswire_message::Secret;
     use buswire_store::memory::MemoryStore;
     use buswire_testkit::VirtualClock;
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::peers::keys;
 
     fn directory(store: &Arc<dyn Store>, clock: &Arc<VirtualClock>, number: u8) -> Directory {
         let (name, endpoint) = (format!("g{number}"), format!("tcp://127.0.0.1:{number}"));
@@ -211,11 +214,20 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = Arc::new(VirtualClock::default());
         directory(&store, &clock, 2).announce().await.unwrap();
-        let config = BrokerConfig {
+        let mut config = BrokerConfig {
             endpoints: vec!["inproc://directory".to_owned()],
             ..BrokerConfig::default()
         };
+        // A libzmq without CURVE has no links, and the broker nobody to know.
+        let has_links = has_curve();
+        if has_links {
+            let pair = keys::derive(&Secret::new([1; 32])).unwrap();
+            let listen = "tcp://127.0.0.1:0".to_owned();
+            config.links = Some(LinkSettings { listen, public: pair.public, secret: pair.secret });
+            config.core.links = Some(LinkConfig::new(BrokerId([1; 8])));
+        }
         let broker = Broker::start(config).unwrap();
+        let knower = broker.clone();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let running = tasks.spawn(directory(&store, &clock, 1).follow(broker, stop.clone()));
@@ -223,6 +235,17 @@ mod tests {
         let mut hints = store.hints(HintFilter::Only(two.partition.clone()));
         while two.others().await.unwrap().is_empty() {
             time::timeout(LOOK, hints.next()).await.unwrap();
+        }
+        let knows = async {
+            while knower.brokers().await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        if has_links {
+            time::timeout(LOOK, knows).await.unwrap();
+            let names: Vec<_> =
+                knower.brokers().await.into_iter().map(|it| it.address.name).collect();
+            assert_eq!(names, [Arc::from("g2")]);
         }
         stop.cancel();
         running.await.unwrap();

@@ -31,12 +31,17 @@ impl Place {
         let advertise = config.mdp.peers.advertise.as_ref().map(ToString::to_string);
         match &config.mdp.peers.listen {
             PeersListen::Off => None,
-            PeersListen::At(endpoint) => Some(Self {
-                listen: endpoint.to_string(),
-                advertise,
-                own: own_address(servers).await,
-                is_asked_for: true,
-            }),
+            PeersListen::At(endpoint) => {
+                let (listen, own) = (endpoint.to_string(), own_address(servers).await);
+                let place = Self { listen, advertise, own, is_asked_for: true };
+                if !place.can_be_told() {
+                    tracing::warn!(
+                        "services of other gateways can't be reached: set mdp.peers.advertise"
+                    );
+                    return None;
+                }
+                Some(place)
+            }
             PeersListen::Auto => {
                 let own = own_address(servers).await;
                 let Some(address) = own else {
@@ -49,6 +54,11 @@ impl Place {
                 Some(Self { listen, advertise, own, is_asked_for: false })
             }
         }
+    }
+
+    /// Whether there is something to tell others: who listens at every address has to know one of them.
+    fn can_be_told(&self) -> bool {
+        self.advertise.is_some() || self.own.is_some() || !is_everywhere(&self.listen)
     }
 
     pub(super) fn listen(&self) -> &str {
@@ -72,6 +82,15 @@ impl Place {
             _ => bound.to_owned(),
         }
     }
+}
+
+/// Whether an endpoint is at every address of this machine.
+fn is_everywhere(endpoint: &str) -> bool {
+    let address = endpoint.strip_prefix("tcp://").and_then(|it| it.rsplit_once(':'));
+    address.is_some_and(|(host, _)| {
+        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "*" || ip.is_ok_and(|ip| ip.is_unspecified())
+    })
 }
 
 /// The address that this machine has towards the first server that it can reach. Nothing is sent.
@@ -111,6 +130,22 @@ mod tests {
         assert_eq!(it.advertised("tcp://[::]:4321"), "tcp://[fd00::7]:4321");
         let it = place("10.0.0.7", Some("tcp://gateway-1.example:7000"));
         assert_eq!(it.advertised("tcp://0.0.0.0:4321"), "tcp://gateway-1.example:7000");
+    }
+
+    #[test]
+    fn a_place_at_every_address_of_which_none_is_known_is_told_to_nobody() {
+        let at = |listen: &str, own: Option<IpAddr>, advertise: Option<&str>| {
+            let (listen, advertise) = (listen.to_owned(), advertise.map(str::to_owned));
+            Place { listen, advertise, own, is_asked_for: true }.can_be_told()
+        };
+        for everywhere in ["tcp://0.0.0.0:5556", "tcp://[::]:5556", "tcp://*:5556"] {
+            assert!(!at(everywhere, None, None), "{everywhere}");
+            assert!(at(everywhere, Some(Ipv4Addr::LOCALHOST.into()), None));
+            assert!(at(everywhere, None, Some("tcp://gateway-1.example:7000")));
+        }
+        for somewhere in ["tcp://10.0.0.7:5556", "tcp://[fd00::7]:5556", "tcp://eth0:5556"] {
+            assert!(at(somewhere, None, None), "{somewhere}");
+        }
     }
 
     #[tokio::test]

@@ -578,6 +578,10 @@ impl BrokerCore {
             assert_eq!(in_queues, service.queued);
             assert_eq!(service.queues.len(), service.turn.len());
             assert!(service.queues.values().all(|queue| !queue.is_empty()));
+            for queue in service.queues.values() {
+                let sequence = queue.iter().map(|key| self.requests.get(*key).unwrap().sequence);
+                assert!(sequence.is_sorted(), "a client's requests are out of order");
+            }
             for worker in &service.waiting {
                 assert!(self.workers.get(*worker).unwrap().assignment.is_none());
             }

@@ -209,6 +209,8 @@ pub struct BrokerCore {
     config: CoreConfig,
     incarnation: [u8; 8],
     assignments: u64,
+    /// Requests taken in so far.
+    taken: u64,
     now: Duration,
     /// Nobody expires before this: the broker itself was not looking (mdp.md §8.6).
     expiry_from: Duration,
@@ -256,6 +258,7 @@ impl BrokerCore {
             config,
             incarnation,
             assignments: 0,
+            taken: 0,
             now: Duration::ZERO,
             expiry_from: Duration::ZERO,
             phase: Phase::Open,

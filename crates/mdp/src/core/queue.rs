@@ -105,8 +105,10 @@ impl BrokerCore {
             record.held += 1;
         }
         let client = self.hold_client(arrival.route);
+        self.taken += 1;
         let request = self.requests.insert(Request {
             from: arrival.from,
+            sequence: self.taken,
             client,
             service,
             body: arrival.body,
@@ -120,7 +122,7 @@ impl BrokerCore {
             partials: Partials::Kept(Frames::new(), 0),
             timer_at: None,
         });
-        self.enqueue(request, End::Back);
+        self.enqueue(request);
         Ok(request)
     }
 
@@ -169,7 +171,7 @@ impl BrokerCore {
         }
     }
 
-    fn enqueue(&mut self, key: Key<Request>, end: End) {
+    fn enqueue(&mut self, key: Key<Request>) {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
@@ -182,10 +184,7 @@ impl BrokerCore {
         let Some(service) = self.services.get_mut(service_key) else {
             return;
         };
-        match end {
-            End::Back => service.push_back(client, key),
-            End::Front => service.push_front(client, key),
-        }
+        service.push_back(client, key);
         self.dispatch(service_key);
         let Some(request) = self.requests.get(key) else {
             return;
@@ -288,14 +287,23 @@ impl BrokerCore {
         self.arm_worker(worker_key);
     }
 
-    /// Puts a request back whose worker was lost, or gives it up (mdp.md §8.9).
+    /// Puts a request back whose worker was lost, or gives it up (mdp.md §8.9), and hands out what can be.
     pub(super) fn requeue(&mut self, key: Key<Request>) {
+        let Some(service) = self.requests.get(key).map(|request| request.service) else {
+            return;
+        };
+        self.put_back(key);
+        self.dispatch(service);
+    }
+
+    /// The same without handing out, for several that were lost together.
+    pub(super) fn put_back(&mut self, key: Key<Request>) {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
         request.place = Place::Queue;
         if let Origin::Broker(..) = request.from {
-            return self.requeue_far(key);
+            return self.put_back_far(key);
         }
         let service = Some(request.service);
         let attempts_max =
@@ -312,13 +320,13 @@ impl BrokerCore {
             self.finish(key, Err(RequestError::Timeout));
         } else {
             self.count(service, |counters| counters.requeued += 1);
-            self.enqueue(key, End::Front);
+            self.put_in_place(key);
         }
     }
 
     /// A request of another broker has one attempt here, and that was it, unless the worker never got
     /// it and there is another one.
-    fn requeue_far(&mut self, key: Key<Request>) {
+    fn put_back_far(&mut self, key: Key<Request>) {
         let Some(request) = self.requests.get(key) else { return };
         let serves = self.services.get(request.service).is_some_and(|service| service.workers > 0);
         if request.attempts > 0 {
@@ -328,7 +336,21 @@ impl BrokerCore {
         } else if !serves || self.phase == Phase::Stopped {
             self.finish(key, Err(RequestError::Stopped));
         } else {
-            self.enqueue(key, End::Front);
+            self.put_in_place(key);
+        }
+    }
+
+    fn put_in_place(&mut self, key: Key<Request>) {
+        let Some(request) = self.requests.get(key) else { return };
+        let (sequence, deadline) = (request.sequence, request.deadline);
+        let is_timed = request.timer_at.is_some();
+        let is_older = |other: Key<Request>| {
+            self.requests.get(other).is_some_and(|other| other.sequence < sequence)
+        };
+        let Some(service) = self.services.get_mut(request.service) else { return };
+        service.put_back(request.client, key, is_older);
+        if !is_timed {
+            self.set_request_timer(key, Some(deadline));
         }
     }
 
@@ -431,12 +453,6 @@ impl BrokerCore {
             Origin::Gone => {}
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Back,
-    Front,
 }
 
 /// The client-address frame: which broker, which assignment (mdp.md §11.2).

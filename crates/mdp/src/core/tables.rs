@@ -136,11 +136,18 @@ impl Service {
         }
     }
 
-    /// Puts a lost request where it is served next (mdp.md §8.9).
-    pub(super) fn push_front(&mut self, client: Key<Client>, request: Key<Request>) {
+    /// Puts a lost request where it is served next (mdp.md §8.9), but after what its client asked
+    /// before it and lost as well (§8.7). `is_older` says of a request whether that is so.
+    pub(super) fn put_back(
+        &mut self,
+        client: Key<Client>,
+        request: Key<Request>,
+        is_older: impl Fn(Key<Request>) -> bool,
+    ) {
         self.queued += 1;
         if let Some(queue) = self.queues.get_mut(&client) {
-            queue.push_front(request);
+            let at = queue.partition_point(|other| is_older(*other));
+            queue.insert(at, request);
         } else {
             self.queues.insert(client, VecDeque::from([request]));
             self.turn.push_front(client);
@@ -183,6 +190,8 @@ impl Service {
 /// A request in hand, kept until its final reply.
 pub(crate) struct Request {
     pub(super) from: Origin,
+    /// Its place in the order in which requests came.
+    pub(super) sequence: u64,
     pub(super) client: Key<Client>,
     pub(super) service: Key<Service>,
     pub(super) body: Frames,

@@ -144,9 +144,9 @@ impl BrokerHandle {
         self.shared.endpoints.links.clone()
     }
 
-    /// Makes links to these brokers, and to no others. Requests that a broker has in hand which is no
-    /// longer among them are treated as those of a lost worker. Nothing happens if the broker was
-    /// started without links.
+    /// Makes links to these brokers, and to no others. One that is no longer among them, or has another
+    /// address now, is asked until its link is lost. Nothing happens if the broker was started without
+    /// links.
     ///
     /// # Cancel safety
     ///

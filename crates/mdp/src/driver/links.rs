@@ -42,6 +42,23 @@ struct Dialed {
     monitor: zmq::Socket,
 }
 
+impl Dialed {
+    /// Receives at most `batch_max` messages; says whether there are no more.
+    fn drain(
+        &self,
+        batch_max: usize,
+        inbox: &mut Inbox,
+        take: &mut impl FnMut(LinkInput),
+    ) -> Result<bool, zmq::Error> {
+        drain(batch_max, || {
+            Ok(received(&self.socket, inbox)?.map(|frames| {
+                let message = LinkMessage::decode(frames);
+                take(LinkInput::Received { from: LinkEnd::Link(self.id), message });
+            }))
+        })
+    }
+}
+
 /// The sockets. Fields drop in order: sockets before their context.
 pub(super) struct LinkSockets {
     router: zmq::Socket,
@@ -152,19 +169,19 @@ impl LinkSockets {
                 take(LinkInput::Received { from, message: LinkMessage::decode(rest) });
             }))
         })?;
-        for Dialed { id, socket, monitor } in self.dialed.values() {
-            emptied &= drain(batch_max, || {
-                Ok(received(socket, inbox)?.map(|frames| {
-                    let message = LinkMessage::decode(frames);
-                    take(LinkInput::Received { from: LinkEnd::Link(*id), message });
-                }))
-            })?;
-            // After what was received before the connection ended.
-            while let Some(event) = heard(monitor, inbox)? {
+        for dialed in self.dialed.values() {
+            if !dialed.drain(batch_max, inbox, &mut take)? {
+                // How the connection is does not count before what came over it.
+                emptied = false;
+                continue;
+            }
+            while let Some(event) = heard(&dialed.monitor, inbox)? {
                 if event == SocketEvent::HANDSHAKE_SUCCEEDED as i32 {
-                    take(LinkInput::Opened(*id));
+                    take(LinkInput::Opened(dialed.id));
                 } else if event & endings() != 0 {
-                    take(LinkInput::Closed(*id));
+                    // More may have come since, at most what the queue of the socket holds.
+                    while !dialed.drain(batch_max, inbox, &mut take)? {}
+                    take(LinkInput::Closed(dialed.id));
                 }
             }
         }
@@ -213,4 +230,83 @@ fn heard(monitor: &zmq::Socket, inbox: &mut Inbox) -> Result<Option<i32>, zmq::E
         Some(event) => i32::from(u16::from_ne_bytes(*event)),
         None => 0,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::core::{
+        BrokerAddress, BrokerCore, CoreConfig, Input, LinkConfig, LinkOutput, Output,
+    };
+    use crate::wire::BrokerId;
+
+    const SENT: usize = 50;
+
+    /// Names a connection, as the core does.
+    fn named(endpoint: &str) -> LinkId {
+        let links = Some(LinkConfig::new(BrokerId([1; 8])));
+        let mut core = BrokerCore::new(CoreConfig { links, ..CoreConfig::default() }, [0; 8]);
+        let id = BrokerId([2; 8]);
+        let other = BrokerAddress { id, name: "g2".into(), endpoint: endpoint.into() };
+        core.handle(Duration::ZERO, Input::Link(LinkInput::Brokers(vec![other])));
+        match core.poll_output() {
+            Some(Output::Link(LinkOutput::Dial { link, .. })) => link,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn encoded(order: u64) -> Vec<Vec<u8>> {
+        let mut parts = Vec::new();
+        LinkMessage::Beat.write_to(order, &mut parts);
+        parts.iter().map(|part| part.as_slice().to_vec()).collect()
+    }
+
+    #[test]
+    fn what_came_before_a_connection_ended_is_read_before_its_end_however_much_it_is() {
+        if !crate::has_curve() {
+            return;
+        }
+        let pair = zmq::CurveKeyPair::new().unwrap();
+        let secret = CurveSecret::from_bytes(pair.secret_key);
+        let there = zmq::Context::new();
+        let other = there.socket(zmq::ROUTER).unwrap();
+        other.set_linger(10_000).unwrap();
+        other.set_curve_server(true).unwrap();
+        other.set_curve_secretkey(secret.bytes()).unwrap();
+        other.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = other.get_last_endpoint().unwrap().unwrap();
+
+        let listen = "tcp://127.0.0.1:0".to_owned();
+        let settings = LinkSettings { listen, public: pair.public_key, secret };
+        let here = zmq::Context::new();
+        let mut links = LinkSockets::open(&here, &BrokerConfig::default(), &settings).unwrap();
+        let id = named(&endpoint);
+        links.dial(id, &endpoint).unwrap();
+        let monitor = || links.dialed[&id.number()].monitor.poll(zmq::POLLIN, 10_000).unwrap();
+        assert_eq!(monitor(), 1);
+        let mut inbox = Inbox::default();
+        let mut inputs = Vec::new();
+        links.receive(10, &mut inbox, |input| inputs.push(input)).unwrap();
+        assert!(matches!(inputs[..], [LinkInput::Opened(_)]), "{inputs:?}");
+
+        links.send(LinkEnd::Link(id), 0, LinkMessage::Beat, &mut Vec::new()).unwrap();
+        let route = other.recv_multipart(0).unwrap().swap_remove(0);
+        for order in 0..SENT {
+            let message = encoded(u64::try_from(order).unwrap());
+            other.send_multipart([vec![route.clone()], message].concat(), 0).unwrap();
+        }
+        // Sends what it has, and ends.
+        drop((other, there));
+        assert_eq!(monitor(), 1, "the end is known");
+        inputs.clear();
+        let late = Instant::now() + Duration::from_secs(10);
+        while !inputs.iter().any(|it| matches!(it, LinkInput::Closed(_))) {
+            assert!(Instant::now() < late, "{inputs:?}");
+            links.receive(10, &mut inbox, |input| inputs.push(input)).unwrap();
+        }
+        let before = inputs.iter().take_while(|it| matches!(it, LinkInput::Received { .. }));
+        assert_eq!(before.count(), SENT);
+    }
 }

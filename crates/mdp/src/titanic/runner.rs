@@ -16,6 +16,9 @@ use super::services::{Randomness, RecordError, Shared, TitanicService};
 use super::{Config, RecordKey, Storage, StorageError};
 use crate::{BrokerHandle, RegisterError, RequestError};
 
+/// Workers that another broker is taken to have, so that it is asked 16 times at once (two for each).
+const WORKERS_ELSEWHERE: usize = 8;
+
 /// A Titanic of one broker. Clones are the same one.
 #[derive(Clone)]
 pub struct Titanic {
@@ -131,7 +134,7 @@ impl Titanic {
         let services = self.broker.services().await.into_iter();
         let available: Vec<_> = services
             .filter(|service| service.is_served() && !service.paused)
-            .map(|service| (service.name, service.workers.max(service.elsewhere.len())))
+            .map(|service| (service.name, takers(service.workers, service.elsewhere.len())))
             .collect();
         for attempt in self.shared.with(|ledger, now| ledger.start(now, &available)) {
             self.begin(attempts, attempt);
@@ -191,6 +194,12 @@ impl Titanic {
     }
 }
 
+/// Returns for how many workers attempts are begun. How many another broker has is not known; with
+/// workers here nothing goes there.
+const fn takers(workers: usize, brokers_elsewhere: usize) -> usize {
+    if workers > 0 { workers } else { brokers_elsewhere * WORKERS_ELSEWHERE }
+}
+
 /// Takes in what an earlier start stored: what has no reply is pending again.
 async fn restore(shared: &Shared) -> Result<(), OpenError> {
     let mut after = None;
@@ -240,5 +249,17 @@ impl Attempts {
             Err(error) => (error.id(), Ended::Failed),
         };
         Some((self.by_task.remove(&task)?, ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_brokers_have_an_allowance_and_workers_here_come_first() {
+        assert_eq!(takers(0, 0), 0);
+        assert_eq!((takers(0, 1), takers(0, 2)), (8, 16));
+        assert_eq!((takers(1, 2), takers(20, 1)), (1, 20));
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! head     "BWL" | version 1 | kind 1 | order 8 | number 8 | wait ms 8 | client 8     all big-endian
-//! HELLO    head | id                      WELCOME  head | id
+//! HELLO    head | id | id of the other     WELCOME  head | id
 //! REFUSED  head | reason                  BEAT     head
 //! SERVES   head | service…                CEASES   head | service…
 //! REQUEST  head | service | user or empty | body…
@@ -61,6 +61,8 @@ closed_set! {
         Full = "full",
         /// The other is itself.
         Itself = "itself",
+        /// HELLO was meant for another broker, which was there before.
+        Another = "another",
         /// What was said made no sense there.
         Broken = "broken",
         /// It stops.
@@ -89,8 +91,13 @@ closed_set! {
 /// One message of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkMessage {
-    /// First of all: who asks.
-    Hello(BrokerId),
+    /// First of all.
+    Hello {
+        /// Who asks.
+        from: BrokerId,
+        /// Who is meant: the address may be that of another one by now.
+        to: BrokerId,
+    },
     /// The answer to HELLO: who is asked.
     Welcome(BrokerId),
     /// The asked one does not, or no longer, let itself be asked.
@@ -220,7 +227,9 @@ impl LinkMessage {
         // Its place is taken first; what it says is known only when the message was taken apart.
         parts.push(Part::Static(b""));
         head.kind = match self {
-            Self::Hello(id) => push(parts, HELLO, [Bytes::copy_from_slice(&id.0)]),
+            Self::Hello { from, to } => {
+                push(parts, HELLO, [from, to].map(|id| Bytes::copy_from_slice(&id.0)))
+            }
             Self::Welcome(id) => push(parts, WELCOME, [Bytes::copy_from_slice(&id.0)]),
             Self::Refused(reason) => push(parts, REFUSED, [Bytes::from(reason.name())]),
             Self::Beat => BEAT,
@@ -268,7 +277,7 @@ impl LinkMessage {
         let (head, rest) = frames.split_first().ok_or(BadLinkMessage::Malformed)?;
         let Head { kind, order, number, wait_ms, client } = Head::decode(head)?;
         let message = match (kind, rest) {
-            (HELLO, [id]) => Self::Hello(broker_id(id)?),
+            (HELLO, [from, to]) => Self::Hello { from: broker_id(from)?, to: broker_id(to)? },
             (WELCOME, [id]) => Self::Welcome(broker_id(id)?),
             (REFUSED, [reason]) => Self::Refused(member(reason)?),
             (BEAT, []) => Self::Beat,
@@ -352,7 +361,7 @@ mod tests {
             body,
         };
         let mut all = vec![
-            LinkMessage::Hello(BrokerId([7; 8])),
+            LinkMessage::Hello { from: BrokerId([7; 8]), to: BrokerId([8; 8]) },
             LinkMessage::Welcome(BrokerId([0; 8])),
             LinkMessage::Beat,
             LinkMessage::Serves(vec![name("echo"), name("größe")]),
@@ -394,7 +403,8 @@ mod tests {
 
     #[test]
     fn another_version_is_told_from_garbage() {
-        let mut frames = frames_of(LinkMessage::Hello(BrokerId([7; 8])), 0);
+        let hello = LinkMessage::Hello { from: BrokerId([7; 8]), to: BrokerId([8; 8]) };
+        let mut frames = frames_of(hello, 0);
         frames[0][3] = 2;
         assert_eq!(LinkMessage::decode(&frames), Err(BadLinkMessage::Version(2)));
         // Whatever else a later version changes.

@@ -9,6 +9,7 @@ use crate::Frames;
 use crate::core::{BrokerAddress, Input, LinkConfig, LinkEnd, LinkId, LinkInput, LinkOutput};
 use crate::wire::{BrokerId, Hop, LinkMessage, Returned};
 
+const NEAR: BrokerId = BrokerId([1; 8]);
 const FAR: BrokerId = BrokerId([2; 8]);
 
 /// What the other broker does.
@@ -71,7 +72,7 @@ pub(super) struct Far {
 
 /// Links with bounds that are soon reached.
 pub(super) fn links() -> LinkConfig {
-    let config = LinkConfig::new(BrokerId([1; 8]));
+    let config = LinkConfig::new(NEAR);
     LinkConfig { in_flight_max: 5, service_in_flight_max: 3, brokers_max: 2, ..config }
 }
 
@@ -118,7 +119,7 @@ impl World {
                 self.far.life = self.far.life.wrapping_add(1);
                 (self.far.orders[1], self.far.is_let_in) = (0, false);
                 self.far.asked.clear();
-                self.far_asking(LinkMessage::Hello(FAR));
+                self.far_asking(LinkMessage::Hello { from: FAR, to: NEAR });
             }
             (FarOp::Answer | FarOp::Part | FarOp::Return { .. }, None) => {}
         }
@@ -194,7 +195,7 @@ impl World {
                         assert!(far.hand.len() <= 5, "more than may be in flight");
                     }
                     LinkMessage::Cancel { number } => far.hand.retain(|(it, _)| *it != number),
-                    LinkMessage::Hello(_) | LinkMessage::Beat => {}
+                    LinkMessage::Hello { .. } | LinkMessage::Beat => {}
                     other => panic!("it was asked {other:?}"),
                 }
             }

@@ -46,7 +46,7 @@ impl BrokerCore {
         };
         let Some(key) = known else {
             return match message {
-                LinkMessage::Hello(id) if order == 0 => self.on_hello(route, id),
+                LinkMessage::Hello { from, to } if order == 0 => self.on_hello(route, from, to),
                 _ => self.refuse_asker(route, Refusal::Unknown),
             };
         };
@@ -62,10 +62,14 @@ impl BrokerCore {
         }
     }
 
-    fn on_hello(&mut self, route: Hop, id: BrokerId) {
+    fn on_hello(&mut self, route: Hop, id: BrokerId, to: BrokerId) {
         let Some(config) = self.links.config.clone() else { return };
         if id == config.id {
             return self.refuse_asker(route, Refusal::Itself);
+        }
+        // It looks for one that died at this address. That says nothing of what it asks here.
+        if to != config.id {
+            return self.refuse_asker(route, Refusal::Another);
         }
         // It has a new connection: what it asked over the one before it has given up.
         let old: Vec<_> = self.links.askers.iter().filter(|(_, asker)| asker.id == id).collect();
@@ -211,8 +215,8 @@ impl BrokerCore {
             self.requests.get(*key).is_some_and(|it| matches!(it.from, Origin::Broker(..)))
         };
         let mut waiting: Vec<_> = waiting.into_iter().filter(of_others).collect();
-        // The order of a table without one would differ from run to run.
-        waiting.sort_unstable();
+        // Oldest first: so each client's stay in order, whether they go on at once there or wait.
+        waiting.sort_unstable_by_key(|key| self.requests.get(*key).map(|it| it.sequence));
         for request in waiting {
             self.finish(request, Err(RequestError::Stopped));
         }

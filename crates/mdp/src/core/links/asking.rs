@@ -133,16 +133,16 @@ impl BrokerCore {
     }
 
     pub(super) fn on_link_opened(&mut self, id: LinkId) {
-        let Some(own) = self.links.config.as_ref().map(|config| config.id) else { return };
+        let Some(from) = self.links.config.as_ref().map(|config| config.id) else { return };
         if self.current(id).is_none_or(|link| link.state != State::Dialing) {
             return;
         }
         let now = self.now;
-        if let Some(link) = self.links.ways.get_mut(id.link) {
-            link.state = State::Greeting;
-            link.session.last_rx = now;
-        }
-        self.tell_link(id.link, LinkMessage::Hello(own));
+        let Some(link) = self.links.ways.get_mut(id.link) else { return };
+        link.state = State::Greeting;
+        link.session.last_rx = now;
+        let to = link.address.id;
+        self.tell_link(id.link, LinkMessage::Hello { from, to });
         self.arm_link(id.link);
     }
 
@@ -173,6 +173,8 @@ impl BrokerCore {
         };
         let (is_next, state) = (link.session.takes(now, order), link.state);
         match (state, message) {
+            // Another process may have got the port of one that died.
+            (_, LinkMessage::Refused(Refusal::Another)) => self.lose_link(key, LinkLoss::Another),
             // Who does not know the link does not know its order either.
             (_, LinkMessage::Refused(why)) => self.lose_link(key, LinkLoss::Refused(why)),
             _ if !is_next => self.lose_link(key, LinkLoss::Broken),
@@ -195,7 +197,7 @@ impl BrokerCore {
 
     fn on_welcome(&mut self, key: Key<Link>, id: BrokerId) {
         let Some(link) = self.links.ways.get_mut(key) else { return };
-        // Another process may have got the port of one that died.
+        // One that says so although it was not meant is not believed either.
         if link.address.id != id {
             return self.lose_link(key, LinkLoss::Another);
         }
@@ -400,9 +402,13 @@ impl BrokerCore {
         for service in services {
             self.not_elsewhere(service, key);
         }
-        // The oldest last, so that it comes to stand in front.
-        for (request, _) in in_flight.into_values().rev() {
-            self.requeue(request);
+        // All of them stand in their places before any is given to somebody else.
+        for (request, _) in in_flight.values() {
+            self.put_back(*request);
+        }
+        let services: Services = in_flight.into_values().map(|(_, service)| service).collect();
+        for service in services {
+            self.dispatch(service);
         }
         self.set_link_timer(key, Some(until));
     }

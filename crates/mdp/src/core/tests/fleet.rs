@@ -20,6 +20,8 @@ const CLIENTS: usize = 6;
 const WORKERS: usize = 5;
 const BUSY: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(45);
+/// From then on after `BUSY` links stay: silence is noticed, and whatever is late has come.
+const SETTLED: Duration = Duration::from_secs(12);
 const FAILED: &str = "failed";
 
 type Message = Vec<Vec<u8>>;
@@ -99,7 +101,7 @@ fn config(id: u8, life: u8, attempts_max: u32) -> CoreConfig {
     (bytes[0], bytes[1]) = (id, life);
     let mut links = LinkConfig::new(BrokerId(bytes));
     // Few, so that the bounds are reached.
-    (links.in_flight_max, links.service_in_flight_max, links.brokers_max) = (6, 4, 5);
+    (links.in_flight_max, links.service_in_flight_max, links.brokers_max) = (6, 4, 8);
     CoreConfig {
         request_ttl: Duration::from_secs(20),
         default_policy: policy,
@@ -164,14 +166,18 @@ impl Fleet {
         }
     }
 
+    /// The row of a broker that died is there for a while: its old id stands at the address of the new one.
     fn addresses(&self) -> Vec<BrokerAddress> {
-        let address = |(at, node): (usize, &Node)| {
+        let address = |(at, life): (usize, u8)| {
             let mut bytes = [0; 8];
-            (bytes[0], bytes[1]) = (u8::try_from(at).unwrap(), node.life);
+            (bytes[0], bytes[1]) = (u8::try_from(at).unwrap(), life);
             let endpoint = Arc::from(at.to_string());
             BrokerAddress { id: BrokerId(bytes), name: Arc::from(format!("g{at}")), endpoint }
         };
-        self.nodes.iter().enumerate().map(address).collect()
+        let lives = self.nodes.iter().enumerate().flat_map(|(at, node)| {
+            (node.life.saturating_sub(1)..=node.life).map(move |life| (at, life))
+        });
+        lives.map(address).collect()
     }
 
     fn route(&self, worker: usize) -> Vec<u8> {
@@ -399,7 +405,13 @@ impl Fleet {
                 }
             }
             LinkOutput::Note(LinkNote::Up(_)) => self.happened[0] += 1,
-            LinkOutput::Note(LinkNote::Down(..)) => self.happened[1] += 1,
+            LinkOutput::Note(LinkNote::Down(..)) => {
+                assert!(
+                    self.now < BUSY + SETTLED,
+                    "broker {at} lost a link that nothing disturbed"
+                );
+                self.happened[1] += 1;
+            }
             LinkOutput::Note(_) => {}
         }
     }

@@ -1,5 +1,7 @@
 //! The rules of links, one test each: two brokers and whoever is connected to them.
 
+mod order;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ struct Here {
     tag: Option<SendTag>,
 }
 
+const SELF: BrokerId = BrokerId([1; 8]);
 const OTHER: BrokerId = BrokerId([2; 8]);
 
 fn name(text: &str) -> ServiceName {
@@ -28,7 +31,7 @@ fn name(text: &str) -> ServiceName {
 }
 
 fn linked(mut config: CoreConfig, bound: impl FnOnce(&mut LinkConfig)) -> Here {
-    let mut links = LinkConfig::new(BrokerId([1; 8]));
+    let mut links = LinkConfig::new(SELF);
     bound(&mut links);
     config.links = Some(links);
     let mut here = Here {
@@ -65,7 +68,7 @@ impl Here {
     fn greet(&mut self) {
         let link = self.link.unwrap();
         self.link_input(LinkInput::Opened(link));
-        self.said(LinkMessage::Hello(BrokerId([1; 8])));
+        self.said(LinkMessage::Hello { from: SELF, to: OTHER });
         self.hears(LinkMessage::Welcome(OTHER));
     }
 
@@ -143,8 +146,8 @@ impl Here {
     }
 
     fn welcomes(&mut self) {
-        self.is_asked(LinkMessage::Hello(OTHER));
-        self.said(LinkMessage::Welcome(BrokerId([1; 8])));
+        self.is_asked(LinkMessage::Hello { from: OTHER, to: SELF });
+        self.said(LinkMessage::Welcome(SELF));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -554,7 +557,7 @@ fn who_did_not_say_hello_or_is_this_broker_itself_is_not_served() {
     here.asked_for_echo(1);
     here.said(LinkMessage::Refused(Refusal::Unknown));
     here.orders = [0; 2];
-    here.is_asked(LinkMessage::Hello(BrokerId([1; 8])));
+    here.is_asked(LinkMessage::Hello { from: SELF, to: OTHER });
     here.said(LinkMessage::Refused(Refusal::Itself));
     here.quiet();
 }
@@ -598,12 +601,41 @@ fn a_new_connection_takes_the_place_of_the_one_before() {
     here.asked_for_echo(1);
     here.it.says(WORK);
     let from = LinkEnd::Asker(Hop::from(&b"new"[..]));
-    here.link_input(LinkInput::Received { from, message: Ok((0, LinkMessage::Hello(OTHER))) });
-    here.said(LinkMessage::Welcome(BrokerId([1; 8])));
+    let hello = LinkMessage::Hello { from: OTHER, to: SELF };
+    here.link_input(LinkInput::Received { from, message: Ok((0, hello)) });
+    here.said(LinkMessage::Welcome(SELF));
     here.said(LinkMessage::Serves(vec![name("echo")]));
     here.gets(DONE);
     here.quiet();
     assert_eq!(here.it.core.counters().requests.orphaned, 1, "nobody waits for that any more");
+}
+
+#[test]
+fn who_looks_for_one_that_died_at_this_address_is_refused_and_keeps_its_link() {
+    let mut here = up();
+    here.gets(READY);
+    here.welcomes();
+    here.said(LinkMessage::Serves(vec![name("echo")]));
+    here.asked_for_echo(1);
+    here.it.says(WORK);
+    let from = LinkEnd::Asker(Hop::from(&b"late"[..]));
+    let hello = LinkMessage::Hello { from: OTHER, to: BrokerId([9; 8]) };
+    here.link_input(LinkInput::Received { from, message: Ok((0, hello)) });
+    here.said(LinkMessage::Refused(Refusal::Another));
+    here.gets(DONE);
+    here.said(LinkMessage::Final { number: 1, body: body("A") });
+    here.quiet();
+}
+
+#[test]
+fn who_finds_another_one_at_an_address_tries_again_soon() {
+    let mut here = linked(CoreConfig::default(), |_| {});
+    let link = here.link;
+    here.link_input(LinkInput::Opened(link.unwrap()));
+    here.hears(LinkMessage::Refused(Refusal::Another));
+    assert_eq!(here.notes, [LinkNote::Down("g2".into(), LinkLoss::Another, 0)]);
+    here.pass(Duration::from_secs(1));
+    assert_ne!(here.link, link);
 }
 
 #[test]
