@@ -196,20 +196,15 @@ impl Joint {
     ) -> Result<Found, StoreError> {
         for _ in 0..ATTEMPTS {
             let (before, unchanged) = self.look(id).await?;
-            match before {
-                Some(stay) if stay.at == self.own => {
-                    if saying == Saying::Doubted && stay.token == *token.as_bytes() {
-                        return Ok(Found::Here);
-                    }
+            if let Some(stay) = before {
+                let (is_here, is_its_own) = (stay.at == self.own, stay.token == *token.as_bytes());
+                if is_here && is_its_own && saying == Saying::Doubted {
+                    return Ok(Found::Here);
                 }
-                Some(stay) => {
-                    let is_its_own = stay.token == *token.as_bytes();
-                    let is_moving = saying == Saying::Arrived && is_its_own;
-                    if !is_moving && self.lives(stay.at).await? {
-                        return Ok(Found::Elsewhere);
-                    }
+                let is_moving = saying == Saying::Arrived && is_its_own;
+                if !is_here && !is_moving && self.lives(stay.at).await? {
+                    return Ok(Found::Elsewhere);
                 }
-                None => {}
             }
             if self.put(id, token, unchanged).await? {
                 self.tell_of_move(id, before).await;

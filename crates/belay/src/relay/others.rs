@@ -179,12 +179,16 @@ impl Inner {
             let shared = self.shared();
             shared.core.live().map(|(id, token)| (id.to_owned(), token)).collect()
         };
+        let mut failure = None;
         for ids in ids.chunks(CHORES_AT_ONCE) {
             let said = ids.iter().map(|(id, token)| self.stays(joint, id, token, saying));
-            for error in join_all(said).await.into_iter().filter_map(Result::err) {
-                tracing::warn!(%error, "other gateways may forget a window");
-                self.unsaid.store(true, Ordering::Relaxed);
-            }
+            let failed = join_all(said).await.into_iter().find_map(Result::err);
+            failure = failed.or(failure);
+        }
+        // Once, however many windows there are: the store is down, and all is tried again at the next beat.
+        if let Some(error) = failure {
+            tracing::warn!(%error, "other gateways may forget windows");
+            self.unsaid.store(true, Ordering::Relaxed);
         }
     }
 
