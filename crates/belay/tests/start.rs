@@ -13,7 +13,7 @@ use axum::{body::Body, extract::Request};
 use buswire_belay::{ClientAddress, StartConfig, StartRecords};
 use buswire_message::Clock as _;
 use buswire_store::{Direction, KeyRange, Partition, Store, memory::MemoryStore};
-use buswire_testkit::{FaultyStore, SeededEntropy, VirtualClock};
+use buswire_testkit::{Fault, FaultyStore, SeededEntropy, VirtualClock};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -96,6 +96,29 @@ async fn a_record_that_is_left_at_one_gateway_is_taken_once_at_any() {
     here.clock.advance(Duration::from_secs(1));
     assert_eq!(here.take(json!(id)).await, failure(404, "not found"), "after a minute");
     assert_eq!(there.take(json!(again)).await.1["value"], "hush");
+}
+
+#[tokio::test]
+async fn a_record_in_the_store_takes_room_until_it_is_taken_or_not_stored() {
+    // Rule: belay 23.11 — start records are bounded: those that wait
+    let (clock, entropy) = (VirtualClock::default(), Arc::new(SeededEntropy::new(1)));
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1).shared());
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    let config = StartConfig { records_max: 2, ..StartConfig::default() };
+    let records = StartRecords::shared(shared, Arc::new(clock.clone()), entropy, config);
+    let start = Start { records, clock };
+    let body = r#"{"value":{"record":5}}"#;
+    for _ in 0..3 {
+        store.script(Fault::Before);
+        assert_eq!(start.post("/belay/start", body).await.0, 503);
+    }
+    let first = start.put(body).await;
+    start.put(body).await;
+    assert_eq!(start.post("/belay/start", body).await.0, 503, "two wait");
+    assert_eq!(start.take(json!(first)).await, (200, json!({"value": 5})));
+    start.put(body).await;
+    assert_eq!(start.take(json!(first)).await.0, 404);
+    assert_eq!(start.post("/belay/start", body).await.0, 503, "two wait again");
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 
 use buswire_message::{Timestamp, Version};
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use crate::{
     error::CloseReason,
     id::{ChannelId, UserAgentId},
     registry::{RegistryError, Stored, StoredChannel, log_failure},
-    service::{SimplePush, UserAgentPresence},
+    service::{SimplePush, UserAgentPresence, peer_deadline},
 };
 
 /// The most entries of a page, whatever limit is asked for.
@@ -40,7 +41,8 @@ pub struct UserAgentSummary {
     pub created: Timestamp,
     /// When it was last known to be there; up to `touch_interval` late.
     pub last_seen: Timestamp,
-    /// Whether it is connected, to this server or to one that shares its store.
+    /// Whether it is connected, to this server or to one that shares its store. `Away` too if that could
+    /// not be found out in three seconds for the whole page.
     pub presence: UserAgentPresence,
     /// How many channels it has.
     pub channels: usize,
@@ -116,9 +118,11 @@ impl SimplePush {
         let limit = limit.clamp(1, PAGE_MAX);
         let (found, next) = self.shared().registry.list(after, limit).await?;
         let mut user_agents = Vec::with_capacity(found.len());
+        // One for the page: a store that hangs would make each part of it late.
+        let deadline = peer_deadline();
         for some in found.chunks(SUMMARIES_AT_ONCE) {
             let summaries: Vec<_> =
-                some.iter().map(|(id, stored)| self.summary(*id, stored)).collect();
+                some.iter().map(|(id, stored)| self.summary(*id, stored, deadline)).collect();
             user_agents.extend(join_all(summaries).await);
         }
         Ok(UserAgentPage { user_agents, next })
@@ -135,7 +139,7 @@ impl SimplePush {
     ) -> Result<Option<UserAgentSummary>, Unavailable> {
         let stored = self.shared().registry.stored(id).await?;
         match stored {
-            Some(stored) => Ok(Some(self.summary(id, &stored).await)),
+            Some(stored) => Ok(Some(self.summary(id, &stored, peer_deadline()).await)),
             None => Ok(None),
         }
     }
@@ -175,11 +179,16 @@ impl SimplePush {
         Ok(dropped)
     }
 
-    async fn summary(&self, id: UserAgentId, stored: &Stored) -> UserAgentSummary {
+    async fn summary(
+        &self,
+        id: UserAgentId,
+        stored: &Stored,
+        deadline: Instant,
+    ) -> UserAgentSummary {
         let waiting = stored.channels.iter().filter_map(|channel| channel.pending);
         let presence = match self.shared().table.find(id) {
             Some(_) => UserAgentPresence::Connected,
-            None => self.presence_elsewhere(id).await,
+            None => self.presence_elsewhere(id, deadline).await,
         };
         UserAgentSummary {
             id,

@@ -55,6 +55,11 @@ const DRAIN_GROUP_MIN: usize = 50;
 const LANES: usize = 1024;
 /// How long a PUT waits to learn whether another gateway has the UserAgent (R-NODE-5).
 const PEER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Until when something is waited for that other gateways have to do with.
+pub(crate) fn peer_deadline() -> tokio::time::Instant {
+    tokio::time::Instant::now() + PEER_TIMEOUT
+}
 /// How often the store is asked whether it may have lost writes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -503,7 +508,7 @@ impl SimplePush {
         let version = published.version;
         let presence = match shared.table.find(user_agent) {
             None => {
-                let presence = self.presence_elsewhere(user_agent).await;
+                let presence = self.presence_elsewhere(user_agent, peer_deadline()).await;
                 if presence == UserAgentPresence::Away {
                     self.wake(user_agent).await;
                 }
@@ -532,13 +537,17 @@ impl SimplePush {
     }
 
     /// Whether another gateway has the UserAgent, which that one then tells. Asking takes a bounded
-    /// time and never fails the PUT (R-NODE-5).
-    pub(crate) async fn presence_elsewhere(&self, user_agent: UserAgentId) -> UserAgentPresence {
+    /// time, until `deadline`, and never fails the PUT (R-NODE-5).
+    pub(crate) async fn presence_elsewhere(
+        &self,
+        user_agent: UserAgentId,
+        deadline: tokio::time::Instant,
+    ) -> UserAgentPresence {
         if !self.shares_store() {
             return UserAgentPresence::Away;
         }
         let asking = self.0.registry.is_elsewhere(user_agent);
-        match tokio::time::timeout(PEER_TIMEOUT, asking).await {
+        match tokio::time::timeout_at(deadline, asking).await {
             Ok(Ok(true)) => UserAgentPresence::Connected,
             Ok(Ok(false)) | Err(_) => UserAgentPresence::Away,
             Ok(Err(error)) => {

@@ -226,3 +226,24 @@ async fn looking_for_a_gateway_takes_a_bounded_time() {
     // The version is there nonetheless.
     assert_eq!(device.notified(A).await, 1);
 }
+
+#[tokio::test]
+async fn a_page_of_user_agents_takes_a_bounded_time_where_no_gateway_can_be_found() {
+    // Rule: simplepush R-NODE-5 — whether others have them is asked for a bounded time, not for each some
+    let (one, two) = two_on(Arc::new(Hanging(MemoryStore::new()))).await;
+    let mut devices = Vec::new();
+    for _ in 0..200 {
+        let mut device = one.device().await;
+        device.hello("", "").await;
+        device.register(A).await;
+        devices.push(device);
+    }
+    // Nothing but the deadline lets time pass from here on.
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+    let page = two.push.user_agents(None, 1000).await.unwrap();
+    let took = started.elapsed();
+    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(page.user_agents.len(), 200);
+    assert!(page.user_agents.iter().all(|it| it.presence == UserAgentPresence::Away));
+}

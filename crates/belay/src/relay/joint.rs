@@ -23,9 +23,11 @@ use std::{
 
 use buswire_message::{Clock, Entropy, SecretHash};
 use buswire_store::{
-    Ack, Batch, Expectation, HintFilter, Hints, Key, LogName, Operation, Outcome, Partition,
+    Ack, Batch, Epoch, Expectation, HintFilter, Hints, Key, LogName, Operation, Outcome, Partition,
     Position, Store, StoreError,
 };
+
+use tokio::sync::Mutex;
 
 use super::{
     RelayError,
@@ -46,6 +48,8 @@ pub(super) const STAY_RENEWED: Duration = Duration::from_secs(3600);
 const NOTE_LIFE: Duration = Duration::from_secs(60);
 /// How many notes are read at once.
 const NOTES_AT_ONCE: usize = 64;
+/// How often a conflict or a busy store is tried again.
+const ATTEMPTS: usize = 3;
 
 /// What one gateway tells another.
 pub(super) enum Note {
@@ -71,6 +75,25 @@ impl Stay {
     }
 }
 
+/// Why a gateway says that an instance is with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// Its owner has shown its proof just now.
+    Arrived,
+    /// It is still there, and the row is to last longer.
+    Stays,
+    /// It is still there, and the row may be gone.
+    Doubted,
+}
+
+/// Where an instance is after that was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Here,
+    /// With another gateway, which lives.
+    Elsewhere,
+}
+
 /// One gateway among those that share a store.
 pub(super) struct Joint {
     store: Arc<dyn Store>,
@@ -78,6 +101,8 @@ pub(super) struct Joint {
     keys: SealKeys,
     pub(super) own: GatewayId,
     notes: AtomicU64,
+    /// Whether it has left. Held over the commits that say so, or a late beat would undo it.
+    has_left: Mutex<bool>,
 }
 
 impl Joint {
@@ -89,7 +114,14 @@ impl Joint {
     ) -> Self {
         let mut own = [0; 16];
         entropy.fill(&mut own);
-        Self { store, clock, keys, own: GatewayId(own), notes: AtomicU64::new(0) }
+        Self {
+            store,
+            clock,
+            keys,
+            own: GatewayId(own),
+            notes: AtomicU64::new(0),
+            has_left: Mutex::new(false),
+        }
     }
 
     /// Hints of notes for this gateway.
@@ -97,16 +129,27 @@ impl Joint {
         self.store.hints(HintFilter::Only(notes_to(self.own)))
     }
 
-    /// Says that this gateway lives.
+    /// Changes when the store may have lost rows.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.store.status().epoch
+    }
+
+    /// Says that this gateway lives, unless it has left.
     pub(super) async fn beat(&self) -> Result<(), StoreError> {
+        let has_left = self.has_left.lock().await;
+        if *has_left {
+            return Ok(());
+        }
         let now = self.clock.now();
         let (key, expires) = (key(&self.own.0), Some(now.saturating_add(LEASE)));
         let put = Operation::Put { key, value: bytes::Bytes::from_static(b"1"), expires };
         self.store.commit(Batch::new(gateways()).then(put), Ack::Accepted, now).await.map(drop)
     }
 
-    /// Says that this gateway lives no longer.
+    /// Says that this gateway lives no longer, for good.
     pub(super) async fn leave(&self) -> Result<(), StoreError> {
+        let mut has_left = self.has_left.lock().await;
+        *has_left = true;
         let batch = Batch::new(gateways()).then(Operation::Delete { key: key(&self.own.0) });
         self.store.commit(batch, Ack::Accepted, self.clock.now()).await.map(drop)
     }
@@ -117,33 +160,58 @@ impl Joint {
         Ok(self.store.get(&gateways, &key, self.clock.now()).await?.is_some())
     }
 
-    /// Whether a hashed id may be held here, whose owner showed this.
-    pub(super) async fn admits(
+    /// Claims a hashed id whose owner showed this: of gateways that do so at once one gets it. When the
+    /// store does not answer, it may be claimed.
+    pub(super) async fn claim(
         &self,
         id: &str,
         token: &SecretHash,
         shown: Shown,
     ) -> Result<Claimed, StoreError> {
-        let stay = self.whereabouts(id).await?.filter(|stay| stay.at != self.own);
-        let is_its_own = stay.is_some_and(|stay| stay.token == *token.as_bytes());
-        Ok(match (stay, shown) {
-            _ if is_its_own => Claimed::Free,
-            (_, Shown::Token) => Claimed::Unproven,
-            (Some(stay), _) if self.lives(stay.at).await? => Claimed::Taken,
-            _ => Claimed::Free,
-        })
+        for _ in 0..ATTEMPTS {
+            let (before, unchanged) = self.look(id).await?;
+            let stay = before.filter(|stay| stay.at != self.own);
+            let is_its_own = stay.is_some_and(|stay| stay.token == *token.as_bytes());
+            match (stay, shown) {
+                _ if is_its_own => {}
+                (_, Shown::Token) => return Ok(Claimed::Unproven),
+                (Some(stay), _) if self.lives(stay.at).await? => return Ok(Claimed::Taken),
+                _ => {}
+            }
+            if self.put(id, token, unchanged).await? {
+                self.tell_of_move(id, before).await;
+                return Ok(Claimed::Free);
+            }
+        }
+        Ok(Claimed::Failed)
     }
 
-    /// Says that an instance has registered here, and tells the gateway where it was before.
-    pub(super) async fn arrived(&self, id: &str, token: &SecretHash) -> Result<(), StoreError> {
-        let before = self.whereabouts(id).await?;
-        self.stay(id, token.as_bytes(), None).await?;
-        match before {
-            Some(before) if before.at != self.own => {
-                self.tell(before.at, &Note::Moved(id.into())).await
+    /// Says that an instance is here, and tells the gateway where it was before; unless somebody else has
+    /// it at a gateway that lives, or it has gone there since it arrived here.
+    pub(super) async fn say(
+        &self,
+        id: &str,
+        token: &SecretHash,
+        saying: Saying,
+    ) -> Result<Found, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let (before, unchanged) = self.look(id).await?;
+            if let Some(stay) = before {
+                let (is_here, is_its_own) = (stay.at == self.own, stay.token == *token.as_bytes());
+                if is_here && is_its_own && saying == Saying::Doubted {
+                    return Ok(Found::Here);
+                }
+                let is_moving = saying == Saying::Arrived && is_its_own;
+                if !is_here && !is_moving && self.lives(stay.at).await? {
+                    return Ok(Found::Elsewhere);
+                }
             }
-            _ => Ok(()),
+            if self.put(id, token, unchanged).await? {
+                self.tell_of_move(id, before).await;
+                return Ok(Found::Here);
+            }
         }
+        Err(StoreError::Retry("where an instance is changes all the time".to_owned()))
     }
 
     /// Says that an instance is nowhere, unless it has registered elsewhere or `is_back`.
@@ -164,35 +232,44 @@ impl Joint {
         self.store.commit(batch, Ack::Accepted, now).await.map(drop)
     }
 
-    /// Says again that an instance is here, unless it has registered elsewhere.
-    pub(super) async fn stays(&self, id: &str) -> Result<(), StoreError> {
-        let (partition, place) = place(id);
-        let row = self.store.get(&partition, &place, self.clock.now()).await?;
-        let stay = row.as_ref().and_then(|row| Stay::read(row.value.as_bytes()));
-        match (row, stay) {
-            (Some(row), Some(stay)) if stay.at == self.own => {
-                let unchanged = Expectation::Unchanged(place, row.revision);
-                self.stay(id, &stay.token, Some(unchanged)).await
+    /// Where an instance is registered, and what holds as long as that does.
+    async fn look(&self, id: &str) -> Result<(Option<Stay>, Expectation), StoreError> {
+        let (partition, key) = place(id);
+        let row = self.store.get(&partition, &key, self.clock.now()).await?;
+        Ok(match row {
+            None => (None, Expectation::Absent(key)),
+            Some(row) => {
+                let stay = Stay::read(row.value.as_bytes());
+                (stay, Expectation::Unchanged(key, row.revision))
             }
-            _ => Ok(()),
+        })
+    }
+
+    /// Returns whether it was written: not if somebody else was faster.
+    async fn put(
+        &self,
+        id: &str,
+        token: &SecretHash,
+        unchanged: Expectation,
+    ) -> Result<bool, StoreError> {
+        let ((partition, key), now) = (place(id), self.clock.now());
+        let value = [&self.own.0[..], token.as_bytes()].concat().into();
+        let expires = Some(now.saturating_add(STAY));
+        let put = Operation::Put { key, value, expires };
+        let batch = Batch::new(partition).expect(unchanged).then(put);
+        match self.store.commit(batch, Ack::Accepted, now).await {
+            Ok(Outcome::Committed(_)) => Ok(true),
+            Ok(Outcome::Conflict(_)) | Err(StoreError::Retry(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    async fn stay(
-        &self,
-        id: &str,
-        token: &[u8; 32],
-        expectation: Option<Expectation>,
-    ) -> Result<(), StoreError> {
-        let ((partition, key), now) = (place(id), self.clock.now());
-        let value = [&self.own.0[..], token].concat().into();
-        let mut batch = Batch::new(partition);
-        batch.expectations.extend(expectation);
-        let expires = Some(now.saturating_add(STAY));
-        let batch = batch.then(Operation::Put { key, value, expires });
-        match self.store.commit(batch, Ack::Accepted, now).await? {
-            // Whoever was faster knows better.
-            Outcome::Committed(_) | Outcome::Conflict(_) => Ok(()),
+    /// Tells the gateway where an instance was before that it is here. One that is not told finds out when
+    /// it says again what is with it.
+    async fn tell_of_move(&self, id: &str, before: Option<Stay>) {
+        let Some(before) = before.filter(|before| before.at != self.own) else { return };
+        if let Err(error) = self.tell(before.at, &Note::Moved(id.into())).await {
+            tracing::warn!(%error, "another gateway is not told that a window has left it");
         }
     }
 

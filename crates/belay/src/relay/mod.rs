@@ -36,7 +36,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -95,6 +95,8 @@ struct Inner {
     config: Arc<RelayConfig>,
     claims: Claims,
     joint: Option<Joint>,
+    /// Whether other gateways may not know of a window here.
+    unsaid: AtomicBool,
     claim_limit: Limiter<IpAddr>,
     all_claims_limit: Limiter<()>,
     clock: Steady,
@@ -207,6 +209,7 @@ impl Relay {
         Self(Arc::new(Inner {
             claims: Claims::new(store, clock, config.retirement),
             joint,
+            unsaid: AtomicBool::new(false),
             claim_limit: Limiter::new(config.claims_per_minute, MINUTE),
             all_claims_limit: Limiter::new(config.all_claims_per_minute, MINUTE),
             clock: Steady { start, since: Instant::now() },
@@ -270,6 +273,7 @@ impl Relay {
             () = self.0.mind_timers() => {}
             () = self.0.mind_claims() => {}
             () = self.0.mind_others() => {}
+            () = self.0.mind_stays() => {}
         }
     }
 

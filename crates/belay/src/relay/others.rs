@@ -6,13 +6,13 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use buswire_message::SecretHash;
 use buswire_store::{Position, StoreError};
-use futures::StreamExt as _;
-use tokio::time::{self, Instant};
+use futures::{StreamExt as _, future::join_all};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::{
     CHORES_AT_ONCE, Inner, Waiter,
-    core::{CallId, Claimed, GatewayId, Input, Reach, Shown},
-    joint::{BEAT, Joint, Note, STAY_RENEWED},
+    core::{CallId, Claimed, ConnectionId, GatewayId, Input, Reach, Shown},
+    joint::{BEAT, Found, Joint, Note, STAY_RENEWED, Saying},
     wire::Call,
 };
 use crate::{Serialisation, relay::RelayError};
@@ -21,12 +21,36 @@ use crate::{Serialisation, relay::RelayError};
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Inner {
-    /// Tells the others where an instance is, before its owner is told that it is registered.
-    pub(super) async fn arrived(&self, id: &str, token: &SecretHash) {
-        if let Some(joint) = &self.joint
-            && let Err(error) = joint.arrived(id, token).await
-        {
-            tracing::warn!(%error, "other gateways do not know of a window");
+    /// Tells the others where an instance is, before its owner is told that it is registered. Returns
+    /// whether it is: not if somebody else has it at another gateway by now.
+    pub(super) async fn arrived(&self, by: ConnectionId, id: &str, token: &SecretHash) -> bool {
+        let Some(joint) = &self.joint else { return true };
+        // It may have gone on to another gateway before this one has told that it came.
+        if self.shared().core.owner(id) != Some(by) {
+            return true;
+        }
+        match joint.say(id, token, Saying::Arrived).await {
+            Ok(Found::Here) => {
+                self.left_meanwhile(id).await;
+                true
+            }
+            Ok(Found::Elsewhere) => {
+                self.apply(Input::Moved(id.to_owned()));
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "other gateways do not know of a window");
+                self.unsaid.store(true, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    /// What was said of an instance whose owner went away meanwhile is not true.
+    async fn left_meanwhile(&self, id: &str) {
+        let is_gone = self.shared().core.owner(id).is_none();
+        if is_gone {
+            self.left(id).await;
         }
     }
 
@@ -40,11 +64,11 @@ impl Inner {
         }
     }
 
-    /// Whether a hashed id may be held here.
+    /// Claims a hashed id among the gateways.
     pub(super) async fn admits(&self, id: &str, token: &SecretHash, shown: Shown) -> Claimed {
         let Some(joint) = &self.joint else { return Claimed::Free };
-        joint.admits(id, token, shown).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "whether an instance is registered elsewhere can't be read");
+        joint.claim(id, token, shown).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a hashed instance id can't be claimed among the gateways");
             Claimed::Failed
         })
     }
@@ -89,17 +113,13 @@ impl Inner {
         let Some(joint) = &self.joint else { return std::future::pending().await };
         let mut hints = joint.hints();
         let (mut beat, mut look) = (time::interval(BEAT), time::interval(LOOK));
-        let mut renewed = Instant::now();
         let mut position = None;
         loop {
             tokio::select! {
                 _ = beat.tick() => {
                     if let Err(error) = self.beat(joint).await {
                         tracing::warn!(%error, "other gateways are not told of this one");
-                    }
-                    if renewed.elapsed() >= STAY_RENEWED {
-                        renewed = Instant::now();
-                        self.stay(joint).await;
+                        self.unsaid.store(true, Ordering::Relaxed);
                     }
                     continue;
                 }
@@ -134,14 +154,63 @@ impl Inner {
         Ok(())
     }
 
-    async fn stay(&self, joint: &Joint) {
-        let ids: Vec<String> = self.shared().core.live().map(str::to_owned).collect();
-        for ids in ids.chunks(CHORES_AT_ONCE) {
-            let said = ids.iter().map(|id| joint.stays(id));
-            for error in futures::future::join_all(said).await.into_iter().filter_map(Result::err) {
-                tracing::warn!(%error, "other gateways may forget a window");
+    /// Says again which windows are here: now and then, and when the store may have lost it.
+    pub(super) async fn mind_stays(&self) {
+        let Some(joint) = &self.joint else { return std::future::pending().await };
+        let mut beat = time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut renewed, mut epoch) = (Instant::now(), joint.epoch());
+        loop {
+            beat.tick().await;
+            let is_due = renewed.elapsed() >= STAY_RENEWED;
+            if is_due {
+                renewed = Instant::now();
+            }
+            let before = std::mem::replace(&mut epoch, joint.epoch());
+            let is_doubted = self.unsaid.swap(false, Ordering::Relaxed) || epoch != before;
+            if is_due || is_doubted {
+                self.stay(joint, if is_due { Saying::Stays } else { Saying::Doubted }).await;
             }
         }
+    }
+
+    async fn stay(&self, joint: &Joint, saying: Saying) {
+        let ids: Vec<(String, SecretHash)> = {
+            let shared = self.shared();
+            shared.core.live().map(|(id, token)| (id.to_owned(), token)).collect()
+        };
+        let mut failure = None;
+        for ids in ids.chunks(CHORES_AT_ONCE) {
+            let said = ids.iter().map(|(id, token)| self.stays(joint, id, token, saying));
+            let failed = join_all(said).await.into_iter().find_map(Result::err);
+            failure = failed.or(failure);
+        }
+        // Once, however many windows there are: the store is down, and all is tried again at the next beat.
+        if let Some(error) = failure {
+            tracing::warn!(%error, "other gateways may forget windows");
+            self.unsaid.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn stays(
+        &self,
+        joint: &Joint,
+        id: &str,
+        token: &SecretHash,
+        saying: Saying,
+    ) -> Result<(), StoreError> {
+        let is_still = |shared: &super::Shared| shared.core.token_of_live(id) == Some(*token);
+        if !is_still(&self.shared()) {
+            return Ok(());
+        }
+        let found = joint.say(id, token, saying).await?;
+        match found {
+            Found::Here => self.left_meanwhile(id).await,
+            // The note that said so is lost, or still to be read.
+            Found::Elsewhere if is_still(&self.shared()) => self.apply(Input::Moved(id.to_owned())),
+            Found::Elsewhere => {}
+        }
+        Ok(())
     }
 
     async fn read_notes(
@@ -178,3 +247,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::{ConnectionId, Input, Mailbox, Metrics, Post, Relay};
 use crate::{
     http::client_address,
     relay::{
-        error::CloseReason,
+        error::{CloseReason, Refusal},
         wire::{FromPeer, ToPeer},
     },
 };
@@ -118,9 +118,7 @@ impl Place {
             tokio::select! {
                 post = inner.next_post(self.id) => match post {
                     Post::Send(message) => {
-                        if let ToPeer::Registered { id, resume } = &message {
-                            inner.arrived(id, &SecretHash::of(resume.expose())).await;
-                        }
+                        let message = self.checked(message).await;
                         if !self.send(&mut socket, &message).await {
                             return;
                         }
@@ -142,6 +140,16 @@ impl Place {
                 },
             }
         }
+    }
+
+    /// Tells other gateways of a window before its owner is told that it is registered, or refuses it.
+    async fn checked(&self, message: ToPeer) -> ToPeer {
+        let ToPeer::Registered { id, resume } = message else { return message };
+        if self.relay.0.arrived(self.id, &id, &SecretHash::of(resume.expose())).await {
+            return ToPeer::Registered { id, resume };
+        }
+        let refusal = Refusal::Taken;
+        ToPeer::Refused { id, status: refusal.status(), message: refusal.as_str() }
     }
 
     fn receive(&self, message: Message) {

@@ -105,6 +105,13 @@ impl Mailbox {
         self.remove(end, id).map(|record| record.text).ok_or(NotTaken::Unknown)
     }
 
+    /// Counts a record that waits elsewhere no longer, if it was counted here.
+    pub(super) fn forget(&mut self, id: SecretHash) {
+        if let Some(end) = self.records.get(&id).map(|waiting| waiting.end) {
+            self.remove(end, id);
+        }
+    }
+
     fn expire(&mut self, now: Timestamp) {
         while let Some((end, id)) = self.by_end.first().copied().filter(|(end, _)| *end <= now) {
             self.remove(end, id);

@@ -1,8 +1,8 @@
 //! Start records: what one window leaves for another that is being opened (Belay §22.5).
 //!
-//! A record holds capabilities, so it is in memory only, by the hash of its start id, for a minute,
-//! and is given out once. Gateways that share a store hand each other the records in it, sealed so that
-//! only the start id opens them. Never here: what a record says; a log of one.
+//! A record holds capabilities. It waits for a minute under the hash of its start id and is given out once:
+//! in memory only at a gateway that is alone; in the store where gateways share one, sealed so that only the
+//! start id opens it. Never here: what a record says; a log of one.
 
 mod http;
 mod mailbox;
@@ -64,7 +64,7 @@ struct Inner {
     config: StartConfig,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// The records; where they are in a store, how many this gateway has left there.
+    /// The records; where they are in a store, those that this gateway has left there and not taken.
     mailbox: Mutex<Mailbox>,
     stored: Option<Stored>,
     limit: Limiter<IpAddr>,
@@ -108,6 +108,8 @@ impl Inner {
         self.mailbox().count(&self.config, now, hash, &record).map_err(full)?;
         let put = stored.put(now, id, &record, self.config.lifetime).await;
         put.map_err(|error| {
+            // If it is there all the same, nobody has its id.
+            self.mailbox().forget(hash);
             tracing::warn!(%error, "a start record could not be stored");
             BcapError::unavailable()
         })
@@ -124,10 +126,14 @@ impl Inner {
             None => self.mailbox().take(now, SecretHash::of(id.expose()), origin),
             Some(stored) => {
                 let taken = stored.take(now, id, origin, self.config.lifetime).await;
-                taken.map_err(|error| {
+                let taken = taken.map_err(|error| {
                     tracing::warn!(%error, "a start record could not be taken");
                     BcapError::unavailable()
-                })?
+                })?;
+                if taken.is_ok() {
+                    self.mailbox().forget(SecretHash::of(id.expose()));
+                }
+                taken
             }
         };
         taken.map_err(|why| match why {

@@ -201,7 +201,12 @@ impl Core {
         // Whoever went away meanwhile has taken the entry along.
         match self.ids.get(&id) {
             Some(Instance::Claiming { by: asked, .. }) if *asked == by => {}
-            _ => return,
+            _ => {
+                if outcome == Claimed::Free {
+                    self.left(&id);
+                }
+                return;
+            }
         }
         let Some(Instance::Claiming { token, .. }) = self.ids.remove(&id) else { return };
         if let Some(connection) = self.connections.get_mut(&by) {
@@ -221,7 +226,11 @@ impl Core {
             Claimed::Taken => Refusal::Taken,
             Claimed::Retired => Refusal::Retired,
             Claimed::TooMany => Refusal::TooMany,
-            Claimed::Failed => Refusal::Unavailable,
+            Claimed::Failed => {
+                // It may be that the store has it and only the answer was lost.
+                self.left(&id);
+                Refusal::Unavailable
+            }
         };
         self.refuse(by, id, refusal);
     }
@@ -280,9 +289,20 @@ impl Core {
         }
     }
 
-    /// The ids whose owners are connected.
-    pub(in crate::relay) fn live(&self) -> impl Iterator<Item = &str> {
-        self.ids.keys().map(String::as_str).filter(|id| self.owner(id).is_some())
+    /// The ids whose owners are connected, with the hashes of their resume tokens.
+    pub(in crate::relay) fn live(&self) -> impl Iterator<Item = (&str, SecretHash)> {
+        self.ids.iter().filter_map(|(id, instance)| match instance {
+            Instance::Held(Held { owner: Owner::Live(_), token, .. }) => Some((&**id, *token)),
+            Instance::Held(_) | Instance::Claiming { .. } => None,
+        })
+    }
+
+    /// The hash of the resume token of an id whose owner is connected.
+    pub(in crate::relay) fn token_of_live(&self, id: &str) -> Option<SecretHash> {
+        match self.ids.get(id)? {
+            Instance::Held(Held { owner: Owner::Live(_), token, .. }) => Some(*token),
+            Instance::Held(_) | Instance::Claiming { .. } => None,
+        }
     }
 
     /// Lets go of an id for good; a temporary one is retired.

@@ -138,7 +138,7 @@ pub(super) enum Output {
     Send(ConnectionId, ToPeer),
     /// Close a WebSocket once what is queued is written. The core has forgotten it.
     Close(ConnectionId, CloseReason),
-    /// Claim a temporary id in the store, or see there whether a hashed one is free.
+    /// Claim a temporary id in the store, or a hashed one among the gateways that share it.
     Claim { by: ConnectionId, id: String, token: SecretHash, shown: Shown },
     /// Make a claim last longer.
     Renew { id: String, revision: Revision },
