@@ -24,7 +24,8 @@ local function needs(...)
 end
 needs(ARGV[10], ARGV[11], 'x')
 for _, name in ipairs({ 'HGET', 'HMGET', 'HSET', 'HDEL', 'HSCAN', 'ZADD', 'ZREM', 'ZRANGEBYSCORE',
-    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'DEL', 'RPUSH', 'LTRIM', 'LRANGE' }) do
+    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XSETID', 'DEL', 'RPUSH', 'LTRIM',
+    'LRANGE', 'TIME' }) do
     needs(name, ARGV[12] .. 'r:x', 'x', 'x', 'x')
 end
 if #lacking > 0 then
