@@ -372,7 +372,7 @@ impl Link {
             .arg(fresh)
             .arg(&u64::from(shard.0).to_be_bytes())
             .arg(known.run.unwrap_or_default())
-            .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
+            .arg(known.told.map(|epoch| epoch.0.to_string()).unwrap_or_default())
             .arg(&known.sequence.to_be_bytes())
             .arg(&self.layout.least(shard, self.known.greatest()).to_be_bytes())
             .arg(publish_command(&self.config.address.topology))
@@ -423,26 +423,15 @@ impl Link {
         run: &str,
         scripts: &[String],
     ) -> Result<(), Unconnected> {
-        let mut journal = self.journal.take(shard);
-        let count = journal.len();
-        while let Some(written) = journal.pop_front() {
+        // What is left when this fails, for whatever reason, goes back.
+        let mut taken = self.journal.take(shard);
+        let count = taken.len();
+        while let Some(written) = taken.oldest() {
             let call = self.commit_call(&written.batch, &written.numbers, written.now);
-            match connection.run(&call.command(scripts, run)).await {
-                Ok(value) => {
-                    let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
-                    self.known.see(shard, seen);
-                    if let Outcome::Committed(applied) = outcome {
-                        self.journal.note(written.again(&applied));
-                    }
-                }
-                Err(error) => {
-                    journal.push_front(written);
-                    for written in journal {
-                        self.journal.note(written);
-                    }
-                    return Err(error.into());
-                }
-            }
+            let value = connection.run(&call.command(scripts, run)).await?;
+            let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
+            self.known.look(shard, seen);
+            taken.done(&outcome);
         }
         tracing::warn!(shard = shard.0, count, "what the server may have lost was written again");
         Ok(())
