@@ -377,8 +377,16 @@ async fn complete_shared(
 ) -> Result<(), BusError> {
     let is_behind = |bus: &&Arc<Bus>| bus.lock().complete_to() < through;
     let Some(first) = buses.iter().find(is_behind) else { return Ok(()) };
-    let _asking = first.asking.lock().await;
+    first.asking.one_by_one(ask_for_growth(shared, buses, through)).await
+}
+
+async fn ask_for_growth(
+    shared: &Shared,
+    buses: &[Arc<Bus>],
+    through: Sequence,
+) -> Result<(), BusError> {
     // Whoever asked before may have seen to it.
+    let is_behind = |bus: &&Arc<Bus>| bus.lock().complete_to() < through;
     let behind: Vec<_> = buses.iter().filter(is_behind).collect();
     if behind.is_empty() {
         return Ok(());

@@ -27,6 +27,39 @@ use crate::{
 /// How many entries of a log are read at once.
 const PAGE: usize = 1024;
 
+/// Held by the reader that asks the store which logs grew, this bus being the first of those that it must
+/// know of: many readers of the same buses ask once, and those that waited share a failure.
+#[derive(Default)]
+pub(crate) struct Asking {
+    /// Why the last one failed that did.
+    failure: tokio::sync::Mutex<Option<BusError>>,
+    /// How many failed.
+    failures: AtomicU64,
+}
+
+impl Asking {
+    /// Runs `ask` after those who are at it; fails as the one did that failed meanwhile. Safe to drop:
+    /// the next one asks.
+    pub(crate) async fn one_by_one(
+        &self,
+        ask: impl Future<Output = Result<(), BusError>>,
+    ) -> Result<(), BusError> {
+        let before = self.failures.load(Ordering::Acquire);
+        let mut failure = self.failure.lock().await;
+        if self.failures.load(Ordering::Acquire) != before
+            && let Some(error) = &*failure
+        {
+            return Err(error.clone());
+        }
+        let asked = ask.await;
+        if let Err(error) = &asked {
+            *failure = Some(error.clone());
+            self.failures.fetch_add(1, Ordering::Release);
+        }
+        asked
+    }
+}
+
 /// One bus in memory.
 pub(crate) struct Bus {
     pub(crate) name: BusName,
@@ -34,9 +67,7 @@ pub(crate) struct Bus {
     core: Mutex<BusCore>,
     /// Told when a read of the log is over, however it ended.
     read_over: Notify,
-    /// Held by the reader that asks the store which logs grew, this one being the first of those that it
-    /// must know of: many readers of the same buses ask once.
-    pub(crate) asking: tokio::sync::Mutex<()>,
+    pub(crate) asking: Asking,
     pub(crate) published: Published,
 }
 
@@ -46,7 +77,7 @@ impl Bus {
             Partition::new(&format!("{BUS_PREFIX}{}", name.qualified())).map_err(unusable_name)?;
         let core = Mutex::new(BusCore::new(name.clone()));
         let published = Published::default();
-        let (read_over, asking) = (Notify::new(), tokio::sync::Mutex::default());
+        let (read_over, asking) = (Notify::new(), Asking::default());
         Ok(Self { name, partition, core, read_over, asking, published })
     }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use buswire_bus::{BusConfig, BusLimits, Buses};
+use buswire_bus::{BusConfig, BusError, BusLimits, Buses};
 use buswire_message::{
     BusName, Clock, Cursor, Headers, MessageId, NewMessage, Payload, Retention, Scope, Sequence,
     Timestamp,
@@ -124,9 +124,15 @@ async fn a_message_is_not_passed_on_a_cluster_though_clocks_differ() {
     pass(open(redis(&url).await, 0).await, open(redis(&url).await, -60_000).await).await;
 }
 
-/// A store that others share, which counts how often it is asked what grew.
+/// A store that others share, which counts how often it is asked what grew, and may fail to tell.
 #[derive(Debug)]
-struct Counting(MemoryStore, AtomicUsize);
+struct Counting(MemoryStore, AtomicUsize, AtomicBool);
+
+impl Counting {
+    fn new() -> Self {
+        Self(MemoryStore::new(), AtomicUsize::new(0), AtomicBool::new(false))
+    }
+}
 
 impl Store for Counting {
     fn grown<'a>(
@@ -139,6 +145,9 @@ impl Store for Counting {
         Box::pin(async move {
             // So that every reader is on its way before there is an answer.
             tokio::task::yield_now().await;
+            if self.2.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("it is away".to_owned()));
+            }
             self.0.grown(log, places, through).await
         })
     }
@@ -152,7 +161,7 @@ impl Store for Counting {
 
 #[tokio::test]
 async fn many_readers_of_the_same_buses_ask_the_store_once_for_a_message() {
-    let store = Arc::new(Counting(MemoryStore::new(), AtomicUsize::new(0)));
+    let store = Arc::new(Counting::new());
     let buses = open(Arc::<Counting>::clone(&store), 0).await;
     create(&buses, 3).await;
     let scope = scope(3);
@@ -170,6 +179,28 @@ async fn many_readers_of_the_same_buses_ask_the_store_once_for_a_message() {
     let before = store.1.load(Ordering::SeqCst);
     ids(&buses, &scope, Cursor::Start).await;
     assert_eq!(store.1.load(Ordering::SeqCst), before);
+}
+
+#[tokio::test]
+async fn readers_that_wait_for_a_look_at_the_store_share_its_failure() {
+    let store = Arc::new(Counting::new());
+    let buses = open(Arc::<Counting>::clone(&store), 0).await;
+    create(&buses, 3).await;
+    let scope = scope(3);
+    ids(&buses, &scope, Cursor::Start).await;
+    buses.publish(&bus(0), message("1")).await.unwrap();
+    for _ in 0..2 {
+        store.2.store(true, Ordering::SeqCst);
+        let before = store.1.load(Ordering::SeqCst);
+        let readers = (0..64).map(|_| buses.read(&scope, Cursor::Start, 10));
+        for read in futures::future::join_all(readers).await {
+            assert!(matches!(read, Err(BusError::Store(StoreError::Unavailable(_)))), "{read:?}");
+        }
+        assert_eq!(store.1.load(Ordering::SeqCst) - before, 1, "the store is not asked 64 times");
+    }
+    // Whoever comes afterwards asks anew.
+    store.2.store(false, Ordering::SeqCst);
+    assert_eq!(ids(&buses, &scope, Cursor::Start).await.len(), 1);
 }
 
 /// Publishes through `processes` on every bus, a reader with one cursor at each.

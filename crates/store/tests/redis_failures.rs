@@ -11,7 +11,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use buswire_message::Timestamp;
+use buswire_message::{Sequence, Timestamp};
 use buswire_store::{
     Ack, Applied, Batch, DedupeId, Direction, Hint, HintFilter, Key, KeyRange, LogName, Operation,
     Outcome, Partition, Position, RowValue, Store, StoreError,
@@ -271,6 +271,27 @@ async fn servers_that_would_lose_writes_are_refused_or_warned_of() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     let lenient = RedisConfig { durability: Durability::Warn, ..config(&server.url()) };
     assert!(RedisStore::open(lenient).await.is_ok());
+}
+
+#[tokio::test]
+async fn readers_go_on_when_the_memory_is_full() {
+    let server = RedisServer::start(&[]);
+    let store = open(&server).await;
+    publish(&store, "1").await;
+    let page = store.read_log(&bus(), &log(), None, 10, START).await.unwrap();
+    // Another run of the server is met, with readers beyond what it has given.
+    server.cli(&["hset", "buswire:{00}:meta", "run", "another"]);
+    server.cli(&["config", "set", "maxmemory", "1"]);
+    assert_eq!(bodies(&store, None).await.0, ["1"]);
+    let refused = store.commit(append("2"), Ack::Safe, START).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let through = Sequence::from_u64(page.next.sequence.as_u64() + 1000).unwrap();
+    let grown = store.grown(&log(), &[(bus(), page.next)], through).await;
+    assert!(grown.is_ok(), "{grown:?}");
+    server.cli(&["config", "set", "maxmemory", "0"]);
+    publish(&store, "2").await;
+    let page = store.read_log(&bus(), &log(), None, 10, START).await.unwrap();
+    assert!(page.next.sequence > through, "what readers passed is given to nobody");
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ async fn a_repeat_that_was_acknowledged_is_written_again_without_whoever_was_fir
 }
 
 #[tokio::test]
-async fn what_is_written_again_keeps_its_place_if_nothing_later_is_there() {
+async fn what_is_written_again_keeps_its_place_only_before_anybody_reads() {
     let mut server = safe();
     let (here, there) = (lazy(&server).await, lazy(&server).await);
     publish(&here, "kept").await;
@@ -155,16 +155,52 @@ async fn what_is_written_again_keeps_its_place_if_nothing_later_is_there() {
     let first = publish(&here, "1").await;
     let second = publish(&there, "2").await;
     fail_over(&mut server, &behind);
-    let again = publish(&here, "1").await;
-    assert_eq!(again.sequence, first.sequence);
+    let (again, other) = tokio::join!(publish(&here, "1"), publish(&there, "2"));
+    assert_eq!((again.sequence, other.sequence), (first.sequence, second.sequence));
     assert!(again.epoch > first.epoch, "readers are told to look again");
-    assert_eq!(publish(&there, "2").await.sequence, second.sequence);
     assert_eq!(bodies(&here).await, ["kept", "1", "2"]);
     // Beyond an entry that readers may have seen nothing is put in.
     fail_over(&mut server, &behind);
     publish(&there, "2").await;
     assert!(publish(&here, "1").await.sequence > second.sequence);
     assert_eq!(bodies(&here).await, ["kept", "2", "1"]);
+}
+
+#[tokio::test]
+async fn what_comes_too_late_is_after_every_cursor_although_its_log_has_nothing_later() {
+    let mut server = safe();
+    let (here, there) = (lazy(&server).await, lazy(&server).await);
+    publish(&here, "kept").await;
+    let behind = server.snapshot();
+    let lost = publish(&there, "lost").await;
+    fail_over(&mut server, &behind);
+    // Somebody reads two logs with one cursor, and is beyond the old place of what was lost.
+    let other = Partition::new("bus/v2/other.example").unwrap();
+    let messages = LogName::new("messages").unwrap();
+    let append = Operation::Append {
+        log: messages.clone(),
+        dedupe: None,
+        body: Bytes::from("later"),
+        expires: buswire_message::Timestamp::MAX,
+    };
+    let later = async {
+        loop {
+            let batch = Batch::new(other.clone()).then(append.clone());
+            match here.commit(batch, Ack::Safe, START).await {
+                Ok(Outcome::Committed(_)) => break,
+                Err(StoreError::Unavailable(_)) => sleep(Duration::from_millis(10)).await,
+                unexpected => panic!("{unexpected:?}"),
+            }
+        }
+    };
+    timeout(PATIENCE, later).await.expect("it is committed in time");
+    let page = here.read_log(&other, &messages, None, 10, START).await.unwrap();
+    let cursor = page.next;
+    assert!(cursor.sequence >= lost.sequence, "the reader is there or beyond");
+    assert_eq!(bodies(&here).await, ["kept"]);
+    let again = publish(&there, "lost").await;
+    assert!(again.sequence > cursor.sequence, "{again:?} is behind {cursor:?}");
+    assert_eq!(bodies(&here).await, ["kept", "lost"]);
 }
 
 #[tokio::test]

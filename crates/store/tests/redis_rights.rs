@@ -55,7 +55,12 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
         "xdel",
         "xlen",
         "xrange",
+        "xsetid",
         "del",
+        "rpush",
+        "ltrim",
+        "lrange",
+        "time",
         "publish",
     ] {
         let said = lacks(&server, &format!("-{command}")).await;

@@ -3,11 +3,16 @@
 //! Not for both: when a slot moves, the server ends its subscriptions unasked, which the library takes
 //! for the answer to a request. Never here: trying again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
@@ -19,6 +24,7 @@ use redis::{
     cmd,
     io::tcp::TcpSettings,
 };
+use tokio::time::timeout;
 
 use super::{
     address::{RedisAddress, Topology},
@@ -35,24 +41,24 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects. Hints that come go to `ear`.
-    /// `tls` are the files that TLS needs, where it needs any.
+    /// Connects. Hints that come go to `ear`. `master` is the server that the sentinels name, where
+    /// there are any; `tls` are the files that TLS needs, where it needs any.
     pub(super) async fn open(
         config: &RedisConfig,
+        master: Option<&(String, u16)>,
         tls: Option<TlsCertificates>,
         ear: &Ear,
     ) -> Result<Self, RedisError> {
         let address = &config.address;
         match &address.topology {
-            Topology::Single => {
-                let server = address.hosts.first().ok_or_else(no_server)?;
-                single(config, server, tls, ear).await
+            Topology::Single | Topology::Sentinel(_) => {
+                let server = master.or(address.hosts.first().filter(|_| {
+                    // A sentinel is no server.
+                    address.topology == Topology::Single
+                }));
+                single(config, server.ok_or_else(no_server)?, tls, ear).await
             }
             Topology::Cluster => cluster(config, tls, ear).await,
-            Topology::Sentinel(master) => {
-                let server = ask_sentinels(config, master, tls.as_ref()).await?;
-                single(config, &server, tls, ear).await
-            }
         }
     }
 
@@ -249,10 +255,55 @@ pub(super) async fn master(
     }
 }
 
-/// Asks one sentinel after the other which server is the master. They are asked with the same user
-/// and password, but without a database; one that knows no such user is asked without.
+/// Asks all sentinels at once which server is the master, and takes what most of those say that answer
+/// in time: one on the machine of a master that is cut off goes on naming that one. Where two servers
+/// are named as often, the sentinel that comes first in the address decides. Takes no longer than one
+/// connection may.
 async fn ask_sentinels(
     config: &RedisConfig,
+    master: &str,
+    tls: Option<&TlsCertificates>,
+) -> Result<(String, u16), RedisError> {
+    let sentinels = &config.address.hosts;
+    let mut asked: FuturesUnordered<_> = sentinels
+        .iter()
+        .enumerate()
+        .map(|(index, sentinel)| async move {
+            let answer = ask_sentinel(config, sentinel, master, tls);
+            let answer = timeout(config.connect_timeout, answer).await;
+            let silent = || (ErrorKind::Io, "a sentinel does not answer in time").into();
+            (index, answer.unwrap_or_else(|_| Err(silent())))
+        })
+        .collect();
+    let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named"));
+    let mut named = BTreeMap::new();
+    while let Some((index, answer)) = asked.next().await {
+        match answer {
+            Ok(server) => {
+                named.insert(index, server.clone());
+                // The others can't change it.
+                if 2 * votes(&named, &server) > sentinels.len() {
+                    return Ok(server);
+                }
+            }
+            Err(error) => failure = error,
+        }
+    }
+    let chosen =
+        named.iter().max_by_key(|(index, server)| (votes(&named, server), Reverse(*index)));
+    chosen.map(|(_, server)| server.clone()).ok_or(failure)
+}
+
+/// How many sentinels name `server`.
+fn votes(named: &BTreeMap<usize, (String, u16)>, server: &(String, u16)) -> usize {
+    named.values().filter(|named| *named == server).count()
+}
+
+/// Asks one sentinel, with the same user and password, but without a database; one that knows no such
+/// user is asked without.
+async fn ask_sentinel(
+    config: &RedisConfig,
+    sentinel: &(String, u16),
     master: &str,
     tls: Option<&TlsCertificates>,
 ) -> Result<(String, u16), RedisError> {
@@ -260,32 +311,108 @@ async fn ask_sentinels(
     let nobody = RedisAddress { user: None, password: None, ..address.clone() };
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named"));
-    for sentinel in &address.hosts {
-        let ask = async |address: &RedisAddress| {
-            let client = client(address, sentinel, tls.cloned())?;
-            let settings = timeouts(config);
-            let mut asked = client.get_multiplexed_async_connection_with_config(&settings).await?;
-            question.query_async::<Option<(String, u16)>>(&mut asked).await
-        };
-        let mut answer = ask(&address).await;
-        if let Err(error) = &answer
-            && (error.code() == Some("WRONGPASS")
-                || error.kind() == ErrorKind::AuthenticationFailed)
-            && address != nobody
-        {
-            answer = ask(&nobody).await;
-        }
-        match answer {
-            Ok(Some(server)) => return Ok(server),
-            Ok(None) => {
-                failure = RedisError::from((
-                    ErrorKind::MasterNameNotFoundBySentinel,
-                    "no sentinel knows this master",
-                ));
+    let ask = async |address: &RedisAddress| {
+        let client = client(address, sentinel, tls.cloned())?;
+        let settings = timeouts(config);
+        let mut asked = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        question.query_async::<Option<(String, u16)>>(&mut asked).await
+    };
+    let mut answer = ask(&address).await;
+    if let Err(error) = &answer
+        && (error.code() == Some("WRONGPASS") || error.kind() == ErrorKind::AuthenticationFailed)
+        && address != nobody
+    {
+        answer = ask(&nobody).await;
+    }
+    let unknown = || {
+        let kind = ErrorKind::MasterNameNotFoundBySentinel;
+        RedisError::from((kind, "no sentinel knows this master"))
+    };
+    answer?.ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::{TcpListener, TcpStream},
+        task::JoinSet,
+    };
+
+    use super::*;
+
+    /// What a sentinel does when it is asked.
+    #[derive(Clone, Copy)]
+    enum Sentinel {
+        Names(u16),
+        KnowsNone,
+        IsSilent,
+    }
+
+    impl Sentinel {
+        async fn serve(self, stream: TcpStream) -> Option<()> {
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            while let Some(count) = lines.next_line().await.ok()? {
+                let mut words = Vec::new();
+                for _ in 0..count.strip_prefix('*')?.parse::<usize>().ok()? {
+                    lines.next_line().await.ok()?;
+                    words.push(lines.next_line().await.ok()??);
+                }
+                let answer = match (words.first()?.as_str(), self) {
+                    ("HELLO", _) => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
+                    ("SENTINEL", Self::Names(port)) => {
+                        format!("*2\r\n$9\r\n127.0.0.1\r\n$4\r\n{port}\r\n")
+                    }
+                    ("SENTINEL", Self::KnowsNone) => "_\r\n".to_owned(),
+                    ("SENTINEL", Self::IsSilent) => continue,
+                    _ => "+OK\r\n".to_owned(),
+                };
+                writer.write_all(answer.as_bytes()).await.ok()?;
             }
-            Err(error) => failure = error,
+            Some(())
         }
     }
-    Err(failure)
+
+    /// Which port the sentinels name, if any.
+    async fn asked(sentinels: &[Sentinel]) -> Option<u16> {
+        let (mut hosts, mut tasks) = (Vec::new(), JoinSet::new());
+        for sentinel in sentinels.iter().copied() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            hosts.push(format!("127.0.0.1:{}", listener.local_addr().unwrap().port()));
+            tasks.spawn(async move {
+                let mut served = JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    served.spawn(sentinel.serve(stream));
+                }
+            });
+        }
+        let url = format!("redis+sentinel://{}/main", hosts.join(","));
+        let mut config = RedisConfig::new(RedisAddress::parse(&url).unwrap());
+        if sentinels.iter().any(|sentinel| matches!(sentinel, Sentinel::IsSilent)) {
+            config.connect_timeout = Duration::from_millis(500);
+        }
+        master(&config, None).await.ok().flatten().map(|(_, port)| port)
+    }
+
+    #[tokio::test]
+    async fn what_most_sentinels_name_is_the_master() {
+        use Sentinel::{IsSilent, KnowsNone, Names};
+        for (sentinels, named) in [
+            // The first one is cut off together with the old master.
+            (&[Names(1111), Names(2222), Names(2222)][..], Some(2222)),
+            (&[Names(2222), Names(1111), Names(2222)], Some(2222)),
+            (&[Names(2222), Names(2222), Names(1111)], Some(2222)),
+            (&[KnowsNone, KnowsNone, Names(2222)], Some(2222)),
+            (&[IsSilent, Names(2222), IsSilent], Some(2222)),
+            // As often: the first.
+            (&[Names(1111), Names(2222)], Some(1111)),
+            (&[KnowsNone, Names(2222), Names(1111)], Some(2222)),
+            (&[KnowsNone, IsSilent], None),
+        ] {
+            assert_eq!(asked(sentinels).await, named);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 use buswire_message::Timestamp;
 
 use super::keys::Shard;
-use crate::batch::{Applied, Batch, Operation};
+use crate::batch::{Applied, Batch, Operation, Outcome};
 
 /// How long everything is kept. Replication is behind by less, or it is broken and `INFO` says so.
 const KEPT: Duration = Duration::from_secs(60);
@@ -111,6 +111,8 @@ struct Inner {
     recent: VecDeque<Written>,
     bytes: usize,
     burials: VecDeque<Written>,
+    /// When it was last said that less than a minute is kept.
+    told: Option<Timestamp>,
 }
 
 impl Journal {
@@ -126,12 +128,47 @@ impl Journal {
     }
 
     /// Takes out all that is kept of `shard`, oldest first.
-    pub(super) fn take(&self, shard: Shard) -> VecDeque<Written> {
+    pub(super) fn take(&self, shard: Shard) -> Taken<'_> {
         let mut inner = self.lock();
-        let mut taken = take_of(&mut inner.burials, shard);
-        taken.append(&mut take_of(&mut inner.recent, shard));
+        let mut left = take_of(&mut inner.burials, shard);
+        left.append(&mut take_of(&mut inner.recent, shard));
         inner.bytes = inner.recent.iter().map(Written::bytes).sum();
-        taken
+        Taken { journal: self, left }
+    }
+}
+
+/// What was taken out of a journal. What is left of it when it is dropped is kept on: however writing
+/// it again ends, nothing is forgotten.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    journal: &'a Journal,
+    left: VecDeque<Written>,
+}
+
+impl Taken<'_> {
+    /// How much is left.
+    pub(super) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// The oldest that is left.
+    pub(super) fn oldest(&self) -> Option<&Written> {
+        self.left.front()
+    }
+
+    /// The oldest was written again, and came to this.
+    pub(super) fn done(&mut self, outcome: &Outcome) {
+        if let (Some(written), Outcome::Committed(applied)) = (self.left.pop_front(), outcome) {
+            self.journal.note(written.again(applied));
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for written in self.left.drain(..) {
+            self.journal.note(written);
+        }
     }
 }
 
@@ -146,10 +183,24 @@ impl Inner {
                 break;
             }
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            if now < oldest.now.saturating_add(KEPT) {
+                self.tell(now, oldest.now);
+            }
             self.burials.extend(oldest.burials(now));
         }
         while self.burials.len() > BURIALS_MAX {
             self.burials.pop_front();
+        }
+    }
+}
+
+impl Inner {
+    /// Says once a minute that the bound of bytes, and not that of time, decides what is kept.
+    fn tell(&mut self, now: Timestamp, oldest: Timestamp) {
+        if self.told.is_none_or(|told| told.saturating_add(KEPT) <= now) {
+            self.told = Some(now);
+            let seconds = now.as_millis().saturating_sub(oldest.as_millis()) / 1000;
+            tracing::warn!(seconds, "less than a minute of writes is remembered for a failover");
         }
     }
 }
@@ -196,7 +247,8 @@ mod tests {
     }
 
     fn numbers(journal: &Journal) -> Vec<u64> {
-        journal.take(Shard(0)).into_iter().flat_map(|written| written.numbers).collect()
+        let mut taken = journal.take(Shard(0));
+        std::mem::take(&mut taken.left).into_iter().flat_map(|written| written.numbers).collect()
     }
 
     #[test]
@@ -209,6 +261,20 @@ mod tests {
         journal.note(written(4, 61, vec![put(1)]));
         assert_eq!(numbers(&journal), [2, 3, 4]);
         assert_eq!(numbers(&journal), [0_u64; 0], "it was taken out");
+    }
+
+    #[test]
+    fn what_was_not_written_again_is_kept_on_however_it_ended() {
+        let journal = Journal::default();
+        for number in 1..=3 {
+            journal.note(written(number, 0, vec![put(1)]));
+        }
+        let mut taken = journal.take(Shard(0));
+        assert_eq!(taken.len(), 3);
+        taken.done(&Outcome::Committed([Applied::Row(Revision(9))].into_iter().collect()));
+        assert_eq!(taken.oldest().map(|written| &written.numbers[..]), Some(&[2][..]));
+        drop(taken);
+        assert_eq!(numbers(&journal), [1, 2, 3], "each is there, with its own number");
     }
 
     #[test]

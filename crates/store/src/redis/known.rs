@@ -17,6 +17,10 @@ pub(super) struct Knowledge {
     pub(super) run: Option<String>,
     /// The epoch that was last seen.
     pub(super) epoch: Option<Epoch>,
+    /// The epoch that was last seen over a connection that came about: that of positions that callers
+    /// may have. What an attempt to write again began is not it, so that the next attempt begins no
+    /// other one.
+    pub(super) told: Option<Epoch>,
     /// The greatest sequence or revision that was seen.
     pub(super) sequence: u64,
 }
@@ -52,6 +56,14 @@ impl Known {
 
     /// A reply showed this.
     pub(super) fn see(&self, shard: Shard, seen: Seen) {
+        self.look(shard, seen);
+        if let Some(known) = self.lock().get_mut(usize::from(shard.0)) {
+            known.told = known.told.max(Some(seen.epoch));
+        }
+    }
+
+    /// The same while a connection is being made: no caller is told of it.
+    pub(super) fn look(&self, shard: Shard, seen: Seen) {
         self.greatest.fetch_max(seen.sequence, Ordering::AcqRel);
         if let Some(known) = self.lock().get_mut(usize::from(shard.0)) {
             known.epoch = known.epoch.max(Some(seen.epoch));
@@ -67,7 +79,7 @@ impl Known {
             epoch,
             "the server may have lost writes; a new epoch begins"
         );
-        self.see(shard, seen);
+        self.look(shard, seen);
     }
 
     /// The shard was found in this run.
@@ -84,6 +96,7 @@ impl Known {
             }
             known.run = Some(run.to_owned());
             known.epoch = Some(epoch);
+            known.told = Some(epoch);
             known.sequence = known.sequence.max(seen.sequence);
         }
     }
@@ -91,5 +104,35 @@ impl Known {
     /// The latest epoch of all shards.
     pub(super) fn epoch(&self) -> Epoch {
         self.lock().iter().filter_map(|known| known.epoch).max().unwrap_or(Epoch(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARD: Shard = Shard(0);
+
+    fn seen(epoch: u64, sequence: u64) -> Seen {
+        Seen { epoch: Epoch(epoch), sequence }
+    }
+
+    fn epochs(known: &Known) -> (Option<Epoch>, Option<Epoch>) {
+        let known = known.of(SHARD);
+        (known.epoch, known.told)
+    }
+
+    #[test]
+    fn an_epoch_that_a_failed_attempt_began_is_not_one_that_callers_know() {
+        let known = Known::new(1);
+        known.adopt(SHARD, "first", seen(7, 1));
+        known.see(SHARD, seen(8, 2));
+        assert_eq!(epochs(&known), (Some(Epoch(8)), Some(Epoch(8))), "another process began it");
+        known.lose(SHARD, seen(9, 3));
+        known.look(SHARD, seen(9, 4));
+        assert_eq!(epochs(&known), (Some(Epoch(9)), Some(Epoch(8))));
+        assert_eq!((known.of(SHARD).sequence, known.greatest()), (4, 4));
+        known.adopt(SHARD, "second", seen(9, 4));
+        assert_eq!(epochs(&known), (Some(Epoch(9)), Some(Epoch(9))));
     }
 }

@@ -70,8 +70,6 @@ pub(super) enum Repeat {
 /// A connection that may be used.
 struct Live {
     connection: Connection,
-    /// The files that TLS needed.
-    tls: Option<TlsCertificates>,
     /// The server, as sentinels named it.
     master: Option<(String, u16)>,
     /// The connection that hints come over, and where they go.
@@ -103,6 +101,8 @@ pub(super) struct Link {
     room: Room,
     places: Semaphore,
     closed: AtomicBool,
+    /// Whether it was said that no sentinel tells the master.
+    unnamed: AtomicBool,
     made: Timestamp,
     /// Why there is no connection, or why the last commit was refused.
     trouble: Mutex<Option<String>>,
@@ -126,6 +126,7 @@ impl Link {
             room: Room::new(config.waiting_max, config.waiting_bytes_max),
             places: Semaphore::new(config.concurrency.max(1)),
             closed: AtomicBool::new(false),
+            unnamed: AtomicBool::new(false),
             made: SystemClock.now(),
             trouble: Mutex::new(None),
             disk_bytes: AtomicU64::new(0),
@@ -297,14 +298,13 @@ impl Link {
     async fn connect(&self) -> Result<Live, Unconnected> {
         let address = self.config.address.to_string();
         let ear = Ear::new(&self.hinter);
-        let files = self.config.tls.clone();
-        let read = spawn_blocking(move || files.read()).await;
-        let tls = read.map_err(|_| Unconnected::Failed("the runtime ends".to_owned()))??;
+        let tls = self.tls().await?;
         let limit = self.config.connect_timeout + self.config.response_timeout;
         let both = async {
             let master = master(&self.config, tls.as_ref()).await?;
-            let connection = Connection::open(&self.config, tls.clone(), &ear).await?;
-            let hints = Connection::open(&self.config, tls.clone(), &ear).await?;
+            let connection =
+                Connection::open(&self.config, master.as_ref(), tls.clone(), &ear).await?;
+            let hints = Connection::open(&self.config, master.as_ref(), tls.clone(), &ear).await?;
             Ok::<_, RedisError>((master, connection, hints))
         };
         let opened = timeout(limit, both).await;
@@ -316,8 +316,8 @@ impl Link {
         for shard in self.layout.shards() {
             let server = self.look(&mut connection, shard).await?;
             server.check(&address)?;
-            server.compare_clocks(&address, SystemClock.now());
             if !runs.contains(&server.run) {
+                server.compare_clocks(&address, SystemClock.now());
                 let settings = settings(&mut connection, shard).await;
                 settings.check(&address, self.config.durability)?;
                 keeps_all = settings.keeps_all();
@@ -335,7 +335,34 @@ impl Link {
         }
         hints.listen(&self.layout).await?;
         let (scripts, runs) = (scripts.into(), runs.into());
-        Ok(Live { connection, tls, master, hints, ear, scripts, runs })
+        Ok(Live { connection, master, hints, ear, scripts, runs })
+    }
+
+    /// The files that TLS needs, as they are now.
+    async fn tls(&self) -> Result<Option<TlsCertificates>, Unconnected> {
+        let files = self.config.tls.clone();
+        let read = spawn_blocking(move || files.read()).await;
+        Ok(read.map_err(|_| Unconnected::Failed("the runtime ends".to_owned()))??)
+    }
+
+    /// The server that the sentinels call master; says so once if they do not tell.
+    async fn named(&self) -> Option<(String, u16)> {
+        let named = match self.tls().await {
+            Ok(tls) => master(&self.config, tls.as_ref()).await.map_err(Unconnected::from),
+            Err(failed) => Err(failed),
+        };
+        match named {
+            Ok(named) => {
+                self.unnamed.store(false, Ordering::Relaxed);
+                named
+            }
+            Err(reason) => {
+                if !self.unnamed.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%reason, "no sentinel tells which server is the master");
+                }
+                None
+            }
+        }
     }
 
     async fn look(&self, connection: &mut Connection, shard: Shard) -> Result<Server, Unconnected> {
@@ -372,7 +399,7 @@ impl Link {
             .arg(fresh)
             .arg(&u64::from(shard.0).to_be_bytes())
             .arg(known.run.unwrap_or_default())
-            .arg(known.epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default())
+            .arg(known.told.map(|epoch| epoch.0.to_string()).unwrap_or_default())
             .arg(&known.sequence.to_be_bytes())
             .arg(&self.layout.least(shard, self.known.greatest()).to_be_bytes())
             .arg(publish_command(&self.config.address.topology))
@@ -423,26 +450,15 @@ impl Link {
         run: &str,
         scripts: &[String],
     ) -> Result<(), Unconnected> {
-        let mut journal = self.journal.take(shard);
-        let count = journal.len();
-        while let Some(written) = journal.pop_front() {
+        // What is left when this fails, for whatever reason, goes back.
+        let mut taken = self.journal.take(shard);
+        let count = taken.len();
+        while let Some(written) = taken.oldest() {
             let call = self.commit_call(&written.batch, &written.numbers, written.now);
-            match connection.run(&call.command(scripts, run)).await {
-                Ok(value) => {
-                    let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
-                    self.known.see(shard, seen);
-                    if let Outcome::Committed(applied) = outcome {
-                        self.journal.note(written.again(&applied));
-                    }
-                }
-                Err(error) => {
-                    journal.push_front(written);
-                    for written in journal {
-                        self.journal.note(written);
-                    }
-                    return Err(error.into());
-                }
-            }
+            let value = connection.run(&call.command(scripts, run)).await?;
+            let (outcome, seen) = wire::outcome(Reply::new(value)?)?;
+            self.known.look(shard, seen);
+            taken.done(&outcome);
         }
         tracing::warn!(shard = shard.0, count, "what the server may have lost was written again");
         Ok(())
@@ -474,10 +490,11 @@ impl Link {
             return Err("the connection for hints is lost".to_owned());
         }
         // A master that is cut off from its replicas does not know that another one was made.
-        if let Ok(named) = master(&self.config, live.tls.as_ref()).await
-            && named != live.master
-        {
-            return Err("the sentinels name another master".to_owned());
+        if live.master.is_some() {
+            let named = self.named().await;
+            if named.is_some() && named != live.master {
+                return Err("the sentinels name another master".to_owned());
+            }
         }
         live.hints.clone().run(&cmd("PING")).await.map_err(|error| describe(&error))?;
         let (mut connection, mut bytes) = (live.connection.clone(), BTreeMap::new());

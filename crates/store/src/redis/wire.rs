@@ -495,3 +495,32 @@ pub(super) fn swept(mut reply: Reply) -> Result<(usize, bool), StoreError> {
     let removed = usize::try_from(reply.integer()?).map_err(|_| foreign())?;
     Ok((removed, reply.integer()? == 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_script_runs_is_looked_at_among_the_rights() {
+        let mut run = BTreeSet::new();
+        for script in Script::ALL {
+            for call in ["redis.call('", "redis.pcall('"] {
+                let calls = script.text().split(call).skip(1);
+                run.extend(calls.filter_map(|rest| rest.split_once('\'')).map(|(name, _)| name));
+            }
+        }
+        let list = Script::Adopt.text().split_once("in ipairs({").unwrap().1;
+        let list = list.split_once("})").unwrap().0;
+        let checked: BTreeSet<_> = list.split('\'').skip(1).step_by(2).collect();
+        // What a copy of the store walks with, outside of scripts.
+        run.insert("HSCAN");
+        assert_eq!(checked, run);
+        // All but hints, whose command is an argument and is looked at too.
+        let others =
+            |text: &'static str| text.matches("call(").count() - text.matches("call('").count();
+        let others: usize = Script::ALL.map(|script| others(script.text())).iter().sum();
+        assert_eq!(others, 1, "no command is made of words");
+    }
+}

@@ -24,7 +24,8 @@ local function needs(...)
 end
 needs(ARGV[10], ARGV[11], 'x')
 for _, name in ipairs({ 'HGET', 'HMGET', 'HSET', 'HDEL', 'HSCAN', 'ZADD', 'ZREM', 'ZRANGEBYSCORE',
-    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'DEL', 'RPUSH', 'LTRIM', 'LRANGE' }) do
+    'ZRANGEBYLEX', 'ZREVRANGEBYLEX', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XSETID', 'DEL', 'RPUSH', 'LTRIM',
+    'LRANGE', 'TIME' }) do
     needs(name, ARGV[12] .. 'r:x', 'x', 'x', 'x')
 end
 if #lacking > 0 then
@@ -32,6 +33,9 @@ if #lacking > 0 then
 end
 
 local state = redis.call('HMGET', meta, 'format', 'shards', 'run', 'epoch', 'last')
+-- Goes before a write that takes memory, so that readers go on when it is full: a script whose first
+-- write takes none may write on.
+local function make_way() redis.call('HDEL', meta, '') end
 -- Only who meets a run first may begin it: afterwards somebody may have written there.
 local function settle()
     local time = redis.call('TIME')
@@ -49,6 +53,7 @@ if not state[1] then
 end
 if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return { state[1], state[2], state[4], 0 } end
 if state[3] ~= run then
+    make_way()
     redis.call('RPUSH', runs, state[3] .. ' ' .. state[5])
     redis.call('LTRIM', runs, -64, -1)
     redis.call('HSET', meta, 'run', run)
@@ -70,7 +75,10 @@ end
 if state[3] ~= run and ARGV[13] ~= '1' then settle() end
 -- Nothing is lost with what only kept a sequence from being given, so that comes after.
 local lost = is_lost()
-if less(state[5], ARGV[9]) then redis.call('HSET', meta, 'last', ARGV[9]) end
+if less(state[5], ARGV[9]) then
+    make_way()
+    redis.call('HSET', meta, 'last', ARGV[9])
+end
 if not lost then return { state[1], state[2], state[4], 0, state[5] } end
 -- Where the epoch is later than the caller's, readers are told of the gap without one more.
 local epoch = state[4]
@@ -78,6 +86,7 @@ if known == '' or tonumber(epoch) <= tonumber(known_epoch) then
     epoch = string.format('%.0f', math.max(tonumber(epoch) + 1, tonumber(fresh)))
 end
 local last = less(state[5], seen) and seen or state[5]
+make_way()
 redis.call('HSET', meta, 'epoch', epoch, 'last', less(last, ARGV[9]) and ARGV[9] or last)
 if state[3] ~= run then settle() end
 return { state[1], state[2], epoch, 1, last }

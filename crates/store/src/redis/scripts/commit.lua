@@ -78,12 +78,13 @@ local function write(key, old, kind, content, expiry, score)
     return 'w' .. revision
 end
 
--- Appends an entry at its old place. Before a later one only as long as nobody reads: afterwards
--- readers may be beyond it. Returns whether it is there.
+-- Appends an entry at its old place, as long as nobody reads: afterwards readers may be beyond it,
+-- even where this log has nothing later, since one cursor goes through several. Returns whether it is
+-- there.
 local function put_back(stream, fields)
+    if not settling then return false end
     local id = stream_id(sequence(number))
     if type(redis.pcall('XADD', stream, id, unpack(fields))) == 'string' then return true end
-    if not settling then return false end
     local later = redis.call('XRANGE', stream, id, '+')
     if later[1] and later[1][1] == id then return false end
     for _, entry in ipairs(later) do redis.call('XDEL', stream, entry[1]) end
