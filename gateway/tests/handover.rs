@@ -51,15 +51,29 @@ fn a_restart_behind_a_socket_of_systemd_refuses_nobody() {
 }
 
 #[test]
-fn a_socket_without_a_name_is_refused() {
-    // At the place where systemd puts it.
+fn sockets_that_can_not_be_used_are_refused() {
+    // At the places where systemd puts them: the address, and the names, one for each socket.
     let script = "import os, socket, sys\n\
-        held = socket.create_server(('127.0.0.1', 0))\n\
-        os.dup2(held.fileno(), 3, inheritable=True)\n\
-        os.execve(sys.argv[1], sys.argv[1:], {'LISTEN_FDS': '1', 'LISTEN_FDNAMES': sys.stdin.read()})\n";
-    for (name, expect) in [
-        ("unknown", "the socket \"unknown\" that was handed over is not named http, admin or ops"),
-        ("", "set FileDescriptorName= in the socket unit"),
+        host, names = sys.stdin.read().split(' ')\n\
+        count = len(names.split(':'))\n\
+        held = [socket.create_server((host, 0)) for _ in range(count)]\n\
+        away = [os.dup(one.fileno()) for one in held]\n\
+        away = [os.dup2(one, 20 + place) for place, one in enumerate(away)]\n\
+        for place, one in enumerate(away): os.dup2(one, 3 + place, inheritable=True)\n\
+        os.execve(sys.argv[1], sys.argv[1:], {'LISTEN_FDS': str(count), 'LISTEN_FDNAMES': names})\n";
+    for (host, name, expect) in [
+        ("127.0.0.1", "http:http", "more than one socket that was handed over is named http"),
+        (
+            "0.0.0.0",
+            "admin",
+            "that was handed over is not of this machine alone, as 127.0.0.1:0 is",
+        ),
+        (
+            "127.0.0.1",
+            "unknown",
+            "the socket \"unknown\" that was handed over is not named http, admin or ops",
+        ),
+        ("127.0.0.1", "", "set FileDescriptorName= in the socket unit"),
     ] {
         let mut python = Command::new("python3")
             .args(["-c", script])
@@ -68,7 +82,11 @@ fn a_socket_without_a_name_is_refused() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        std::io::Write::write_all(&mut python.stdin.take().unwrap(), name.as_bytes()).unwrap();
+        std::io::Write::write_all(
+            &mut python.stdin.take().unwrap(),
+            format!("{host} {name}").as_bytes(),
+        )
+        .unwrap();
         let Output { status, stderr, .. } = python.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(1), "{said}");

@@ -42,6 +42,18 @@ pub enum BindError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A socket that was handed over is open to others, and the setting says that it is not.
+    #[error(
+        "{key}: the socket {socket} that was handed over is not of this machine alone, as {address} is"
+    )]
+    Open {
+        /// The key of the setting.
+        key: &'static str,
+        /// Its value.
+        address: ListenAddress,
+        /// The address of the socket.
+        socket: SocketAddr,
+    },
 }
 
 impl BindError {
@@ -49,6 +61,9 @@ impl BindError {
     pub fn hint(&self) -> String {
         match self {
             Self::Host { key, .. } => format!("set {key} to an address, as 127.0.0.1:8080"),
+            Self::Open { key, socket, .. } => {
+                format!("set {key} to the address of the socket, {socket}: what is safe goes by it")
+            }
             Self::Listen { key, address, source } => match source.kind() {
                 io::ErrorKind::AddrInUse => format!(
                     "stop the process that uses port {}, or choose another with --set {key}={}:PORT",
@@ -84,8 +99,12 @@ pub async fn bind(key: &'static str, address: &ListenAddress) -> Result<Bound, B
     let refused = |source| BindError::Listen { key, address: address.clone(), source };
     if let Some(socket) = inherited::take(key) {
         let socket = TcpListener::from_std(socket).map_err(refused)?;
-        let address = socket.local_addr().map_err(refused)?;
-        return Ok(Bound { socket, address });
+        let local = socket.local_addr().map_err(refused)?;
+        // Whether TLS is required, and what is warned of, was decided by the setting.
+        if address.is_loopback() && !local.ip().to_canonical().is_loopback() {
+            return Err(BindError::Open { key, address: address.clone(), socket: local });
+        }
+        return Ok(Bound { socket, address: local });
     }
     let mut last = None;
     for candidate in lookup_host((address.host(), address.port())).await.map_err(unknown)? {

@@ -25,6 +25,9 @@ pub enum InheritedError {
     /// It has no name, or one that is not known.
     #[error("the socket {0:?} that was handed over is not named http, admin or ops")]
     Name(String),
+    /// Another one has the same name.
+    #[error("more than one socket that was handed over is named {0}")]
+    Twice(&'static str),
     /// It is no TCP socket, or can't be used.
     #[error("the socket {name} that was handed over can't be used")]
     Socket {
@@ -40,6 +43,9 @@ impl InheritedError {
     pub fn hint(&self) -> String {
         match self {
             Self::Name(_) => "set FileDescriptorName= in the socket unit".to_owned(),
+            Self::Twice(_) => {
+                "a listener has one socket: one ListenStream= for each name".to_owned()
+            }
             Self::Socket { .. } => "set ListenStream=ADDRESS:PORT in the socket unit".to_owned(),
         }
     }
@@ -47,7 +53,8 @@ impl InheritedError {
 
 /// Takes the sockets that `LISTEN_FDS` counts (sd_listen_fds(3)), by `names`, the value of
 /// `LISTEN_FDNAMES`. The listeners of those names are not bound then. Call it once, before there are
-/// threads: it takes the variables away, so that no child takes the sockets for its own.
+/// threads: it takes `LISTEN_FDS` and `LISTEN_PID` away, so that no child takes the sockets for its own.
+/// `LISTEN_FDNAMES` stays, and says nothing without them.
 ///
 /// # Errors
 ///
@@ -61,6 +68,10 @@ pub fn inherit(names: Option<&str>) -> Result<(), InheritedError> {
         let known = NAMES.into_iter().find(|(known, _)| *known == name);
         let (name, key) = known.ok_or_else(|| InheritedError::Name(name.to_owned()))?;
         let refused = |source| InheritedError::Socket { name, source };
+        // Whoever connected to the second one would wait for ever.
+        if waiting.iter().any(|(of, _)| *of == key) {
+            return Err(InheritedError::Twice(name));
+        }
         let Some(socket) = handed.take_tcp_listener(place).map_err(refused)? else { continue };
         socket.set_nonblocking(true).map_err(refused)?;
         waiting.push((key, socket));
