@@ -24,9 +24,12 @@ use std::{
 use common::{Gateway, buswire, stderr, wait_for};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
-    SupportedProtocolVersion, crypto::aws_lc_rs, version,
+    SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version,
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -70,8 +73,12 @@ fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> Arc<
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect(gateway: &Gateway, config: &Arc<ClientConfig>) -> Tls {
+    connect_to(gateway, "http", config)
+}
+
+fn connect_to(gateway: &Gateway, listener: &str, config: &Arc<ClientConfig>) -> Tls {
     let connection = ClientConnection::new(config.clone(), "localhost".try_into().unwrap());
-    let mut stream = StreamOwned::new(connection.unwrap(), gateway.connect("http"));
+    let mut stream = StreamOwned::new(connection.unwrap(), gateway.connect(listener));
     stream.conn.complete_io(&mut stream.sock).unwrap();
     stream
 }
@@ -123,7 +130,7 @@ fn a_websocket_outlives_the_certificate_that_it_came_over() {
 
 #[test]
 fn an_http_2_stream_outlives_the_certificate_that_it_came_over() {
-    let (gateway, directory) = start(&["buses=[{name = \"b\"}]"]);
+    let (gateway, directory) = start(&["buses=[{name = \"b\"}]", "admin.token=t"]);
     let url = |path: &str| format!("https://localhost:{}{path}", gateway.address("http").port());
     let curl = |path: &str| {
         let mut curl = Command::new("curl");
@@ -140,8 +147,11 @@ fn an_http_2_stream_outlives_the_certificate_that_it_came_over() {
         String::from_utf8(curl.wait_with_output().unwrap().stdout).unwrap()
     };
     let token = read(curl("/v2/token?callback=f&bus=b"));
+    // The channel of an anonymous token is its own (Backplane §8).
+    let channel = token.split("channel:").nth(1).expect(&token);
+    let channel = channel.split([' ', '"']).next().unwrap().to_owned();
     let token = token.split("\"access_token\":\"").nth(1).expect(&token).split('"').next().unwrap();
-    let poll = curl(&format!("/v2/messages?access_token={token}&block=4"));
+    let mut poll = curl(&format!("/v2/messages?access_token={token}&block=25"));
     wait_for("the poll", || {
         let metrics = gateway.get("ops", "/metrics");
         metrics.contains("buswire_connections{listener=\"http\"} 1").then_some(())
@@ -150,7 +160,12 @@ fn an_http_2_stream_outlives_the_certificate_that_it_came_over() {
     let old = connect(&gateway, &config);
     install(&directory, "second");
     wait_for_another(&gateway, &config, &old);
+    assert!(poll.try_wait().unwrap().is_none(), "the poll ended before the new certificate");
+    let message = ["--bus", "b", "--channel", &channel, "--type", "outlived", "--payload", "1"];
+    let posted = gateway.administer(&[&["message", "publish"][..], &message].concat());
+    assert!(posted.status.success(), "{}", stderr(&posted));
     let answer = read(poll);
+    assert!(answer.contains(r#""type":"outlived""#), "{answer}");
     assert!(answer.ends_with("\n2 200"), "{answer}");
     gateway.terminate();
 }
@@ -180,6 +195,33 @@ fn sessions_are_resumed_until_certificates_are_read_again() {
         assert_ne!(visit().0, Some(HandshakeKind::Resumed), "{only:?}");
     }
     gateway.terminate();
+}
+
+#[test]
+fn who_shows_a_client_certificate_shows_it_at_each_connection() {
+    // A session that is resumed has the certificate of the first handshake, which may have expired since.
+    let checked = Checked::start("none.crl");
+    for only in [&version::TLS12, &version::TLS13] {
+        let mut config = client(&[only], &["http/1.1"]).as_ref().clone();
+        let chain = vec![CertificateDer::from_pem_file(fixture("kept.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(fixture("kept.key")).unwrap();
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        config.client_auth_cert_resolver =
+            Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+        let config = Arc::new(config);
+        for _ in 0..3 {
+            let mut stream = connect_to(&checked.gateway, "admin", &config);
+            stream
+                .write_all(b"GET /nowhere HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            // Tickets of TLS 1.3 come after the handshake.
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
+            assert_ne!(stream.conn.handshake_kind(), Some(HandshakeKind::Resumed), "{only:?}");
+        }
+    }
+    checked.gateway.terminate();
 }
 
 /// What OpenSSL says of a handshake.

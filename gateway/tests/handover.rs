@@ -52,6 +52,8 @@ fn a_restart_behind_a_socket_of_systemd_refuses_nobody() {
 
 #[test]
 fn sockets_that_can_not_be_used_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("data_dir={}", folder.path().join("data").display());
     // At the places where systemd puts them: the address, and the names, one for each socket.
     let script = "import os, socket, sys\n\
         host, names = sys.stdin.read().split(' ')\n\
@@ -78,6 +80,7 @@ fn sockets_that_can_not_be_used_are_refused() {
         let mut python = Command::new("python3")
             .args(["-c", script])
             .args(gateway())
+            .args(["--set", &data])
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

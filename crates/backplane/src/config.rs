@@ -196,7 +196,7 @@ pub struct Limits {
     pub page_size: usize,
     /// The longest `block` in seconds, default 25; greater ones get 400 (Backplane §10.3).
     pub block_seconds_max: u32,
-    /// Reads that wait at once, default 200 000; more are answered at once as if `block` were 0. A
+    /// Reads that wait at once, default 100 000; more are answered at once as if `block` were 0. A
     /// waiting read costs about 1 KiB besides its connection.
     pub waiting_max: usize,
     /// Reads that wait with one token at once, default 20 000, so that one token can't take all of
@@ -239,7 +239,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             page_size: 25,
             block_seconds_max: 25,
-            waiting_max: 200_000,
+            waiting_max: 100_000,
             waiting_per_token_max: 20_000,
             password_checks_max: 2,
             password_checks_waiting_max: 64,

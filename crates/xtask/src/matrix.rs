@@ -18,11 +18,17 @@ use crate::{run::run, system};
 
 /// Tests of the package of the gateway start one process over the store in memory, and are about that
 /// process: they are run by `cargo xtask test` alone.
-const OF_ONE_PROCESS: [(&str, &str); 5] = [
+const OF_ONE_PROCESS: [(&str, &str); 11] = [
+    ("accepting", "connections that one process has not accepted when it stops"),
+    ("acme", "orders of certificates by processes that the test starts"),
+    ("admin", "the admin interface and commands of one process"),
+    ("certificates", "certificates of the listeners and clients of one process"),
     ("command_line", "what the program prints, beside one process"),
     ("embedded", "the files of the embedded store"),
+    ("handover", "sockets that one process is handed"),
     ("hardening", "limits of one process on its sockets"),
     ("life_cycle", "signals, draining and the ready file of one process"),
+    ("limits", "what one process holds for strangers"),
     ("tls", "certificates of the listeners of one process"),
 ];
 

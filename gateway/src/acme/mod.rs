@@ -24,7 +24,7 @@ mod rows;
 use std::{fmt, sync::Arc, time::Duration};
 
 use buswire_belay::SealKeys;
-use buswire_message::{Clock, Entropy, mint_hex};
+use buswire_message::{Clock, Entropy, Timestamp, mint_hex};
 use buswire_store::{Revision, Store};
 use futures::{StreamExt as _, stream};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -157,12 +157,13 @@ impl Acme {
     pub async fn run(mut self, health: Health, stop: CancellationToken) {
         // Without hints there is still the timer.
         let mut hints = self.rows.hints().chain(stream::pending());
-        loop {
+        while !stop.is_cancelled() {
             let wait = self.turn(&stop).await;
             if self.has_certificate() {
                 health.certificate_is_here();
             }
             select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = hints.next() => {}
                 () = time::sleep(wait.min(LOOK_EVERY)) => {}
@@ -227,6 +228,8 @@ impl Acme {
         };
         let obtain = order::obtain(&self.config, self.client.clone(), &self.rows);
         let obtained = select! {
+            biased;
+            // First, so that a certificate that is here is kept although it is time to end.
             obtained = time::timeout(ORDER_TIME.saturating_sub(MARGIN), obtain) => obtained.unwrap_or(Err(OrderError::Slow)),
             () = stop.cancelled() => {
                 // Whoever comes next need not wait for us.
@@ -236,14 +239,50 @@ impl Acme {
             }
         };
         match obtained {
-            Ok(kept) => self.keep(held, &kept).await,
+            Ok(kept) => match self.keep(held, until, &kept, stop).await {
+                Ok(()) => Ok(()),
+                Err(error) => self.fail(held, failures.saturating_add(1), &error.into()).await,
+            },
             Err(error) => self.fail(held, failures.saturating_add(1), &error).await,
         }
     }
 
-    async fn keep(&self, held: Revision, kept: &KeptCertificate) -> Result<(), AcmeError> {
-        count("issued");
-        if !self.rows.keep_certificate(held, kept).await? {
+    /// Keeps a certificate. While the store fails it is tried again, as long as the attempt is ours: what
+    /// is dropped has to be ordered again, and servers count that.
+    async fn keep(
+        &self,
+        held: Revision,
+        until: Timestamp,
+        kept: &KeptCertificate,
+        stop: &CancellationToken,
+    ) -> Result<(), RowsError> {
+        loop {
+            match self.keep_once(held, kept).await {
+                Err(error @ RowsError::Store(_)) => {
+                    let again = self.rows.now().saturating_add(STORE_REST);
+                    if stop.is_cancelled() || again >= until {
+                        return Err(error);
+                    }
+                    report_store(&error.into());
+                }
+                kept => return kept,
+            }
+            select! {
+                biased;
+                // Then it is tried once more.
+                () = stop.cancelled() => {}
+                () = time::sleep(STORE_REST) => {}
+            }
+        }
+    }
+
+    async fn keep_once(&self, held: Revision, kept: &KeptCertificate) -> Result<(), RowsError> {
+        let is_kept = self.rows.keep_certificate(held, kept).await?
+            // A commit that was reported as failed may have been made.
+            || self.rows.certificate().await?.is_some_and(|(_, found)| found.chain == kept.chain);
+        if is_kept {
+            count("issued");
+        } else {
             tracing::warn!("another gateway ordered a certificate meanwhile; its own is used");
         }
         Ok(())
@@ -289,4 +328,43 @@ fn install(certificates: &Certificates, kept: &KeptCertificate) -> Result<Validi
     };
     let (from, to) = certificates.install(&chain, key)?;
     Ok(Validity { from, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use buswire_message::Secret;
+    use buswire_store::memory::MemoryStore;
+    use buswire_testkit::{Fault, FaultyStore, SeededEntropy, VirtualClock};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_was_issued_outlives_a_store_that_fails() {
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1));
+        let parts = AcmeParts {
+            store: store.clone(),
+            clock: Arc::new(VirtualClock::default()),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            keys: SealKeys::derived(&[Secret::new([1; 32])], "test").unwrap(),
+        };
+        let acme = Acme::open("http", rows::tests::config(&["a.example"]), parts).await.unwrap();
+        let until = acme.rows.now().saturating_add(ORDER_TIME);
+        let attempt = Attempt { by: Some("here".to_owned()), until_ms: 1, failures: 0 };
+        let held = acme.rows.replace_attempt(None, &attempt).await.unwrap().unwrap();
+        let kept = KeptCertificate { chain: "chain".to_owned(), key: "key".to_owned() };
+        let stop = CancellationToken::new();
+
+        // Once its attempt is over it is not tried again: another gateway may be at it.
+        store.script(Fault::Before);
+        let over = acme.keep(held, acme.rows.now(), &kept, &stop).await;
+        assert!(matches!(over, Err(RowsError::Store(_))));
+
+        // It fails, then keeps it and says that it did not; the third time there is nothing to do.
+        store.script(Fault::Before);
+        store.script(Fault::After);
+        acme.keep(held, until, &kept, &stop).await.unwrap();
+        let (_, found) = acme.rows.certificate().await.unwrap().unwrap();
+        assert_eq!(found.chain, "chain");
+        assert_eq!(acme.rows.attempt().await.unwrap(), (None, None), "nobody orders");
+    }
 }

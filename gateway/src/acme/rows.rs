@@ -7,6 +7,10 @@
 //! | `attempt/SET` | who orders it, or how long all rest after a failure |
 //! | `challenge/NAME` | what proves to the server that it reached us at this name |
 //!
+//! A proof is found by its name alone, so that gateways whose sets differ, as while a setting is changed in
+//! one after the other, answer for each other. If two sets with a common name are ordered at the same
+//! time the later proof replaces the earlier one, and that order fails and is tried again.
+//!
 //! `DIRECTORY` and `SET` are hashes. Whoever orders writes `attempt` first and certificates only while
 //! that row is as it wrote it: its revision is the fence against a gateway that wakes too late. Never
 //! here: what is ordered, and when.

@@ -11,8 +11,8 @@ use super::{
     schema::{Group, Kind, Setting},
 };
 
-/// The most names that one certificate is ordered for: what Let's Encrypt takes.
-const DOMAINS_MAX: usize = 100;
+/// The most names that one certificate is ordered for: what Let's Encrypt takes. And the most contacts.
+const ENTRIES_MAX: usize = 100;
 
 /// Certificates from an ACME server.
 pub(crate) const ACME: Group = Group {
@@ -132,9 +132,11 @@ pub(super) fn acme(reader: &mut Reader<'_>) -> Option<AcmeConfig> {
     if domains.is_empty() {
         return None;
     }
-    for list in [domains.len(), contact.len()] {
-        if list > DOMAINS_MAX {
-            reader.problem("http.acme.domains", format!("has more than {DOMAINS_MAX} entries"));
+    for (key, entries) in
+        [("http.acme.domains", domains.len()), ("http.acme.contact", contact.len())]
+    {
+        if entries > ENTRIES_MAX {
+            reader.problem(key, format!("has more than {ENTRIES_MAX} entries"));
         }
     }
     if !accepts {

@@ -12,7 +12,10 @@ use buswire_message::Timestamp;
 use rustls::{
     ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier,
     crypto::aws_lc_rs,
-    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
 };
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
@@ -137,7 +140,7 @@ impl Certificates {
         })?;
         let pair = |source| TlsError::Pair { listener, source };
         let config = builder().map_err(pair)?.with_no_client_auth();
-        self.replace(finish(config.with_single_cert(chain.to_vec(), key).map_err(pair)?));
+        self.replace(with_tickets(config.with_single_cert(chain.to_vec(), key).map_err(pair)?));
         show_end(listener, end(chain).unwrap_or_default());
         Ok((from, to))
     }
@@ -227,7 +230,9 @@ fn read(listener: &'static str, files: &TlsFiles) -> Result<ServerConfig, TlsErr
         }
     };
     let end = end(&chain);
-    let config = finish(builder.with_single_cert(chain, key).map_err(pair)?);
+    let config = builder.with_single_cert(chain, key).map_err(pair)?;
+    let config =
+        if files.client_ca.is_some() { without_resumption(config) } else { with_tickets(config) };
     if let Some(end) = end {
         show_end(listener, end);
     }
@@ -268,16 +273,30 @@ fn builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error
         .with_safe_default_protocol_versions()
 }
 
-/// What all listeners have in common. Tickets let any number of clients come back without a whole
-/// handshake; they end with this configuration, so that nobody comes back past a changed authority or
-/// list of revoked certificates.
-fn finish(mut config: ServerConfig) -> ServerConfig {
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+/// Of a listener that checks no client: tickets let any number of clients come back without a whole
+/// handshake. They end with this configuration.
+fn with_tickets(mut config: ServerConfig) -> ServerConfig {
+    config.alpn_protocols = protocols();
     // Without random numbers there is the cache of sessions.
     if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
         config.ticketer = ticketer;
     }
     config
+}
+
+/// Of a listener that checks client certificates: nobody comes back without a whole handshake. A resumed
+/// session has the certificate of the first handshake, and nothing looks again whether it has expired, or
+/// whether the list of revoked ones is still up to date.
+fn without_resumption(mut config: ServerConfig) -> ServerConfig {
+    config.alpn_protocols = protocols();
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config
+}
+
+/// What all listeners agree on.
+fn protocols() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
 /// When the first of them ends, in seconds since 1970.

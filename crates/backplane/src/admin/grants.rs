@@ -99,8 +99,8 @@ impl Backplane {
         }
     }
 
-    /// Revokes a grant, if it has the revision `expected`; `None` is any. Whether there was one. Every token that it backed is dead when this returns,
-    /// and so are their refresh tokens (Backplane §8.4).
+    /// Revokes a grant, if it has the revision `expected`; `None` is any. Whether there was one. Every
+    /// token that it backed is dead when this returns, and so are their refresh tokens (Backplane §8.4).
     ///
     /// # Errors
     ///

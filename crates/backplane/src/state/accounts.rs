@@ -51,12 +51,26 @@ impl State {
             return Ok(Some(found));
         }
         let version = self.v1_buses.version();
-        let key = key(&[kinds::V1_BUS, bus.name()]);
-        let row = self.rows.get::<V1BusRecord>(self.rows.accounts(), &key).await?;
-        let Some((record, _)) = row else { return Ok(None) };
-        let users = Arc::new(record.users()?);
+        let Some(users) = self.stored_permissions(bus).await? else { return Ok(None) };
+        let users = Arc::new(users);
         self.v1_buses.insert(version, bus.clone(), Arc::clone(&users), self.now());
         Ok(Some(users))
+    }
+
+    /// The same, as it is stored now: the cache may be behind what another process wrote.
+    pub(crate) async fn stored_permissions(
+        &self,
+        bus: &BusName,
+    ) -> Result<Option<BTreeMap<UserName, Permissions>>, StoreError> {
+        let key = key(&[kinds::V1_BUS, bus.name()]);
+        let row = self.rows.get::<V1BusRecord>(self.rows.accounts(), &key).await?;
+        row.map(|(record, _)| record.users()).transpose()
+    }
+
+    /// Whether a 1.x user of this name is stored now: the cache may be behind what another process wrote.
+    pub(crate) async fn has_user(&self, name: &UserName) -> Result<bool, StoreError> {
+        let key = key(&[kinds::USER, name.as_str()]);
+        Ok(self.rows.get::<AccountRecord>(self.rows.accounts(), &key).await?.is_some())
     }
 
     /// Who owns a 2.0 bus; `None` if nobody does.

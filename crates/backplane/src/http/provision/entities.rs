@@ -163,7 +163,7 @@ async fn one(
     Ok(match entity {
         Entity::V1Bus => match bus(Realm::V1).await? {
             Some((bus, info)) => {
-                let users = state.permissions(&bus).await?.unwrap_or_default();
+                let users = state.stored_permissions(&bus).await?.unwrap_or_default();
                 Some(Told::bus(&bus, None, &info.retention, &users))
             }
             None => None,
@@ -177,7 +177,7 @@ async fn one(
             None => None,
         },
         Entity::User => match name.parse::<UserName>() {
-            Ok(user) => state.user(&user).await?.map(|_| Told::account(name)),
+            Ok(user) => state.has_user(&user).await?.then(|| Told::account(name)),
             Err(_) => None,
         },
         Entity::Owner => match name.parse::<OwnerName>() {
@@ -299,5 +299,60 @@ async fn delete_one(backplane: &Backplane, entity: Entity, name: &str) -> Result
             Ok(client) => backplane.delete_client(&client, None).await,
             Err(_) => Ok(false),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use buswire_bus::{BusConfig, BusLimits, Buses};
+    use buswire_message::Secret;
+    use buswire_store::{Store, memory::MemoryStore};
+    use buswire_testkit::{SeededEntropy, VirtualClock};
+
+    use super::*;
+    use crate::{PasswordCost, PublicUrl, rules::names::Permissions};
+
+    /// One gateway of several on `store`. It is not told of changes: hints may be late or lost.
+    async fn gateway(store: &Arc<dyn Store>) -> Backplane {
+        let clock = Arc::new(VirtualClock::default());
+        let config = crate::Config {
+            password_cost: PasswordCost { memory_kib: 8, iterations: 1 },
+            ..crate::Config::new(PublicUrl::parse("https://bp.example.net").unwrap())
+        };
+        let bus_config = BusConfig {
+            message_url_prefix: config.public_url.message_url_prefix(),
+            limits: BusLimits::default(),
+            tracer: None,
+        };
+        let buses = Buses::open(Arc::clone(store), clock.clone(), bus_config).await.unwrap();
+        let entropy = Arc::new(SeededEntropy::new(7));
+        Backplane::new(buses, Arc::clone(store), clock, entropy, config)
+    }
+
+    #[tokio::test]
+    async fn what_the_journal_is_told_is_what_another_gateway_stored_last() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let (here, there) = (gateway(&store).await, gateway(&store).await);
+        let name = BusName::new(Realm::V1, "shop.example").unwrap();
+        let user: UserName = "ann".parse().unwrap();
+        let put = async |permissions: &str| {
+            let permissions: Permissions = permissions.parse().unwrap();
+            let users = BTreeMap::from([(user.clone(), permissions)]);
+            let bus = V1Bus { name: name.clone(), users, retention: Retention::default() };
+            there.put_v1_bus(bus).await.unwrap();
+        };
+        let password = NewPassword::Clear(Secret::new("quiet-harbor-7".to_owned()));
+        there.put_user(&user, password, None).await.unwrap();
+        put("POST").await;
+        // Now they are in the caches here.
+        assert!(here.state.permissions(&name).await.unwrap().is_some());
+        assert!(here.state.user(&user).await.unwrap().is_some());
+        put("GETALL").await;
+        assert!(there.delete_user(&user, None).await.unwrap());
+        let told = one(&here, Entity::V1Bus, "shop.example").await.unwrap().unwrap().json();
+        assert!(told.contains("GETALL") && !told.contains("POST"), "{told}");
+        assert!(one(&here, Entity::User, "ann").await.unwrap().is_none());
     }
 }
