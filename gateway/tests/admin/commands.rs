@@ -164,6 +164,9 @@ async fn a_wrong_token_says_what_to_do() {
         "{refused}"
     );
     assert!(refused.contains("--token-file") && refused.lines().count() == 1, "{refused}");
+    // Made ones are base64url, which may begin with a hyphen.
+    let refused = execute(&["bus", "list", "--admin", &url, "--token", "-Dx"]).await.unwrap_err();
+    assert!(refused.contains("the admin token is wrong"), "{refused}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("admin.token");
     std::fs::write(&file, format!("{TOKEN}\n")).unwrap();

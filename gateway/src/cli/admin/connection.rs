@@ -48,6 +48,8 @@ pub struct Connection {
         value_name = "TOKEN",
         env = "BUSWIRE_ADMIN_TOKEN",
         hide_env_values = true,
+        // One in 64 tokens begins with a hyphen.
+        allow_hyphen_values = true,
         value_parser = secret
     )]
     token: Option<Secret<String>>,
