@@ -15,8 +15,8 @@ use buswire_bridge::{
 use buswire_bus::{BusConfig, BusLimits, Buses};
 use buswire_message::{Clock, Timestamp};
 use buswire_store::{
-    Ack, Batch, BoxFuture, Direction, HintFilter, Hints, Key, KeyRange, LogName, Operation,
-    Outcome, Page, Partition, Position, Row, RowPage, Store, StoreError, StoreStatus, Swept,
+    Ack, Batch, BoxFuture, Direction, Key, KeyRange, Operation, Partition, RowPage, Store,
+    StoreError,
     memory::MemoryStore,
     system::{SystemClock, SystemEntropy},
 };
@@ -37,23 +37,7 @@ struct Counting {
 }
 
 impl Store for Counting {
-    fn commit(
-        &self,
-        batch: Batch,
-        ack: Ack,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Outcome, StoreError>> {
-        self.inner.commit(batch, ack, now)
-    }
-
-    fn get<'a>(
-        &'a self,
-        partition: &'a Partition,
-        key: &'a Key,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Option<Row>, StoreError>> {
-        self.inner.get(partition, key, now)
-    }
+    buswire_store::forward!(inner: commit get read_log grown hints sweep status close);
 
     fn scan<'a>(
         &'a self,
@@ -67,33 +51,6 @@ impl Store for Counting {
             self.looks.fetch_add(1, Ordering::Relaxed);
         }
         self.inner.scan(partition, range, limit, direction, now)
-    }
-
-    fn read_log<'a>(
-        &'a self,
-        partition: &'a Partition,
-        log: &'a LogName,
-        after: Option<Position>,
-        limit: usize,
-        now: Timestamp,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.inner.read_log(partition, log, after, limit, now)
-    }
-
-    fn hints(&self, filter: HintFilter) -> Hints {
-        self.inner.hints(filter)
-    }
-
-    fn sweep(&self, now: Timestamp, budget: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(now, budget)
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.inner.status()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 
