@@ -23,13 +23,14 @@ const BUILD: [(&str, &str); 3] = [
     ("libzmq3-dev", "ZeroMQ, linked by the gateway"),
 ];
 
-const TESTS: [(&str, &str); 19] = [
+const TESTS: [(&str, &str); 20] = [
     ("curl", "drives Backplane"),
     ("jq", "reads JSON in the stories of the documentation"),
     ("mandoc", "reads the manual pages"),
     ("systemd", "reads the unit"),
     ("redis-server", "the store that gateways share"),
     ("haproxy", "the proxy in front of them"),
+    ("openssl", "issues the certificates of Redis in tests"),
     ("pebble", "the ACME server that certificates are ordered of"),
     ("iproute2", "networks of the fault tests"),
     ("nftables", "drops packets in them"),
@@ -59,7 +60,7 @@ pub(crate) fn install(purpose: For) -> Result<()> {
     if !run::succeeds("dpkg-query", &["--version"]) {
         println!("This is not Debian or Ubuntu. Needed: a C compiler and libzmq with its headers;");
         println!(
-            "for the tests also curl, jq, redis-server, haproxy, pebble, nft, libfaketime, promtool, python3, node, npm, chromium and chromedriver."
+            "for the tests also curl, jq, redis-server, haproxy, openssl, pebble, nft, libfaketime, promtool, python3, node, npm, chromium and chromedriver."
         );
         return Ok(());
     }
