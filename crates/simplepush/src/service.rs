@@ -392,8 +392,10 @@ impl SimplePush {
         let mut ticks = tokio::time::interval(self.config().timing.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut hints = self.hints();
-        let mut beat: Option<BoxFuture<'_, ()>> = None;
-        let (mut watched, mut beat_due) = (self.0.steady.now(), self.0.steady.now());
+        let mut watched = self.0.steady.now();
+        // At once, not at the first tick: others would take clients that have come by then for away.
+        let mut beat = self.shares_store().then(|| self.announce(true));
+        let mut beat_due = watched.saturating_add(GATEWAY_BEAT);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
