@@ -11,7 +11,9 @@ mod common;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use buswire_belay::{AdminError, Config, GrantError, GrantRequest, GrantState, Label, Limits};
+use buswire_belay::{
+    AdminError, Config, GrantError, GrantRequest, GrantState, Label, Limits, Revoked,
+};
 use buswire_store::StoreError;
 use buswire_testkit::VirtualClock;
 use common::{
@@ -85,6 +87,21 @@ async fn an_invocation_that_was_not_counted_is_not_made() {
     assert_eq!(left, Some(4), "the second commit took a use");
     fail_at(&store, 0, |_| Fault::Before(StoreError::Retry("busy".to_owned())));
     assert_eq!(world.call("GET", &granted.cap, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_revocation_that_was_not_answered_is_confirmed_by_a_commit_of_its_own() {
+    // Rule: belay 20.6 — a revocation is answered after its commit, also one that finds itself done
+    let (world, store) = world().await;
+    let granted = world.grant("test.echo", "", "").await;
+    store.on_commit(|_| Fault::After(down()));
+    assert_eq!(world.server.revoke(&granted.handle).await, Err(AdminError::Store(down())));
+    world.call("GET", &granted.cap, "").await.is_failure(404, "not found");
+    // Nobody was told so far: what can't be stored is not confirmed, though it looks done.
+    store.on_commit(|_| Fault::Before(down()));
+    assert_eq!(world.server.revoke(&granted.handle).await, Err(AdminError::Store(down())));
+    store.on_commit(|_| Fault::None);
+    assert_eq!(world.server.revoke(&granted.handle).await, Ok(Revoked::Already));
 }
 
 #[tokio::test]

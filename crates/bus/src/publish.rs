@@ -90,22 +90,18 @@ impl Buses {
         let now = shared.now();
         let tally = tally(&messages);
         let drafts = draft_all(shared, &bus.name, &settings, messages, now)?;
-        let (known, flight) = admit(shared, &bus, &settings, drafts).await?;
-        let Some((mut flight, batch)) = flight else {
-            // Each was published before.
-            return Ok(known.into_iter().flatten().collect());
-        };
+        let count = drafts.len();
+        let (mut flight, batch) = admit(shared, &bus, &settings, drafts).await?;
+        let is_new = !flight.tokens.is_empty();
         let outcome = shared.store.commit(batch, Ack::Safe, now).await;
-        let positions = flight.settle(outcome).map_err(PublishError::Store)?;
+        let positions = flight.settle(outcome, count).map_err(PublishError::Store)?;
         flight.land(&positions).await?;
-        shared.published.add(&tally);
-        bus.published.add(&tally);
-        meter(&tally);
-        let mut stored = positions.into_iter();
-        let ids = known.into_iter().filter_map(|known| {
-            known.or_else(|| stored.next().map(|p| MessageId::from_sequence(p.sequence)))
-        });
-        Ok(ids.collect())
+        if is_new {
+            shared.published.add(&tally);
+            bus.published.add(&tally);
+            meter(&tally);
+        }
+        Ok(positions.into_iter().map(|p| MessageId::from_sequence(p.sequence)).collect())
     }
 }
 
@@ -166,15 +162,17 @@ fn draft_all(
     if bytes > limits.batch_bytes_max { Err(too_large) } else { Ok(drafts) }
 }
 
-type Admitted<'a> = (Vec<Option<MessageId>>, Option<(Flight<'a>, Batch)>);
-
-/// Reserves places for `drafts`; the ids that are known already, and what to commit for the rest.
+/// Reserves places for `drafts` that are not known already, and says what to commit.
+///
+/// What the window knows is committed again all the same. It may have been read there after its own
+/// commit was not answered; an answer that rests on it must rest on the store, which remembers who was
+/// told, and stores it anew if it was lost meanwhile.
 async fn admit<'a>(
     shared: &'a Shared,
     bus: &'a Arc<Bus>,
     settings: &Settings,
     drafts: Vec<Draft>,
-) -> Result<Admitted<'a>, PublishError> {
+) -> Result<(Flight<'a>, Batch), PublishError> {
     let limits = &shared.limits;
     let limit = settings.retention.messages_per_channel_max();
     let caps = Caps {
@@ -191,8 +189,7 @@ async fn admit<'a>(
             let refused = match core.admit(shared.now(), &drafts, &caps) {
                 Ok(known) => {
                     let (tokens, batch) = enter(shared, bus, &mut core, drafts, &known)?;
-                    let flight = (!tokens.is_empty()).then(|| Flight { shared, bus, tokens });
-                    return Ok((known, flight.map(|flight| (flight, batch))));
+                    return Ok((Flight { shared, bus, tokens }, batch));
                 }
                 Err(Full::Channel) => PublishError::ChannelFull { limit },
                 Err(Full::Bus) => PublishError::BusFull,
@@ -217,16 +214,14 @@ fn enter(
 ) -> Result<(Vec<u64>, Batch), PublishError> {
     let mut batch = Batch::new(bus.partition.clone());
     let mut tokens = Vec::with_capacity(drafts.len());
-    for (draft, known) in drafts.iter().zip(known) {
-        if known.is_none() {
-            let key = draft.message.headers.dedupe_key.as_ref();
-            batch.operations.push(Operation::Append {
-                log: shared.log().clone(),
-                dedupe: key.and_then(|key| DedupeId::new(key.as_str().as_bytes().to_vec())),
-                body: draft.record.clone(),
-                expires: draft.message.expires_at,
-            });
-        }
+    for draft in &drafts {
+        let key = draft.message.headers.dedupe_key.as_ref();
+        batch.operations.push(Operation::Append {
+            log: shared.log().clone(),
+            dedupe: key.and_then(|key| DedupeId::new(key.as_str().as_bytes().to_vec())),
+            body: draft.record.clone(),
+            expires: draft.message.expires_at,
+        });
     }
     batch.check().map_err(|error| PublishError::Store(StoreError::Refused(error)))?;
     for (draft, known) in drafts.into_iter().zip(known) {
@@ -247,10 +242,11 @@ struct Flight<'a> {
 }
 
 impl Flight<'_> {
-    /// What the commit came to: a position for each message.
+    /// What the commit came to: a position for each of `count` messages.
     fn settle(
         &mut self,
         outcome: Result<Outcome, StoreError>,
+        count: usize,
     ) -> Result<Vec<Position>, StoreError> {
         let result = match outcome {
             Ok(Outcome::Committed(applied)) => {
@@ -259,7 +255,7 @@ impl Flight<'_> {
                     Applied::Row(_) | Applied::Deleted | Applied::Buried => None,
                 };
                 let positions: Vec<_> = applied.into_iter().filter_map(position).collect();
-                if positions.len() == self.tokens.len() {
+                if positions.len() == count {
                     return Ok(positions);
                 }
                 Err(StoreError::Corrupt("the store did not say where the messages are".into()))

@@ -283,3 +283,35 @@ async fn one_cursor_over_several_buses_misses_nothing_on_a_cluster_though_clocks
     }
     cross(processes, 4).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_told_of_a_repeat_writes_it_again_when_the_first_is_gone() {
+    // Whoever stored it may never have been told: the message is there, and answers rest on it.
+    let mut server = RedisServer::start(&["--appendfsync", "always"]);
+    let first = redis(&server.url()).await;
+    let (one, two) = (open(Arc::clone(&first), 0).await, open(redis(&server.url()).await, 0).await);
+    create(&two, 1).await;
+    let keyed = || {
+        let mut keyed = message("1");
+        keyed.headers.dedupe_key = Some("k".parse().unwrap());
+        keyed
+    };
+    let id = one.publish(&bus(0), keyed()).await.unwrap();
+    assert_eq!(ids(&two, &scope(1), Cursor::Start).await, [id]);
+    assert_eq!(two.publish(&bus(0), keyed()).await.unwrap(), id);
+    first.close().await;
+    server.kill();
+    server.empty();
+    server.restart();
+    let next = async {
+        loop {
+            match two.publish(&bus(0), message("2")).await {
+                Ok(id) => break id,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let next = timeout(PATIENCE, next).await.expect("it goes on");
+    let fresh = open(redis(&server.url()).await, 0).await;
+    assert_eq!(ids(&fresh, &scope(1), Cursor::Start).await, [id, next]);
+}

@@ -71,11 +71,20 @@ impl Grants {
     ) -> Result<Removal, StoreError> {
         let partition = keys::tree(tree);
         for _ in 0..ATTEMPTS {
-            let row = self.store.get(&partition, &keys::grant(handle), now).await?;
-            let grant = match row.map(|row| row.value) {
-                None => return Ok(Removal::Unknown),
-                Some(RowValue::Tombstone | RowValue::Version(_)) => return Ok(Removal::Already),
-                Some(RowValue::Bytes(bytes)) => self.decode(handle, &bytes)?,
+            let key = keys::grant(handle);
+            let Some(row) = self.store.get(&partition, &key, now).await? else {
+                return Ok(Removal::Unknown);
+            };
+            let grant = match row.value {
+                RowValue::Tombstone | RowValue::Version(_) => {
+                    // Whoever buried it may never have been told so: this answer rests on a commit of
+                    // its own, which the store remembers.
+                    let until = row.expires.unwrap_or(now);
+                    let again = Batch::new(partition).then(Operation::Tombstone { key, until });
+                    self.commit(again, Ack::Safe, now).await?;
+                    return Ok(Removal::Already);
+                }
+                RowValue::Bytes(bytes) => self.decode(handle, &bytes)?,
             };
             // No expectations: whatever changed in between, the grant is to be dead.
             let mut batch = Batch::new(partition.clone());

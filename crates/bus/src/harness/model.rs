@@ -33,6 +33,8 @@ pub(super) struct Given {
     pub(super) item: Item,
     pub(super) bus: u8,
     pub(super) expires: Timestamp,
+    /// Whether it holds a place: no live message was known to have its key.
+    pub(super) is_new: bool,
 }
 
 /// What publishing must come to.
@@ -80,7 +82,9 @@ impl Model {
         for item in items {
             let asked = item.ttl.map(|secs| now.saturating_add(Duration::from_secs(secs.into())));
             match retention().expiry(now, item.sticky, asked) {
-                Ok(expires) => given.push(Given { item: item.clone(), bus, expires }),
+                Ok(expires) => {
+                    given.push(Given { item: item.clone(), bus, expires, is_new: false })
+                }
                 Err(error) => return Expected::Expiry(error),
             }
         }
@@ -91,7 +95,7 @@ impl Model {
         doubts.retain(|doubt| doubt.until > now && doubt.until <= now.saturating_add(IN_DOUBT));
         let mut numbers = Vec::new();
         let mut new: Vec<(u64, Given)> = Vec::new();
-        for (number, given) in (first..).zip(given) {
+        for (number, given) in (first..).zip(given.clone()) {
             let key = given.item.key.map(|key| (bus, key));
             let named = key.and_then(|key| self.keys.get(&key));
             let live = |n: &&u64| self.known.iter().any(|k| k.number == **n && now < k.expires);
@@ -108,6 +112,7 @@ impl Model {
         let held = |channel| self.held(bus, channel, now);
         let wanted = |channel| new.iter().filter(|(_, g)| g.item.channel == channel).count();
         if new.is_empty() {
+            self.give(first, given, &numbers);
             return Expected::Numbers(numbers);
         }
         if (0..super::CHANNELS).map(|c| held(c) + wanted(c)).sum::<usize>() > BUS_MAX {
@@ -117,16 +122,21 @@ impl Model {
         if (0..super::CHANNELS).any(|c| wanted(c) > 0 && held(c) + wanted(c) > max) {
             return Expected::ChannelFull;
         }
-        // All are given to the store, twins too, unless a live message has the key already.
-        let named = |n: &u64| self.known.iter().any(|known| known.number == *n);
-        let to_give: Vec<usize> = (0..items.len()).filter(|at| !named(&numbers[*at])).collect();
-        for at in to_give {
-            let item = items[at].clone();
-            let asked = item.ttl.map(|secs| now.saturating_add(Duration::from_secs(secs.into())));
-            let expires = retention().expiry(now, item.sticky, asked).unwrap();
-            self.given.insert(first + u64::try_from(at).unwrap(), Given { item, bus, expires });
-        }
+        self.give(first, given, &numbers);
         Expected::Numbers(numbers)
+    }
+
+    /// All are given to the store, twins too, and those whose key a live message has already.
+    fn give(&mut self, first: u64, given: Vec<Given>, numbers: &[u64]) {
+        for ((at, given), number) in (first..).zip(given).zip(numbers) {
+            let is_new = !self.known.iter().any(|known| known.number == *number);
+            self.given.insert(at, Given { is_new, ..given });
+        }
+    }
+
+    /// The message that was stored last with a key.
+    pub(super) fn keyed(&self, bus: u8, key: u8) -> Option<u64> {
+        self.keys.get(&(bus, key)).copied()
     }
 
     fn held(&self, bus: u8, channel: u8, now: Timestamp) -> usize {
@@ -140,7 +150,8 @@ impl Model {
     /// Nobody waits for the messages numbered from `first` any more.
     pub(super) fn doubt(&mut self, bus: u8, first: u64, now: Timestamp) {
         let until = now.saturating_add(IN_DOUBT);
-        let numbers: Vec<u64> = self.given.range(first..).map(|(number, _)| *number).collect();
+        let given = self.given.range(first..).filter(|(_, given)| given.is_new);
+        let numbers: Vec<u64> = given.map(|(number, _)| *number).collect();
         let landed = |number: &u64| self.known.iter().any(|known| known.number == *number);
         let open = numbers.into_iter().filter(|number| !landed(number));
         let doubts = open.map(|number| Doubt { number, until });
@@ -149,7 +160,7 @@ impl Model {
 
     /// The store has taken the message `number`.
     pub(super) fn land(&mut self, number: u64, sequence: Sequence) {
-        let Given { item, bus, expires } = self.given[&number].clone();
+        let Given { item, bus, expires, .. } = self.given[&number].clone();
         if let Some(key) = item.key {
             self.keys.insert((bus, key), number);
         }

@@ -42,8 +42,8 @@ fn look(fault: Fault, world: &World, record: &Record, begun: Instant) -> (Row, u
         let came: Vec<_> = copies.iter().filter(|copy| copy.channel == route).collect();
         let came: Vec<u64> = came.iter().map(|copy| copy.number).collect();
         let (lacking, twice, late) = delivered(&came, &stored);
-        missing += lacking;
-        row.not_delivered += lacking;
+        missing += lacking.len();
+        row.lacks(route, &lacking);
         row.copies_twice += twice;
         row.out_of_order += late;
     }
@@ -51,8 +51,8 @@ fn look(fault: Fault, world: &World, record: &Record, begun: Instant) -> (Row, u
         let taken = world.http.taken_by(route);
         let came: Vec<u64> = taken.iter().map(|taken| taken.payload).collect();
         let (lacking, twice, late) = delivered(&came, &stored);
-        missing += lacking;
-        row.not_delivered += lacking;
+        missing += lacking.len();
+        row.lacks(route, &lacking);
         row.repeats += twice;
         row.out_of_order += late;
         let times = taken.iter().map(|taken| taken.at).filter(|at| *at > begun);
@@ -129,9 +129,9 @@ fn descents(numbers: &[u64]) -> usize {
     later.count()
 }
 
-/// How many of what is stored did not come, how many came again, and how many first deliveries were
-/// not in the order of the bus.
-fn delivered(came: &[u64], stored: &[Stored]) -> (usize, usize, usize) {
+/// What is stored and did not come, how many came again, and how many first deliveries were not in the
+/// order of the bus.
+fn delivered<'a>(came: &[u64], stored: &'a [Stored]) -> (Vec<&'a Stored>, usize, usize) {
     let places: BTreeMap<u64, usize> =
         stored.iter().enumerate().map(|(place, message)| (message.number, place)).collect();
     let mut seen = BTreeSet::new();
@@ -146,7 +146,7 @@ fn delivered(came: &[u64], stored: &[Stored]) -> (usize, usize, usize) {
         let before = last.insert(number / SPAN, *place);
         late += usize::from(before.is_some_and(|before| before > *place));
     }
-    let lacking = places.keys().filter(|number| !seen.contains(number)).count();
+    let lacking = stored.iter().filter(|message| !seen.contains(&message.number)).collect();
     (lacking, twice, late)
 }
 
@@ -241,5 +241,14 @@ fn judge(row: &mut Row, promise: Promise) {
         none(row.read_and_gone, "messages that were read are gone");
         none(row.resets, "push clients had to register again");
     }
+    wrong.append(&mut row.lacking);
     row.wrong = wrong;
+}
+
+impl Row {
+    fn lacks(&mut self, route: &str, lacking: &[&Stored]) {
+        self.not_delivered += lacking.len();
+        let named = lacking.iter().map(|it| format!("{route} lacks {} {}", it.id, it.number));
+        self.lacking.extend(named);
+    }
 }

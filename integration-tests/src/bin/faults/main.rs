@@ -145,5 +145,10 @@ fn one(fault: Fault, plan: Plan, seed: u64) -> Row {
     let healed = std::time::Instant::now();
     Load::until("routes run again", Duration::from_secs(60), || world.routes_ran_since(healed));
     let record = load.stop();
-    check::check(fault, &world, &record, begun)
+    let row = check::check(fault, &world, &record, begun);
+    if !row.wrong.is_empty() {
+        let kept = world.keep_evidence(&format!("buswire-{}-{seed}.log", fault.name()));
+        eprintln!("what the gateways logged is in {}", kept.display());
+    }
+    row
 }

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     /// Accepted messages that are there under another id.
     pub(crate) moved: usize,
     pub(crate) not_delivered: usize,
+    /// Which route lacks which of them.
+    pub(crate) lacking: Vec<String>,
     pub(crate) copies_twice: usize,
     /// Deliveries to the HTTP server beyond the first.
     pub(crate) repeats: usize,

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::PathBuf,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
@@ -164,6 +165,15 @@ impl World {
     /// What all gateways logged.
     pub(crate) fn logs(&self) -> String {
         self.gateways.iter().map(Gateway::log).collect()
+    }
+
+    /// What routes say of themselves and what was logged, in a file of this name, for whoever looks why
+    /// a promise was broken.
+    pub(crate) fn keep_evidence(&self, name: &str) -> PathBuf {
+        let told = self.gateways[0].admin(&["route", "list", "--output", "json"]);
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, format!("{told}\n{}", self.logs())).unwrap();
+        path
     }
 }
 
