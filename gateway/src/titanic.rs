@@ -4,15 +4,16 @@
 //! of its key: records spread over a store of several machines, and the order of partitions is that of
 //! keys. A row expires with its record, and the store sweeps it.
 //!
-//! One gateway executes what is stored: the embedded store has room for one process. Where several
-//! share a store one day, each executes what it accepted and what it found at its start; a request
-//! may then run twice, as after a failure, and the first reply stays, since it replaces the very row
-//! that was read. `titanic.reply` and `titanic.close` only read and remove rows, so any gateway
-//! answers them.
+//! Where several gateways share the store, each record has one that sends it to its service: the one
+//! that took it in, or, if that is gone, whoever takes it over (`owners`). A request may run twice, as
+//! after any failure, and the first reply stays, since it replaces the very row that was read.
+//! `titanic.reply` and `titanic.close` only read and remove rows, so any gateway answers them.
 //!
 //! Never here: what a record holds, or when a request is sent.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod owners;
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use buswire_mdp::{
     BoxFuture, BrokerHandle,
@@ -24,9 +25,34 @@ use buswire_store::{
     Row, Store, StoreError, StoreNameError,
 };
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use owners::{Owner, Owners};
 
 /// Rows of one [`Storage::page`]: few, since each may be as long as a message.
 const PAGE: usize = 64;
+
+/// A Titanic that is offered.
+pub(crate) struct Opened {
+    titanic: Titanic,
+    /// The gateways that share the store; `None` if none can.
+    owners: Option<Arc<Owners>>,
+}
+
+impl Opened {
+    /// Sends requests to their services until `stop`; then waits for those under way.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Self { titanic, owners } = self;
+        let Some(owners) = owners else { return titanic.run(stop.cancelled()).await };
+        // As long as something is under way nobody is to take it over.
+        let done = CancellationToken::new();
+        let run = async {
+            titanic.run(stop.cancelled()).await;
+            done.cancel();
+        };
+        futures::future::join(run, owners.follow(&titanic, &done)).await;
+    }
+}
 
 /// Opens Titanic on `store` and offers it at `broker`.
 ///
@@ -43,17 +69,36 @@ pub(crate) async fn open(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
     config: Config,
-) -> Result<Titanic, OpenError> {
-    let storage = StoreStorage { store: Arc::clone(store), clock: Arc::clone(clock) };
+) -> Result<Opened, OpenError> {
+    let owners = match store.status().is_shared {
+        true => Some(Arc::new(join(store, clock, &**entropy).await.map_err(StorageError::from)?)),
+        false => None,
+    };
+    let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+    let storage = StoreStorage { store, clock, owners: owners.clone() };
     let entropy = Arc::clone(entropy);
     let randomness = Arc::new(move |bytes: &mut [u8]| entropy.fill(bytes));
-    Titanic::open(broker.clone(), Arc::new(storage), randomness, config).await
+    let titanic = Titanic::open(broker.clone(), Arc::new(storage), randomness, config).await?;
+    Ok(Opened { titanic, owners })
+}
+
+/// Becomes one of the gateways that share the store.
+async fn join(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<Owners, Failure> {
+    let owners = Owners::new(Arc::clone(store), Arc::clone(clock), entropy)?;
+    owners.announce().await?;
+    Ok(owners)
 }
 
 /// Records as rows of the store.
 struct StoreStorage {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// The gateways that share the store; `None` if none can.
+    owners: Option<Arc<Owners>>,
 }
 
 impl fmt::Debug for StoreStorage {
@@ -73,6 +118,8 @@ enum Failure {
     NotBytes,
     #[error("a row of Titanic has no such key")]
     NotKey,
+    #[error("what is stored can't be taken in")]
+    TakeIn(#[from] StorageError),
 }
 
 impl From<Failure> for StorageError {
@@ -118,10 +165,65 @@ impl StoreStorage {
         let (partition, key) = (partition(shard(key))?, row_key(key)?);
         let now = self.clock.now();
         let row = self.store.get(&partition, &key, now).await?;
-        row.map(|row| stored(&row, now)).transpose()
+        Ok(row.map(|row| self.stored(&row, now)).transpose()?.map(|(_, stored)| stored))
     }
 
-    async fn scan(&self, after: Option<RecordKey>) -> Result<Vec<(RecordKey, Stored)>, Failure> {
+    /// A row as Titanic sees it, and the gateway that it names.
+    fn stored(&self, row: &Row, now: Timestamp) -> Result<(Option<Owner>, Stored), Failure> {
+        let (owner, record) =
+            owners::unsign(row.value.as_bytes().ok_or(Failure::NotBytes)?.clone());
+        let remaining = row.expires.map_or(Duration::MAX, |expires| expires.saturating_since(now));
+        let is_ours = self.owners.as_ref().is_none_or(|owners| owner == Some(owners.own));
+        Ok((owner, Stored { record, revision: row.revision.0, remaining, is_ours }))
+    }
+
+    /// What is stored of a record that this gateway sends.
+    fn value(&self, record: Bytes) -> Bytes {
+        self.owners.as_ref().map_or_else(|| record.clone(), |owners| owners.own.sign(&record))
+    }
+
+    /// The next records after `after` that this gateway sends; it takes over what nobody else does.
+    async fn ours(
+        &self,
+        mut after: Option<RecordKey>,
+    ) -> Result<Vec<(RecordKey, Stored)>, Failure> {
+        let living = match &self.owners {
+            Some(owners) => owners.living().await?,
+            None => BTreeSet::new(),
+        };
+        loop {
+            let page = self.scan(after).await?;
+            let Some((last, ..)) = page.last() else { return Ok(Vec::new()) };
+            after = Some(*last);
+            let mut ours = Vec::new();
+            for (key, owner, stored) in page {
+                let is_others = owner.is_some_and(|owner| living.contains(&owner));
+                if stored.is_ours {
+                    ours.push((key, stored));
+                } else if !is_others {
+                    ours.extend(self.take_over(key, stored).await?.map(|stored| (key, stored)));
+                }
+            }
+            if !ours.is_empty() {
+                return Ok(ours);
+            }
+        }
+    }
+
+    /// Writes this gateway's name into a record of one that is gone; `None` if another was faster.
+    async fn take_over(&self, key: RecordKey, stored: Stored) -> Result<Option<Stored>, Failure> {
+        let Stored { record, revision, remaining, .. } = stored;
+        let named = put(self.value(record), remaining);
+        if !self.commit(key, Some(revision), named).await? {
+            return Ok(None);
+        }
+        Ok(self.get(key).await?.filter(|stored| stored.is_ours))
+    }
+
+    async fn scan(
+        &self,
+        after: Option<RecordKey>,
+    ) -> Result<Vec<(RecordKey, Option<Owner>, Stored)>, Failure> {
         let mut range = KeyRange::all();
         if let Some(key) = after {
             range = range.after(&row_key(key)?);
@@ -133,8 +235,10 @@ impl StoreStorage {
             let (range, order) = (range.clone(), Direction::Ascending);
             let rows = self.store.scan(&partition, range, PAGE, order, now).await?.rows;
             if !rows.is_empty() {
-                let records =
-                    rows.iter().map(|(key, row)| Ok((record_key(key)?, stored(row, now)?)));
+                let records = rows.iter().map(|(key, row)| {
+                    let (owner, stored) = self.stored(row, now)?;
+                    Ok((record_key(key)?, owner, stored))
+                });
                 return records.collect();
             }
         }
@@ -145,12 +249,6 @@ impl StoreStorage {
 fn record_key(key: &Key) -> Result<RecordKey, Failure> {
     let bytes = <[u8; 32]>::try_from(&key.as_bytes()[..]).map_err(|_| Failure::NotKey)?;
     Ok(RecordKey::from_bytes(bytes))
-}
-
-fn stored(row: &Row, now: Timestamp) -> Result<Stored, Failure> {
-    let record = row.value.as_bytes().ok_or(Failure::NotBytes)?.clone();
-    let remaining = row.expires.map_or(Duration::MAX, |expires| expires.saturating_since(now));
-    Ok(Stored { record, revision: row.revision.0, remaining })
 }
 
 fn put(value: Bytes, lifetime: Duration) -> impl FnOnce(Key, Timestamp) -> Operation {
@@ -165,7 +263,7 @@ impl Storage for StoreStorage {
         lifetime: Duration,
     ) -> BoxFuture<'_, Result<(), StorageError>> {
         Box::pin(async move {
-            self.commit(key, None, put(record, lifetime)).await?;
+            self.commit(key, None, put(self.value(record), lifetime)).await?;
             Ok(())
         })
     }
@@ -181,7 +279,10 @@ impl Storage for StoreStorage {
         record: Bytes,
         lifetime: Duration,
     ) -> BoxFuture<'_, Result<bool, StorageError>> {
-        Box::pin(async move { Ok(self.commit(key, Some(revision), put(record, lifetime)).await?) })
+        Box::pin(async move {
+            let replace = put(self.value(record), lifetime);
+            Ok(self.commit(key, Some(revision), replace).await?)
+        })
     }
 
     fn remove(&self, key: RecordKey) -> BoxFuture<'_, Result<(), StorageError>> {
@@ -195,7 +296,7 @@ impl Storage for StoreStorage {
         &self,
         after: Option<RecordKey>,
     ) -> BoxFuture<'_, Result<Vec<(RecordKey, Stored)>, StorageError>> {
-        Box::pin(async move { Ok(self.scan(after).await?) })
+        Box::pin(async move { Ok(self.ours(after).await?) })
     }
 }
 

@@ -228,6 +228,23 @@ fn a_route_to_a_service_runs_wherever_its_worker_is() {
 }
 
 #[test]
+fn a_stored_request_outlives_its_gateway() {
+    // Rule: mdp §17 — a request that was acknowledged is executed, whatever becomes of its gateway
+    let server = RedisServer::start(&[]);
+    let [mut a, b] = fleet(&server, ["a", "b"]);
+    let titanic = |gateway: &Gateway, words: &[&str]| {
+        let command = [&["mdp", "titanic"], words, &["--endpoint", &gateway.bound().mdp]].concat();
+        let output = Command::new(binary()).args(command).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let id = titanic(&a, &["request", "echo", "Hello"]);
+    a.kill();
+    let _worker = worker(&b, "echo", "echo");
+    assert_eq!(titanic(&b, &["reply", &id, "--wait", "20000"]), "Hello");
+}
+
+#[test]
 fn a_stranger_gets_nothing_at_the_port_of_gateways() {
     let server = RedisServer::start(&[]);
     let [a, b] = fleet(&server, ["a", "b"]);

@@ -307,8 +307,7 @@ async fn titanic(
         .await
         .map_err(failed("the stored Majordomo requests"))?;
     // Nothing new is begun from there on; what is under way ends with the broker.
-    let stop = tasks.draining().cancelled_owned();
-    tasks.spawn("titanic", async move { titanic.run(stop).await });
+    tasks.spawn("titanic", titanic.run(tasks.draining()));
     Ok(())
 }
 

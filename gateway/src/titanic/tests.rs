@@ -4,7 +4,7 @@ use buswire_mdp::titanic::MemoryStorage;
 use buswire_mdp::{Broker, BrokerConfig, Frames, LocalRequest, LocalService, ServiceName};
 use buswire_store::memory::MemoryStore;
 use buswire_testkit::{Fault, Faults, FaultyStore, SeededEntropy, VirtualClock};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Gateway {
     broker: BrokerHandle,
     titanic: Titanic,
-    _stop: oneshot::Sender<()>,
+    stop: CancellationToken,
     run: JoinHandle<()>,
 }
 
@@ -25,19 +25,11 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
         let config = Config { backoff: Duration::from_millis(10), ..Config::default() };
-        let titanic = open(&broker, &store, &clock, &entropy, config).await.unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let runner = titanic.clone();
-        let run = async move {
-            runner
-                .run(async {
-                    stopped.await.unwrap_or_default();
-                })
-                .await;
-        };
+        let opened = open(&broker, &store, &clock, &entropy, config).await.unwrap();
+        let (titanic, stop) = (opened.titanic.clone(), CancellationToken::new());
         #[expect(clippy::disallowed_methods, reason = "a test owns its tasks")]
-        let run = tokio::spawn(run);
-        Self { broker, titanic, _stop: stop, run }
+        let run = tokio::spawn(opened.run(stop.clone()));
+        Self { broker, titanic, stop, run }
     }
 
     async fn call(&self, service: &str, frames: &[&str]) -> Vec<String> {
@@ -71,6 +63,13 @@ impl Gateway {
         self.broker.register(&"echo".parse().unwrap(), Arc::new(Echo)).await.unwrap();
     }
 
+    /// Ends as a gateway does that drains.
+    async fn drain(self) {
+        self.stop.cancel();
+        self.run.await.unwrap();
+        self.broker.shutdown(Duration::ZERO).await;
+    }
+
     async fn stop(self) {
         self.run.abort();
         self.run.await.unwrap_or_default();
@@ -90,7 +89,7 @@ impl LocalService for Echo {
 async fn a_reply_has_a_place_only_where_its_request_stands() {
     // Rule: mdp §17 — a result that arrives after titanic.close is discarded
     let store = Arc::new(MemoryStore::new());
-    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()) };
+    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()), owners: None };
     let storages: [&dyn Storage; 2] = [&rows, &MemoryStorage::new()];
     for storage in storages {
         let key = RecordKey::from_bytes([7; 32]);
@@ -117,7 +116,7 @@ async fn a_reply_has_a_place_only_where_its_request_stands() {
 #[tokio::test]
 async fn pages_hold_every_record_once_in_order() {
     let store = Arc::new(MemoryStore::new());
-    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()) };
+    let rows = StoreStorage { store, clock: Arc::new(VirtualClock::default()), owners: None };
     let storages: [&dyn Storage; 2] = [&rows, &MemoryStorage::new()];
     for storage in storages {
         let mut keys = Vec::new();
@@ -312,4 +311,97 @@ async fn what_was_acknowledged_is_answered_whatever_fails() {
         }
         gateway.stop().await;
     }
+}
+
+/// A store that gateways share.
+fn shared() -> Arc<FaultyStore> {
+    Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), 1).shared())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_of_a_gateway_that_is_gone_are_answered_by_another() {
+    // Rule: mdp §17 — a request that was acknowledged is executed, whatever becomes of its gateway
+    let (store, clock) = (shared(), VirtualClock::default());
+    for drains in [false, true] {
+        let gone = Gateway::start(store.clone(), &clock, 1).await;
+        let other = Gateway::start(store.clone(), &clock, 2).await;
+        other.offer_echo().await;
+        let id = gone.submit(&["echo", "left"]).await;
+        assert_eq!(other.call("titanic.reply", &[&id]).await, ["300"], "any gateway tells");
+        let here = other.submit(&["echo", "here"]).await;
+        assert_eq!(other.reply(&here).await, ["200", "here"]);
+        let counts = other.titanic.counts();
+        assert_eq!((counts.pending, counts.in_flight), (0, 0), "what another has is its to send");
+        if drains {
+            gone.drain().await;
+        } else {
+            gone.stop().await;
+            // Its row ends with the lease.
+            clock.advance(Duration::from_secs(6));
+        }
+        assert_eq!(other.reply(&id).await, ["200", "left"]);
+        other.drain().await;
+    }
+}
+
+async fn member(store: &Arc<FaultyStore>, clock: &VirtualClock, seed: u64) -> StoreStorage {
+    let store: Arc<dyn Store> = store.clone();
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let owners = join(&store, &clock, &SeededEntropy::new(seed)).await.unwrap();
+    StoreStorage { store, clock, owners: Some(Arc::new(owners)) }
+}
+
+async fn all_of(storage: &StoreStorage) -> Vec<RecordKey> {
+    let mut seen = Vec::new();
+    loop {
+        let page = storage.page(seen.last().copied()).await.unwrap();
+        if page.is_empty() {
+            return seen;
+        }
+        assert!(page.iter().all(|(_, stored)| stored.is_ours && stored.record == "r"));
+        seen.extend(page.into_iter().map(|(key, _)| key));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_that_is_left_is_taken_over_once() {
+    let (store, clock) = (shared(), VirtualClock::default());
+    let left = member(&store, &clock, 1).await;
+    let mut keys = Vec::new();
+    for number in 0..200_u8 {
+        let key = RecordKey::from_bytes([number % 7; 32].map(|byte| byte.wrapping_add(number)));
+        left.insert(key, "r".into(), Duration::from_secs(60)).await.unwrap();
+        keys.push(key);
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!(all_of(&left).await, keys);
+    let (one, two) = (member(&store, &clock, 2).await, member(&store, &clock, 3).await);
+    assert_eq!(all_of(&one).await, [], "it lives");
+    clock.advance(Duration::from_secs(6));
+    for storage in [&one, &two] {
+        storage.owners.as_ref().unwrap().announce().await.unwrap();
+    }
+    let (mut taken, more) = tokio::join!(all_of(&one), all_of(&two));
+    taken.extend(more);
+    taken.sort();
+    assert_eq!(taken, keys);
+    // Who only seemed to be gone has nothing to send any more, and its late replies find no place.
+    let stored = left.load(keys[0]).await.unwrap().unwrap();
+    assert!(!stored.is_ours);
+    assert_eq!(all_of(&left).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_names_no_gateway_is_anybodys() {
+    // As one that was copied from a store that is not shared.
+    let (store, clock) = (shared(), VirtualClock::default());
+    let (inner, key) = (store.clone(), RecordKey::from_bytes([7; 32]));
+    let alone = StoreStorage { store: inner, clock: Arc::new(clock.clone()), owners: None };
+    alone.insert(key, "r".into(), Duration::from_secs(60)).await.unwrap();
+    let one = member(&store, &clock, 1).await;
+    assert_eq!(all_of(&one).await, [key]);
+    assert_eq!(all_of(&member(&store, &clock, 2).await).await, []);
+    // And back: one that is named is read where nobody shares.
+    assert_eq!(alone.load(key).await.unwrap().unwrap().record, "r");
 }

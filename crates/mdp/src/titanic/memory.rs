@@ -62,7 +62,8 @@ impl MemoryStorage {
 
     fn visible(&self, kept: &Kept) -> Option<Stored> {
         let remaining = kept.expires.saturating_sub(self.clock.now());
-        let stored = Stored { record: kept.record.clone(), revision: kept.revision, remaining };
+        let (record, revision) = (kept.record.clone(), kept.revision);
+        let stored = Stored { record, revision, remaining, is_ours: true };
         Some(stored).filter(|_| remaining > Duration::ZERO)
     }
 }

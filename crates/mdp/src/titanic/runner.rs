@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::ledger::{Attempt, Counts, Ended, Ledger};
 use super::record::{Damaged, Record};
-use super::services::{Randomness, RecordError, Shared, TitanicService};
+use super::services::{Loaded, Randomness, RecordError, Shared, TitanicService};
 use super::{Config, RecordKey, Storage, StorageError};
 use crate::{BrokerHandle, RegisterError, RequestError};
 
@@ -79,6 +79,22 @@ impl Titanic {
             broker.register(&name, service).await?;
         }
         Ok(Self { shared, broker })
+    }
+
+    /// Takes in what the storage has for this process and it does not know yet: what belonged to
+    /// another process that is gone. To be called when one may be.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`]: a part may have been taken in; call it again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop; a part may have been taken in.
+    pub async fn take_in(&self) -> Result<(), StorageError> {
+        restore(&self.shared).await?;
+        self.shared.changed.notify_one();
+        Ok(())
     }
 
     /// Returns what is kept, and what was counted since the start.
@@ -159,9 +175,9 @@ impl Titanic {
     /// Sends a request to its service and stores the reply.
     async fn attempt(&self, key: RecordKey) -> Result<Ended, AttemptError> {
         let Config { attempt_timeout, reply_ttl, message_bytes_max, .. } = self.shared.config;
-        let Some((record, revision)) = self.shared.load(key).await? else {
-            return Ok(Ended::Gone);
-        };
+        // What another process has taken over is its to send.
+        let loaded = self.shared.load(key).await?.filter(|loaded| loaded.is_ours);
+        let Some(Loaded { record, revision, .. }) = loaded else { return Ok(Ended::Gone) };
         let Record::Request { service, body } = record else {
             // An earlier attempt stored a reply without learning that it did.
             let bytes = record.encode().len();
@@ -200,8 +216,9 @@ const fn takers(workers: usize, brokers_elsewhere: usize) -> usize {
     if workers > 0 { workers } else { brokers_elsewhere * WORKERS_ELSEWHERE }
 }
 
-/// Takes in what an earlier start stored: what has no reply is pending again.
-async fn restore(shared: &Shared) -> Result<(), OpenError> {
+/// Takes in what an earlier start stored, or a process that is gone: what has no reply is pending
+/// again.
+async fn restore(shared: &Shared) -> Result<(), StorageError> {
     let mut after = None;
     loop {
         let page = shared.storage.page(after).await?;

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::id::RequestId;
 use super::ledger::{Counts, Ledger};
 use super::record::{Damaged, Record};
-use super::{Config, RecordKey, Storage, StorageError};
+use super::{Config, RecordKey, Storage, StorageError, Stored};
 use crate::io::Clock;
 use crate::service_name::is_mmi;
 use crate::{BoxFuture, Frames, LocalRequest, LocalService, ServiceName};
@@ -58,6 +58,13 @@ pub(super) enum RecordError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Damaged(#[from] Damaged),
+}
+
+/// A record that was read.
+pub(super) struct Loaded {
+    pub(super) record: Record,
+    pub(super) revision: u64,
+    pub(super) is_ours: bool,
 }
 
 /// What the services and the runner share.
@@ -133,13 +140,15 @@ impl Shared {
         let Some(id) = id(frames) else { return Status::Unknown.into() };
         match self.load(id.key()).await {
             Ok(None) => Status::Unknown.into(),
-            Ok(Some((Record::Request { .. }, _))) => Status::Pending.into(),
-            Ok(Some((Record::Unanswerable, _))) => Status::Error.into(),
-            Ok(Some((Record::Reply(body), _))) => {
-                let mut frames = Frames::from(Status::Ok);
-                frames.extend(body);
-                frames
-            }
+            Ok(Some(loaded)) => match loaded.record {
+                Record::Request { .. } => Status::Pending.into(),
+                Record::Unanswerable => Status::Error.into(),
+                Record::Reply(body) => {
+                    let mut frames = Frames::from(Status::Ok);
+                    frames.extend(body);
+                    frames
+                }
+            },
             Err(error) => failed("titanic.reply", &error),
         }
     }
@@ -161,12 +170,11 @@ impl Shared {
         }
     }
 
-    /// The record of `key` with its revision.
-    pub(super) async fn load(&self, key: RecordKey) -> Result<Option<(Record, u64)>, RecordError> {
-        match self.storage.load(key).await? {
-            Some(stored) => Ok(Some((Record::decode(stored.record)?, stored.revision))),
-            None => Ok(None),
-        }
+    /// The record of `key`.
+    pub(super) async fn load(&self, key: RecordKey) -> Result<Option<Loaded>, RecordError> {
+        let Some(stored) = self.storage.load(key).await? else { return Ok(None) };
+        let Stored { record, revision, is_ours, .. } = stored;
+        Ok(Some(Loaded { record: Record::decode(record)?, revision, is_ours }))
     }
 }
 

@@ -58,8 +58,9 @@ pub trait Storage: Send + Sync {
     /// [`StorageError`]: it is not certain that it is removed.
     fn remove(&self, key: RecordKey) -> BoxFuture<'_, Result<(), StorageError>>;
 
-    /// The next records after `after`, or the first, in the order of their keys; a bounded number of
-    /// them, and none at the end.
+    /// The next records after `after`, or the first, in the order of their keys, that this process is
+    /// to send to their services; a bounded number of them, and none at the end. Where several
+    /// processes share the storage, it takes over what belongs to one that is gone.
     ///
     /// # Errors
     ///
@@ -79,6 +80,8 @@ pub struct Stored {
     pub revision: u64,
     /// How much of its lifetime is left.
     pub remaining: Duration,
+    /// Whether this process is to send it to its service. Where several share the storage, one is.
+    pub is_ours: bool,
 }
 
 /// The storage did not do what it was asked.

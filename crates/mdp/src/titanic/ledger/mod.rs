@@ -146,8 +146,9 @@ impl Ledger {
         self.counts
     }
 
-    /// Takes in what an earlier start stored, whatever the bounds say: it was acknowledged. `service`
-    /// is that of a request without a reply.
+    /// Takes in what an earlier start stored, or another process, whatever the bounds say: it was
+    /// acknowledged. What is known already stays as it is. `service` is that of a request without a
+    /// reply.
     pub(super) fn restore(
         &mut self,
         now: Duration,
@@ -156,6 +157,9 @@ impl Ledger {
         bytes: usize,
         remaining: Duration,
     ) {
+        if self.entries.contains_key(&key) {
+            return;
+        }
         let expires = now.saturating_add(remaining);
         let phase = service.clone().map_or(Phase::Done, Phase::Storing);
         self.insert(key, Entry { bytes, expires, phase });
