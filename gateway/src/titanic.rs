@@ -70,10 +70,11 @@ pub(crate) async fn open(
     entropy: &Arc<dyn Entropy>,
     config: Config,
 ) -> Result<Opened, OpenError> {
-    let owners = match store.status().is_shared {
-        true => Some(Arc::new(join(store, clock, &**entropy).await.map_err(StorageError::from)?)),
-        false => None,
-    };
+    let mut owners = None;
+    if store.status().is_shared {
+        let joined = join(store, clock, &**entropy).await.map_err(StorageError::from)?;
+        owners = Some(Arc::new(joined));
+    }
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     let storage = StoreStorage { store, clock, owners: owners.clone() };
     let entropy = Arc::clone(entropy);
@@ -179,7 +180,10 @@ impl StoreStorage {
 
     /// What is stored of a record that this gateway sends.
     fn value(&self, record: Bytes) -> Bytes {
-        self.owners.as_ref().map_or_else(|| record.clone(), |owners| owners.own.sign(&record))
+        match &self.owners {
+            Some(owners) => owners.own.sign(&record),
+            None => record,
+        }
     }
 
     /// The next records after `after` that this gateway sends; it takes over what nobody else does.

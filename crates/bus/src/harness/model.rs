@@ -83,7 +83,7 @@ impl Model {
             let asked = item.ttl.map(|secs| now.saturating_add(Duration::from_secs(secs.into())));
             match retention().expiry(now, item.sticky, asked) {
                 Ok(expires) => {
-                    given.push(Given { item: item.clone(), bus, expires, is_new: false })
+                    given.push(Given { item: item.clone(), bus, expires, is_new: false });
                 }
                 Err(error) => return Expected::Expiry(error),
             }
