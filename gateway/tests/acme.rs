@@ -23,6 +23,7 @@ use std::{
     thread,
 };
 
+use buswire_testkit::free_port;
 use common::{Gateway, buswire, read_to_end, wait_for};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
@@ -34,11 +35,6 @@ use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls_files").join(name)
-}
-
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A program that is killed when dropped.

@@ -9,6 +9,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -261,10 +262,19 @@ fn join(nodes: &[RedisServer], addresses: &[String], options: &[&str]) {
     }
 }
 
-/// A port that was free just now.
+/// A port that was free just now, and that the system gives to nobody who does not ask for it: a
+/// connection of somebody else would take it before it is used. Another one at each call.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the port is known").port()
+    /// Nodes of a cluster listen at a port that is 10,000 higher, too.
+    const PORTS: std::ops::Range<u32> = 10_000..20_000;
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Processes begin at different ones.
+    let begin = std::process::id().wrapping_mul(64);
+    let next = || begin.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)) % count;
+    let ports = (0..count).map(|_| u16::try_from(PORTS.start + next()).expect("below 20,000"));
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a free port")
 }
 
 fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {

@@ -7,12 +7,11 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
-    net::TcpListener,
     os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
+use buswire_testkit::free_port;
 use tempfile::TempDir;
 
 use super::Bound;
@@ -50,7 +49,7 @@ impl Front {
 
     fn try_start(gateways: usize, balance: Balance, seed: u64) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let [http, admin, ops, mdp] = free_ports();
+        let [http, admin, ops, mdp] = [(); 4].map(|()| format!("127.0.0.1:{}", free_port()));
         let bound = Bound { http, admin, ops, mdp: format!("tcp://{mdp}") };
         let choice = format!(
             "math.randomseed({seed})\n\
@@ -126,21 +125,6 @@ impl Drop for Front {
         self.process.kill().unwrap_or_default();
         self.process.wait().map(|_| ()).unwrap_or_default();
     }
-}
-
-/// Four addresses that were free just now, and that the system gives to nobody who does not ask for them.
-fn free_ports() -> [String; 4] {
-    /// Fronts of this process begin to look at different ports.
-    static FRONTS: AtomicU32 = AtomicU32::new(0);
-    let begin = std::process::id().wrapping_mul(64) + 8 * FRONTS.fetch_add(1, Ordering::Relaxed);
-    let port = |number| 10_000 + (begin % 20_000 + number) % 20_000;
-    let ports = (0..20_000).map(|number| u16::try_from(port(number)).expect("below 30,000"));
-    let bound = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    // All are held until four are found.
-    let found: Vec<TcpListener> = bound.take(4).collect();
-    let addresses = found.iter().map(|it| it.local_addr().expect("a bound port").to_string());
-    let addresses: Vec<String> = addresses.collect();
-    addresses.try_into().expect("four ports are free")
 }
 
 fn configuration(folder: &TempDir, bound: &Bound, gateways: usize, balance: Balance) -> String {
