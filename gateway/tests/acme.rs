@@ -48,6 +48,8 @@ impl Running {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         // Otherwise it waits up to fifteen seconds before it looks.
         command.env("PEBBLE_VA_NOSLEEP", "1");
+        // It refuses one good nonce in twenty, and the client asks again: orders could not be counted.
+        command.env("PEBBLE_WFE_NONCEREJECT", "0");
         Self(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")))
     }
 }
