@@ -34,14 +34,15 @@ pub async fn hints_name_what_changed(engine: &dyn Engine) {
     let mut all = store.hints(HintFilter::All);
     let mut some = store.hints(HintFilter::Prefix("bus/".into()));
     let mut one = store.hints(HintFilter::Only(partition("bus/b")));
-    for name in ["client/x", "bus/a", "bus/b"] {
+    let names = ["client/x", "bus/a", "bus/b"];
+    for name in names {
         let batch = Batch::new(partition(name)).then(put("k", "v")).then(append("x"));
         commit(&*store, batch, START).await;
     }
     let changed = |name: &str| Hint::Changed(partition(name));
-    assert_eq!(next(&mut all).await, changed("client/x"));
-    assert_eq!(next(&mut all).await, changed("bus/a"));
-    assert_eq!(next(&mut all).await, changed("bus/b"));
+    // In any order: those of several servers come by different ways.
+    let told = [next(&mut all).await, next(&mut all).await, next(&mut all).await];
+    assert!(names.iter().all(|name| told.contains(&changed(name))), "{told:?}");
     assert_eq!(next(&mut some).await, changed("bus/a"));
     assert_eq!(next(&mut one).await, changed("bus/b"));
     // A hint means that what it tells of can be read.
